@@ -1,0 +1,35 @@
+# Each target is sufficient on its own: it makes .venv and installs what it needs.
+#   make demo    restore a bundled sample (in napari if there is a display)
+#   make test    all tests, those in a real viewer included
+#   make lint    ruff, mypy, shellcheck, the plugin's manifest
+#   make docs    the documentation, into docs/_build/html
+
+# Without a display the demonstration needs no Qt.
+demo_set := $(if $(DISPLAY)$(WAYLAND_DISPLAY),gui,plain)
+
+.PHONY: demo test lint docs clean
+.NOTPARALLEL:
+
+demo: .venv/installed-$(demo_set)
+	.venv/bin/napari-blindsr demo
+
+test: .venv/installed-test
+	scripts/with-display .venv/bin/python -m pytest $(PYTEST_ARGS)
+
+lint: .venv/installed-dev
+	.venv/bin/ruff check .
+	.venv/bin/ruff format --check .
+	.venv/bin/mypy
+	.venv/bin/shellcheck scripts/* .ci/run
+	.venv/bin/npe2 validate --imports napari-blindsr
+
+docs: .venv/installed-docs
+	.venv/bin/python -m sphinx -W --keep-going -b html docs docs/_build/html
+
+clean:
+	rm -rf .venv docs/_build build
+
+# A stamp for each set of packages; it ages when a dependency changes.
+.venv/installed-%: pyproject.toml setup.cfg scripts/install scripts/system-packages
+	scripts/install $*
+	@touch $@
