@@ -1,0 +1,1 @@
+"""Restoration with a known kernel."""
