@@ -1,0 +1,146 @@
+"""Weights of networks: where they are, fetched once, checked before they are read."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from napari_blindsr.errors import WeightsError
+
+if TYPE_CHECKING:
+    from napari_blindsr.engine.nonblind.usrnet import USRNet
+
+USRNET_VARIABLE = "NAPARI_BLINDSR_USRNET"
+USRNET_FILE = "usrnet_tiny.pth"
+# A commit of the authors' repository, so that the address keeps its content.
+USRNET_ADDRESS = (
+    "https://raw.githubusercontent.com/JingyunLiang/FKP/"
+    "a52beec614e64a843395723e199af5da85a2db7a/data/pretrained_models/usrnet_tiny.pth"
+)
+USRNET_SHA256 = "d82929fc053d6bbe181adba9e2be3d23548eeca8b7b4232eb122f020352295cf"
+
+
+def cache_folder() -> Path:
+    """Return the folder that fetched weights are kept in."""
+    import pooch
+
+    return Path(pooch.os_cache("napari-blindsr"))
+
+
+def find_usrnet(path: str | os.PathLike[str] | None = None, *, cache: Path | None = None) -> Path:
+    """Return the file with the published weights of USRNet-tiny, fetching it if need be.
+
+    Parameters
+    ----------
+    path : path, optional
+        A local file. Without it, the file that the environment variable
+        NAPARI_BLINDSR_USRNET names; without that, the one in the cache, which is fetched
+        once from the authors' public repository.
+    cache : Path, optional
+        Folder of the cache; by default the user's.
+
+    Returns
+    -------
+    Path
+        A file whose SHA-256 is that of the published weights.
+
+    Raises
+    ------
+    WeightsError
+        If the file named does not exist or is another one, or if it cannot be fetched.
+    """
+    if path is not None:
+        return _checked(Path(path), "")
+    if named := os.environ.get(USRNET_VARIABLE):
+        return _checked(Path(named), f" (from {USRNET_VARIABLE})")
+    folder = cache if cache is not None else cache_folder()
+    return _fetch(folder)
+
+
+def load_usrnet(path: str | os.PathLike[str] | None = None, *, cache: Path | None = None) -> USRNet:
+    """Return USRNet-tiny with its published weights, on the CPU.
+
+    Parameters
+    ----------
+    path, cache
+        As in `find_usrnet`.
+
+    Raises
+    ------
+    WeightsError
+        As `find_usrnet`, and if the file does not hold the tensors of the network.
+    """
+    return read_usrnet(find_usrnet(path, cache=cache))
+
+
+def read_usrnet(path: Path) -> USRNet:
+    """Read USRNet-tiny from a file of tensors, whatever its checksum.
+
+    Only tensors are read: nothing in the file is executed.
+
+    Raises
+    ------
+    WeightsError
+        If the file cannot be read, or holds other tensors.
+    """
+    import pickle
+
+    import torch
+
+    from napari_blindsr.engine.nonblind.usrnet import USRNet
+
+    try:
+        tensors = torch.load(path, map_location="cpu", weights_only=True)
+    except (OSError, RuntimeError, EOFError, ValueError, pickle.UnpicklingError) as error:
+        reason = str(error).strip().splitlines()[0] if str(error).strip() else "it is damaged"
+        raise WeightsError(f"{path} holds no weights that can be read: {reason}") from error
+    if not isinstance(tensors, dict) or not all(torch.is_tensor(v) for v in tensors.values()):
+        raise WeightsError(
+            f"{path} holds {type(tensors).__name__}; expected a dict of tensors, USRNet-tiny's"
+        )
+    return USRNet.from_tensors(tensors)
+
+
+def _checked(path: Path, origin: str) -> Path:
+    import pooch
+
+    if not path.is_file():
+        raise WeightsError(
+            f"USRNet weights: there is no file {path}{origin}; "
+            f"expected {USRNET_FILE} from {USRNET_ADDRESS}"
+        )
+    try:
+        found = pooch.file_hash(str(path))
+    except OSError as error:
+        raise WeightsError(f"USRNet weights: cannot read {path}{origin}: {error}") from error
+    if found != USRNET_SHA256:
+        raise WeightsError(
+            f"USRNet weights: {path}{origin} has SHA-256 {found[:12]}…, expected "
+            f"{USRNET_SHA256[:12]}…: not {USRNET_FILE} from {USRNET_ADDRESS}"
+        )
+    return path
+
+
+def _fetch(folder: Path) -> Path:
+    import pooch
+
+    target = folder / USRNET_FILE
+    if target.is_file() and pooch.file_hash(str(target)) == USRNET_SHA256:
+        return target
+    try:
+        # Pooch writes to a temporary file and moves it once its checksum is right.
+        pooch.retrieve(
+            USRNET_ADDRESS,
+            known_hash=f"sha256:{USRNET_SHA256}",
+            fname=USRNET_FILE,
+            path=folder,
+            downloader=pooch.HTTPDownloader(timeout=30),
+        )
+    except (OSError, ValueError) as error:
+        # Network errors are OSErrors, a wrong checksum is a ValueError.
+        raise WeightsError(
+            f"USRNet weights cannot be fetched ({type(error).__name__}); download "
+            f"{USRNET_ADDRESS} and save it as {target}, or name the file in {USRNET_VARIABLE}"
+        ) from error
+    return target
