@@ -5,19 +5,25 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import torch
-import torch.nn.functional as F
 
 if TYPE_CHECKING:
     from torch import Tensor
 
 
-def extension(kernel_size: int, scale: int) -> int:
-    """Return by how many LR pixels to extend each border."""
-    return max(8, 2 * -(-kernel_size // scale))
+def margin_for(kernel_size: int, scale: int) -> int:
+    """Return by how many LR pixels to extend each border: more than the kernel's side.
+
+    Twice the kernel's reach, so that what is reconstructed at one border does not see
+    what is reconstructed at the opposite one, and room for the blend.
+    """
+    return -(-kernel_size // scale) + 2
 
 
 def extend_periodic(image: Tensor, margin: int) -> Tensor:
     """Extend an image so that it continues seamlessly when it is repeated.
+
+    Its border pixels are continued as they are, and those of opposite borders are blended
+    with a cosine taper.
 
     Parameters
     ----------
@@ -35,22 +41,10 @@ def extend_periodic(image: Tensor, margin: int) -> Tensor:
     return image
 
 
-def _reflect(image: Tensor, before: int, after: int) -> Tensor:
-    # Reflection padding is limited to the image's own length.
-    while before or after:
-        step = min(before, image.shape[-1] - 1), min(after, image.shape[-1] - 1)
-        image = F.pad(image, step, mode="reflect")
-        before, after = before - step[0], after - step[1]
-    return image
-
-
 def _extend_axis(image: Tensor, margin: int) -> Tensor:
     gap = 2 * margin
-    length = image.shape[-1]
-    right = _reflect(image, 0, gap)[..., length:]
-    left = _reflect(image, gap, 0)[..., :gap]
-    # From the right border to the left border of the next period.
-    place = (torch.arange(gap, device=image.device, dtype=image.dtype) + 1) / (gap + 1)
+    # From the last pixel to the first of the next period.
+    place = torch.arange(1, gap + 1, device=image.device, dtype=image.dtype) / (gap + 1)
     weight = 0.5 + 0.5 * torch.cos(torch.pi * place)
-    bridge = weight * right + (1 - weight) * left
+    bridge = weight * image[..., -1:] + (1 - weight) * image[..., :1]
     return torch.cat((bridge[..., margin:], image, bridge[..., :margin]), dim=-1)

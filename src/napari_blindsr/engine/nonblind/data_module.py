@@ -55,22 +55,30 @@ class DataModule:
         Correlation kernel in HR pixels.
     scale : int
         s ≥ 1; the observation keeps pixels 0, s, 2s, … of each axis.
+    measured : Tensor, bool, (h, w), optional
+        Where `data` was measured. Elsewhere the image explains nothing: what z predicts
+        there stands for the data, which is one majorisation–minimisation step towards the
+        solution of the masked problem. More steps a call changed results by 0.01 dB.
     """
 
-    def __init__(self, data: Tensor, kernel: Tensor, scale: int) -> None:
+    def __init__(
+        self, data: Tensor, kernel: Tensor, scale: int, *, measured: Tensor | None = None
+    ) -> None:
+        self._data = data
         self._scale = scale
+        self._measured = measured
         height, width = data.shape[-2:]
         self._size = (scale * height, scale * width)
         self._transfer = transfer_function(kernel, *self._size)
-        self._spectrum = torch.fft.fft2(data)
-        self._power = self._observe(self._transfer.abs().square()).real
-        columns = torch.arange(self._size[1] // 2 + 1, device=data.device) % width
-        self._columns = columns
+        # The mean over the aliases of a spectrum is the spectrum of every s-th pixel.
+        power = torch.fft.irfft2(self._transfer.abs().square(), s=self._size)
+        self._power = torch.fft.fft2(power[::scale, ::scale]).real
+        self._columns = torch.arange(self._size[1] // 2 + 1, device=data.device) % width
 
-    def _observe(self, spectrum: Tensor) -> Tensor:
-        """Return the spectrum after keeping every s-th pixel: the mean of its aliases."""
-        image = torch.fft.irfft2(spectrum, s=self._size)
-        return torch.fft.fft2(image[..., :: self._scale, :: self._scale])
+    def predict(self, image: Tensor) -> Tensor:
+        """Return what would be observed of an image (..., s·h, s·w)."""
+        blurred = torch.fft.irfft2(self._transfer * torch.fft.rfft2(image), s=self._size)
+        return blurred[..., :: self._scale, :: self._scale]
 
     def __call__(self, image: Tensor, alpha: Tensor) -> Tensor:
         """Return the solution.
@@ -82,7 +90,9 @@ class DataModule:
         alpha : Tensor
             α > 0, a scalar or broadcastable to the data.
         """
-        predicted = self._observe(self._transfer * torch.fft.rfft2(image))
-        small = (self._spectrum - predicted) / (alpha + self._power)
+        residual = self._data - self.predict(image)
+        if self._measured is not None:
+            residual = residual * self._measured
+        small = torch.fft.fft2(residual) / (alpha + self._power)
         tiled = small.repeat(*[1] * (small.ndim - 2), self._scale, 1)[..., self._columns]
         return image + torch.fft.irfft2(self._transfer.conj() * tiled, s=self._size)

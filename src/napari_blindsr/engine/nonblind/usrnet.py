@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from napari_blindsr.engine.nonblind.border import extend_periodic, extension
+from napari_blindsr.engine.nonblind.border import extend_periodic, margin_for
 from napari_blindsr.engine.nonblind.data_module import DataModule
 from napari_blindsr.errors import WeightsError
 
@@ -151,7 +151,15 @@ class USRNet(nn.Module):
         network.load_state_dict({name: value.float() for name, value in tensors.items()}, assign=True)
         return network.requires_grad_(False).eval()
 
-    def forward(self, data: Tensor, kernel: Tensor, *, scale: int, noise: float) -> Tensor:
+    def forward(
+        self,
+        data: Tensor,
+        kernel: Tensor,
+        *,
+        scale: int,
+        noise: float,
+        measured: Tensor | None = None,
+    ) -> Tensor:
         """Restore a batch of colour images, their borders taken as periodic.
 
         Parameters
@@ -162,13 +170,15 @@ class USRNet(nn.Module):
         scale : int
         noise : float
             Standard deviation of the noise in `data`.
+        measured : Tensor, bool, (h, w), optional
+            Where `data` was measured; elsewhere it is only a guess to start from.
 
         Returns
         -------
         Tensor, (n, 3, s·h, s·w)
         """
         alphas, betas = self.h(data.new_tensor(noise), scale)
-        explain = DataModule(data, kernel, scale)
+        explain = DataModule(data, kernel, scale, measured=measured)
         image = F.interpolate(data, scale_factor=float(scale), mode="nearest")
         for alpha, beta in zip(alphas, betas, strict=True):
             image = self.p(explain(image, alpha), beta.expand(len(data), 1, 1, 1))
@@ -183,6 +193,7 @@ def usrnet(
     *,
     noise: float = 0.0,
     colour: bool | None = None,
+    measured: Tensor | None = None,
 ) -> Tensor:
     """Restore an observation with a known kernel.
 
@@ -192,9 +203,9 @@ def usrnet(
     Parameters
     ----------
     observation : Observation
-        Its border decides what lies outside: "circular" is what the network assumes;
-        "extend" continues the image and blends the continuations of opposite borders, and
-        cuts them off afterwards.
+        Its border decides what lies outside: "circular" is what the network assumes.
+        "extend" continues the data beyond the borders, blended into those of the opposite
+        side, only as a guess that need not be explained, and cuts the result to size.
     kernel : Tensor, (K, K)
         Correlation kernel in HR pixels, non-negative, sum 1.
     network : USRNet
@@ -205,6 +216,9 @@ def usrnet(
         Take three channels together as red, green and blue. By default if there are
         three. Otherwise each channel is restored by itself as a grey image: unlike
         colours, the channels of a microscope need not resemble each other.
+    measured : Tensor, bool, (h, w), optional
+        Where the data were measured. Elsewhere they should hold a guess, such as what
+        the first stage predicts.
 
     Returns
     -------
@@ -214,16 +228,21 @@ def usrnet(
     data, scale = observation.data, observation.scale
     margin = 0
     if observation.border == "extend":
-        margin = extension(observation.kernel_size, scale)
+        margin = margin_for(kernel.shape[-1], scale)
+        if measured is None:
+            measured = torch.ones(data.shape[-2:], dtype=torch.bool, device=data.device)
+        measured = F.pad(measured, (margin, margin, margin, margin))
         data = extend_periodic(data, margin)
+
+    def restore(image: Tensor) -> Tensor:
+        result: Tensor = network(image[None], kernel, scale=scale, noise=noise, measured=measured)
+        return result[0]
+
     if colour if colour is not None else len(data) == COLOURS:
-        result = network(data[None], kernel, scale=scale, noise=noise)[0]
+        result = restore(data)
     else:
-        # One at a time: the features of one image take far more memory than its result.
-        grey = [
-            network(plane.expand(1, COLOURS, -1, -1), kernel, scale=scale, noise=noise)
-            for plane in data
-        ]
-        result = torch.cat(grey).mean(dim=1)
+        # The published weights know colour images only, so grey ones are repeated. One at a
+        # time: the features of an image take far more memory than the image.
+        result = torch.stack([restore(p.expand(COLOURS, -1, -1)).mean(dim=0) for p in data])
     reach = scale * margin
     return result[..., reach : result.shape[-2] - reach, reach : result.shape[-1] - reach]
