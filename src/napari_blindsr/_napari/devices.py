@@ -1,0 +1,88 @@
+"""What the dock says about torch and the devices of this machine."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+
+@dataclass(frozen=True, kw_only=True)
+class DeviceReport:
+    """What was found out about the devices.
+
+    Attributes
+    ----------
+    names : tuple of str
+        Devices that torch can use, best first.
+    hint : str
+        A line of advice, or an empty one.
+    """
+
+    names: tuple[str, ...]
+    hint: str
+
+
+def torch_build() -> str:
+    """Return torch's version from the package metadata, without importing it."""
+    try:
+        return f"torch {version('torch')}"
+    except PackageNotFoundError:
+        return "torch is not installed"
+
+
+def probe_devices() -> DeviceReport:
+    """Ask torch for its devices. Takes seconds the first time: it imports torch."""
+    try:
+        import torch  # noqa: PLC0415
+
+        from napari_blindsr.engine.device import available_devices  # noqa: PLC0415
+    except (ImportError, OSError) as error:
+        return DeviceReport(names=("cpu",), hint=f"torch cannot be loaded: {error}")
+    names = tuple(available_devices())
+    return DeviceReport(
+        names=names,
+        hint=missing_gpu_hint(
+            names=names,
+            build=torch.__version__,
+            built_for_cuda=torch.version.cuda is not None,
+            has_nvidia=has_nvidia_gpu(),
+        ),
+    )
+
+
+def missing_gpu_hint(
+    *, names: tuple[str, ...], build: str, built_for_cuda: bool, has_nvidia: bool
+) -> str:
+    """Return a line for a machine whose NVIDIA GPU torch does not use, or an empty one."""
+    if not has_nvidia or any(name.startswith("cuda") for name in names):
+        return ""
+    if built_for_cuda:
+        return (
+            f"This machine has an NVIDIA GPU, but torch {build} cannot use it; "
+            "its driver may be too old for this build."
+        )
+    return (
+        f"This machine has an NVIDIA GPU, but torch {build} is a CPU-only build. "
+        "Runs would be many times faster with a CUDA build: see pytorch.org/get-started."
+    )
+
+
+def has_nvidia_gpu() -> bool:
+    """Tell whether the driver of an NVIDIA GPU is there, without asking torch."""
+    if sys.platform == "darwin":
+        return False
+    return (
+        Path("/proc/driver/nvidia/version").exists()
+        or Path("C:/Windows/System32/nvcuda.dll").exists()
+        or shutil.which("nvidia-smi") is not None
+    )
+
+
+def device_label(name: str) -> str:
+    """Return the name of a device for people."""
+    kind, _, index = name.partition(":")
+    labels = {"auto": "Automatic", "cpu": "CPU", "cuda": "NVIDIA GPU", "mps": "Apple GPU"}
+    return f"{labels.get(kind, name)} {index}".strip()

@@ -1,0 +1,126 @@
+"""Where the pixels of an array lie in napari's world."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, Self
+
+import numpy as np
+from napari.utils.transforms import Affine
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from napari.layers import Layer
+    from numpy.typing import ArrayLike, NDArray
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Frame:
+    """The placement of an n-dimensional array of pixels, as napari's layers describe it.
+
+    napari first maps data coordinates p to rotate · shear · scale · p + translate, then
+    applies affine. A pixel's coordinate is that of its centre.
+
+    Attributes
+    ----------
+    scale, translate : ndarray, (n,)
+    rotate : ndarray, (n, n)
+    shear : ndarray, (n · (n − 1) / 2,) or (n, n)
+    affine : ndarray, (n + 1, n + 1)
+        Homogeneous.
+    units : tuple, n long
+        pint units of the world.
+    axis_labels : tuple of str, n long
+    """
+
+    scale: NDArray[np.float64]
+    translate: NDArray[np.float64]
+    rotate: NDArray[np.float64]
+    shear: NDArray[np.float64]
+    affine: NDArray[np.float64]
+    units: tuple[Any, ...]
+    axis_labels: tuple[str, ...]
+
+    @classmethod
+    def of_layer(cls, layer: Layer) -> Self:
+        """Return the placement of a layer, in copies that do not follow it."""
+        return cls(
+            scale=np.array(layer.scale, dtype=float),
+            translate=np.array(layer.translate, dtype=float),
+            rotate=np.array(layer.rotate, dtype=float),
+            shear=np.array(layer.shear, dtype=float),
+            affine=np.array(layer.affine, dtype=float),
+            units=tuple(layer.units),
+            axis_labels=tuple(layer.axis_labels),
+        )
+
+    @property
+    def linear(self) -> NDArray[np.float64]:
+        """(n, n): a step in data coordinates to a step before affine is applied."""
+        # napari composes the matrices itself, so that its conventions stay its own.
+        transform = Affine(scale=self.scale, rotate=self.rotate, shear=self.shear)
+        return np.array(transform.linear_matrix, dtype=float)
+
+    @property
+    def world_linear(self) -> NDArray[np.float64]:
+        """(n, n): a step in data coordinates to a step in the world."""
+        product: NDArray[np.float64] = self.affine[:-1, :-1] @ self.linear
+        return product
+
+    def to_world(self, points: ArrayLike) -> NDArray[np.float64]:
+        """Map data coordinates, (m, n) or (n,), to the world."""
+        physical = np.asarray(points, dtype=float) @ self.linear.T + self.translate
+        world: NDArray[np.float64] = physical @ self.affine[:-1, :-1].T + self.affine[:-1, -1]
+        return world
+
+    def resampled(self, origin: ArrayLike, step: ArrayLike) -> Self:
+        """Return the placement of another grid on the same array.
+
+        Parameters
+        ----------
+        origin : array_like, (n,)
+            Where pixel 0 of the other grid lies, in data coordinates of this one.
+        step : array_like, (n,)
+            Its pixel spacing, in pixels of this one.
+        """
+        # The offset goes through rotation and shear; affine comes later, for both alike.
+        return replace(
+            self,
+            scale=self.scale * np.asarray(step, dtype=float),
+            translate=self.translate + self.linear @ np.asarray(origin, dtype=float),
+        )
+
+    def moved(self, shift: ArrayLike) -> Self:
+        """Return the placement moved by a vector of the world, (n,)."""
+        step = np.linalg.solve(self.affine[:-1, :-1], np.asarray(shift, dtype=float))
+        return replace(self, translate=self.translate + step)
+
+    def edges(self, shape: Sequence[int]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Return the least and greatest world coordinates that an array's pixels reach.
+
+        Parameters
+        ----------
+        shape : sequence of int, n long
+
+        Returns
+        -------
+        low, high : ndarray, (n,)
+            Of the outer edges of the outermost pixels, half a pixel beyond their centres.
+        """
+        sides = [(-0.5, size - 0.5) for size in shape]
+        corners = np.stack(np.meshgrid(*sides, indexing="ij"), axis=-1).reshape(-1, len(sides))
+        world = self.to_world(corners)
+        return world.min(axis=0), world.max(axis=0)
+
+    def attributes(self) -> dict[str, Any]:
+        """Return the placement as attributes of a layer."""
+        return {
+            "scale": self.scale,
+            "translate": self.translate,
+            "rotate": self.rotate,
+            "shear": self.shear,
+            "affine": self.affine,
+            "units": self.units,
+            "axis_labels": self.axis_labels,
+        }

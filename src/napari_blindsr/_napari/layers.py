@@ -1,0 +1,209 @@
+"""From a layer to plain arrays: everything a run needs, read once, on the main thread."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from napari_blindsr._napari.geometry import Frame
+from napari_blindsr.errors import InputError
+
+if TYPE_CHECKING:
+    from napari.components import Dims
+    from napari.layers import Image
+    from numpy.typing import NDArray
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plane:
+    """The two axes of a layer that are restored, and where the others are cut.
+
+    Attributes
+    ----------
+    axes : tuple of int
+        (row, column) among the layer's spatial axes.
+    index : tuple of int or None
+        One entry for each spatial axis: the position of the cut, None along `axes`.
+    shape : tuple of int
+        (h, w) of the plane.
+    """
+
+    axes: tuple[int, int]
+    index: tuple[int | None, ...]
+    shape: tuple[int, int]
+
+    @property
+    def others(self) -> tuple[int, ...]:
+        """The axes that are cut."""
+        return tuple(axis for axis, cut in enumerate(self.index) if cut is not None)
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Appearance:
+    """How a layer is shown; what a result takes over from its source."""
+
+    colormap: Any
+    gamma: float
+    blending: str
+    opacity: float
+    interpolation2d: str
+    contrast_limits: tuple[float, float]
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class LayerInput:
+    """What is read from a layer; it stays valid when the layer changes or goes.
+
+    Attributes
+    ----------
+    name : str
+    data : ndarray
+        A copy: grey (h, w), or RGB (h, w, 3), in the layer's own type.
+    axes : str
+        "YX" or "YXC".
+    plane : Plane
+    frame : Frame
+        Of the whole layer, its cut axes included.
+    appearance : Appearance
+    notes : tuple of str
+        What was left out in reading it.
+    """
+
+    name: str
+    data: NDArray[Any]
+    axes: str
+    plane: Plane
+    frame: Frame
+    appearance: Appearance
+    notes: tuple[str, ...] = ()
+
+    def provenance(self) -> dict[str, Any]:
+        """Return where the pixels came from, as plain JSON types."""
+        return {
+            "layer": self.name,
+            "shape": list(self.data.shape),
+            "dtype": str(self.data.dtype),
+            "axes": self.axes,
+            "index": list(self.plane.index),
+            "sha256": hashlib.sha256(np.ascontiguousarray(self.data).tobytes()).hexdigest(),
+            "notes": list(self.notes),
+        }
+
+
+def find_plane(layer: Image, dims: Dims | None = None) -> Plane:
+    """Find the one plane of a layer that can be restored, without reading its pixels.
+
+    Parameters
+    ----------
+    layer : napari.layers.Image
+        Of two dimensions, or of more if the viewer shows a plane of them.
+    dims : napari.components.Dims, optional
+        The viewer's; tells which plane of a stack is shown.
+
+    Returns
+    -------
+    Plane
+
+    Raises
+    ------
+    InputError
+        If the layer has less than two dimensions, or no single plane of it is shown.
+    """
+    shape = _spatial_shape(layer)
+    if layer.ndim == 2:
+        return Plane(axes=(0, 1), index=(None, None), shape=(shape[0], shape[1]))
+    if layer.ndim < 2 or dims is None:
+        raise InputError(
+            f"layer '{layer.name}' has {layer.ndim} dimensions; expected a 2-D image, grey or RGB"
+        )
+    if dims.ndisplay != 2:
+        raise InputError(
+            f"layer '{layer.name}' is shown in 3-D; switch the viewer to 2-D, "
+            "and the plane on display is restored"
+        )
+    # A layer's axes are the last ones of the viewer.
+    axes = sorted(axis - (dims.ndim - layer.ndim) for axis in dims.displayed)
+    if axes[0] < 0:
+        raise InputError(
+            f"layer '{layer.name}' has no axis {dims.axis_labels[min(dims.displayed)]}, "
+            "which the viewer shows; expected a plane of the layer on display"
+        )
+    others = [axis for axis in range(layer.ndim) if axis not in axes]
+    _check_unmixed(layer, axes, others)
+    position = np.rint(layer.world_to_data(dims.point)).astype(int)
+    if any(not 0 <= position[axis] < shape[axis] for axis in others):
+        raise InputError(
+            f"the slice on display lies outside of layer '{layer.name}'; move the sliders into it"
+        )
+    return Plane(
+        axes=(axes[0], axes[1]),
+        index=tuple(None if axis in axes else int(position[axis]) for axis in range(layer.ndim)),
+        shape=(shape[axes[0]], shape[axes[1]]),
+    )
+
+
+def read_layer(layer: Image, dims: Dims | None = None) -> LayerInput:
+    """Read the pixels, placement and looks of a layer. Call it on the main thread.
+
+    Of a multiscale layer the finest level is read; of a stack the plane on display; of a
+    lazy array that plane only.
+
+    Parameters
+    ----------
+    layer : napari.layers.Image
+    dims : napari.components.Dims, optional
+        The viewer's; needed for layers of more than two dimensions.
+
+    Raises
+    ------
+    InputError
+        As `find_plane`.
+    """
+    plane = find_plane(layer, dims)
+    finest = layer.data[0] if layer.multiscale else layer.data
+    cut = tuple(slice(None) if at is None else at for at in plane.index)
+    # Slice first: np.asarray of a lazy stack would load all of it.
+    data = np.array(finest[cut])
+    notes = []
+    if layer.rgb and data.shape[-1] == 4:
+        data = np.ascontiguousarray(data[..., :3])
+        notes.append("alpha channel left out")
+    low, high = layer.contrast_limits
+    return LayerInput(
+        name=str(layer.name),
+        data=data,
+        axes="YXC" if layer.rgb else "YX",
+        plane=plane,
+        frame=Frame.of_layer(layer),
+        appearance=Appearance(
+            colormap=layer.colormap,
+            gamma=float(layer.gamma),
+            blending=str(layer.blending),
+            opacity=float(layer.opacity),
+            interpolation2d=str(layer.interpolation2d),
+            contrast_limits=(float(low), float(high)),
+        ),
+        notes=tuple(notes),
+    )
+
+
+def _spatial_shape(layer: Image) -> tuple[int, ...]:
+    finest = layer.data[0] if layer.multiscale else layer.data
+    shape = tuple(int(size) for size in finest.shape)
+    return shape[:-1] if layer.rgb else shape
+
+
+def _check_unmixed(layer: Image, axes: list[int], others: list[int]) -> None:
+    # A plane cut through a layer that is turned out of it is resampled for display.
+    linear = Frame.of_layer(layer).world_linear
+    mixed = max(
+        np.abs(linear[np.ix_(axes, others)]).max(), np.abs(linear[np.ix_(others, axes)]).max()
+    )
+    if mixed > 1e-9 * np.abs(linear).max():
+        raise InputError(
+            f"layer '{layer.name}' is turned out of the plane on display; "
+            "expected a plane along its own axes"
+        )

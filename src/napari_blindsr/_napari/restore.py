@@ -1,0 +1,255 @@
+"""The dock: choose an image, press Run, watch it work, get aligned layers."""
+
+from __future__ import annotations
+
+import logging
+import time
+import traceback
+from typing import TYPE_CHECKING, Any
+
+from magicgui.widgets import Container
+from magicgui.widgets.bases import Widget
+from napari.layers import Layer
+from napari.qt.threading import FunctionWorker, create_worker
+from napari.utils.notifications import show_error
+from qtpy.QtCore import Qt, QTimer
+
+from napari_blindsr._napari.controls import RunButtons, RunForm, RunStatus
+from napari_blindsr._napari.devices import DeviceReport, probe_devices
+from napari_blindsr._napari.follow import LayerFollower
+from napari_blindsr._napari.layers import find_plane, read_layer
+from napari_blindsr._napari.outputs import result_layers
+from napari_blindsr._napari.texts import progress_text, result_text
+from napari_blindsr._napari.worker import Run
+from napari_blindsr.arrays import to_planes
+from napari_blindsr.errors import BlindSRError, EngineError
+
+if TYPE_CHECKING:
+    import napari.viewer
+    from napari.qt.threading import GeneratorWorker
+
+    from napari_blindsr.engine.result import Progress
+    from napari_blindsr.result import Result
+
+PROBE_DELAY = 100
+"""Milliseconds from making the dock to looking for devices: it is painted first."""
+REFRESH = 0.05
+"""Least time between two updates of the progress, in seconds."""
+
+_log = logging.getLogger(__name__)
+
+
+class RestoreWidget(Container[Widget]):
+    """The dock "Blind super-resolution".
+
+    Parameters
+    ----------
+    napari_viewer : napari.viewer.Viewer
+
+    Attributes
+    ----------
+    image, scale, method, kernel, steps, seed, device, geometry, border : Widget
+        Their ``value`` is what the next run takes.
+    run_button, stop_button, cancel_button : PushButton
+    progress : ProgressBar
+    status : Label
+        What the run is doing.
+    """
+
+    def __init__(self, napari_viewer: napari.viewer.Viewer) -> None:
+        form, buttons, status = RunForm(), RunButtons(), RunStatus()
+        self.image, self.scale = form.image_row, form.scale_row
+        self.method, self.kernel = form.method_row, form.kernel_row
+        self.steps, self.seed, self.device = form.steps_row, form.seed_row, form.device_row
+        self.geometry, self.border = form.geometry_row, form.border_row
+        self.run_button, self.stop_button = buttons.run, buttons.stop
+        self.cancel_button = buttons.cancel
+        self.progress, self.status = status.bar, status.message
+
+        self._form, self._status = form, status
+        self._viewer = napari_viewer
+        self._follower = LayerFollower(self.image, napari_viewer)
+        self._run: Run | None = None
+        self._worker: GeneratorWorker[Progress, bool, Result] | None = None
+        self._docked = False
+        self._gone = False
+        self._ending = False
+        self._last_refresh = 0.0
+        super().__init__(widgets=[form, buttons, status], labels=False)
+
+        self._connect()
+        self._prober = FunctionWorker(probe_devices)
+        self._prober.returned.connect(self._on_devices)
+        timer = QTimer(self.native)
+        timer.setSingleShot(True)
+        timer.timeout.connect(self._prober.start)
+        timer.start(PROBE_DELAY)
+        self._set_idle()
+        self.status.value = "Choose an image and press Run."
+
+    def reset_choices(self, *_: Any) -> None:
+        """Bring the list of images up to date. napari calls this when layers come or go."""
+        with self._follower.refreshing():
+            self._form.reset_choices()
+        self._describe()
+
+    def _connect(self) -> None:
+        self.run_button.changed.connect(self._start)
+        self.stop_button.changed.connect(self._stop_and_keep)
+        self.cancel_button.changed.connect(self._cancel)
+        self.image.changed.connect(self._describe)
+        self.scale.changed.connect(self._describe)
+        self._viewer.dims.events.ndisplay.connect(self._describe)
+        self._viewer.dims.events.order.connect(self._describe)
+        self.native_parent_changed.connect(self._on_parent)
+        self.native.destroyed.connect(self._on_destroyed)
+
+    # What the user does
+
+    def _start(self) -> None:
+        layer = self.image.value
+        if layer is None or self._worker is not None:
+            return
+        try:
+            settings = self._form.settings()
+            source = read_layer(layer, self._viewer.dims)
+            # Tells of a bad image at once, not after torch was loaded.
+            to_planes(source.data, axes=source.axes, geometry=settings.geometry)
+        except BlindSRError as error:
+            self._fail(error)
+            return
+        self._run = Run(source, settings)
+        self._worker = create_worker(
+            self._run.steps,
+            _start_thread=False,
+            _connect={
+                "yielded": self._on_progress,
+                "returned": self._on_result,
+                "errored": self._on_error,
+                "finished": self._on_finished,
+            },
+        )
+        # In the worker's own thread, because that of the GUI may be about to end.
+        self._worker.aborted.connect(self._run.close, type=Qt.ConnectionType.DirectConnection)
+        self._ending = False
+        self._form.enabled = self.run_button.enabled = False
+        self.cancel_button.enabled = True
+        self.progress.max, self.progress.value = settings.schedule.image_steps, 0
+        self.status.value = "Starting …"
+        self._worker.start()
+
+    def _stop_and_keep(self) -> None:
+        if self._worker is not None:
+            self._worker.send(True)
+            self._end("Stopping after this step …")
+
+    def _cancel(self) -> None:
+        if self._worker is not None:
+            self._worker.quit()
+            self._end("Cancelling after this step …")
+            self.cancel_button.enabled = False
+
+    def _end(self, text: str) -> None:
+        self._ending = True
+        self.stop_button.enabled = False
+        self.status.value = text
+
+    # What the worker reports, on the main thread
+
+    def _on_progress(self, progress: Progress) -> None:
+        if self._gone or self._ending:
+            return
+        # A generator takes a value only once it has yielded one.
+        self.stop_button.enabled = True
+        now = time.monotonic()
+        if now - self._last_refresh < REFRESH and progress.step < progress.total:
+            return
+        self._last_refresh = now
+        self.progress.max, self.progress.value = progress.total, progress.step
+        self.status.value = progress_text(progress)
+
+    def _on_result(self, result: Result) -> None:
+        source = self._run.source if self._run is not None else None
+        if self._gone or source is None:
+            return
+        for layer_data in result_layers(result, source):
+            self._viewer.add_layer(Layer.create(*layer_data))
+        self.progress.value = result.trace.size
+        self.status.value = result_text(result)
+
+    def _on_error(self, error: Exception) -> None:
+        if isinstance(error, EngineError):
+            # Whoever looks into it needs the traceback; what its frames hold is let go.
+            _log.error("A run failed.", exc_info=error)
+        _clear_frames(error)
+        self._fail(error)
+
+    def _on_finished(self) -> None:
+        run, worker, self._run, self._worker = self._run, self._worker, None, None
+        if run is not None:
+            run.close()
+        if self._gone:
+            return
+        if worker is not None and worker.abort_requested:
+            self.progress.value = 0
+            self.status.value = "Cancelled; nothing was added."
+        self._set_idle()
+
+    def _on_devices(self, report: DeviceReport) -> None:
+        if not self._gone:
+            self._form.show_devices(report)
+            self._status.show_devices(report)
+
+    # How the dock keeps up
+
+    def _set_idle(self) -> None:
+        self._form.enabled = True
+        self.run_button.enabled = self.image.value is not None
+        self.stop_button.enabled = self.cancel_button.enabled = False
+
+    def _describe(self, *_: Any) -> None:
+        """Say how large image and result are, or why the image cannot be restored."""
+        layer = self.image.value
+        if self._worker is None:
+            self.run_button.enabled = layer is not None
+        if layer is None:
+            self._form.size_row.value = "no image layer"
+            return
+        try:
+            height, width = find_plane(layer, self._viewer.dims).shape
+        except BlindSRError as error:
+            self._form.size_row.value = str(error)
+            return
+        scale = self.scale.value
+        self._form.size_row.value = f"{height} × {width} → {scale * height} × {scale * width}"
+
+    def _fail(self, error: Exception) -> None:
+        show_error(str(error))
+        if not self._gone:
+            self.progress.value = 0
+            self.status.value = str(error)
+
+    # How it ends
+
+    def _on_parent(self, parent: Any) -> None:
+        # napari takes the widget out of a dock that is closed. Nobody sees it any more.
+        if parent is None and self._docked:
+            self._leave()
+        self._docked = parent is not None
+
+    def _on_destroyed(self) -> None:
+        self._gone = True
+        self._leave()
+
+    def _leave(self) -> None:
+        self._follower.disconnect()
+        self._viewer.dims.events.ndisplay.disconnect(self._describe)
+        self._viewer.dims.events.order.disconnect(self._describe)
+        if self._worker is not None:
+            self._worker.quit()
+
+
+def _clear_frames(error: BaseException | None) -> None:
+    while error is not None:
+        traceback.clear_frames(error.__traceback__)
+        error = error.__cause__

@@ -1,0 +1,52 @@
+"""Sentences for people: how long, how far, how it ended."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from napari_blindsr.engine.result import Progress
+    from napari_blindsr.result import Result
+
+_ENDINGS = {
+    "completed": "Done",
+    "converged": "Done, converged",
+    "stopped": "Stopped and kept",
+    "diverged": "Ended early, because it diverged; the best state is kept",
+}
+
+
+def duration_text(seconds: float) -> str:
+    """Return a duration in the two largest units that matter."""
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    minutes, rest = divmod(whole, 60)
+    if minutes < 10:
+        return f"{minutes} min {rest} s"
+    if minutes < 60:
+        return f"{round(seconds / 60)} min"
+    hours, minutes = divmod(round(seconds / 60), 60)
+    return f"{hours} h {minutes} min"
+
+
+def progress_text(progress: Progress) -> str:
+    """Return step, loss and time left in one line."""
+    parts = [f"Step {progress.step} of {progress.total}"]
+    if progress.step == 0:
+        parts = [progress.stage[:1].upper() + progress.stage[1:]]
+    if progress.loss is not None:
+        parts.append(f"loss {progress.loss:.4g}")
+    if progress.remaining is not None:
+        parts.append(f"{duration_text(progress.remaining)} left")
+    return " · ".join(parts)
+
+
+def result_text(result: Result) -> str:
+    """Return how a run ended, in one line."""
+    ending = _ENDINGS[str(result.reason)]
+    planned = result.settings.schedule.image_steps
+    return (
+        f"{ending}: {result.trace.size} of {planned} steps in {duration_text(result.seconds)} "
+        f"on {result.device} ({result.dtype})."
+    )

@@ -1,0 +1,86 @@
+"""One run on a thread of its own."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+from napari_blindsr.errors import BlindSRError, EngineError
+
+if TYPE_CHECKING:
+    from collections.abc import Generator
+
+    from napari_blindsr._napari.layers import LayerInput
+    from napari_blindsr.engine.result import Progress
+    from napari_blindsr.result import Result
+    from napari_blindsr.settings import Settings
+
+
+class Run:
+    """A run, and all that it holds in memory.
+
+    napari keeps every worker, and with it a suspended generator, until its window goes.
+    What is large is therefore held here, where `close` can let go of it.
+
+    Parameters
+    ----------
+    source : LayerInput
+    settings : Settings
+    """
+
+    def __init__(self, source: LayerInput, settings: Settings) -> None:
+        self.source: LayerInput | None = source
+        self._settings = settings
+        self._name = source.name
+        self._engine: Generator[Progress, bool | None, Result] | None = None
+
+    def __repr__(self) -> str:
+        # napari shows this when it is closed during a run.
+        return f"blind super-resolution of '{self._name}'"
+
+    def steps(self) -> Generator[Progress, bool | None, Result]:
+        """Run step by step; send a true value to stop and keep the best state so far.
+
+        For a generator worker. Every failure comes as a `BlindSRError`: a worker swallows
+        RuntimeErrors, torch's among them, and then never ends.
+        """
+        try:
+            # Not before now: this imports torch, which takes seconds.
+            from napari_blindsr.api import iterate  # noqa: PLC0415
+
+            if self.source is None:
+                raise EngineError(f"{self!r} was closed before it began")
+            self._engine = iterate(self.source.data, self._settings, axes=self.source.axes)
+            answer: bool | None = None
+            while True:
+                try:
+                    report = self._engine.send(answer)
+                except StopIteration as end:
+                    result: Result = end.value
+                    return result
+                answer = yield report
+        except BlindSRError:
+            raise
+        except Exception as error:
+            text = " ".join(str(error).split()) or "no message"
+            raise EngineError(f"the run failed with {type(error).__name__}: {text}") from error
+        finally:
+            self._engine = None
+
+    def close(self) -> None:
+        """Let go of everything. Only for a run that is not executing a step."""
+        engine, self._engine, self.source = self._engine, None, None
+        if engine is not None:
+            engine.close()
+
+
+def free_threads() -> int | None:
+    """Return how many threads to compute with: one core is left to the GUI.
+
+    None, torch's choice, if there is one core only.
+    """
+    if hasattr(os, "sched_getaffinity"):
+        cores = len(os.sched_getaffinity(0))
+    else:
+        cores = os.cpu_count() or 1
+    return cores - 1 if cores > 1 else None
