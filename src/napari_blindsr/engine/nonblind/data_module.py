@@ -41,7 +41,8 @@ def transfer_function(kernel: Tensor, height: int, width: int) -> Tensor:
     rows, columns = (-axis) % height, (-axis) % width
     flat = (rows[:, None] * width + columns[None, :]).flatten()
     spread = kernel.new_zeros(height * width).index_add(0, flat, kernel.flatten())
-    return torch.fft.rfft2(spread.reshape(height, width))
+    spectrum: Tensor = torch.fft.rfft2(spread.reshape(height, width))
+    return spectrum
 
 
 class DataModule:
@@ -77,7 +78,7 @@ class DataModule:
 
     def predict(self, image: Tensor) -> Tensor:
         """Return what would be observed of an image (..., s·h, s·w)."""
-        blurred = torch.fft.irfft2(self._transfer * torch.fft.rfft2(image), s=self._size)
+        blurred: Tensor = torch.fft.irfft2(self._transfer * torch.fft.rfft2(image), s=self._size)
         return blurred[..., :: self._scale, :: self._scale]
 
     def __call__(self, image: Tensor, alpha: Tensor) -> Tensor:
@@ -95,4 +96,5 @@ class DataModule:
             residual = residual * self._measured
         small = torch.fft.fft2(residual) / (alpha + self._power)
         tiled = small.repeat(*[1] * (small.ndim - 2), self._scale, 1)[..., self._columns]
-        return image + torch.fft.irfft2(self._transfer.conj() * tiled, s=self._size)
+        correction: Tensor = torch.fft.irfft2(self._transfer.conj() * tiled, s=self._size)
+        return image + correction

@@ -15,7 +15,7 @@ from torch import nn
 
 from napari_blindsr.engine.nonblind.border import extend_periodic, margin_for
 from napari_blindsr.engine.nonblind.data_module import DataModule
-from napari_blindsr.errors import WeightsError
+from napari_blindsr.errors import InputError, WeightsError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -148,7 +148,9 @@ class USRNet(nn.Module):
                     f"these weights are not USRNet-tiny's: tensor {name!r} is "
                     f"{received.get(name, 'missing')}, expected {expected.get(name, 'none')}"
                 )
-        network.load_state_dict({name: value.float() for name, value in tensors.items()}, assign=True)
+        network.load_state_dict(
+            {name: value.float() for name, value in tensors.items()}, assign=True
+        )
         return network.requires_grad_(False).eval()
 
     def forward(
@@ -218,7 +220,7 @@ def usrnet(
         colours, the channels of a microscope need not resemble each other.
     measured : Tensor, bool, (h, w), optional
         Where the data were measured. Elsewhere they should hold a guess, such as what
-        the first stage predicts.
+        the first stage predicts: the network starts from it.
 
     Returns
     -------
@@ -226,6 +228,8 @@ def usrnet(
         In the intensities of the observation, not clipped.
     """
     data, scale = observation.data, observation.scale
+    if colour and len(data) != COLOURS:
+        raise InputError(f"the image has {len(data)} channels; colour takes three together")
     margin = 0
     if observation.border == "extend":
         margin = margin_for(kernel.shape[-1], scale)

@@ -1,0 +1,168 @@
+"""Arrays of any axes, type and intensity range, to scaled float planes and back."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from napari_blindsr.errors import InputError
+
+if TYPE_CHECKING:
+    from numpy.typing import ArrayLike, NDArray
+
+    from napari_blindsr.settings import Geometry
+
+AXES = ("YX", "YXC", "CYX")
+FOOTROOM = 0.25
+"""How far below the smallest input a result may go, in units of the input's range: a blurred
+input overstates its gaps as it understates its peaks."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Planes:
+    """Float planes, and what is needed to turn a result back into the user's array.
+
+    Attributes
+    ----------
+    data : ndarray, float32, (C, h, w)
+        (intensity − low) / span.
+    low, span : float
+        In the intensity unit of the input.
+    axes : str
+        "YX", "YXC" or "CYX".
+    """
+
+    data: NDArray[np.float32]
+    low: float
+    span: float
+    axes: str
+
+
+def to_planes(image: ArrayLike, *, axes: str | None, geometry: Geometry) -> Planes:
+    """Check an image and turn it into scaled planes.
+
+    Parameters
+    ----------
+    image : array_like
+        (h, w), (h, w, 3) or, by `axes`, (C, h, w). Integer or float, finite.
+    axes : str or None
+        None guesses from the shape.
+    geometry : {"camera", "benchmark"}
+        The published test data use the whole range of their type; a camera's image uses
+        the range that its data have.
+
+    Raises
+    ------
+    InputError
+        If it is no such image; says what came and what is expected.
+    """
+    array = np.asarray(image)
+    axes = _check_axes(array, axes)
+    _check_values(array)
+    planes = np.atleast_3d(array) if axes == "YX" else array
+    if axes != "CYX":
+        planes = np.moveaxis(planes, -1, 0)
+    low, span = _range(array, geometry)
+    scaled = (planes.astype(np.float64) - low) / span
+    return Planes(
+        data=np.ascontiguousarray(scaled, dtype=np.float32), low=low, span=span, axes=axes
+    )
+
+
+def from_planes(result: NDArray[np.float32], source: Planes) -> NDArray[np.float32]:
+    """Return result planes (C, H, W) in the axes and intensity unit of their source."""
+    values = (result.astype(np.float64) * source.span + source.low).astype(np.float32)
+    if source.axes == "YX":
+        return values[0]
+    return values if source.axes == "CYX" else np.moveaxis(values, 0, -1)
+
+
+def _check_axes(array: NDArray[Any], axes: str | None) -> str:
+    shape = " × ".join(map(str, array.shape)) or "a single number"
+    if axes is None:
+        if array.ndim == 2:
+            axes = "YX"
+        elif array.ndim == 3 and array.shape[-1] == 3:
+            axes = "YXC"
+        else:
+            raise InputError(
+                f"the image is {shape}; expected a grey image (h × w) or an RGB image (h × w × 3)"
+            )
+    if axes not in AXES:
+        raise InputError(f"axes are {axes!r}; expected one of {list(AXES)}")
+    if array.ndim != len(axes):
+        raise InputError(f"the image is {shape}, but axes {axes!r} mean {len(axes)} dimensions")
+    if array.size == 0:
+        raise InputError(f"the image is empty ({shape}); expected at least one pixel")
+    return axes
+
+
+def _check_values(array: NDArray[Any]) -> None:
+    if not (np.issubdtype(array.dtype, np.integer) or np.issubdtype(array.dtype, np.floating)):
+        raise InputError(
+            f"the image has values of type {array.dtype}; expected integers or floating point"
+        )
+    if not np.isfinite(array).all():
+        count = int(array.size - np.isfinite(array).sum())
+        raise InputError(
+            f"the image has {count} values that are NaN or infinite; expected finite values only"
+        )
+    if array.min() == array.max():
+        raise InputError(
+            f"the image is constant (every value is {array.flat[0]}); there is nothing to restore"
+        )
+
+
+def _range(array: NDArray[Any], geometry: Geometry) -> tuple[float, float]:
+    """Return the intensities (low, span) that are scaled to 0 and 1."""
+    smallest, largest = float(array.min()), float(array.max())
+    if geometry == "benchmark":
+        if np.issubdtype(array.dtype, np.integer):
+            return 0.0, float(np.iinfo(array.dtype).max)
+        if smallest >= 0 and largest <= 1:
+            return 0.0, 1.0
+        return smallest, largest - smallest
+    low = smallest - FOOTROOM * (largest - smallest)
+    # What counts photons cannot go below none.
+    if smallest >= 0:
+        low = max(low, 0.0)
+    return low, largest - low
+
+
+def check_kernel(kernel: ArrayLike) -> NDArray[np.float32]:
+    """Check a known kernel and return it with sum 1 and an odd side.
+
+    Parameters
+    ----------
+    kernel : array_like, (K, K)
+        Finite, non-negative up to rounding, of positive sum.
+
+    Raises
+    ------
+    InputError
+    """
+    array = np.asarray(kernel)
+    shape = " × ".join(map(str, array.shape)) or "a single number"
+    if array.ndim != 2 or array.shape[0] != array.shape[1] or array.size < 1:
+        raise InputError(f"the kernel is {shape}; expected a square array (K × K)")
+    if array.dtype.kind not in "iuf" or not np.isfinite(array).all():
+        raise InputError(
+            f"the kernel (type {array.dtype}) has values that are no finite numbers; "
+            "expected finite weights"
+        )
+    values = array.astype(np.float64)
+    total = values.sum()
+    if total <= 0:
+        raise InputError(f"the kernel has sum {total:g}; expected a positive sum")
+    # Splines and measured point spread functions undershoot a little.
+    if values.min() < -0.05 * values.max():
+        raise InputError(
+            f"the kernel goes down to {values.min() / values.max():.0%} of its peak; "
+            "expected non-negative weights"
+        )
+    if array.shape[0] % 2 == 0:
+        # A row and column at the end leave K//2, and so the geometry, as it is.
+        values = np.pad(values, (0, 1))
+    return (values / total).astype(np.float32)

@@ -1,0 +1,99 @@
+"""Which device a run uses, and in which precision and memory layout."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+
+from napari_blindsr.errors import DeviceError
+
+
+@dataclass(frozen=True, kw_only=True)
+class Compute:
+    """Where and how the networks are evaluated.
+
+    Attributes
+    ----------
+    device : torch.device
+    dtype : torch.dtype
+        float32, or bfloat16 for autocast; weights and losses stay in float32.
+    channels_last : bool
+    """
+
+    device: torch.device
+    dtype: torch.dtype
+    channels_last: bool
+
+    @property
+    def autocast(self) -> torch.autocast:
+        """A context in which the networks are evaluated."""
+        return torch.autocast(
+            self.device.type, dtype=self.dtype, enabled=self.dtype != torch.float32
+        )
+
+    @property
+    def memory_format(self) -> torch.memory_format:
+        """The layout of images and weights."""
+        return torch.channels_last if self.channels_last else torch.contiguous_format
+
+
+def available_devices() -> list[str]:
+    """Return the devices of this machine, best first; the last is always "cpu"."""
+    names: list[str] = []
+    if torch.cuda.is_available():
+        count = torch.cuda.device_count()
+        names += ["cuda"] if count == 1 else [f"cuda:{index}" for index in range(count)]
+    if torch.backends.mps.is_available():
+        names.append("mps")
+    return [*names, "cpu"]
+
+
+def resolve_device(name: str) -> torch.device:
+    """Return the device of this name; "auto" is the best there is.
+
+    Raises
+    ------
+    DeviceError
+        If this machine has no such device.
+    """
+    names = available_devices()
+    if name == "auto":
+        return torch.device(names[0])
+    known = {*names, *(n.split(":")[0] for n in names)}
+    if name == "cuda:0" and "cuda" in names:
+        return torch.device(name)
+    if name not in known:
+        raise DeviceError(
+            f"device is {name!r}, but torch {torch.__version__} finds only "
+            f"{', '.join(names)} on this machine; expected one of these or 'auto'"
+        )
+    return torch.device(name)
+
+
+def _computes_bfloat16(device: torch.device) -> bool:
+    # Elsewhere bfloat16 is emulated and slower than float32.
+    if device.type == "cuda":
+        return torch.cuda.get_device_capability(device) >= (8, 0)
+    if device.type == "cpu":
+        capabilities = torch.cpu.get_capabilities()
+        return bool(capabilities.get("avx512_bf16") or capabilities.get("amx_bf16"))
+    return False
+
+
+def choose_compute(device: str, precision: str) -> Compute:
+    """Choose the precision and layout that are fastest on a device.
+
+    Parameters
+    ----------
+    device : str
+        As in `resolve_device`.
+    precision : {"auto", "float32", "bfloat16"}
+    """
+    resolved = resolve_device(device)
+    bfloat16 = precision == "bfloat16" or (precision == "auto" and _computes_bfloat16(resolved))
+    return Compute(
+        device=resolved,
+        dtype=torch.bfloat16 if bfloat16 else torch.float32,
+        channels_last=resolved.type in ("cpu", "cuda"),
+    )

@@ -1,0 +1,81 @@
+"""What comes out of a solver: progress while it runs, an estimate, and why it ended."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+
+class StopReason(StrEnum):
+    """Why a run ended."""
+
+    COMPLETED = "completed"
+    CONVERGED = "converged"
+    STOPPED = "stopped"
+    DIVERGED = "diverged"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Progress:
+    """One report of a running solver.
+
+    Attributes
+    ----------
+    step : int
+        Image steps done so far.
+    total : int
+        Image steps planned.
+    stage : str
+        What is going on, in words fit to be shown.
+    loss : float or None
+        The latest loss known on the host. On an accelerator it may lag some steps
+        behind, since reading it must not make the device wait.
+    seconds : float
+        Time since the run began.
+    remaining : float or None
+        Seconds left at the pace of the image steps so far; None before there is a pace.
+    """
+
+    step: int
+    total: int
+    stage: str
+    loss: float | None
+    seconds: float
+    remaining: float | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Estimate:
+    """The state of a solver, as tensors.
+
+    Attributes
+    ----------
+    image : Tensor
+        (C, H, W): the canvas, in the scaled intensities of the observation.
+    kernel : Tensor
+        (K, K), correlation kernel, non-negative, sum 1.
+    """
+
+    image: Tensor
+    kernel: Tensor
+
+
+@dataclass(frozen=True, kw_only=True)
+class Outcome:
+    """An estimate and how it was reached.
+
+    Attributes
+    ----------
+    estimate : Estimate
+    losses : Tensor
+        (n,), the loss of each image step, on the CPU.
+    reason : StopReason
+    """
+
+    estimate: Estimate
+    losses: Tensor
+    reason: StopReason

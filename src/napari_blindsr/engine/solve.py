@@ -1,0 +1,167 @@
+"""The one loop that every solver runs in."""
+
+from __future__ import annotations
+
+import math
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol, TypeVar
+
+import torch
+
+from napari_blindsr.engine.result import Estimate, Outcome, Progress, StopReason
+
+if TYPE_CHECKING:
+    from collections.abc import Generator
+
+    from torch import Tensor
+
+    from napari_blindsr.engine.observation import Observation
+
+State = TypeVar("State")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Step:
+    """What a solver says of one step.
+
+    Attributes
+    ----------
+    image_steps : int
+        Image steps done so far; unchanged by steps that move the kernel alone.
+    stage : str
+    loss : Tensor or None
+        A scalar on the solver's device, or None if this was no image step.
+    """
+
+    image_steps: int
+    stage: str
+    loss: Tensor | None
+
+
+class Solver(Protocol[State]):
+    """A method of restoration, as the loop sees it."""
+
+    @property
+    def total(self) -> int:
+        """Image steps planned."""
+
+    @property
+    def device(self) -> torch.device:
+        """Where the losses come from."""
+
+    def init(self, observation: Observation) -> State:
+        """Return the state before the first step."""
+
+    def step(self, state: State) -> Step:
+        """Advance the state; must not wait for the device."""
+
+    def estimate(self, state: State) -> Estimate:
+        """Return what the state amounts to; finite even if the last step was not."""
+
+
+class LossTrace:
+    """The loss of each step, kept on the device and read without making it wait.
+
+    Parameters
+    ----------
+    total : int
+        Image steps planned.
+    device : torch.device
+    """
+
+    def __init__(self, total: int, device: torch.device) -> None:
+        self._values = torch.full((total,), math.nan, device=device)
+        self._count = 0
+        self._latest: float | None = None
+        self._is_cuda = device.type == "cuda"
+        if self._is_cuda:
+            self._host = torch.empty((), pin_memory=True)
+            self._copied = torch.cuda.Event()
+            self._in_flight = False
+
+    def record(self, loss: Tensor) -> None:
+        """Append the loss of a step."""
+        self._values[self._count] = loss
+        self._count += 1
+        if self._is_cuda:
+            self._poll(loss)
+        elif loss.device.type == "cpu":
+            self._latest = float(loss)
+
+    def _poll(self, loss: Tensor) -> None:
+        if self._in_flight and self._copied.query():
+            self._latest = float(self._host)
+            self._in_flight = False
+        if not self._in_flight:
+            self._host.copy_(loss, non_blocking=True)
+            self._copied.record()
+            self._in_flight = True
+
+    @property
+    def latest(self) -> float | None:
+        """The latest loss that the host knows, or None."""
+        return self._latest
+
+    def values(self) -> Tensor:
+        """Return the losses so far, on the CPU."""
+        return self._values[: self._count].cpu()
+
+
+def solve(
+    solver: Solver[State], observation: Observation
+) -> Generator[Progress, bool | None, Outcome]:
+    """Run a solver to its end, or until told to stop.
+
+    Parameters
+    ----------
+    solver : Solver
+    observation : Observation
+        On the solver's device.
+
+    Yields
+    ------
+    Progress
+        After each step. Sending a true value ends the run.
+
+    Returns
+    -------
+    Outcome
+    """
+    start = time.perf_counter()
+    trace = LossTrace(solver.total, solver.device)
+    state = solver.init(observation)
+    reason = StopReason.COMPLETED
+    done = 0
+    pace_start: tuple[int, float] | None = None
+    while done < solver.total:
+        step = solver.step(state)
+        done = step.image_steps
+        if step.loss is not None:
+            trace.record(step.loss)
+        if trace.latest is not None and not math.isfinite(trace.latest):
+            reason = StopReason.DIVERGED
+            break
+        now = time.perf_counter()
+        if pace_start is None and done > 0:
+            # The first step also compiles and allocates; it says nothing of the others.
+            pace_start = done, now
+        stop = yield Progress(
+            step=done,
+            total=solver.total,
+            stage=step.stage,
+            loss=trace.latest,
+            seconds=now - start,
+            remaining=_remaining(pace_start, (done, now), solver.total),
+        )
+        if stop and done < solver.total:
+            reason = StopReason.STOPPED
+            break
+    return Outcome(estimate=solver.estimate(state), losses=trace.values(), reason=reason)
+
+
+def _remaining(start: tuple[int, float] | None, now: tuple[int, float], total: int) -> float | None:
+    """Return the seconds left at the pace between two (step, time), or None without a pace."""
+    if start is None or now[0] == start[0]:
+        return None
+    return (now[1] - start[1]) / (now[0] - start[0]) * (total - now[0])

@@ -1,0 +1,330 @@
+"""The alternating optimisation of MLMC and DDSR: one image and one kernel generator.
+
+Numbers in brackets refer to the phases in docs/method: [1] random kernel learning, [2a]
+Monte-Carlo step, [2b] image steps, [2c] meta step.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import torch
+import torch.nn.functional as F
+
+from napari_blindsr.engine.losses import (
+    StructuralSimilarity,
+    gradient_prior,
+    monte_carlo_weights,
+)
+from napari_blindsr.engine.networks import (
+    INPUT_AMPLITUDE,
+    ImageGenerator,
+    KernelGenerator,
+    build_image_generator,
+    build_kernel_generator,
+)
+from napari_blindsr.engine.result import Estimate
+from napari_blindsr.engine.solve import Step
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from napari_blindsr.engine.device import Compute
+    from napari_blindsr.engine.kernels import KernelFamily
+    from napari_blindsr.engine.observation import Observation
+    from napari_blindsr.settings import Schedule
+
+WARMUP_CHUNK = 20
+"""Kernel steps between two reports of the warm-up, so that a stop is soon heard."""
+
+
+@dataclass(kw_only=True)
+class ImageState:
+    """The image generator and what its optimiser needs."""
+
+    network: ImageGenerator
+    noise: Tensor
+    optimiser: torch.optim.Adam
+
+
+@dataclass(kw_only=True)
+class KernelState:
+    """The kernel generator, its optimiser, and the random kernels it learns from.
+
+    Attributes
+    ----------
+    kernel : Tensor, (K, K)
+        The current kernel, with its graph.
+    leaf : Tensor, (K, K)
+        The same values without the graph: gathers the gradient of the data term over
+        image steps, until a meta step hands it to the graph.
+    """
+
+    network: KernelGenerator
+    code: Tensor
+    optimiser: torch.optim.Adam
+    warmup_kernels: Tensor
+    random_kernels: Tensor
+    kernel: Tensor
+    leaf: Tensor
+
+
+@dataclass(frozen=True, kw_only=True)
+class HeldKernel:
+    """A known kernel, in the place of a `KernelState`.
+
+    Attributes
+    ----------
+    leaf : Tensor, (K, K)
+    """
+
+    leaf: Tensor
+
+
+@dataclass(kw_only=True)
+class AlternatingState:
+    """Everything that changes during a run."""
+
+    observation: Observation
+    structural: StructuralSimilarity
+    image_part: ImageState
+    kernel_part: KernelState | HeldKernel
+    warmup_done: int = 0
+    image_steps: int = 0
+    last: Estimate | None = None
+    mean: Estimate | None = None
+    mean_count: int = 0
+
+
+class AlternatingSolver:
+    """Alternate between an image generator and a kernel generator.
+
+    Parameters
+    ----------
+    schedule : Schedule
+    bounded : bool
+        Whether the image is kept within [0, 1].
+    kernel : KernelFamily or Tensor (K, K)
+        Where random kernels come from, or a known kernel; then only the image is optimised.
+    seed : int
+    compute : Compute
+    """
+
+    def __init__(
+        self,
+        *,
+        schedule: Schedule,
+        bounded: bool,
+        kernel: KernelFamily | Tensor,
+        seed: int,
+        compute: Compute,
+    ) -> None:
+        self.schedule = schedule
+        self.bounded = bounded
+        self.kernel = kernel
+        self.seed = seed
+        self.compute = compute
+
+    @property
+    def total(self) -> int:
+        """Image steps planned."""
+        return self.schedule.image_steps
+
+    @property
+    def device(self) -> torch.device:
+        """Where the networks are."""
+        return self.compute.device
+
+    def init(self, observation: Observation) -> AlternatingState:
+        """Build both generators and draw all random kernels of the run."""
+        # Weights come from a CPU generator: a seed means the same start everywhere.
+        generator = torch.Generator().manual_seed(self.seed)
+        image_part = self._init_image(observation, generator)
+        kernel_part: KernelState | HeldKernel
+        if isinstance(self.kernel, torch.Tensor):
+            kernel_part = HeldKernel(leaf=self.kernel)
+        else:
+            kernel_part = self._init_kernel(observation, self.kernel, generator)
+        return AlternatingState(
+            observation=observation,
+            structural=StructuralSimilarity(observation.data),
+            image_part=image_part,
+            kernel_part=kernel_part,
+        )
+
+    def _init_image(self, observation: Observation, generator: torch.Generator) -> ImageState:
+        shape = observation.canvas_shape
+        network = build_image_generator(
+            shape[0], width=self.schedule.channels, bounded=self.bounded, generator=generator
+        )
+        noise = INPUT_AMPLITUDE * torch.rand(1, *shape, generator=generator)
+        layout = self.compute.memory_format
+        network = network.to(self.device, memory_format=layout)
+        return ImageState(
+            network=network,
+            noise=noise.to(self.device, memory_format=layout),
+            optimiser=self._adam(network, self.schedule.image_rate),
+        )
+
+    def _init_kernel(
+        self, observation: Observation, family: KernelFamily, generator: torch.Generator
+    ) -> KernelState:
+        schedule = self.schedule
+        network = build_kernel_generator(observation.kernel_size, generator=generator)
+        code = INPUT_AMPLITUDE * torch.rand(network.INPUTS, generator=generator)
+        outer_steps = -(-schedule.image_steps // schedule.inner_steps)
+        draws = torch.Generator(self.device).manual_seed(self.seed)
+        kernels = family.sample(
+            schedule.warmup_steps + outer_steps * schedule.random_kernels,
+            scale=observation.scale,
+            size=observation.kernel_size,
+            center=observation.center,
+            generator=draws,
+        )
+        network, code = network.to(self.device), code.to(self.device)
+        kernel = network(code)
+        return KernelState(
+            network=network,
+            code=code,
+            optimiser=self._adam(network, schedule.kernel_rate),
+            warmup_kernels=kernels[: schedule.warmup_steps],
+            random_kernels=kernels[schedule.warmup_steps :].unflatten(
+                0, (outer_steps, schedule.random_kernels)
+            ),
+            kernel=kernel,
+            leaf=_leaf(kernel),
+        )
+
+    def _adam(self, network: torch.nn.Module, rate: float) -> torch.optim.Adam:
+        fused = self.device.type in ("cpu", "cuda")
+        return torch.optim.Adam(network.parameters(), lr=rate, fused=fused)
+
+    def step(self, state: AlternatingState) -> Step:
+        """Take some warm-up steps of the kernel, or one image step with what belongs to it."""
+        part = state.kernel_part
+        if isinstance(part, KernelState) and state.warmup_done < self.schedule.warmup_steps:
+            chunk = part.warmup_kernels[state.warmup_done : state.warmup_done + WARMUP_CHUNK]
+            for target in chunk.unbind():
+                _kernel_step(part, F.mse_loss(part.kernel, target))
+            state.warmup_done += len(chunk)
+            return Step(image_steps=0, stage="learning random kernels", loss=None)
+        loss = self._image_step(state)
+        structural = state.image_steps <= self.schedule.structural_steps
+        stage = "fitting structure" if structural else "fitting intensities"
+        return Step(image_steps=state.image_steps, stage=stage, loss=loss)
+
+    def _image_step(self, state: AlternatingState) -> Tensor:
+        schedule, observation, part = self.schedule, state.observation, state.kernel_part
+        outer, inner = divmod(state.image_steps, schedule.inner_steps)
+        with self.compute.autocast:
+            image = state.image_part.network(state.image_part.noise)[0]
+        # The Monte-Carlo step and the image step look at the same image: one evaluation.
+        if isinstance(part, KernelState) and inner == 0:
+            _monte_carlo_step(observation, part, image.detach(), part.random_kernels[outer])
+        kernel = part.leaf if self._window_counts(state.image_steps) else part.leaf.detach()
+        prediction = observation.predict(image, kernel[None])[0]
+        if state.image_steps < schedule.structural_steps:
+            data_term = 1 - state.structural(prediction)
+        else:
+            data_term = F.mse_loss(prediction, observation.data)
+        loss = data_term
+        if schedule.prior_weight > 0:
+            prior = gradient_prior(image, exponent=schedule.prior_exponent)
+            loss = loss + schedule.prior_weight / observation.data.numel() * prior
+        state.image_part.optimiser.zero_grad()
+        # One backward pass serves the image and, through the leaf, the kernel.
+        loss.backward()
+        _remember(state, image.detach(), kernel.detach(), data_term.detach(), schedule)
+        state.image_part.optimiser.step()
+        state.image_steps += 1
+        if isinstance(part, KernelState) and state.image_steps % schedule.meta_every == 0:
+            _hand_over(part)
+        return data_term.detach()
+
+    def _window_counts(self, step: int) -> bool:
+        """Tell whether a meta step will use the data term of this image step.
+
+        Meta steps fall on multiples of `meta_every`, sums restart with each outer iteration;
+        what lies between the last meta step and the restart is dropped.
+        """
+        every, inner = self.schedule.meta_every, self.schedule.inner_steps
+        next_meta = (step // every + 1) * every
+        restart = (step // inner + 1) * inner
+        return next_meta <= restart
+
+    def estimate(self, state: AlternatingState) -> Estimate:
+        """Return the averaged late iterates, or the state after the last update."""
+        if state.mean is not None:
+            return state.mean
+        with torch.no_grad(), self.compute.autocast:
+            image = state.image_part.network(state.image_part.noise)[0]
+        kernel = state.kernel_part.leaf.detach()
+        after = Estimate(image=image, kernel=kernel)
+        if state.last is None:
+            return after
+        if self.schedule.before_update:
+            return state.last
+        finite = bool(torch.isfinite(after.image).all() & torch.isfinite(kernel).all())
+        return after if finite else state.last
+
+
+def _leaf(kernel: Tensor) -> Tensor:
+    return kernel.detach().requires_grad_()
+
+
+def _kernel_step(part: KernelState, loss: Tensor) -> None:
+    """One Adam step of the kernel generator, and the kernel after it."""
+    part.optimiser.zero_grad()
+    loss.backward()
+    _advance(part)
+
+
+def _hand_over(part: KernelState) -> None:
+    """[2c] One kernel step on the gradient that the leaf has gathered."""
+    if part.leaf.grad is None:
+        return
+    part.optimiser.zero_grad()
+    part.kernel.backward(part.leaf.grad)
+    _advance(part)
+
+
+def _advance(part: KernelState) -> None:
+    part.optimiser.step()
+    part.kernel = part.network(part.code)
+    part.leaf = _leaf(part.kernel)
+
+
+def _monte_carlo_step(
+    observation: Observation, part: KernelState, image: Tensor, kernels: Tensor
+) -> None:
+    """[2a] One kernel step towards random kernels, weighted by how well they explain the data."""
+    errors = observation.predict(image, kernels) - observation.data
+    weights = monte_carlo_weights(errors.square().mean(dim=(1, 2, 3)))
+    distances = (kernels - part.kernel).square().mean(dim=(1, 2))
+    _kernel_step(part, (weights * distances).sum())
+
+
+def _remember(
+    state: AlternatingState, image: Tensor, kernel: Tensor, loss: Tensor, schedule: Schedule
+) -> None:
+    """Keep the latest finite state, and the mean of the late ones, without asking the device."""
+    new = Estimate(image=image, kernel=kernel)
+    if state.last is not None:
+        finite = torch.isfinite(loss)
+        new = Estimate(
+            image=torch.where(finite, new.image, state.last.image),
+            kernel=torch.where(finite, new.kernel, state.last.kernel),
+        )
+    state.last = new
+    if state.image_steps < round(schedule.image_steps * (1 - schedule.average)):
+        return
+    state.mean_count += 1
+    if state.mean is None:
+        state.mean = new
+    else:
+        weight = 1 / state.mean_count
+        state.mean = Estimate(
+            image=torch.lerp(state.mean.image, new.image, weight),
+            kernel=torch.lerp(state.mean.kernel, new.kernel, weight),
+        )

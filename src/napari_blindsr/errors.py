@@ -1,0 +1,39 @@
+"""The errors the project raises on purpose.
+
+None of them is a ``RuntimeError``: napari's generator workers swallow those, and so a
+failure would never reach the user.
+"""
+
+from __future__ import annotations
+
+
+class BlindSRError(Exception):
+    """Base of all errors raised on purpose; its text is one line, fit to be shown."""
+
+
+class InputError(BlindSRError, ValueError):
+    """The image, kernel or mask cannot be used; says what came and what is expected."""
+
+
+class SettingsError(BlindSRError, ValueError):
+    """A setting is out of its range or does not fit another; says which."""
+
+
+class FileError(BlindSRError):
+    """A file cannot be read or written, or must not be overwritten."""
+
+
+class DeviceError(BlindSRError):
+    """The device asked for does not exist on this machine."""
+
+
+class EngineError(BlindSRError):
+    """The computation failed; carries the text of the library's own error."""
+
+
+class OutOfMemoryError(EngineError):
+    """The device ran out of memory; says what may help."""
+
+
+class WeightsError(BlindSRError):
+    """The weights of a network are not there, are damaged, or belong to another network."""

@@ -1,0 +1,83 @@
+"""The result of a run, as arrays in the user's axes and intensities."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from napari_blindsr.engine.result import StopReason
+    from napari_blindsr.settings import Settings
+
+
+@dataclass(frozen=True, kw_only=True)
+class Result:
+    """What `napari_blindsr.restore` returns.
+
+    Attributes
+    ----------
+    image : ndarray, float32
+        The restored image in the axes of the input, its two spatial axes `scale` times
+        longer, in the intensity unit of the input. Not clipped to the input's range.
+    kernel : ndarray, float32, (K, K)
+        The blur as a correlation kernel in HR pixels, non-negative, sum 1.
+    kernel_center : tuple of float
+        (row, column) in `kernel` that corresponds to the position of an LR pixel.
+    axes : str
+        "YX", "YXC" or "CYX".
+    offset : float
+        δ: LR pixel i lies at HR coordinate scale·i + offset, on both axes.
+    trace : ndarray, float32, (n,)
+        The loss of each image step.
+    settings : Settings
+        What was asked for.
+    seconds : float
+        Wall time of the run.
+    device, dtype : str
+        Where it ran and in which precision the networks were evaluated.
+    versions : dict of str to str
+    reason : StopReason
+        Why the run ended.
+    """
+
+    image: NDArray[np.float32]
+    kernel: NDArray[np.float32]
+    kernel_center: tuple[float, float]
+    axes: str
+    offset: float
+    trace: NDArray[np.float32]
+    settings: Settings
+    seconds: float
+    device: str
+    dtype: str
+    versions: dict[str, str]
+    reason: StopReason
+
+    @property
+    def psf(self) -> NDArray[np.float32]:
+        """The point spread function: the correlation kernel flipped in both axes."""
+        return self.kernel[::-1, ::-1]
+
+    def report(self) -> dict[str, Any]:
+        """Return everything but the pixels, as plain JSON types."""
+        settings = self.settings
+        return {
+            "method": settings.method,
+            "scale": settings.scale,
+            "seed": settings.seed,
+            "seconds": self.seconds,
+            "device": self.device,
+            "dtype": self.dtype,
+            "steps": int(self.trace.size),
+            "reason": str(self.reason),
+            "losses": [float(value) for value in self.trace],
+            "kernel_center": list(self.kernel_center),
+            "kernel_size": int(self.kernel.shape[0]),
+            "offset": self.offset,
+            "axes": self.axes,
+            "versions": dict(self.versions),
+            "settings": settings.to_json(),
+        }

@@ -1,0 +1,224 @@
+"""Everything that can be set, checked once, readable from and writable to JSON.
+
+Nothing here imports torch, so that menus, help texts and widgets cost nothing.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from dataclasses import dataclass, field
+from typing import Any, Literal, get_args
+
+from napari_blindsr.engine.kernels import FAMILIES, Gaussian, KernelFamily
+from napari_blindsr.errors import SettingsError
+
+Geometry = Literal["camera", "benchmark"]
+Border = Literal["extend", "circular"]
+Precision = Literal["auto", "float32", "bfloat16"]
+ScheduleName = Literal["published", "reference"]
+
+GEOMETRIES: tuple[Geometry, ...] = get_args(Geometry)
+BORDERS: tuple[Border, ...] = get_args(Border)
+PRECISIONS: tuple[Precision, ...] = get_args(Precision)
+SCHEDULES: tuple[ScheduleName, ...] = get_args(ScheduleName)
+METHODS: tuple[str, ...] = ("mlmc",)
+SCALES = (2, 3, 4, 5, 6, 7, 8)
+
+
+def _require(condition: bool, message: str) -> None:
+    if not condition:
+        raise SettingsError(message)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Schedule:
+    """The numbers of the alternating optimisation; the defaults are the published ones.
+
+    Attributes
+    ----------
+    image_steps : int
+        Steps of the image generator in all.
+    inner_steps : int
+        Image steps between two Monte-Carlo steps of the kernel.
+    warmup_steps : int
+        Random kernel learning before the first image step.
+    structural_steps : int
+        Image steps whose data term is 1 − SSIM; the rest use the mean squared error.
+    random_kernels : int
+        Kernels drawn for each Monte-Carlo step.
+    meta_every : int
+        A kernel step on the accumulated data term is taken whenever the number of
+        image steps is a multiple of this.
+    image_rate, kernel_rate : float
+        Learning rates of the two Adam optimisers.
+    prior_weight, prior_exponent : float
+        Weight and exponent of the sparse gradient prior.
+    channels : int
+        Width of the image generator.
+    average : float
+        Share of the image steps, at the end, whose images and kernels are averaged into
+        the result; 0 returns the last state alone.
+    recentre : bool
+        Move the kernel to its place, and the image with it.
+    before_update : bool
+        Return what the last step computed before it updated the weights.
+    """
+
+    image_steps: int = 1000
+    inner_steps: int = 5
+    warmup_steps: int = 200
+    structural_steps: int = 405
+    random_kernels: int = 5
+    meta_every: int = 3
+    image_rate: float = 5e-3
+    kernel_rate: float = 1e-4
+    prior_weight: float = 2e-4
+    prior_exponent: float = 0.67
+    channels: int = 128
+    average: float = 0.0
+    recentre: bool = True
+    before_update: bool = False
+
+    def __post_init__(self) -> None:
+        for name in ("image_steps", "inner_steps", "random_kernels", "meta_every", "channels"):
+            _require(
+                getattr(self, name) >= 1,
+                f"{name} is {getattr(self, name)}; it must be at least 1",
+            )
+        for name in ("warmup_steps", "structural_steps"):
+            _require(
+                getattr(self, name) >= 0,
+                f"{name} is {getattr(self, name)}; it must not be negative",
+            )
+        for name in ("image_rate", "kernel_rate", "prior_exponent"):
+            value = getattr(self, name)
+            _require(math.isfinite(value) and value > 0, f"{name} is {value}; it must be positive")
+        _require(self.prior_weight >= 0, f"prior_weight is {self.prior_weight}; must be ≥ 0")
+        _require(0 <= self.average <= 1, f"average is {self.average}; expected 0…1")
+
+    @classmethod
+    def named(cls, name: ScheduleName) -> Schedule:
+        """Return a schedule by its name.
+
+        "published" has the published numbers. "reference" adds the habits of the
+        released programs: no recentring, no averaging, and the tensors computed before
+        the last update are returned.
+        """
+        _require(name in SCHEDULES, f"schedule is {name!r}; expected one of {list(SCHEDULES)}")
+        if name == "reference":
+            return cls(average=0.0, recentre=False, before_update=True)
+        return cls()
+
+    def scaled(self, image_steps: int) -> Schedule:
+        """Return the schedule with another number of image steps, its phases in proportion."""
+        _require(image_steps >= 1, f"steps is {image_steps}; it must be at least 1")
+        ratio = image_steps / self.image_steps
+        return dataclasses.replace(
+            self,
+            image_steps=image_steps,
+            warmup_steps=round(self.warmup_steps * ratio),
+            structural_steps=round(self.structural_steps * ratio),
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """All settings of one run; together with the image they repeat it.
+
+    Attributes
+    ----------
+    scale : int
+        How many times finer the result is, 2…8.
+    method : str
+        One of `METHODS`.
+    kernel : KernelFamily or "known"
+        Where random kernels come from, or "known" if the kernel is given and held.
+    geometry : {"camera", "benchmark"}
+        Where LR pixels lie on the HR grid.
+    border : {"extend", "circular"}
+        What lies beyond the borders.
+    bounded : bool or None
+        Whether the result is kept within the input's range of intensities, which a
+        blurred input understates. None bounds ``benchmark`` geometry alone.
+    schedule : Schedule
+    seed : int
+    device : str
+        "auto", "cpu", "cuda", "cuda:1", "mps".
+    precision : {"auto", "float32", "bfloat16"}
+    threads : int or None
+        CPU threads to compute with; None leaves torch's choice.
+    """
+
+    scale: int
+    method: str = "mlmc"
+    kernel: KernelFamily | Literal["known"] = field(default_factory=Gaussian)
+    geometry: Geometry = "camera"
+    border: Border = "extend"
+    bounded: bool | None = None
+    schedule: Schedule = field(default_factory=Schedule)
+    seed: int = 0
+    device: str = "auto"
+    precision: Precision = "auto"
+    threads: int | None = None
+
+    def __post_init__(self) -> None:
+        _require(
+            isinstance(self.scale, int) and self.scale in SCALES,
+            f"scale is {self.scale!r}; expected a whole number from {SCALES[0]} to {SCALES[-1]}",
+        )
+        _require(
+            self.method in METHODS, f"method is {self.method!r}; expected one of {list(METHODS)}"
+        )
+        _require(
+            self.kernel == "known" or isinstance(self.kernel, KernelFamily),
+            f"kernel is {self.kernel!r}; expected a kernel family or 'known'",
+        )
+        _require(
+            self.geometry in GEOMETRIES,
+            f"geometry is {self.geometry!r}; expected one of {list(GEOMETRIES)}",
+        )
+        _require(
+            self.border in BORDERS, f"border is {self.border!r}; expected one of {list(BORDERS)}"
+        )
+        _require(
+            isinstance(self.seed, int) and 0 <= self.seed < 2**63,
+            f"seed is {self.seed!r}; expected a whole number from 0 to 2**63 − 1",
+        )
+        _require(
+            self.precision in PRECISIONS,
+            f"precision is {self.precision!r}; expected one of {list(PRECISIONS)}",
+        )
+        _require(
+            self.threads is None or self.threads >= 1,
+            f"threads is {self.threads}; it must be at least 1",
+        )
+
+    @property
+    def is_bounded(self) -> bool:
+        """Whether the result is bounded: as set, or by the geometry."""
+        return self.geometry == "benchmark" if self.bounded is None else self.bounded
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the settings as plain JSON types."""
+        record = {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}
+        record["kernel"] = "known" if self.kernel == "known" else self.kernel.to_json()
+        record["schedule"] = dataclasses.asdict(self.schedule)
+        return record
+
+    @classmethod
+    def from_json(cls, record: dict[str, Any]) -> Settings:
+        """Rebuild settings from what `to_json` returned."""
+        values = dict(record)
+        if values["kernel"] != "known":
+            values["kernel"] = KernelFamily.from_json(values["kernel"])
+        values["schedule"] = Schedule(**values["schedule"])
+        return cls(**values)
+
+
+def kernel_family(name: str) -> KernelFamily:
+    """Return the kernel family of this name, with its default parameters."""
+    for family in FAMILIES:
+        if family.name == name:
+            return family()
+    raise SettingsError(f"kernel is {name!r}; expected one of {[f.name for f in FAMILIES]}")
