@@ -176,7 +176,7 @@ def _image_row() -> CategoricalWidget[Image]:
         },
     )
     # napari registers its layer types as choices.
-    assert isinstance(row, CategoricalWidget)  # noqa: S101
+    assert isinstance(row, CategoricalWidget)
     return row
 
 
