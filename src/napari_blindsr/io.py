@@ -265,7 +265,7 @@ def _read_mat(file: Path) -> NDArray[Any]:
         raise FileError(
             f"cannot read {file}: MATLAB file of version 7.3; expected version 7 or older"
         ) from error
-    except (MatReadError, ValueError, OSError, TypeError, struct.error) as error:
+    except (MatReadError, ValueError, OSError, TypeError, IndexError, struct.error) as error:
         raise FileError(f"cannot read {file}: it is no MATLAB file") from error
     matrices = {
         name: value
