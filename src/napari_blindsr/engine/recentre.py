@@ -12,11 +12,10 @@ from typing import TYPE_CHECKING
 import torch
 import torch.nn.functional as F
 
+from napari_blindsr.engine.kernels.base import CORE
+
 if TYPE_CHECKING:
     from torch import Tensor
-
-CORE = 0.1
-"""The core of a kernel is what exceeds this part of its peak."""
 
 LANCZOS_LOBES = 6
 

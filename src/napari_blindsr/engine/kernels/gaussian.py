@@ -1,73 +1,15 @@
-"""Kernel families: where random blur kernels come from.
-
-A family is a frozen dataclass of parameters that can draw kernels; adding one to
-`FAMILIES` puts it into the dock, the command line and the tests. torch is imported on
-first use, so that listing the families costs nothing.
-"""
+"""Anisotropic Gaussian blur."""
 
 from __future__ import annotations
 
-import dataclasses
 import math
-from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, ClassVar
+
+from napari_blindsr.engine.kernels.base import KernelFamily, check_range, kernel_size
 
 if TYPE_CHECKING:
     from torch import Generator, Tensor
-
-
-def kernel_size(scale: int) -> int:
-    """Return the published side of a kernel, min(4·scale + 3, 21), in HR pixels."""
-    return min(4 * scale + 3, 21)
-
-
-@dataclass(frozen=True, kw_only=True)
-class KernelFamily(ABC):
-    """A distribution of blur kernels."""
-
-    name: ClassVar[str]
-    label: ClassVar[str]
-
-    @abstractmethod
-    def sample(
-        self, count: int, *, scale: int, size: int, center: float, generator: Generator
-    ) -> Tensor:
-        """Draw kernels, all in one batch on the generator's device.
-
-        Parameters
-        ----------
-        count : int
-        scale : int
-            HR pixels an LR pixel, which sets the default range of widths.
-        size : int
-            Side of the kernels, K.
-        center : float
-            Row and column of their centre.
-        generator : torch.Generator
-            Source of randomness; its device is the device of the kernels.
-
-        Returns
-        -------
-        Tensor, float32, (count, K, K)
-            Non-negative, each of sum 1.
-        """
-
-    def to_json(self) -> dict[str, Any]:
-        """Return name and parameters as plain JSON types."""
-        return {"name": self.name, **dataclasses.asdict(self)}
-
-    @staticmethod
-    def from_json(record: dict[str, Any]) -> KernelFamily:
-        """Rebuild a family from what `to_json` returned."""
-        values = dict(record)
-        name = values.pop("name")
-        for family in FAMILIES:
-            if family.name == name:
-                return family(
-                    **{k: tuple(v) if isinstance(v, list) else v for k, v in values.items()}
-                )
-        raise ValueError(f"no kernel family is named {name!r}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,7 +20,8 @@ class Gaussian(KernelFamily):
     ----------
     variance : tuple of float, or None
         Range of the two variances along the principal axes, in px² of the HR grid. None
-        takes the range of the published sampler for the scale.
+        takes the range of the published sampler for the scale, and 0.25…9 at scale 1,
+        for which nothing is published.
     """
 
     name: ClassVar[str] = "gaussian"
@@ -86,17 +29,38 @@ class Gaussian(KernelFamily):
 
     variance: tuple[float, float] | None = None
 
+    def __post_init__(self) -> None:
+        if self.variance is not None:
+            check_range("variance", self.variance, least=0, strict=True)
+
     def variance_range(self, scale: int) -> tuple[float, float]:
         """Return the range of variances that is drawn from."""
         if self.variance is not None:
             return self.variance
+        if scale == 1:
+            return 0.25, 9.0
         # The published sampler draws wider kernels than its test data have.
         shift = scale - 4
         return 0.175 * scale + 3 + shift, min(2.5 * scale, 10) + 10 + shift
 
+    def reach(self, scale: int) -> float:
+        """Return how far the widest kernels reach from their centre, in HR pixels."""
+        return 3 * math.sqrt(self.variance_range(scale)[1])
+
+    def size(self, scale: int) -> int:
+        """Return the side of the kernels.
+
+        The published range goes with the published side, although that cuts its widest
+        kernels at their edges.
+        """
+        if self.variance is None and scale > 1:
+            return kernel_size(scale)
+        return super().size(scale)
+
     def sample(
         self, count: int, *, scale: int, size: int, center: float, generator: Generator
     ) -> Tensor:
+        """Draw kernels, as `KernelFamily.sample` says."""
         import torch  # noqa: PLC0415
 
         low, high = self.variance_range(scale)
@@ -132,6 +96,3 @@ def render_gaussian(variances: Tensor, angles: Tensor, *, size: int, center: flo
     second = (cos * y - sin * x).square() / variances[:, 1, None, None]
     # Softmax keeps very narrow kernels from becoming 0/0 between two pixels.
     return torch.softmax(-0.5 * (first + second).flatten(1), dim=1).reshape(-1, size, size)
-
-
-FAMILIES: tuple[type[KernelFamily], ...] = (Gaussian,)
