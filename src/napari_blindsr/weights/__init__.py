@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING
+
+import pooch
 
 from napari_blindsr.errors import WeightsError
-
-if TYPE_CHECKING:
-    from napari_blindsr.engine.nonblind.usrnet import USRNet
 
 USRNET_VARIABLE = "NAPARI_BLINDSR_USRNET"
 USRNET_FILE = "usrnet_tiny.pth"
@@ -23,8 +21,6 @@ USRNET_SHA256 = "d82929fc053d6bbe181adba9e2be3d23548eeca8b7b4232eb122f020352295c
 
 def cache_folder() -> Path:
     """Return the folder that fetched weights are kept in."""
-    import pooch
-
     return Path(pooch.os_cache("napari-blindsr"))
 
 
@@ -58,53 +54,7 @@ def find_usrnet(path: str | os.PathLike[str] | None = None, *, cache: Path | Non
     return _fetch(folder)
 
 
-def load_usrnet(path: str | os.PathLike[str] | None = None, *, cache: Path | None = None) -> USRNet:
-    """Return USRNet-tiny with its published weights, on the CPU.
-
-    Parameters
-    ----------
-    path, cache
-        As in `find_usrnet`.
-
-    Raises
-    ------
-    WeightsError
-        As `find_usrnet`, and if the file does not hold the tensors of the network.
-    """
-    return read_usrnet(find_usrnet(path, cache=cache))
-
-
-def read_usrnet(path: Path) -> USRNet:
-    """Read USRNet-tiny from a file of tensors, whatever its checksum.
-
-    Only tensors are read: nothing in the file is executed.
-
-    Raises
-    ------
-    WeightsError
-        If the file cannot be read, or holds other tensors.
-    """
-    import pickle
-
-    import torch
-
-    from napari_blindsr.engine.nonblind.usrnet import USRNet
-
-    try:
-        tensors = torch.load(path, map_location="cpu", weights_only=True)
-    except (OSError, RuntimeError, EOFError, ValueError, pickle.UnpicklingError) as error:
-        reason = str(error).strip().splitlines()[0] if str(error).strip() else "it is damaged"
-        raise WeightsError(f"{path} holds no weights that can be read: {reason}") from error
-    if not isinstance(tensors, dict) or not all(torch.is_tensor(v) for v in tensors.values()):
-        raise WeightsError(
-            f"{path} holds {type(tensors).__name__}; expected a dict of tensors, USRNet-tiny's"
-        )
-    return USRNet.from_tensors(tensors)
-
-
 def _checked(path: Path, origin: str) -> Path:
-    import pooch
-
     if not path.is_file():
         raise WeightsError(
             f"USRNet weights: there is no file {path}{origin}; "
@@ -123,8 +73,6 @@ def _checked(path: Path, origin: str) -> Path:
 
 
 def _fetch(folder: Path) -> Path:
-    import pooch
-
     target = folder / USRNET_FILE
     if target.is_file() and pooch.file_hash(str(target)) == USRNET_SHA256:
         return target
