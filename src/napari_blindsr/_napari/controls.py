@@ -270,5 +270,6 @@ def _text_line(tooltip: str) -> Label:
     native.setWordWrap(True)
     policy = native.sizePolicy()
     policy.setHorizontalPolicy(QSizePolicy.Policy.Ignored)
+    policy.setVerticalPolicy(QSizePolicy.Policy.Minimum)
     native.setSizePolicy(policy)
     return line

@@ -110,12 +110,12 @@ def find_plane(layer: Image, dims: Dims | None = None) -> Plane:
     Raises
     ------
     InputError
-        If the layer has less than two dimensions, or no single plane of it is shown.
+        If no single plane of the layer is on display.
     """
     shape = _spatial_shape(layer)
     if layer.ndim == 2:
         return Plane(axes=(0, 1), index=(None, None), shape=(shape[0], shape[1]))
-    if layer.ndim < 2 or dims is None:
+    if dims is None:
         raise InputError(
             f"layer '{layer.name}' has {layer.ndim} dimensions; expected a 2-D image, grey or RGB"
         )
@@ -160,13 +160,10 @@ def read_layer(layer: Image, dims: Dims | None = None) -> LayerInput:
     Raises
     ------
     InputError
-        As `find_plane`.
+        As `find_plane`, or if its pixels cannot be read.
     """
     plane = find_plane(layer, dims)
-    finest = layer.data[0] if layer.multiscale else layer.data
-    cut = tuple(slice(None) if at is None else at for at in plane.index)
-    # Slice first: np.asarray of a lazy stack would load all of it.
-    data = np.array(finest[cut])
+    data = _pixels(layer, plane)
     notes = []
     if layer.rgb and data.shape[-1] == 4:
         data = np.ascontiguousarray(data[..., :3])
@@ -190,10 +187,26 @@ def read_layer(layer: Image, dims: Dims | None = None) -> LayerInput:
     )
 
 
+def _finest(layer: Image) -> Any:
+    return layer.data[0] if layer.multiscale else layer.data
+
+
 def _spatial_shape(layer: Image) -> tuple[int, ...]:
-    finest = layer.data[0] if layer.multiscale else layer.data
-    shape = tuple(int(size) for size in finest.shape)
+    shape = tuple(int(size) for size in _finest(layer).shape)
     return shape[:-1] if layer.rgb else shape
+
+
+def _pixels(layer: Image, plane: Plane) -> NDArray[Any]:
+    cut = tuple(slice(None) if at is None else at for at in plane.index)
+    try:
+        # Slice first: np.array of a lazy stack would load all of it.
+        return np.array(_finest(layer)[cut])
+    except Exception as error:
+        # Lazy arrays fail in ways of their own: files, networks, codecs.
+        text = " ".join(str(error).split())
+        raise InputError(
+            f"layer '{layer.name}' cannot be read: {type(error).__name__}: {text}"
+        ) from error
 
 
 def _check_unmixed(layer: Image, axes: list[int], others: list[int]) -> None:

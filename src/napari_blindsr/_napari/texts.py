@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from napari_blindsr._napari.devices import device_label
+
 if TYPE_CHECKING:
     from napari_blindsr.engine.result import Progress
     from napari_blindsr.result import Result
@@ -48,5 +50,5 @@ def result_text(result: Result) -> str:
     planned = result.settings.schedule.image_steps
     return (
         f"{ending}: {result.trace.size} of {planned} steps in {duration_text(result.seconds)} "
-        f"on {result.device} ({result.dtype})."
+        f"on {device_label(result.device)} ({result.dtype})."
     )

@@ -1,0 +1,129 @@
+"""The dock at rest: what it offers, and which image it means."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+from magicgui.widgets.bases import Widget
+from npe2 import PluginManifest
+
+from napari_blindsr.engine.kernels import FAMILIES
+from napari_blindsr.settings import METHODS, SCALES, Schedule
+from tests.napari.conftest import DockMaker
+
+PIXELS = np.zeros((9, 9), np.float32)
+CONTROLS = [
+    *("image", "scale", "method", "kernel", "steps", "seed", "device", "geometry", "border"),
+    *("run_button", "stop_button", "cancel_button", "progress", "status"),
+]
+
+
+def test_controls_are_attributes_with_tooltips(open_dock: DockMaker) -> None:
+    _, widget = open_dock(PIXELS)
+    for name in CONTROLS:
+        control = getattr(widget, name)
+        assert isinstance(control, Widget)
+        assert control.tooltip, name
+    assert widget.scale.choices == SCALES
+    assert widget.method.choices == METHODS
+    assert widget.kernel.choices == tuple(family.name for family in FAMILIES)
+
+
+def test_the_defaults_are_the_published_schedule(make_napari_viewer: Any) -> None:
+    viewer = make_napari_viewer()
+    _, widget = viewer.window.add_plugin_dock_widget("napari-blindsr", "Blind super-resolution")
+    assert widget._form.settings().schedule == Schedule()
+    assert (widget.scale.value, widget.seed.value, widget.device.value) == (4, 0, "auto")
+
+
+def test_advanced_settings_are_hidden_until_asked_for(open_dock: DockMaker) -> None:
+    _, widget = open_dock(PIXELS)
+    rows = widget._form._rows
+    assert not rows.isRowVisible(widget.geometry.native)
+    widget._form.advanced.value = True
+    assert rows.isRowVisible(widget.geometry.native)
+    assert rows.isRowVisible(widget.border.native)
+    widget._form.advanced.value = False
+    assert not rows.isRowVisible(widget.border.native)
+
+
+def test_the_controls_make_the_settings(open_dock: DockMaker) -> None:
+    _, widget = open_dock(PIXELS)
+    widget.scale.value, widget.steps.value, widget.seed.value = 3, 250, 7
+    widget.geometry.value, widget.border.value = "benchmark", "circular"
+    settings = widget._form.settings()
+    assert (settings.scale, settings.seed, settings.device) == (3, 7, "cpu")
+    assert (settings.geometry, settings.border) == ("benchmark", "circular")
+    assert settings.schedule == Schedule().scaled(250)
+
+
+def test_the_image_follows_the_selected_layer(open_dock: DockMaker) -> None:
+    viewer, widget = open_dock(PIXELS, PIXELS)
+    first, second = viewer.layers
+    assert widget.image.value == second
+    viewer.layers.selection.active = first
+    assert widget.image.value == first
+    third = viewer.add_image(PIXELS, name="third")
+    assert widget.image.value == third
+    viewer.add_points(name="points")
+    assert widget.image.value == third
+    viewer.add_image(PIXELS, name="hidden", visible=False)
+    assert widget.image.value == third
+    viewer.layers.remove("third")
+    assert widget.image.value in (first, second)
+
+
+def test_a_choice_of_the_user_holds(open_dock: DockMaker) -> None:
+    viewer, widget = open_dock(PIXELS, PIXELS)
+    first, second = viewer.layers
+    widget.image.value = first
+    third = viewer.add_image(PIXELS, name="third")
+    viewer.layers.selection.active = second
+    assert widget.image.value == first
+    first.name = "renamed"
+    assert widget.image.value == first
+    # Choosing the selected layer makes it follow again.
+    widget.image.value = second
+    viewer.layers.selection.active = third
+    assert widget.image.value == third
+
+
+def test_a_choice_ends_with_its_layer(open_dock: DockMaker) -> None:
+    viewer, widget = open_dock(PIXELS, PIXELS)
+    first, second = viewer.layers
+    widget.image.value = first
+    viewer.layers.remove(first)
+    assert widget.image.value == second
+    third = viewer.add_image(PIXELS, name="third")
+    assert widget.image.value == third
+
+
+def test_the_size_follows_image_and_scale(open_dock: DockMaker) -> None:
+    viewer, widget = open_dock(np.zeros((9, 12), np.float32))
+    assert widget._form.size_row.value == "9 × 12 → 18 × 24"
+    widget.scale.value = 4
+    assert widget._form.size_row.value == "9 × 12 → 36 × 48"
+    viewer.add_image(np.zeros((5, 6, 3), np.uint8), rgb=True)
+    assert widget._form.size_row.value == "5 × 6 → 20 × 24"
+
+
+def test_the_manifest_names_what_exists() -> None:
+    manifest = PluginManifest.from_distribution("napari-blindsr")
+    manifest.validate_imports()
+    assert manifest.categories == ["Image Processing"]
+    assert [widget.display_name for widget in manifest.contributions.widgets or []] == [
+        "Blind super-resolution"
+    ]
+    menu = manifest.contributions.menus["napari/layers/filter"]
+    assert [getattr(item, "command", None) for item in menu] == ["napari-blindsr.restore"]
+
+
+@pytest.mark.parametrize("key", ["fluorescence", "micrograph", "natural_rgb"])
+def test_opening_a_sample_makes_it_the_image(open_dock: DockMaker, key: str) -> None:
+    viewer, widget = open_dock()
+    viewer.open_sample("napari-blindsr", key)
+    assert len(viewer.layers) == 3
+    visible = [layer for layer in viewer.layers if layer.visible]
+    assert [widget.image.value] == visible

@@ -1,0 +1,58 @@
+"""Importing the package and showing the dock are cheap, and do not load torch."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+
+import pytest
+
+SHOW = """
+import json, sys, time
+import napari
+viewer = napari.Viewer(show=False)
+# What napari and its Qt widgets cost is theirs.
+import magicgui.widgets
+start = time.thread_time()
+import napari_blindsr
+_, widget = viewer.window.add_plugin_dock_widget("napari-blindsr", "Blind super-resolution")
+seconds = time.thread_time() - start
+loaded = "torch" in sys.modules
+text = widget._status.torch.value
+from qtpy.QtWidgets import QApplication
+deadline = time.monotonic() + 60
+while "looking" in widget._status.torch.value and time.monotonic() < deadline:
+    QApplication.processEvents()
+    time.sleep(0.01)
+print(json.dumps([seconds, loaded, text, widget._status.torch.value, list(widget.device.choices)]))
+viewer.close()
+"""
+
+
+@pytest.mark.usefixtures("qapp")  # Skips, or fails, as the viewer tests do.
+def test_showing_the_dock_is_quick_and_loads_no_torch() -> None:
+    run = subprocess.run(  # noqa: S603
+        [sys.executable, "-c", SHOW], capture_output=True, text=True, timeout=120, check=False
+    )
+    assert run.returncode == 0, run.stderr
+    seconds, loaded, before, after, choices = json.loads(run.stdout.splitlines()[-1])
+    assert not loaded
+    assert seconds < 0.3
+    assert before.startswith("torch ")
+    assert "looking for devices" in before
+    # Then the devices arrive by themselves.
+    assert after.endswith("CPU")
+    assert choices[0] == "auto"
+    assert "cpu" in choices
+
+
+def test_importing_the_package_loads_neither_torch_nor_napari() -> None:
+    code = (
+        "import sys, time; start = time.perf_counter(); import napari_blindsr; "
+        "print([m for m in ('torch', 'napari', 'qtpy', 'magicgui') if m in sys.modules])"
+    )
+    run = subprocess.run(  # noqa: S603
+        [sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True
+    )
+    assert run.stdout.strip() == "[]"

@@ -1,0 +1,74 @@
+"""Sentences of the dock."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import pytest
+import torch
+
+from napari_blindsr._napari.devices import device_label, missing_gpu_hint, torch_build
+from napari_blindsr._napari.texts import duration_text, progress_text, result_text
+from napari_blindsr.engine.result import Progress, StopReason
+from tests.napari.conftest import make_result
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [
+        (0.2, "0 s"),
+        (59.4, "59 s"),
+        (59.6, "1 min 0 s"),
+        (200, "3 min 20 s"),
+        (1500, "25 min"),
+        (3599, "60 min"),
+        (5400, "1 h 30 min"),
+    ],
+)
+def test_durations(seconds: float, text: str) -> None:
+    assert duration_text(seconds) == text
+
+
+def test_progress_tells_step_loss_and_time_left() -> None:
+    report = Progress(step=20, total=100, stage="image", loss=0.01234, seconds=10, remaining=40)
+    assert progress_text(report) == "Step 20 of 100 · loss 0.01234 · 40 s left"
+
+
+def test_progress_before_the_first_step_tells_the_stage() -> None:
+    report = Progress(step=0, total=100, stage="warming up", loss=None, seconds=1, remaining=None)
+    assert progress_text(report) == "Warming up"
+
+
+@pytest.mark.parametrize("reason", list(StopReason))
+def test_every_ending_has_its_sentence(reason: StopReason) -> None:
+    result = dataclasses.replace(make_result(scale=2, shape=(5, 5)), reason=reason)
+    assert "5 of 1000 steps in 2 s on CPU (float32)" in result_text(result)
+
+
+def test_the_torch_build_is_that_of_the_package() -> None:
+    assert torch_build() == f"torch {torch.__version__}"
+
+
+@pytest.mark.parametrize(
+    ("names", "has_nvidia", "built_for_cuda", "part"),
+    [
+        (("cpu",), True, False, "torch 2.13.0+cpu is a CPU-only build"),
+        (("cpu",), True, True, "driver may be too old"),
+        (("cpu",), False, False, ""),
+        (("cuda", "cpu"), True, True, ""),
+        (("cuda:0", "cuda:1", "cpu"), True, True, ""),
+    ],
+)
+def test_an_idle_gpu_is_pointed_out(
+    names: tuple[str, ...], has_nvidia: bool, built_for_cuda: bool, part: str
+) -> None:
+    hint = missing_gpu_hint(
+        names=names, build="2.13.0+cpu", built_for_cuda=built_for_cuda, has_nvidia=has_nvidia
+    )
+    assert part in hint
+    assert bool(hint) == bool(part)
+
+
+def test_devices_have_names_for_people() -> None:
+    labels = [device_label(name) for name in ("auto", "cuda", "cuda:1", "mps", "cpu")]
+    assert labels == ["Automatic", "NVIDIA GPU", "NVIDIA GPU 1", "Apple GPU", "CPU"]
