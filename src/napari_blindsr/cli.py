@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import signal
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Sequence
 from importlib.metadata import version
 from pathlib import Path
-from types import FrameType
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -32,8 +29,8 @@ from napari_blindsr.settings import (
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from napari_blindsr.engine.result import Progress
     from napari_blindsr.result import Result
+    from napari_blindsr.samples import Sample
 
 FAMILY_NAMES = tuple(family.name for family in FAMILIES)
 IMAGE_SUFFIXES = (".png", ".tif", ".tiff", ".npy")
@@ -150,32 +147,101 @@ def restore(
     known = None if is_family else _read_known(kernel)
     loaded = io.read_image(image)
     io.check_image_type(output, loaded.array)
+    from napari_blindsr.terminal import run  # noqa: PLC0415
+
     console = Console(stderr=True, quiet=quiet, highlight=False)
-    for note in loaded.notes:
-        console.print(f"{image}: {note}", markup=False)
-    result = run(loaded.array, settings, known=known, console=console)
+    result = run(loaded.array, settings, known=known, notes=loaded.notes, console=console)
     size = loaded.pixel_size.divided(scale) if loaded.pixel_size is not None else None
     clipped = io.write_image(
         output, result.image, dtype=loaded.array.dtype, pixel_size=size, force=force
     )
+    if kernel_out is not None:
+        io.write_kernel(kernel_out, result.kernel, force=force)
+    if report is not None:
+        io.write_report(report, result.report(), force=force)
     if clipped:
         count = result.image.shape[0] * result.image.shape[1]
         console.print(
             f"clipped {clipped} of {count} pixels to the range of {loaded.array.dtype}; "
             ".tif and .npy keep them"
         )
-    if kernel_out is not None:
-        io.write_kernel(kernel_out, result.kernel, force=force)
-    if report is not None:
-        io.write_report(report, result.report(), force=force)
-    written = [str(path) for path in (output, kernel_out, report) if path is not None]
+    return _conclude(result, [output, kernel_out, report], console)
+
+
+def _conclude(result: Result, written: Sequence[Path | None], console: Console) -> int:
+    """Say how a run ended; returns the exit code."""
+    names = ", ".join(str(path) for path in written if path is not None)
     console.print(
         f"{result.reason} after {result.trace.size} steps and {result.seconds:.0f} s; "
-        f"wrote {', '.join(written)}",
+        f"wrote {names}",
         markup=False,
         soft_wrap=True,
     )
     return FAILED if result.reason == "diverged" else 0
+
+
+@app.command()
+def demo(
+    *,
+    method: Annotated[str, typer.Option(help=f"One of: {', '.join(METHODS)}.")] = METHODS[0],
+    output: Annotated[
+        Path,
+        typer.Option(
+            "--output",
+            "-o",
+            metavar="DIR",
+            help="Folder for the picture; one of an earlier demonstration is replaced.",
+        ),
+    ] = Path("napari-blindsr-demo"),
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")] = "auto",
+    viewer: Annotated[
+        bool, typer.Option("--viewer/--no-viewer", help="Open napari at the end, if possible.")
+    ] = True,
+) -> int:
+    """Restore a bundled sample whose truth is known, within minutes.
+
+    Prints scores, writes a picture and opens napari.
+    """
+    # Checked before torch is imported, and before a folder is made.
+    Settings(scale=SCALES[0], method=method)
+    picture = output / "comparison.png"
+    _make_folder(output)
+    check_output(picture, suffixes=(".png",), force=True)
+    from napari_blindsr.demo import (  # noqa: PLC0415
+        demo_sample,
+        demo_scores,
+        demo_settings,
+        side_by_side,
+    )
+    from napari_blindsr.io import write_image  # noqa: PLC0415
+    from napari_blindsr.terminal import run, score_table  # noqa: PLC0415
+
+    console = Console(stderr=True, highlight=False)
+    sample = demo_sample()
+    result = run(sample.image, demo_settings(sample, method, device=device), console=console)
+    Console(highlight=False).print(score_table(demo_scores(sample, result)))
+    write_image(picture, side_by_side(sample, result), dtype="uint8", force=True)
+    code = _conclude(result, [picture], console)
+    if viewer:
+        _show(sample, result, console)
+    return code
+
+
+def _make_folder(folder: Path) -> None:
+    try:
+        folder.mkdir(exist_ok=True)
+    except OSError as error:
+        raise FileError(f"cannot make the folder {folder}: {error.strerror}") from error
+
+
+def _show(sample: Sample, result: Result, console: Console) -> None:
+    from napari_blindsr._napari.show import open_viewer, why_not  # noqa: PLC0415
+
+    reason = why_not()
+    if reason is not None:
+        console.print(f"napari is not opened: {reason}", markup=False)
+        return
+    open_viewer(sample, result)
 
 
 def _check_outputs(
@@ -205,134 +271,30 @@ def _read_known(kernel: str) -> NDArray[Any]:
     return check_kernel(io.read_kernel(kernel))
 
 
-def run(
-    image: NDArray[Any],
-    settings: Settings,
-    *,
-    known: NDArray[Any] | None = None,
-    console: Console,
-) -> Result:
-    """Restore an array, showing how it goes.
-
-    Parameters
-    ----------
-    image : ndarray
-    settings : Settings
-    known : ndarray, (K, K), optional
-        The kernel, if ``settings.kernel`` is "known".
-    console : Console
-
-    Raises
-    ------
-    BlindSRError
-    KeyboardInterrupt
-        On a second Ctrl-C; the first one ends the run and returns the best state so far.
-    """
-    from napari_blindsr import api  # noqa: PLC0415
-
-    steps = api.iterate(image, settings, known_kernel=known)
-    # Bad input shows on the first step, before anything else is said.
-    progress = next(steps)
-    console.print(_machine(settings), soft_wrap=True)
-    with _interruptible(console) as interrupt, _bar(console) as show:
-        while True:
-            show(progress)
-            try:
-                progress = steps.send(interrupt.requested)
-            except StopIteration as end:
-                result: Result = end.value
-                return result
-
-
-def _machine(settings: Settings) -> str:
-    """Return on what a run computes, in words."""
-    import torch  # noqa: PLC0415
-
-    from napari_blindsr.engine.device import choose_compute  # noqa: PLC0415
-
-    compute = choose_compute(settings.device, settings.precision)
-    dtype = str(compute.dtype).removeprefix("torch.")
-    return (
-        f"napari-blindsr {version('napari-blindsr')}, torch {torch.__version__}, "
-        f"device {compute.device}, {dtype}"
-    )
-
-
-class Interrupt:
-    """Whether the user has asked to stop."""
-
-    requested = False
-
-
-@contextmanager
-def _interruptible(console: Console) -> Iterator[Interrupt]:
-    """Take the first Ctrl-C as a request to stop, and the second one literally."""
-    interrupt = Interrupt()
-
-    def handle(_signal: int, _frame: FrameType | None) -> None:
-        if interrupt.requested:
-            raise KeyboardInterrupt
-        interrupt.requested = True
-        console.print("stopping after this step; Ctrl-C again drops the result")
-
-    before = signal.signal(signal.SIGINT, handle)
-    try:
-        yield interrupt
-    finally:
-        signal.signal(signal.SIGINT, before)
-
-
-@contextmanager
-def _bar(console: Console) -> Iterator[Any]:
-    """Show a progress bar; yields a function that takes each `Progress`."""
-    from rich.progress import BarColumn, MofNCompleteColumn, TextColumn  # noqa: PLC0415
-    from rich.progress import Progress as Bar  # noqa: PLC0415
-
-    with Bar(
-        TextColumn("{task.description}"),
-        BarColumn(bar_width=None),
-        MofNCompleteColumn(),
-        TextColumn("loss {task.fields[loss]}"),
-        TextColumn("{task.fields[left]}"),
-        console=console,
-        disable=console.quiet,
-    ) as bar:
-        task = bar.add_task("starting", total=None, loss="–", left="")
-
-        def show(progress: Progress) -> None:
-            bar.update(
-                task,
-                description=progress.stage,
-                completed=progress.step,
-                total=progress.total,
-                loss="–" if progress.loss is None else f"{progress.loss:.3g}",
-                left=_time_left(progress.remaining),
-            )
-
-        yield show
-
-
-def _time_left(seconds: float | None) -> str:
-    if seconds is None:
-        return ""
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours}:{minutes:02d}:{rest:02d} left" if hours else f"{minutes}:{rest:02d} left"
-
-
 def main() -> None:
     """Run the command line; exit code 2 for bad input, 1 for a failure of the computation."""
     try:
         code = app(standalone_mode=False)
     except USAGE_ERROR as error:
-        code = _fail(getattr(error, "format_message", error.__str__)(), BAD_INPUT)
+        code = _fail(_usage_message(error), BAD_INPUT)
     except EngineError as error:
         code = _fail(str(error), FAILED)
     except BlindSRError as error:
         code = _fail(str(error), BAD_INPUT)
     except (KeyboardInterrupt, typer.Abort):
-        code = _fail("aborted; nothing was written", ABORTED)
+        code = ABORTED
+    # Some versions of typer turn an interrupt into this code.
+    if code == ABORTED:
+        _fail("aborted; nothing was written", ABORTED)
     sys.exit(code if isinstance(code, int) else 0)
+
+
+def _usage_message(error: Exception) -> str:
+    message = str(getattr(error, "format_message", error.__str__)())
+    # Of values of the wrong type typer tells what is expected, but not what came.
+    problems: list[dict[str, Any]] = getattr(error.__cause__, "errors", list)()
+    received = problems[0].get("input") if problems else None
+    return message if received is None else f"{message} (received {received!r})"
 
 
 def _fail(message: str, code: int) -> int:

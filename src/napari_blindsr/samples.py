@@ -86,7 +86,7 @@ def micrograph() -> Sample:
     The source does not state the size of its pixels; 0.5 µm, that of a slide scanner with a
     20× objective, is an assumption.
     """
-    return _degraded(
+    return degraded_piece(
         name="micrograph",
         label="Micrograph, stained tissue (RGB)",
         sharp=data.immunohistochemistry(),
@@ -100,7 +100,7 @@ def micrograph() -> Sample:
 
 def natural_rgb() -> Sample:
     """Return a photograph of a face; RGB, 64×64 pixels."""
-    return _degraded(
+    return degraded_piece(
         name="natural_rgb",
         label="Photograph (RGB)",
         sharp=data.astronaut(),
@@ -112,7 +112,7 @@ def natural_rgb() -> Sample:
     )
 
 
-def _degraded(
+def degraded_piece(
     *,
     name: str,
     label: str,
@@ -124,7 +124,24 @@ def _degraded(
     origin: str,
     side: int = 64,
 ) -> Sample:
-    """Cut a piece out of a sharp 8-bit image and degrade it to `side` pixels, 8 bit."""
+    """Cut a piece out of a sharp 8-bit image and degrade it by a Gaussian, ×4, to 8 bit.
+
+    Parameters
+    ----------
+    name, label, origin : str
+        As in `Sample`.
+    sharp : ndarray, uint8, (H, W) or (H, W, 3)
+    corner : tuple of int
+        Row and column of the piece; it needs 4·side + 18 pixels from there.
+    variances : tuple of float
+        λ1, λ2 of the blur, in px² of the sharp image.
+    angle : float
+        θ of the blur, in radians.
+    pixel_size : float or None
+        As in `Sample`.
+    side : int
+        Pixels of the degraded image, both ways.
+    """
     kernel = gaussian_kernel(variances, angle, scale=SCALE)
     length = side * SCALE + 2 * (kernel.shape[0] // 2)
     rows, columns = (slice(start, start + length) for start in corner)

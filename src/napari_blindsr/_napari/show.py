@@ -1,0 +1,57 @@
+"""A sample and its result in a viewer: what the demonstration ends with."""
+
+from __future__ import annotations
+
+import os
+import sys
+from importlib.util import find_spec
+from typing import TYPE_CHECKING
+
+from napari_blindsr._napari.layers import read_layer
+from napari_blindsr._napari.outputs import result_layers
+from napari_blindsr._napari.sample_data import sample_layers
+
+if TYPE_CHECKING:
+    import napari
+
+    from napari_blindsr.result import Result
+    from napari_blindsr.samples import Sample
+
+
+def why_not() -> str | None:
+    """Return why no viewer can be opened here, or None if one can."""
+    unix = sys.platform not in ("win32", "darwin")
+    if unix and not (os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")):
+        return "there is no display"
+    bindings = ("PyQt6", "PySide6", "PyQt5", "PySide2")
+    if find_spec("napari") is None or not any(find_spec(name) for name in bindings):
+        return "napari with Qt is not installed; pip install 'napari-blindsr[gui]' brings it"
+    return None
+
+
+def fill_viewer(viewer: napari.Viewer, sample: Sample, result: Result) -> None:
+    """Add the layers of a sample and of its result, and the dock.
+
+    Parameters
+    ----------
+    viewer : napari.Viewer
+    sample : Sample
+    result : Result
+        Of the sample's image.
+    """
+    for data, attributes, _ in sample_layers(sample):
+        viewer.add_image(data, **attributes)
+    source = read_layer(viewer.layers[sample.name], viewer.dims)
+    for data, attributes, _ in result_layers(result, source):
+        viewer.add_image(data, **attributes)
+    viewer.window.add_plugin_dock_widget("napari-blindsr", "Blind super-resolution")
+    viewer.reset_view()
+
+
+def open_viewer(sample: Sample, result: Result) -> None:
+    """Show a sample and its result in napari; returns when the viewer is closed."""
+    import napari  # noqa: PLC0415
+
+    viewer = napari.Viewer()
+    fill_viewer(viewer, sample, result)
+    napari.run()

@@ -1,0 +1,164 @@
+"""How a run shows in a terminal: a progress bar, Ctrl-C, a table of scores."""
+
+from __future__ import annotations
+
+import signal
+from contextlib import contextmanager
+from importlib.metadata import version
+from typing import TYPE_CHECKING, Any
+
+import torch
+from rich.markup import escape
+from rich.progress import BarColumn, MofNCompleteColumn, TextColumn
+from rich.progress import Progress as Bar
+from rich.table import Table
+
+from napari_blindsr.api import iterate
+from napari_blindsr.engine.device import choose_compute
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Generator, Iterator, Sequence
+    from types import FrameType
+
+    from numpy.typing import NDArray
+    from rich.console import Console
+
+    from napari_blindsr.demo import Score
+    from napari_blindsr.engine.result import Progress
+    from napari_blindsr.result import Result
+    from napari_blindsr.settings import Settings
+
+
+def run(
+    image: NDArray[Any],
+    settings: Settings,
+    *,
+    known: NDArray[Any] | None = None,
+    notes: Sequence[str] = (),
+    console: Console,
+) -> Result:
+    """Restore an array, showing how it goes.
+
+    Parameters
+    ----------
+    image : ndarray
+    settings : Settings
+    known : ndarray, (K, K), optional
+        The kernel, if ``settings.kernel`` is "known".
+    notes : sequence of str
+        What to say about the image, once it has proved fit to be restored.
+    console : Console
+
+    Raises
+    ------
+    BlindSRError
+    KeyboardInterrupt
+        On a second Ctrl-C; the first one ends the run and returns the best state so far.
+    """
+    steps = iterate(image, settings, known_kernel=known)
+    # Bad input shows on the first step, before anything else is said.
+    progress = next(steps)
+    with _interruptible(console) as interrupt:
+        for line in (_machine(settings), *notes):
+            console.print(line, markup=False, soft_wrap=True)
+        return _drain(steps, progress, interrupt, console)
+
+
+def _drain(
+    steps: Generator[Progress, bool | None, Result],
+    progress: Progress,
+    interrupt: Interrupt,
+    console: Console,
+) -> Result:
+    """Run to the end, or until the user asks to stop."""
+    with _bar(console) as show:
+        while True:
+            show(progress)
+            try:
+                progress = steps.send(interrupt.requested)
+            except StopIteration as end:
+                result: Result = end.value
+                return result
+
+
+def _machine(settings: Settings) -> str:
+    """Return what a run computes with, in words."""
+    compute = choose_compute(settings.device, settings.precision)
+    dtype = str(compute.dtype).removeprefix("torch.")
+    return (
+        f"napari-blindsr {version('napari-blindsr')}, torch {torch.__version__}, "
+        f"device {compute.device}, {dtype}"
+    )
+
+
+class Interrupt:
+    """Whether the user has asked to stop."""
+
+    requested = False
+
+
+@contextmanager
+def _interruptible(console: Console) -> Iterator[Interrupt]:
+    """Take the first Ctrl-C as a request to stop, and the second one literally."""
+    interrupt = Interrupt()
+
+    def handle(_signal: int, _frame: FrameType | None) -> None:
+        if interrupt.requested:
+            raise KeyboardInterrupt
+        interrupt.requested = True
+        console.print("stopping after this step; Ctrl-C again drops the result")
+
+    before = signal.signal(signal.SIGINT, handle)
+    try:
+        yield interrupt
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+@contextmanager
+def _bar(console: Console) -> Iterator[Callable[[Progress], None]]:
+    """Show a progress bar; yields a function that takes each `Progress`."""
+    with Bar(
+        TextColumn("{task.description}"),
+        BarColumn(bar_width=None),
+        MofNCompleteColumn(),
+        TextColumn("loss {task.fields[loss]}"),
+        TextColumn("{task.fields[left]}"),
+        console=console,
+        disable=console.quiet,
+    ) as bar:
+        task = bar.add_task("starting", total=None, loss="–", left="")
+
+        def show(progress: Progress) -> None:
+            bar.update(
+                task,
+                description=progress.stage,
+                completed=progress.step,
+                total=progress.total,
+                loss="–" if progress.loss is None else f"{progress.loss:.3g}",
+                left=_time_left(progress.remaining),
+            )
+
+        yield show
+
+
+def _time_left(seconds: float | None) -> str:
+    if seconds is None:
+        return ""
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02d}:{rest:02d} left" if hours else f"{minutes}:{rest:02d} left"
+
+
+def score_table(scores: Sequence[Score]) -> Table:
+    """Return scores as a table to be printed."""
+    table = Table(title="Against the truth")
+    table.add_column("")
+    for heading in ("interpolation", "restored", "better is"):
+        table.add_column(heading, justify="right")
+    for score in scores:
+        plain = "–" if score.interpolation is None else f"{score.interpolation:.3f}"
+        label = f"{score.metric.label} [{score.metric.unit}]".removesuffix(" []")
+        better = "higher" if score.metric.higher_is_better else "lower"
+        table.add_row(escape(label), plain, f"{score.result:.3f}", better)
+    return table

@@ -1,0 +1,115 @@
+"""The demonstration, with few steps where it is run at all."""
+
+from __future__ import annotations
+
+import dataclasses
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from napari_blindsr import api, cli, demo
+from napari_blindsr.demo import demo_sample, demo_scores, demo_settings, side_by_side
+from napari_blindsr.metrics import METRICS, psnr_y
+from napari_blindsr.result import Result
+from napari_blindsr.samples import Sample
+from napari_blindsr.simulate import interpolate
+
+SHORT = dataclasses.replace(demo.SCHEDULE, image_steps=2, warmup_steps=3, channels=8)
+
+
+@pytest.fixture(scope="module")
+def sample() -> Sample:
+    return demo_sample()
+
+
+@pytest.fixture(scope="module")
+def result(sample: Sample) -> Result:
+    settings = dataclasses.replace(demo_settings(sample), schedule=SHORT)
+    run = api.iterate(sample.image, settings)
+    while True:
+        try:
+            next(run)
+        except StopIteration as end:
+            final: Result = end.value
+            return final
+
+
+def test_sample_is_small_and_hard(sample: Sample) -> None:
+    assert sample.truth.shape == (128, 128, 3)
+    plain = interpolate(sample.image, sample.scale) / 255
+    # Interpolation leaves room for improvement.
+    assert psnr_y(plain, sample.truth, crop=4) < 26
+
+
+def test_scores_compare_with_interpolation_and_truth(sample: Sample, result: Result) -> None:
+    scores = demo_scores(sample, result)
+    assert [score.metric for score in scores] == list(METRICS)
+    for score in scores:
+        assert np.isfinite(score.result)
+        assert (score.interpolation is None) == (score.metric.subject == "kernel")
+    truth = dataclasses.replace(result, image=sample.truth.astype(np.float32), kernel=sample.kernel)
+    perfect = {score.metric.name: score.result for score in demo_scores(sample, truth)}
+    assert perfect["ssim_y"] == pytest.approx(1)
+    assert perfect["kernel_error"] == 0
+
+
+def test_picture_shows_everything(sample: Sample, result: Result) -> None:
+    picture = side_by_side(sample, result)
+    assert picture.dtype == np.uint8
+    panel, gap, label = demo.PANEL, demo.GAP, demo.LABEL
+    left = gap + 3 * (panel + gap)
+    shown = picture[gap + label : gap + label + panel, left : left + panel]
+    # Each pixel of the truth is a square of two.
+    np.testing.assert_array_equal(shown[::2, ::2], sample.truth)
+    # Labels are written above the panels.
+    assert (picture[gap : gap + label] < 128).any()
+
+
+def test_command_prints_scores_and_writes_a_picture(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(demo, "SCHEDULE", SHORT)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "argv", ["napari-blindsr", "demo", "--no-viewer", "--output", "out"])
+    # A second time as well: the picture is replaced.
+    for _ in range(2):
+        with pytest.raises(SystemExit) as end:
+            cli.main()
+        captured = capfd.readouterr()
+        assert end.value.code == 0, captured.err
+        for metric in METRICS:
+            assert metric.label in captured.out
+        assert "interpolation" in captured.out
+        with Image.open(tmp_path / "out" / "comparison.png") as picture:
+            assert picture.mode == "RGB"
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["comparison.png"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--method", "magic"], "method is 'magic'"),
+        (["--output", "none/out"], "cannot make the folder"),
+        (["--output", "file"], "cannot make the folder"),
+    ],
+)
+def test_bad_arguments(
+    arguments: list[str],
+    message: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    (tmp_path / "file").touch()
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "argv", ["napari-blindsr", "demo", *arguments])
+    with pytest.raises(SystemExit) as end:
+        cli.main()
+    errors = capfd.readouterr().err
+    assert end.value.code == 2
+    assert message in errors
+    assert errors.count("\n") == 1
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]
