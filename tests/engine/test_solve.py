@@ -1,0 +1,154 @@
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+import torch
+
+from napari_blindsr.engine.kernels import Gaussian
+from napari_blindsr.engine.observation import Observation
+from napari_blindsr.engine.result import Estimate, Outcome, Progress, StopReason
+from napari_blindsr.engine.solve import Step, solve
+from napari_blindsr.engine.solvers import alternating as module
+from napari_blindsr.engine.solvers.alternating import AlternatingSolver, KernelState
+from tests.helpers import FLOAT32, QUICK, SOLVERS, alternating, build_solver, observe
+
+
+def drain(
+    solver: Any, observation: Observation, *, stop_at: int | None = None
+) -> tuple[Outcome, list[Progress]]:
+    run = solve(solver, observation)
+    reports = [next(run)]
+    while True:
+        try:
+            stop = stop_at is not None and reports[-1].step >= stop_at
+            reports.append(run.send(stop))
+        except StopIteration as end:
+            return end.value, reports
+
+
+@pytest.mark.parametrize("name", SOLVERS)
+@pytest.mark.parametrize("border", ["extend", "circular"])
+@pytest.mark.parametrize("channels", [1, 3, 4])
+def test_a_run_ends_with_a_finite_estimate(name: str, border: str, channels: int) -> None:
+    observation = observe((channels, 20, 18), border=border)
+    outcome, reports = drain(build_solver(name), observation)
+    assert outcome.reason is StopReason.COMPLETED
+    assert outcome.estimate.image.shape == observation.canvas_shape
+    assert torch.isfinite(outcome.estimate.image).all()
+    assert outcome.estimate.kernel.shape == (7, 7)
+    assert outcome.estimate.kernel.sum().item() == pytest.approx(1, abs=1e-5)
+    assert outcome.losses.shape == (QUICK.image_steps,)
+    assert torch.isfinite(outcome.losses).all()
+    steps = [report.step for report in reports]
+    assert steps == sorted(steps)
+    assert reports[-1].step == reports[-1].total == QUICK.image_steps
+    assert reports[-1].remaining == 0
+
+
+@pytest.mark.parametrize("name", SOLVERS)
+def test_the_loss_falls(name: str) -> None:
+    solver = SOLVERS[name](replace(QUICK, image_steps=40, structural_steps=40))
+    outcome, _ = drain(solver, observe())
+    assert outcome.losses[-5:].mean() < 0.7 * outcome.losses[:5].mean()
+
+
+@pytest.mark.parametrize("name", SOLVERS)
+def test_a_stop_is_heard_within_one_step(name: str) -> None:
+    outcome, reports = drain(build_solver(name), observe(), stop_at=3)
+    assert outcome.reason is StopReason.STOPPED
+    assert reports[-1].step == 3
+    assert outcome.losses.shape == (3,)
+    assert torch.isfinite(outcome.estimate.image).all()
+
+
+def test_a_stop_during_the_warm_up_gives_what_there_is() -> None:
+    outcome, _ = drain(alternating(), observe(), stop_at=0)
+    assert outcome.reason is StopReason.STOPPED
+    assert outcome.losses.numel() == 0
+    assert torch.isfinite(outcome.estimate.image).all()
+
+
+@pytest.mark.parametrize("name", SOLVERS)
+def test_a_seed_repeats_a_run(name: str) -> None:
+    first, _ = drain(SOLVERS[name](), observe())
+    second, _ = drain(SOLVERS[name](), observe())
+    other, _ = drain(SOLVERS[name](seed=1), observe())
+    torch.testing.assert_close(first.estimate.image, second.estimate.image, rtol=0, atol=0)
+    assert not torch.equal(first.estimate.image, other.estimate.image)
+
+
+def test_a_run_leaves_the_global_random_state_alone() -> None:
+    before = torch.get_rng_state()
+    drain(alternating(), observe())
+    assert torch.equal(before, torch.get_rng_state())
+
+
+class _Diverging(AlternatingSolver):
+    """Breaks its own weights after some steps."""
+
+    def step(self, state: module.AlternatingState) -> Step:
+        if state.image_steps == 6:
+            with torch.no_grad():
+                state.image_part.network.head.weight.fill_(torch.nan)
+        return super().step(state)
+
+
+def test_a_diverged_run_returns_its_last_finite_state() -> None:
+    solver = _Diverging(schedule=QUICK, bounded=True, kernel=Gaussian(), seed=0, compute=FLOAT32)
+    outcome, reports = drain(solver, observe())
+    assert outcome.reason is StopReason.DIVERGED
+    assert reports[-1].step < QUICK.image_steps
+    assert torch.isfinite(outcome.estimate.image).all()
+    assert torch.isfinite(outcome.estimate.kernel).all()
+
+
+def test_the_image_is_evaluated_once_a_step() -> None:
+    solver = alternating()
+    state = solver.init(observe())
+    calls = 0
+    network = state.image_part.network
+
+    def count(*_: object) -> None:
+        nonlocal calls
+        calls += 1
+
+    network.register_forward_hook(count)
+    while state.image_steps < QUICK.image_steps:
+        solver.step(state)
+    assert calls == QUICK.image_steps
+    solver.estimate(state)
+    assert calls == QUICK.image_steps + 1
+
+
+def test_kernel_steps_follow_the_published_windows() -> None:
+    solver = alternating(replace(QUICK, image_steps=15, warmup_steps=0))
+    state = solver.init(observe())
+    part = state.kernel_part
+    assert isinstance(part, KernelState)
+    taken = 0
+    moved = []
+    for _ in range(15):
+        solver.step(state)
+        now = int(next(iter(part.optimiser.state.values()))["step"].item())
+        moved.append(now - taken)
+        taken = now
+    # One Monte-Carlo step at the start of each outer iteration, and meta steps at 3, 6, …
+    # whose windows hold 3 (2 dropped) | 1, 3 (1 dropped) | 2, 3 image steps.
+    assert moved == [1, 0, 1, 0, 0, 2, 0, 0, 1, 0, 1, 1, 0, 0, 1]
+    counted = [step for step in range(15) if solver._window_counts(step)]
+    assert counted == [0, 1, 2, 5, 6, 7, 8, 10, 11, 12, 13, 14]
+
+
+def test_the_reference_schedule_returns_what_preceded_the_last_update() -> None:
+    plain = alternating()
+    habit = alternating(replace(QUICK, before_update=True))
+    estimates: list[Estimate] = []
+    for solver in (plain, habit):
+        outcome, _ = drain(solver, observe())
+        estimates.append(outcome.estimate)
+    after, before = (estimate.image for estimate in estimates)
+    assert not torch.equal(after, before)
+    shorter, _ = drain(alternating(replace(QUICK, image_steps=9)), observe())
+    torch.testing.assert_close(shorter.estimate.image, before)

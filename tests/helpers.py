@@ -1,0 +1,80 @@
+"""What several tests share: the lists they run over, and the reference data."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from numpy.typing import NDArray
+
+from napari_blindsr.engine.device import Compute
+from napari_blindsr.engine.kernels import Gaussian
+from napari_blindsr.engine.observation import Observation
+from napari_blindsr.engine.solve import Solver
+from napari_blindsr.engine.solvers.alternating import AlternatingSolver
+from napari_blindsr.settings import Schedule
+
+FLOAT32 = Compute(device=torch.device("cpu"), dtype=torch.float32, channels_last=True)
+
+QUICK = Schedule(
+    image_steps=10, warmup_steps=4, structural_steps=5, inner_steps=5, random_kernels=3, channels=16
+)
+"""All phases of the published schedule in the shortest run."""
+
+
+def alternating(schedule: Schedule = QUICK, *, seed: int = 0) -> AlternatingSolver:
+    """Return the solver of MLMC, small and in float32."""
+    return AlternatingSolver(
+        schedule=schedule, bounded=True, kernel=Gaussian(), seed=seed, compute=FLOAT32
+    )
+
+
+def held_kernel(schedule: Schedule = QUICK, *, seed: int = 0) -> AlternatingSolver:
+    """Return the same with a known kernel."""
+    kernel = torch.full((7, 7), 1 / 49)
+    return AlternatingSolver(
+        schedule=schedule, bounded=False, kernel=kernel, seed=seed, compute=FLOAT32
+    )
+
+
+SOLVERS: dict[str, Any] = {"alternating": alternating, "held kernel": held_kernel}
+"""Every solver runs the tests of the loop; append new ones here."""
+
+
+def build_solver(name: str) -> Solver[Any]:
+    """Return a new solver of this name."""
+    solver: Solver[Any] = SOLVERS[name]()
+    return solver
+
+
+def observe(shape: tuple[int, int, int] = (1, 20, 18), **options: Any) -> Observation:
+    """Return an observation of smooth random planes, ×2 with kernels of 7×7 unless told."""
+    generator = torch.Generator().manual_seed(1)
+    coarse = torch.rand(1, shape[0], 6, 6, generator=generator)
+    planes = torch.nn.functional.interpolate(coarse, size=shape[1:], mode="bicubic")
+    values: dict[str, Any] = {"scale": 2, "kernel_size": 7, **options}
+    return Observation(data=planes[0].clamp(0, 1), **values)
+
+
+def reference_data() -> Path:
+    """Return the folder of reference data; skip the test if there is none."""
+    folder = os.environ.get("BLINDSR_DATA")
+    if not folder:
+        pytest.skip("BLINDSR_DATA is not set: no reference data to compare with")
+    return Path(folder)
+
+
+def golden(name: str) -> NDArray[Any]:
+    """Return one of the reference programs' values; skip the test without the data."""
+    with np.load(reference_data() / "golden.npz") as values:
+        array: NDArray[Any] = values[name]
+    return array
+
+
+def tensor(array: NDArray[Any]) -> torch.Tensor:
+    """Return an array as a float32 tensor."""
+    return torch.from_numpy(np.asarray(array, dtype=np.float32))
