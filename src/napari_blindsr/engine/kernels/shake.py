@@ -13,7 +13,7 @@ from napari_blindsr.engine.kernels.base import CORE
 from napari_blindsr.errors import InputError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
 
     from torch import Generator, Tensor
 
@@ -139,20 +139,17 @@ def render_paths(paths: Tensor, *, size: int, center: float) -> Tensor:
         Rows and columns of points, not far apart. What lies outside is left out.
     size : int
     center : float
-        Row and column where the centre of the kernel's core comes to lie.
+        Row and column where the paths' means come to lie. The centre of a kernel's core,
+        which leaves out where the camera was fast, lies 0.07 px beside it on average at ×4.
 
     Returns
     -------
     Tensor, (n, size, size)
         Each of sum 1.
     """
-
-    def render(offset: Tensor) -> Tensor:
-        # A product of tents, so that the sum has the same order on every run.
-        tents = _tents(paths + offset[..., None], size)
-        return _normalised(tents[:, 0].transpose(1, 2) @ tents[:, 1])
-
-    return _centred(render, center - paths.mean(dim=-1), center)
+    # A product of tents, so that the sum has the same order on every run.
+    tents = _tents(paths + (center - paths.mean(dim=-1, keepdim=True)), size)
+    return _normalised(tents[:, 0].transpose(1, 2) @ tents[:, 1])
 
 
 def place(kernels: Tensor, *, size: int, center: float) -> Tensor:
@@ -171,12 +168,9 @@ def place(kernels: Tensor, *, size: int, center: float) -> Tensor:
         Each of sum 1; what does not fit in is cut.
     """
     axis = torch.arange(kernels.shape[-1], device=kernels.device, dtype=kernels.dtype)
-
-    def render(offset: Tensor) -> Tensor:
-        tents = _tents(offset[..., None] + axis, size)
-        return _normalised(tents[:, 0].transpose(1, 2) @ kernels @ tents[:, 1])
-
-    return _centred(render, center - centres(kernels), center)
+    offset = center - centres(kernels)
+    tents = _tents(offset[..., None] + axis, size)
+    return _normalised(tents[:, 0].transpose(1, 2) @ kernels @ tents[:, 1])
 
 
 def centres(kernels: Tensor) -> Tensor:
@@ -195,15 +189,3 @@ def _tents(positions: Tensor, size: int) -> Tensor:
     """Return the linear interpolation weights (..., P, size) of positions (..., P)."""
     axis = torch.arange(size, device=positions.device, dtype=positions.dtype)
     return (1 - (positions[..., None] - axis).abs()).clamp_min(0)
-
-
-def _centred(render: Callable[[Tensor], Tensor], offset: Tensor, center: float) -> Tensor:
-    """Render with offsets (n, 2) such that the cores lie at the centre.
-
-    A result is centred by its core; a path's mean follows the faint parts as well.
-    """
-    kernels = render(offset)
-    for _ in range(2):
-        offset = offset + center - centres(kernels)
-        kernels = render(offset)
-    return kernels
