@@ -102,11 +102,11 @@ def test_a_choice_ends_with_its_layer(open_dock: DockMaker) -> None:
 
 def test_the_size_follows_image_and_scale(open_dock: DockMaker) -> None:
     viewer, widget = open_dock(np.zeros((9, 12), np.float32))
-    assert widget._form.size_row.value == "9 × 12 → 18 × 24"
+    assert widget._form.size_row.value == "9 × 12 → 18 × 24 px"
     widget.scale.value = 4
-    assert widget._form.size_row.value == "9 × 12 → 36 × 48"
+    assert widget._form.size_row.value == "9 × 12 → 36 × 48 px"
     viewer.add_image(np.zeros((5, 6, 3), np.uint8), rgb=True)
-    assert widget._form.size_row.value == "5 × 6 → 20 × 24"
+    assert widget._form.size_row.value == "5 × 6 → 20 × 24 px"
 
 
 def test_the_manifest_names_what_exists() -> None:

@@ -19,20 +19,20 @@ import napari_blindsr
 _, widget = viewer.window.add_plugin_dock_widget("napari-blindsr", "Blind super-resolution")
 seconds = time.thread_time() - start
 loaded = "torch" in sys.modules
-text = widget._status.torch.value
+text = widget.torch_line.value
 from qtpy.QtWidgets import QApplication
 deadline = time.monotonic() + 60
-while "looking" in widget._status.torch.value and time.monotonic() < deadline:
+while "looking" in widget.torch_line.value and time.monotonic() < deadline:
     QApplication.processEvents()
     time.sleep(0.01)
-print(json.dumps([seconds, loaded, text, widget._status.torch.value, list(widget.device.choices)]))
+print(json.dumps([seconds, loaded, text, widget.torch_line.value, list(widget.device.choices)]))
 viewer.close()
 """
 
 
 @pytest.mark.usefixtures("qapp")  # Skips, or fails, as the viewer tests do.
 def test_showing_the_dock_is_quick_and_loads_no_torch() -> None:
-    run = subprocess.run(  # noqa: S603
+    run = subprocess.run(
         [sys.executable, "-c", SHOW], capture_output=True, text=True, timeout=120, check=False
     )
     assert run.returncode == 0, run.stderr
@@ -52,7 +52,7 @@ def test_importing_the_package_loads_neither_torch_nor_napari() -> None:
         "import sys, time; start = time.perf_counter(); import napari_blindsr; "
         "print([m for m in ('torch', 'napari', 'qtpy', 'magicgui') if m in sys.modules])"
     )
-    run = subprocess.run(  # noqa: S603
+    run = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True
     )
     assert run.stdout.strip() == "[]"

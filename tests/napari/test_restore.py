@@ -242,7 +242,7 @@ def test_a_stack_in_3d_is_refused_with_its_reason_on_show(
     open_dock: DockMaker, notifications: Notifications
 ) -> None:
     viewer, widget = open_dock(np.zeros((4, 24, 24), np.float32))
-    assert widget._form.size_row.value == "24 × 24 → 48 × 48"
+    assert widget._form.size_row.value == "24 × 24 → 48 × 48 px"
     viewer.dims.ndisplay = 3
     assert "switch the viewer to 2-D" in widget._form.size_row.value
     click(widget.run_button)
@@ -293,13 +293,15 @@ def test_closing_the_viewer_during_a_run(
     assert notifications.errors() == []
 
 
+@pytest.mark.parametrize("is_referred_to", [True, False])
 @pytest.mark.parametrize("way", ["close", "delete"])
-def test_removing_the_dock_during_a_run_cancels_it(
+def test_removing_the_dock_during_a_run_cancels_it(  # noqa: PLR0917
     open_dock: DockMaker,
     blurred: NDArray[Any],
     qtbot: QtBot,
     notifications: Notifications,
     way: str,
+    is_referred_to: bool,
 ) -> None:
     viewer, widget = open_dock(blurred, steps=LONG)
     dock = widget.native.parent()
@@ -310,7 +312,9 @@ def test_removing_the_dock_during_a_run_cancels_it(
         dock.destroyOnClose()
     else:
         dock.deleteLater()
-    del dock, widget
+    del dock
+    if not is_referred_to:
+        del widget
     qtbot.waitUntil(worker_ended(worker), timeout=60_000)
     qtbot.wait(100)
     assert run._engine is None

@@ -90,6 +90,7 @@ class RunForm(Container[Widget]):
             native.setMinimumContentsLength(12)
         text = QLabel(label)
         text.setToolTip(native.toolTip())
+        text.setBuddy(native)
         self._rows.addRow(text, native)
 
     def settings(self) -> Settings:
@@ -113,7 +114,9 @@ class RunForm(Container[Widget]):
 
     def show_devices(self, report: DeviceReport) -> None:
         """Offer the devices that were found."""
-        self.device_row.choices = [(device_label(name), name) for name in ("auto", *report.names)]
+        found = [(device_label(name), name) for name in ("auto", *report.names)]
+        # A function, because magicgui keeps it as the default; a list would not last.
+        self.device_row.choices = lambda _: found
 
     def _show_advanced(self, *, visible: bool) -> None:
         for row in (self.geometry_row, self.border_row):

@@ -39,7 +39,8 @@ def probe_devices() -> DeviceReport:
         import torch  # noqa: PLC0415
 
         from napari_blindsr.engine.device import available_devices  # noqa: PLC0415
-    except (ImportError, OSError) as error:
+    except Exception as error:  # noqa: BLE001
+        # A broken installation fails in many ways; none may leave the dock waiting.
         return DeviceReport(names=("cpu",), hint=f"torch cannot be loaded: {error}")
     names = tuple(available_devices())
     return DeviceReport(

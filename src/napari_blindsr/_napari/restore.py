@@ -11,7 +11,7 @@ from magicgui.widgets import Container
 from magicgui.widgets.bases import Widget
 from napari.layers import Layer
 from napari.qt.threading import FunctionWorker, create_worker
-from napari.utils.notifications import show_error
+from napari.utils.notifications import show_error, show_warning
 from qtpy.QtCore import Qt, QTimer
 
 from napari_blindsr._napari.controls import RunButtons, RunForm, RunStatus
@@ -52,8 +52,8 @@ class RestoreWidget(Container[Widget]):
         Their ``value`` is what the next run takes.
     run_button, stop_button, cancel_button : PushButton
     progress : ProgressBar
-    status : Label
-        What the run is doing.
+    status, torch_line, hint : Label
+        What the run is doing; torch and its devices; advice, if there is any.
     """
 
     def __init__(self, napari_viewer: napari.viewer.Viewer) -> None:
@@ -65,6 +65,7 @@ class RestoreWidget(Container[Widget]):
         self.run_button, self.stop_button = buttons.run, buttons.stop
         self.cancel_button = buttons.cancel
         self.progress, self.status = status.bar, status.message
+        self.torch_line, self.hint = status.torch, status.hint
 
         self._form, self._status = form, status
         self._viewer = napari_viewer
@@ -89,6 +90,8 @@ class RestoreWidget(Container[Widget]):
 
     def reset_choices(self, *_: Any) -> None:
         """Bring the list of images up to date. napari calls this when layers come or go."""
+        if self._gone:
+            return
         with self._follower.refreshing():
             self._form.reset_choices()
         self._describe()
@@ -176,6 +179,8 @@ class RestoreWidget(Container[Widget]):
             self._viewer.add_layer(Layer.create(*layer_data))
         self.progress.value = result.trace.size
         self.status.value = result_text(result)
+        if str(result.reason) == "diverged":
+            show_warning(self.status.value)
 
     def _on_error(self, error: Exception) -> None:
         if isinstance(error, EngineError):
@@ -221,7 +226,7 @@ class RestoreWidget(Container[Widget]):
             self._form.size_row.value = str(error)
             return
         scale = self.scale.value
-        self._form.size_row.value = f"{height} × {width} → {scale * height} × {scale * width}"
+        self._form.size_row.value = f"{height} × {width} → {scale * height} × {scale * width} px"
 
     def _fail(self, error: Exception) -> None:
         show_error(str(error))
@@ -232,16 +237,13 @@ class RestoreWidget(Container[Widget]):
     # How it ends
 
     def _on_parent(self, parent: Any) -> None:
-        # napari takes the widget out of a dock that is closed. Nobody sees it any more.
-        if parent is None and self._docked:
-            self._leave()
+        # napari takes the widget out of a dock that is closed; nobody could stop the run.
+        if parent is None and self._docked and self._worker is not None:
+            self._worker.quit()
         self._docked = parent is not None
 
     def _on_destroyed(self) -> None:
         self._gone = True
-        self._leave()
-
-    def _leave(self) -> None:
         self._follower.disconnect()
         self._viewer.dims.events.ndisplay.disconnect(self._describe)
         self._viewer.dims.events.order.disconnect(self._describe)

@@ -1,0 +1,68 @@
+"""Make the pictures of the documentation: a real viewer, a real sample, a real run.
+
+Needs a display of at least 1400×900:
+xvfb-run -a -s "-screen 0 1400x900x24" python docs/screenshots.py
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import napari
+from PIL import Image
+from qtpy.QtWidgets import QApplication
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+IMAGES = Path(__file__).parent / "images"
+
+
+def main() -> None:
+    """Open a sample, run, and save dock.png during the run and result.png after it."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--sample", default="fluorescence")
+    parser.add_argument("--steps", type=int, default=300)
+    parser.add_argument("--output", type=Path, default=IMAGES)
+    options = parser.parse_args()
+    options.output.mkdir(exist_ok=True)
+
+    viewer = napari.Viewer()
+    # After it was shown, because then napari restores the size that it had last.
+    viewer.window.resize(1400, 900)
+    viewer.open_sample("napari-blindsr", options.sample)
+    _, widget = viewer.window.add_plugin_dock_widget("napari-blindsr", "Blind super-resolution")
+    viewer.reset_view()
+    wait(lambda: "looking" not in widget.torch_line.value)
+    widget.steps.value = options.steps
+    widget.run_button.native.click()
+    wait(lambda: widget.progress.value >= 0.4 * options.steps)
+    save(viewer, options.output / "dock.png")
+    wait(lambda: widget.run_button.enabled)
+    viewer.reset_view()
+    wait(lambda: True)
+    save(viewer, options.output / "result.png")
+    viewer.close()
+
+
+def wait(condition: Callable[[], bool]) -> None:
+    """Keep the GUI going until a condition holds, and half a second for it to be painted."""
+    while not condition():
+        QApplication.processEvents()
+        time.sleep(0.01)
+    end = time.monotonic() + 0.5
+    while time.monotonic() < end:
+        QApplication.processEvents()
+
+
+def save(viewer: napari.Viewer, path: Path) -> None:
+    """Save the whole window."""
+    Image.fromarray(viewer.window.screenshot(canvas_only=False, flash=False)).save(
+        path, optimize=True
+    )
+
+
+if __name__ == "__main__":
+    main()
