@@ -76,6 +76,8 @@ def _fetch(folder: Path) -> Path:
     target = folder / USRNET_FILE
     if target.is_file() and pooch.file_hash(str(target)) == USRNET_SHA256:
         return target
+    # Not streamed, so that a refused request leaves no open connection behind.
+    downloader = pooch.HTTPDownloader(timeout=30, stream=False)
     try:
         # Pooch writes to a temporary file and moves it once its checksum is right.
         pooch.retrieve(
@@ -83,7 +85,7 @@ def _fetch(folder: Path) -> Path:
             known_hash=f"sha256:{USRNET_SHA256}",
             fname=USRNET_FILE,
             path=folder,
-            downloader=pooch.HTTPDownloader(timeout=30),
+            downloader=downloader,
         )
     except (OSError, ValueError) as error:
         # Network errors are OSErrors, a wrong checksum is a ValueError.
