@@ -24,7 +24,7 @@ ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1", "COLUMNS": "200"}
 
 
 def call(arguments: str, *, folder: Path) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(  # noqa: S603 - our own command
+    return subprocess.run(
         [*COMMAND, *arguments.split()],
         cwd=folder,
         env=ENVIRONMENT,
@@ -234,7 +234,7 @@ def test_help_and_bad_arguments_do_not_import_torch(arguments: str, tmp_path: Pa
         "    heavy = {'torch', 'napari', 'skimage', 'scipy'} & sys.modules.keys()\n"
         "    sys.exit(f'imported {heavy}' if heavy else 0)\n"
     )
-    done = subprocess.run(  # noqa: S603 - our own command
+    done = subprocess.run(
         [sys.executable, "-c", code, *arguments.split()],
         cwd=tmp_path,
         env=ENVIRONMENT,
@@ -249,7 +249,7 @@ def test_help_and_bad_arguments_do_not_import_torch(arguments: str, tmp_path: Pa
 def start_long_run(folder: Path) -> subprocess.Popen[str]:
     """Start a run of very many steps and return once it has begun."""
     arguments = "restore in.tif -o out.tif -s 2 --steps 90000 --report r.json"
-    process = subprocess.Popen(  # noqa: S603 - our own command
+    process = subprocess.Popen(
         [*COMMAND, *arguments.split()],
         cwd=folder,
         env=ENVIRONMENT,

@@ -21,7 +21,8 @@ needs_data = pytest.mark.skipif(
 
 
 def sharp() -> np.ndarray:
-    return data.chelsea()[60:180, 100:240]
+    picture: np.ndarray = data.chelsea()[60:180, 100:240]
+    return picture
 
 
 @needs_data

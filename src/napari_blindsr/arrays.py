@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
@@ -27,31 +27,50 @@ class Planes:
     Attributes
     ----------
     data : ndarray, float32, (C, h, w)
-        (intensity − low) / span.
+        (intensity − low) / span, 0 where not measured.
+    measured : ndarray, bool, (h, w), or None
+        None means everywhere.
+    gain : float
+        How bright the data are compared with the result.
     low, span : float
-        In the intensity unit of the input.
+        In the intensity unit of the input; the result's 0 and 1.
     axes : str
         "YX", "YXC" or "CYX".
     """
 
     data: NDArray[np.float32]
+    measured: NDArray[np.bool_] | None = None
+    gain: float = 1.0
     low: float
     span: float
     axes: str
 
 
-def to_planes(image: ArrayLike, *, axes: str | None, geometry: Geometry) -> Planes:
+def to_planes(
+    image: ArrayLike,
+    *,
+    axes: str | None,
+    geometry: Geometry,
+    covered: NDArray[np.bool_] | None = None,
+    gain: float | Literal["auto"] = 1.0,
+) -> Planes:
     """Check an image and turn it into scaled planes.
 
     Parameters
     ----------
     image : array_like
-        (h, w), (h, w, 3) or, by `axes`, (C, h, w). Integer or float, finite.
+        (h, w), (h, w, 3) or, by `axes`, (C, h, w). Integer or float, finite where not
+        covered.
     axes : str or None
         None guesses from the shape.
     geometry : {"camera", "benchmark"}
         The published test data use the whole range of their type; a camera's image uses
         the range that its data have.
+    covered : ndarray, bool, (h, w), optional
+        True where the image is not measured.
+    gain : float or "auto"
+        How bright the image is compared with the result. A gain other than 1 multiplies
+        intensities, so zero then means no light.
 
     Raises
     ------
@@ -60,27 +79,116 @@ def to_planes(image: ArrayLike, *, axes: str | None, geometry: Geometry) -> Plan
     """
     array = np.asarray(image)
     axes = _check_axes(array, axes)
-    _check_values(array)
-    planes = np.atleast_3d(array) if axes == "YX" else array
-    if axes != "CYX":
+    planes = array[None] if axes == "YX" else array
+    if axes == "YXC":
         planes = np.moveaxis(planes, -1, 0)
-    low, span = _range(array, geometry)
+    measured = None if covered is None or not covered.any() else ~covered
+    values = planes if measured is None else planes[:, measured]
+    _check_values(values)
+    if gain == "auto":
+        gain = _automatic_gain(values)
+    low, span = _range(values, geometry)
+    if gain != 1:
+        low, span = 0.0, (span if geometry == "benchmark" else float(values.max()) / gain)
     scaled = (planes.astype(np.float64) - low) / span
+    if measured is not None:
+        scaled = np.where(measured, scaled, 0)
     return Planes(
-        data=np.ascontiguousarray(scaled, dtype=np.float32), low=low, span=span, axes=axes
+        data=np.ascontiguousarray(scaled, dtype=np.float32),
+        measured=measured,
+        gain=gain,
+        low=low,
+        span=span,
+        axes=axes,
     )
+
+
+def find_covered(
+    image: ArrayLike, *, axes: str | None, mask: ArrayLike | None, saturated: bool
+) -> NDArray[np.bool_]:
+    """Return where an image is not measured.
+
+    Parameters
+    ----------
+    image : array_like
+        As in `to_planes`; what is not finite in any channel is not measured.
+    axes : str or None
+    mask : array_like, (h, w), optional
+        Nonzero where the image is covered.
+    saturated : bool
+        Whether to take the largest value of an integer type for not measured.
+
+    Returns
+    -------
+    ndarray, bool, (h, w)
+
+    Raises
+    ------
+    InputError
+        If the mask has another size, or nothing is left.
+    """
+    array = np.asarray(image)
+    axes = _check_axes(array, axes)
+    invalid = ~np.isfinite(array) if array.dtype.kind == "f" else np.zeros(array.shape, dtype=bool)
+    if saturated and array.dtype.kind in "iu":
+        invalid |= array == np.iinfo(array.dtype).max
+    if array.ndim == 3:
+        invalid = invalid.any(axis=axes.index("C"))
+    if mask is not None:
+        given = np.asarray(mask)
+        if given.shape != invalid.shape:
+            raise InputError(
+                f"the mask is {_size(given)}; expected {_size(invalid)}, the size of the image"
+            )
+        invalid = invalid | (given != 0)
+    if invalid.all():
+        raise InputError("the mask covers the whole image; expected some pixels that are measured")
+    return invalid
+
+
+def estimate_noise(planes: Planes) -> float:
+    """Return the standard deviation of the noise in scaled planes, by their finest detail.
+
+    The median over the finest diagonal wavelet coefficients (Donoho and Johnstone, 1994);
+    fine texture counts as noise too.
+    """
+    # Loads PyWavelets, which few runs need.
+    from skimage.restoration import estimate_sigma  # noqa: PLC0415
+
+    data = planes.data
+    if planes.measured is not None:
+        middle = np.median(data[:, planes.measured], axis=1)
+        data = np.where(planes.measured, data, middle[:, None, None])
+    return float(np.mean([estimate_sigma(plane) for plane in data]))
 
 
 def from_planes(result: NDArray[np.float32], source: Planes) -> NDArray[np.float32]:
     """Return result planes (C, H, W) in the axes and intensity unit of their source."""
     values = (result.astype(np.float64) * source.span + source.low).astype(np.float32)
     if source.axes == "YX":
-        return values[0]
+        plane: NDArray[np.float32] = values[0]
+        return plane
     return values if source.axes == "CYX" else np.moveaxis(values, 0, -1)
 
 
+def _automatic_gain(values: NDArray[Any]) -> float:
+    """Return how far below white the brightest pixels are."""
+    white = float(np.iinfo(values.dtype).max) if values.dtype.kind in "iu" else 1.0
+    brightest = float(np.percentile(values, 99.5))
+    if not 0 < brightest <= white:
+        raise InputError(
+            f"an automatic gain needs intensities between 0 and {white:g}; the image has its "
+            f"brightest pixels at {brightest:g}: give the gain as a number"
+        )
+    return min(1.0, brightest / white)
+
+
+def _size(array: NDArray[Any]) -> str:
+    return " × ".join(map(str, array.shape)) or "a single number"
+
+
 def _check_axes(array: NDArray[Any], axes: str | None) -> str:
-    shape = " × ".join(map(str, array.shape)) or "a single number"
+    shape = _size(array)
     if axes is None:
         if array.ndim == 2:
             axes = "YX"
@@ -144,7 +252,7 @@ def check_kernel(kernel: ArrayLike) -> NDArray[np.float32]:
     InputError
     """
     array = np.asarray(kernel)
-    shape = " × ".join(map(str, array.shape)) or "a single number"
+    shape = _size(array)
     if array.ndim != 2 or array.shape[0] != array.shape[1] or array.size < 1:
         raise InputError(f"the kernel is {shape}; expected a square array (K × K)")
     if array.dtype.kind not in "iuf" or not np.isfinite(array).all():
@@ -165,4 +273,5 @@ def check_kernel(kernel: ArrayLike) -> NDArray[np.float32]:
     if array.shape[0] % 2 == 0:
         # A row and column at the end leave K//2, and so the geometry, as it is.
         values = np.pad(values, (0, 1))
-    return (values / total).astype(np.float32)
+    weights: NDArray[np.float32] = (values / total).astype(np.float32)
+    return weights

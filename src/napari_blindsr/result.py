@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from napari_blindsr.engine.result import StopReason
-    from napari_blindsr.settings import Settings
+    from napari_blindsr.settings import Finish, Settings
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,6 +26,12 @@ class Result:
         The blur as a correlation kernel in HR pixels, non-negative, sum 1.
     kernel_center : tuple of float
         (row, column) in `kernel` that corresponds to the position of an LR pixel.
+    support : ndarray, float32, (s·h, s·w)
+        How much of what would see each HR pixel through the kernel's core was measured,
+        from 0 to 1; less than 1 near covered pixels and extended borders.
+    covered : ndarray, bool, (s·h, s·w), or None
+        Where the image is filled in: nothing that sees these pixels was measured. None
+        if no pixel of the input was covered.
     axes : str
         "YX", "YXC" or "CYX".
     offset : float
@@ -34,6 +40,14 @@ class Result:
         The loss of each image step.
     settings : Settings
         What was asked for.
+    gain : float
+        The gain that was used.
+    noise : float
+        The standard deviation of the noise that was assumed, in the input's unit.
+    finish : {"none", "usrnet"}
+        How the image was finished.
+    notes : tuple of str
+        What the user should know, such as why a finish was left out.
     seconds : float
         Wall time of the run.
     device, dtype : str
@@ -45,11 +59,17 @@ class Result:
 
     image: NDArray[np.float32]
     kernel: NDArray[np.float32]
+    support: NDArray[np.float32]
+    covered: NDArray[np.bool_] | None = None
     kernel_center: tuple[float, float]
     axes: str
     offset: float
     trace: NDArray[np.float32]
     settings: Settings
+    gain: float = 1.0
+    noise: float = 0.0
+    finish: Finish = "none"
+    notes: tuple[str, ...] = ()
     seconds: float
     device: str
     dtype: str
@@ -68,6 +88,11 @@ class Result:
             "method": settings.method,
             "scale": settings.scale,
             "seed": settings.seed,
+            "finish": self.finish,
+            "gain": self.gain,
+            "noise": self.noise,
+            "covered": 0 if self.covered is None else int(self.covered.sum()),
+            "notes": list(self.notes),
             "seconds": self.seconds,
             "device": self.device,
             "dtype": self.dtype,

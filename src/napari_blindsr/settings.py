@@ -22,8 +22,47 @@ GEOMETRIES: tuple[Geometry, ...] = get_args(Geometry)
 BORDERS: tuple[Border, ...] = get_args(Border)
 PRECISIONS: tuple[Precision, ...] = get_args(Precision)
 SCHEDULES: tuple[ScheduleName, ...] = get_args(ScheduleName)
-METHODS: tuple[str, ...] = ("mlmc",)
-SCALES = (2, 3, 4, 5, 6, 7, 8)
+Finish = Literal["none", "usrnet"]
+FINISHES: tuple[Finish, ...] = get_args(Finish)
+SCALES = (1, 2, 3, 4, 5, 6, 7, 8)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Method:
+    """A way to restore an image.
+
+    Attributes
+    ----------
+    name, label : str
+    degradations : bool
+        Whether it takes covered, dark and noisy inputs.
+    finish : {"none", "usrnet"}
+        What becomes of the kernel, once it is estimated.
+    """
+
+    name: str
+    label: str
+    degradations: bool = False
+    finish: Finish = "none"
+
+
+METHOD_TABLE: tuple[Method, ...] = (
+    Method(name="mlmc", label="MLMC"),
+    Method(name="mlmc-usrnet", label="MLMC + USRNet", finish="usrnet"),
+    Method(name="ddsr", label="DDSR", degradations=True),
+    Method(name="ddsr-usrnet", label="DDSR + USRNet", degradations=True, finish="usrnet"),
+)
+"""Every method; appending one puts it into dock, command line and tests."""
+
+METHODS: tuple[str, ...] = tuple(method.name for method in METHOD_TABLE)
+
+
+def method_named(name: str) -> Method:
+    """Return the method of this name."""
+    for method in METHOD_TABLE:
+        if method.name == name:
+            return method
+    raise SettingsError(f"method is {name!r}; expected one of {list(METHODS)}")
 
 
 def _require(condition: bool, message: str) -> None:
@@ -129,7 +168,7 @@ class Settings:
     Attributes
     ----------
     scale : int
-        How many times finer the result is, 2…8.
+        How many times finer the result is, 1…8; 1 removes blur alone.
     method : str
         One of `METHODS`.
     kernel : KernelFamily or "known"
@@ -141,6 +180,19 @@ class Settings:
     bounded : bool or None
         Whether the result is kept within the input's range of intensities, which a
         blurred input understates. None bounds ``benchmark`` geometry alone.
+    gain : float or "auto"
+        How bright the input is compared with the result, which comes out at normal
+        brightness; "auto" takes the brightest pixels for white. For DDSR.
+    noise : float or "auto"
+        Standard deviation of the noise in the intensity unit of the input, which must
+        not be fitted; "auto" estimates it. 0 means that there is none. For DDSR; a finish
+        takes it with any method.
+    mask_saturated : bool
+        Take pixels at the largest value of an integer type for covered. For DDSR.
+    finish : {"none", "usrnet"} or None
+        How the image is finished once the kernel is known; None is the method's own way.
+    usrnet_weights : str or None
+        File with the weights of USRNet; None looks where they usually are.
     schedule : Schedule
     seed : int
     device : str
@@ -156,6 +208,11 @@ class Settings:
     geometry: Geometry = "camera"
     border: Border = "extend"
     bounded: bool | None = None
+    gain: float | Literal["auto"] = 1.0
+    noise: float | Literal["auto"] = 0.0
+    mask_saturated: bool = False
+    finish: Finish | None = None
+    usrnet_weights: str | None = None
     schedule: Schedule = field(default_factory=Schedule)
     seed: int = 0
     device: str = "auto"
@@ -167,9 +224,7 @@ class Settings:
             isinstance(self.scale, int) and self.scale in SCALES,
             f"scale is {self.scale!r}; expected a whole number from {SCALES[0]} to {SCALES[-1]}",
         )
-        _require(
-            self.method in METHODS, f"method is {self.method!r}; expected one of {list(METHODS)}"
-        )
+        method = method_named(self.method)
         _require(
             self.kernel == "known" or isinstance(self.kernel, KernelFamily),
             f"kernel is {self.kernel!r}; expected a kernel family or 'known'",
@@ -180,6 +235,23 @@ class Settings:
         )
         _require(
             self.border in BORDERS, f"border is {self.border!r}; expected one of {list(BORDERS)}"
+        )
+        _require(
+            self.gain == "auto" or (math.isfinite(self.gain) and self.gain > 0),
+            f"gain is {self.gain!r}; expected a positive number or 'auto'",
+        )
+        _require(
+            self.noise == "auto" or (math.isfinite(self.noise) and self.noise >= 0),
+            f"noise is {self.noise!r}; expected a number from 0 or 'auto'",
+        )
+        _require(
+            self.finish is None or self.finish in FINISHES,
+            f"finish is {self.finish!r}; expected one of {list(FINISHES)}",
+        )
+        _require(
+            method.degradations or (self.gain == 1 and not self.mask_saturated),
+            f"method {self.method!r} takes no gain and no mask; use one of "
+            f"{[m.name for m in METHOD_TABLE if m.degradations]}",
         )
         _require(
             isinstance(self.seed, int) and 0 <= self.seed < 2**63,
@@ -198,6 +270,11 @@ class Settings:
     def is_bounded(self) -> bool:
         """Whether the result is bounded: as set, or by the geometry."""
         return self.geometry == "benchmark" if self.bounded is None else self.bounded
+
+    @property
+    def used_finish(self) -> Finish:
+        """The finish: as set, or the method's own."""
+        return method_named(self.method).finish if self.finish is None else self.finish
 
     def to_json(self) -> dict[str, Any]:
         """Return the settings as plain JSON types."""

@@ -37,6 +37,7 @@ def make_result(
     return Result(
         image=np.zeros(fine, np.float32) if values is None else values,
         kernel=kernel,
+        support=np.ones(fine[:2], np.float32),
         kernel_center=(center, center),
         axes="YX" if len(shape) == 2 else "YXC",
         offset=offset,

@@ -160,7 +160,7 @@ def fail_with(error: Exception) -> Callable[..., Any]:
         (ZeroDivisionError("by zero"), "ZeroDivisionError: by zero"),
     ],
 )
-def test_errors_inside_the_engine_reach_the_user_and_free_the_dock(  # noqa: PLR0917
+def test_errors_inside_the_engine_reach_the_user_and_free_the_dock(
     open_dock: DockMaker,
     blurred: NDArray[Any],
     qtbot: QtBot,
@@ -208,7 +208,7 @@ def tiny(image: NDArray[Any]) -> NDArray[Any]:
         (tiny, "the image is 3 × 3 pixels"),
     ],
 )
-def test_bad_images_are_refused_in_one_line(  # noqa: PLR0917
+def test_bad_images_are_refused_in_one_line(
     open_dock: DockMaker,
     blurred: NDArray[Any],
     qtbot: QtBot,
@@ -295,7 +295,7 @@ def test_closing_the_viewer_during_a_run(
 
 @pytest.mark.parametrize("is_referred_to", [True, False])
 @pytest.mark.parametrize("way", ["close", "delete"])
-def test_removing_the_dock_during_a_run_cancels_it(  # noqa: PLR0917
+def test_removing_the_dock_during_a_run_cancels_it(
     open_dock: DockMaker,
     blurred: NDArray[Any],
     qtbot: QtBot,

@@ -54,7 +54,8 @@ class StructuralSimilarity:
         covariance = products - mean * self._mean
         numerator = (2 * mean * self._mean + C1) * (2 * covariance + C2)
         denominator = (mean.square() + self._mean.square() + C1) * (variance + self._variance + C2)
-        return (numerator / denominator).mean()
+        similarity: Tensor = (numerator / denominator).mean()
+        return similarity
 
 
 def gradient_prior(image: Tensor, *, exponent: float = 0.67, epsilon: float = 1e-8) -> Tensor:

@@ -132,7 +132,8 @@ class ImageGenerator(nn.Module):
         z = self.head(self.levels(noise)).float()
         if self.bounded:
             return torch.sigmoid(z)
-        return torch.sigmoid(z.clamp_max(0)) + 0.25 * z.clamp_min(0)
+        image: Tensor = torch.sigmoid(z.clamp_max(0)) + 0.25 * z.clamp_min(0)
+        return image
 
 
 class KernelGenerator(nn.Module):

@@ -1,6 +1,6 @@
 """The observation and its forward model.
 
-    y = (x ⋆ k) ↓s
+    y = m ⊙ g · ((x ⋆ k) ↓s) + n
 
 This module is the only owner of kernel orientation (⋆ is correlation), of the phase of the
 LR grid, of padding and of borders.
@@ -8,9 +8,10 @@ LR grid, of padding and of borders.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal
 
+import torch
 import torch.nn.functional as F
 
 if TYPE_CHECKING:
@@ -39,7 +40,7 @@ class Observation:
     Attributes
     ----------
     data : Tensor, (C, h, w)
-        The LR image, its intensities scaled to about [0, 1].
+        The LR image, its intensities scaled to about [0, gain]; 0 where it is covered.
     scale : int
         s, HR pixels an LR pixel.
     kernel_size : int
@@ -49,6 +50,12 @@ class Observation:
     border : {"extend", "circular"}
         "extend" reconstructs on a canvas larger than the result by the kernel's reach,
         so that nothing is assumed about what lies outside; "circular" wraps around.
+    measured : Tensor, bool, (h, w), or None
+        m: where the data were measured; None means everywhere.
+    gain : float
+        g: how bright the data are compared with the image; below 1 for a dark input.
+    noise : float
+        Standard deviation of the noise in `data`.
     """
 
     data: Tensor
@@ -56,6 +63,9 @@ class Observation:
     kernel_size: int
     geometry: Literal["camera", "benchmark"] = "camera"
     border: Literal["extend", "circular"] = "extend"
+    measured: Tensor | None = None
+    gain: float = 1.0
+    noise: float = 0.0
 
     @property
     def offset(self) -> float:
@@ -92,6 +102,8 @@ class Observation:
     def predict(self, canvas: Tensor, kernels: Tensor) -> Tensor:
         """Return what would be measured of a canvas, for each of some kernels.
 
+        Covered pixels are 0, as in the data.
+
         Parameters
         ----------
         canvas : Tensor, (C, H, W)
@@ -101,6 +113,13 @@ class Observation:
         -------
         Tensor, (L, C, h, w)
         """
+        blurred = self.blur(canvas, kernels)
+        if self.gain != 1:
+            blurred = self.gain * blurred
+        return blurred if self.measured is None else blurred * self.measured
+
+    def blur(self, canvas: Tensor, kernels: Tensor) -> Tensor:
+        """Return (x ⋆ k) ↓s without mask and gain; shapes as in `predict`."""
         planes = canvas[:, None]
         if self.border == "circular":
             reach = self.kernel_size // 2
@@ -120,6 +139,12 @@ class Observation:
         -------
         Tensor, (C, H, W)
         """
+        if self.measured is not None:
+            residual = residual * self.measured
+        return self._spread(self.gain * residual, kernel)
+
+    def _spread(self, residual: Tensor, kernel: Tensor) -> Tensor:
+        """Apply the transpose of `blur` for one kernel."""
         _, height, width = self.canvas_shape
         reach = self.kernel_size // 2
         size = (height, width)
@@ -132,6 +157,52 @@ class Observation:
         if self.border == "extend":
             return planes
         return _wrap(_wrap(planes, reach, -1), reach, -2)
+
+    def completed(self, canvas: Tensor, kernel: Tensor) -> Tensor:
+        """Return the data at normal brightness, covered pixels as the image predicts them.
+
+        Parameters
+        ----------
+        canvas : Tensor, (C, H, W)
+        kernel : Tensor, (K, K)
+
+        Returns
+        -------
+        Tensor, (C, h, w)
+        """
+        data = self.data / self.gain
+        if self.measured is None:
+            return data
+        return torch.where(self.measured, data, self.blur(canvas, kernel[None])[0])
+
+    def support(self, core: Tensor) -> Tensor:
+        """Return how much of what would see each HR pixel was measured.
+
+        Parameters
+        ----------
+        core : Tensor, bool, (K, K)
+            Where the kernel counts.
+
+        Returns
+        -------
+        Tensor, (s·h, s·w)
+            From 0 (no LR pixel that sees it through the core was measured) to 1 (all were;
+            beyond the borders of an extended canvas nothing was).
+        """
+        plane = replace(self, data=self.data[:1], measured=None, gain=1.0)
+        weights = self._box(core).to(self.data)
+        ones = torch.ones_like(plane.data)
+        measured = ones if self.measured is None else self.measured[None].to(ones)
+        # On a periodic grid every HR pixel is seen by as many LR pixels as its phase allows.
+        everywhere = replace(plane, border="circular").adjoint(ones, weights)
+        seen = plane.crop(plane.adjoint(measured, weights))
+        return (seen / everywhere)[0]
+
+    def _box(self, core: Tensor) -> Tensor:
+        """Widen a core by the area of an LR pixel, so that no HR pixel goes unseen."""
+        axis = torch.arange(self.kernel_size, device=core.device) - self.center
+        near = axis.abs() <= self.scale / 2
+        return core | (near[:, None] & near[None, :])
 
 
 def _wrap(planes: Tensor, reach: int, dim: int) -> Tensor:

@@ -30,13 +30,15 @@ class Step:
     image_steps : int
         Image steps done so far; unchanged by steps that move the kernel alone.
     stage : str
-    loss : Tensor or None
-        A scalar on the solver's device, or None if this was no image step.
+    loss, residual : Tensor or None
+        The data term, and the mean squared difference between prediction and data: scalars
+        on the solver's device, or None if this was no image step.
     """
 
     image_steps: int
     stage: str
-    loss: Tensor | None
+    loss: Tensor | None = None
+    residual: Tensor | None = None
 
 
 class Solver(Protocol[State]):
@@ -50,6 +52,10 @@ class Solver(Protocol[State]):
     def device(self) -> torch.device:
         """Where the losses come from."""
 
+    @property
+    def target(self) -> float | None:
+        """The residual at which the run has converged: the noise must not be fitted."""
+
     def init(self, observation: Observation) -> State:
         """Return the state before the first step."""
 
@@ -61,7 +67,7 @@ class Solver(Protocol[State]):
 
 
 class LossTrace:
-    """The loss of each step, kept on the device and read without making it wait.
+    """Loss and residual of each step, kept on the device and read without making it wait.
 
     Parameters
     ----------
@@ -71,41 +77,42 @@ class LossTrace:
     """
 
     def __init__(self, total: int, device: torch.device) -> None:
-        self._values = torch.full((total,), math.nan, device=device)
+        self._values = torch.full((total, 2), math.nan, device=device)
         self._count = 0
-        self._latest: float | None = None
+        self._latest: tuple[float, float] | None = None
         self._is_cuda = device.type == "cuda"
         if self._is_cuda:
-            self._host = torch.empty((), pin_memory=True)
+            self._host = torch.empty(2, pin_memory=True)
             self._copied = torch.cuda.Event()
             self._in_flight = False
 
-    def record(self, loss: Tensor) -> None:
-        """Append the loss of a step."""
-        self._values[self._count] = loss
+    def record(self, loss: Tensor, residual: Tensor) -> None:
+        """Append what a step says."""
+        row = self._values[self._count]
+        row[0], row[1] = loss, residual
         self._count += 1
         if self._is_cuda:
-            self._poll(loss)
+            self._poll(row)
         elif loss.device.type == "cpu":
-            self._latest = float(loss)
+            self._latest = float(row[0]), float(row[1])
 
-    def _poll(self, loss: Tensor) -> None:
+    def _poll(self, row: Tensor) -> None:
         if self._in_flight and self._copied.query():
-            self._latest = float(self._host)
+            self._latest = float(self._host[0]), float(self._host[1])
             self._in_flight = False
         if not self._in_flight:
-            self._host.copy_(loss, non_blocking=True)
+            self._host.copy_(row, non_blocking=True)
             self._copied.record()
             self._in_flight = True
 
     @property
-    def latest(self) -> float | None:
-        """The latest loss that the host knows, or None."""
+    def latest(self) -> tuple[float, float] | None:
+        """The latest loss and residual that the host knows, or None."""
         return self._latest
 
-    def values(self) -> Tensor:
+    def losses(self) -> Tensor:
         """Return the losses so far, on the CPU."""
-        return self._values[: self._count].cpu()
+        return self._values[: self._count, 0].cpu()
 
 
 def solve(
@@ -137,9 +144,10 @@ def solve(
     while done < solver.total:
         step = solver.step(state)
         done = step.image_steps
-        if step.loss is not None:
-            trace.record(step.loss)
-        if trace.latest is not None and not math.isfinite(trace.latest):
+        if step.loss is not None and step.residual is not None:
+            trace.record(step.loss, step.residual)
+        loss, residual = trace.latest or (None, None)
+        if loss is not None and not math.isfinite(loss):
             reason = StopReason.DIVERGED
             break
         now = time.perf_counter()
@@ -150,14 +158,17 @@ def solve(
             step=done,
             total=solver.total,
             stage=step.stage,
-            loss=trace.latest,
+            loss=loss,
             seconds=now - start,
             remaining=_remaining(pace_start, (done, now), solver.total),
         )
         if stop and done < solver.total:
             reason = StopReason.STOPPED
             break
-    return Outcome(estimate=solver.estimate(state), losses=trace.values(), reason=reason)
+        if residual is not None and solver.target is not None and residual <= solver.target:
+            reason = StopReason.CONVERGED
+            break
+    return Outcome(estimate=solver.estimate(state), losses=trace.losses(), reason=reason)
 
 
 def _remaining(start: tuple[int, float] | None, now: tuple[int, float], total: int) -> float | None:

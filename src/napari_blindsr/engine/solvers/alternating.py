@@ -109,6 +109,8 @@ class AlternatingSolver:
         Where random kernels come from, or a known kernel; then only the image is optimised.
     seed : int
     compute : Compute
+    residual_target : float, optional
+        Mean squared difference to the data at which the run ends.
     """
 
     def __init__(
@@ -119,7 +121,9 @@ class AlternatingSolver:
         kernel: KernelFamily | Tensor,
         seed: int,
         compute: Compute,
+        residual_target: float | None = None,
     ) -> None:
+        self.residual_target = residual_target
         self.schedule = schedule
         self.bounded = bounded
         self.kernel = kernel
@@ -135,6 +139,11 @@ class AlternatingSolver:
     def device(self) -> torch.device:
         """Where the networks are."""
         return self.compute.device
+
+    @property
+    def target(self) -> float | None:
+        """The mean squared difference to the data that the noise explains."""
+        return self.residual_target
 
     def init(self, observation: Observation) -> AlternatingState:
         """Build both generators and draw all random kernels of the run."""
@@ -160,7 +169,8 @@ class AlternatingSolver:
         )
         noise = INPUT_AMPLITUDE * torch.rand(1, *shape, generator=generator)
         layout = self.compute.memory_format
-        network = network.to(self.device, memory_format=layout)
+        # torch's annotations leave this overload out.
+        network = network.to(self.device, memory_format=layout)  # type: ignore[call-overload]
         return ImageState(
             network=network,
             noise=noise.to(self.device, memory_format=layout),
@@ -208,13 +218,13 @@ class AlternatingSolver:
             for target in chunk.unbind():
                 _kernel_step(part, F.mse_loss(part.kernel, target))
             state.warmup_done += len(chunk)
-            return Step(image_steps=0, stage="learning random kernels", loss=None)
-        loss = self._image_step(state)
+            return Step(image_steps=0, stage="learning random kernels")
+        loss, residual = self._image_step(state)
         structural = state.image_steps <= self.schedule.structural_steps
         stage = "fitting structure" if structural else "fitting intensities"
-        return Step(image_steps=state.image_steps, stage=stage, loss=loss)
+        return Step(image_steps=state.image_steps, stage=stage, loss=loss, residual=residual)
 
-    def _image_step(self, state: AlternatingState) -> Tensor:
+    def _image_step(self, state: AlternatingState) -> tuple[Tensor, Tensor]:
         schedule, observation, part = self.schedule, state.observation, state.kernel_part
         outer, inner = divmod(state.image_steps, schedule.inner_steps)
         with self.compute.autocast:
@@ -224,10 +234,11 @@ class AlternatingSolver:
             _monte_carlo_step(observation, part, image.detach(), part.random_kernels[outer])
         kernel = part.leaf if self._window_counts(state.image_steps) else part.leaf.detach()
         prediction = observation.predict(image, kernel[None])[0]
+        squared = F.mse_loss(prediction, observation.data)
         if state.image_steps < schedule.structural_steps:
             data_term = 1 - state.structural(prediction)
         else:
-            data_term = F.mse_loss(prediction, observation.data)
+            data_term = squared
         loss = data_term
         if schedule.prior_weight > 0:
             prior = gradient_prior(image, exponent=schedule.prior_exponent)
@@ -240,7 +251,7 @@ class AlternatingSolver:
         state.image_steps += 1
         if isinstance(part, KernelState) and state.image_steps % schedule.meta_every == 0:
             _hand_over(part)
-        return data_term.detach()
+        return data_term.detach(), squared.detach()
 
     def _window_counts(self, step: int) -> bool:
         """Tell whether a meta step will use the data term of this image step.

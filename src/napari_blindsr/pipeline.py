@@ -1,0 +1,305 @@
+"""From the user's array to the result, step by step."""
+
+from __future__ import annotations
+
+import platform
+import time
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from importlib.metadata import version
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+
+from napari_blindsr.arrays import (
+    Planes,
+    check_kernel,
+    estimate_noise,
+    find_covered,
+    from_planes,
+    to_planes,
+)
+from napari_blindsr.engine.device import Compute, choose_compute
+from napari_blindsr.engine.kernels.base import CORE
+from napari_blindsr.engine.networks import SMALLEST_SIDE
+from napari_blindsr.engine.nonblind.usrnet import USRNet, usrnet
+from napari_blindsr.engine.observation import Observation
+from napari_blindsr.engine.recentre import recentre
+from napari_blindsr.engine.result import Progress
+from napari_blindsr.engine.solve import solve
+from napari_blindsr.engine.solvers.alternating import AlternatingSolver
+from napari_blindsr.errors import (
+    EngineError,
+    InputError,
+    OutOfMemoryError,
+    SettingsError,
+    WeightsError,
+)
+from napari_blindsr.result import Result
+from napari_blindsr.settings import METHOD_TABLE, Settings, method_named
+from napari_blindsr.weights.usrnet import load_usrnet
+
+if TYPE_CHECKING:
+    from collections.abc import Generator, Iterator
+
+    from numpy.typing import ArrayLike, NDArray
+
+    from napari_blindsr.engine.kernels import KernelFamily
+    from napari_blindsr.engine.result import Outcome
+
+
+def iterate(
+    image: ArrayLike,
+    settings: Settings,
+    *,
+    axes: str | None = None,
+    known_kernel: NDArray[Any] | None = None,
+    mask: ArrayLike | None = None,
+) -> Generator[Progress, bool | None, Result]:
+    """Run step by step: yields `Progress`, returns a `Result`.
+
+    Sending a true value ends the run within one step; it then returns the best state so far. The
+    image and settings are checked when the first value is asked for, before any work.
+    Every failure comes as a `BlindSRError`, never as a `RuntimeError`.
+
+    Parameters
+    ----------
+    image : array_like
+        As in `restore`.
+    settings : Settings
+    axes : str, optional
+    known_kernel : ndarray, (K, K), optional
+        Needed if, and only if, ``settings.kernel`` is "known".
+    mask : array_like, (h, w), optional
+        As in `restore`.
+    """
+    start = time.perf_counter()
+    with _translated_errors():
+        planes = _planes(image, settings, axes=axes, mask=mask)
+        source = _kernel_source(settings, known_kernel)
+        compute = choose_compute(settings.device, settings.precision)
+        observation = _observe(planes, settings, source, compute)
+        network, notes = _load_finish(settings, compute)
+        with _threads(settings.threads):
+            outcome = yield from solve(_solver(settings, source, observation, compute), observation)
+            if network is not None:
+                yield _finishing(settings, time.perf_counter() - start)
+            pixels = _finish(outcome, observation, settings, network)
+    return Result(
+        image=from_planes(pixels.image, planes),
+        kernel=pixels.kernel,
+        support=pixels.support,
+        covered=None if planes.measured is None else pixels.support == 0,
+        kernel_center=(observation.center, observation.center),
+        axes=planes.axes,
+        offset=observation.offset,
+        trace=outcome.losses.numpy(),
+        settings=settings,
+        gain=planes.gain,
+        noise=observation.noise * planes.span,
+        finish="none" if network is None else settings.used_finish,
+        notes=notes,
+        seconds=time.perf_counter() - start,
+        device=str(compute.device),
+        dtype=str(compute.dtype).removeprefix("torch."),
+        versions=versions(),
+        reason=outcome.reason,
+    )
+
+
+def _planes(
+    image: ArrayLike, settings: Settings, *, axes: str | None, mask: ArrayLike | None
+) -> Planes:
+    if not method_named(settings.method).degradations:
+        if mask is not None:
+            raise SettingsError(
+                f"method {settings.method!r} takes no mask; use one of "
+                f"{[m.name for m in METHOD_TABLE if m.degradations]}"
+            )
+        return to_planes(image, axes=axes, geometry=settings.geometry)
+    covered = find_covered(image, axes=axes, mask=mask, saturated=settings.mask_saturated)
+    return to_planes(
+        image, axes=axes, geometry=settings.geometry, covered=covered, gain=settings.gain
+    )
+
+
+def _kernel_source(
+    settings: Settings, known_kernel: NDArray[Any] | None
+) -> KernelFamily | NDArray[np.float32]:
+    """Return where the kernel comes from: a family, or the array of a known one."""
+    if settings.kernel == "known":
+        if known_kernel is not None:
+            return check_kernel(known_kernel)
+    elif known_kernel is None:
+        return settings.kernel
+    raise InputError(
+        f"kernel is {settings.kernel!r} and known_kernel is "
+        f"{'missing' if known_kernel is None else 'given'}; "
+        "a known kernel goes with kernel='known', and only with it"
+    )
+
+
+def _observe(
+    planes: Planes,
+    settings: Settings,
+    source: KernelFamily | NDArray[np.float32],
+    compute: Compute,
+) -> Observation:
+    size = source.shape[0] if isinstance(source, np.ndarray) else source.size(settings.scale)
+    measured = None if planes.measured is None else torch.from_numpy(planes.measured)
+    observation = Observation(
+        data=torch.from_numpy(planes.data).to(compute.device),
+        scale=settings.scale,
+        kernel_size=size,
+        geometry=settings.geometry,
+        border=settings.border,
+        measured=None if measured is None else measured.to(compute.device),
+        gain=planes.gain,
+        noise=estimate_noise(planes) if settings.noise == "auto" else settings.noise / planes.span,
+    )
+    height, width = planes.data.shape[1:]
+    smallest = max(SMALLEST_SIDE, size) - 2 * observation.margin
+    if settings.scale * min(height, width) < smallest:
+        raise InputError(
+            f"the image is {height} × {width} pixels; at scale {settings.scale} with a kernel of "
+            f"{size} × {size} expected at least {-(-smallest // settings.scale)} on each side"
+        )
+    return observation
+
+
+def _solver(
+    settings: Settings,
+    source: KernelFamily | NDArray[np.float32],
+    observation: Observation,
+    compute: Compute,
+) -> AlternatingSolver:
+    if isinstance(source, np.ndarray):
+        kernel: KernelFamily | torch.Tensor = torch.from_numpy(source).to(compute.device)
+    else:
+        kernel = source
+    schedule = settings.schedule
+    target = None
+    if method_named(settings.method).degradations:
+        if observation.gain != 1:
+            # The published dark runs have no gradient prior.
+            schedule = replace(schedule, prior_weight=0.0)
+        if observation.noise > 0:
+            target = _noise_power(observation)
+    return AlternatingSolver(
+        schedule=schedule,
+        bounded=settings.is_bounded,
+        kernel=kernel,
+        seed=settings.seed,
+        compute=compute,
+        residual_target=target,
+    )
+
+
+def _noise_power(observation: Observation) -> float:
+    """Return the mean squared difference to the data that the noise explains."""
+    power = observation.noise**2
+    # Covered pixels are 0 in data and prediction.
+    return (
+        power
+        if observation.measured is None
+        else power * float(observation.measured.float().mean())
+    )
+
+
+def _load_finish(settings: Settings, compute: Compute) -> tuple[USRNet | None, tuple[str, ...]]:
+    """Return the network of the finish, or why there is none, before any long work."""
+    if settings.used_finish == "none":
+        return None, ()
+    try:
+        network = load_usrnet(settings.usrnet_weights)
+    except WeightsError as error:
+        if settings.usrnet_weights is not None:
+            raise
+        return None, (f"not finished with USRNet: {error}",)
+    return network.to(compute.device), ()
+
+
+def _finishing(settings: Settings, seconds: float) -> Progress:
+    total = settings.schedule.image_steps
+    return Progress(
+        step=total,
+        total=total,
+        stage="finishing with USRNet",
+        loss=None,
+        seconds=seconds,
+        remaining=None,
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Pixels:
+    """Image planes (C, s·h, s·w), kernel (K, K) and support (s·h, s·w), in their place."""
+
+    image: NDArray[np.float32]
+    kernel: NDArray[np.float32]
+    support: NDArray[np.float32]
+
+
+def _finish(
+    outcome: Outcome, observation: Observation, settings: Settings, network: USRNet | None
+) -> _Pixels:
+    canvas, kernel = outcome.estimate.image.float(), outcome.estimate.kernel.float()
+    if settings.schedule.recentre:
+        canvas, kernel = recentre(canvas, kernel, center=observation.center, border=settings.border)
+    image = observation.crop(canvas)
+    if network is not None:
+        bright = replace(observation, data=observation.completed(canvas, kernel), gain=1.0)
+        image = usrnet(
+            bright,
+            kernel,
+            network,
+            noise=observation.noise / observation.gain,
+            measured=observation.measured,
+        )
+    support = observation.support(kernel > CORE * kernel.max())
+    return _Pixels(
+        image=image.cpu().numpy(), kernel=kernel.cpu().numpy(), support=support.cpu().numpy()
+    )
+
+
+@contextmanager
+def _translated_errors() -> Iterator[None]:
+    """Turn torch's errors into ours; napari would swallow a RuntimeError."""
+    try:
+        yield
+    except torch.OutOfMemoryError as error:
+        raise OutOfMemoryError(
+            f"the device ran out of memory ({_first_line(error)}); "
+            "try a smaller image or scale, or device 'cpu'"
+        ) from error
+    except RuntimeError as error:
+        raise EngineError(f"the computation failed: {_first_line(error)}") from error
+
+
+def _first_line(error: BaseException) -> str:
+    return str(error).strip().split("\n", 1)[0] or type(error).__name__
+
+
+@contextmanager
+def _threads(count: int | None) -> Iterator[None]:
+    """Compute with so many CPU threads, and put the number back afterwards."""
+    if count is None:
+        yield
+        return
+    before = torch.get_num_threads()
+    torch.set_num_threads(count)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+def versions() -> dict[str, str]:
+    """Return the versions that a result depends on."""
+    return {
+        "napari-blindsr": version("napari-blindsr"),
+        "torch": str(torch.__version__),
+        "numpy": np.__version__,
+        "python": platform.python_version(),
+    }
