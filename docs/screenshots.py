@@ -12,8 +12,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import napari
+from napari.layers import Layer
 from PIL import Image
 from qtpy.QtWidgets import QApplication
+
+from napari_blindsr._napari.sample_data import sample_layers
+from napari_blindsr.demo import demo_sample
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -21,10 +25,9 @@ IMAGES = Path(__file__).parent / "images"
 
 
 def main() -> None:
-    """Open a sample, run, and save dock.png during the run and result.png after it."""
+    """Open the demonstration's sample, run, and save a picture during the run and one after it."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--sample", default="fluorescence")
-    parser.add_argument("--steps", type=int, default=300)
+    parser.add_argument("--steps", type=int, default=1000)
     parser.add_argument("--output", type=Path, default=IMAGES)
     options = parser.parse_args()
     options.output.mkdir(exist_ok=True)
@@ -32,7 +35,8 @@ def main() -> None:
     viewer = napari.Viewer()
     # After it was shown, because then napari restores the size that it had last.
     viewer.window.resize(1400, 900)
-    viewer.open_sample("napari-blindsr", options.sample)
+    for layer_data in sample_layers(demo_sample()):
+        viewer.add_layer(Layer.create(*layer_data))
     _, widget = viewer.window.add_plugin_dock_widget("napari-blindsr", "Blind super-resolution")
     viewer.reset_view()
     wait(lambda: "looking" not in widget.torch_line.value)

@@ -16,6 +16,9 @@ if TYPE_CHECKING:
     from napari.layers import Image
     from numpy.typing import NDArray
 
+NAME_LENGTH = 24
+"""Longest name of a layer in a message."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Plane:
@@ -117,18 +120,18 @@ def find_plane(layer: Image, dims: Dims | None = None) -> Plane:
         return Plane(axes=(0, 1), index=(None, None), shape=(shape[0], shape[1]))
     if dims is None:
         raise InputError(
-            f"layer '{layer.name}' has {layer.ndim} dimensions; expected a 2-D image, grey or RGB"
+            f"{_quoted(layer)} has {layer.ndim} dimensions; expected a 2-D image, grey or RGB"
         )
     if dims.ndisplay != 2:
         raise InputError(
-            f"layer '{layer.name}' is shown in 3-D; switch the viewer to 2-D, "
+            f"{_quoted(layer)} is shown in 3-D; switch the viewer to 2-D, "
             "and the plane on display is restored"
         )
     # A layer's axes are the last ones of the viewer.
     axes = sorted(axis - (dims.ndim - layer.ndim) for axis in dims.displayed)
     if axes[0] < 0:
         raise InputError(
-            f"layer '{layer.name}' has no axis {dims.axis_labels[min(dims.displayed)]}, "
+            f"{_quoted(layer)} has no axis {dims.axis_labels[min(dims.displayed)]}, "
             "which the viewer shows; expected a plane of the layer on display"
         )
     others = [axis for axis in range(layer.ndim) if axis not in axes]
@@ -136,7 +139,7 @@ def find_plane(layer: Image, dims: Dims | None = None) -> Plane:
     position = np.rint(layer.world_to_data(dims.point)).astype(int)
     if any(not 0 <= position[axis] < shape[axis] for axis in others):
         raise InputError(
-            f"the slice on display lies outside of layer '{layer.name}'; move the sliders into it"
+            f"the slice on display lies outside of {_quoted(layer)}; move the sliders into it"
         )
     return Plane(
         axes=(axes[0], axes[1]),
@@ -187,6 +190,14 @@ def read_layer(layer: Image, dims: Dims | None = None) -> LayerInput:
     )
 
 
+def _quoted(layer: Image) -> str:
+    """Return how messages call a layer; names may be whole paths."""
+    name = str(layer.name)
+    if len(name) > NAME_LENGTH:
+        name = f"{name[: NAME_LENGTH // 2]}…{name[-NAME_LENGTH // 2 :]}"
+    return f"layer '{name}'"
+
+
 def _finest(layer: Image) -> Any:
     return layer.data[0] if layer.multiscale else layer.data
 
@@ -205,7 +216,7 @@ def _pixels(layer: Image, plane: Plane) -> NDArray[Any]:
         # Lazy arrays fail in ways of their own: files, networks, codecs.
         text = " ".join(str(error).split())
         raise InputError(
-            f"layer '{layer.name}' cannot be read: {type(error).__name__}: {text}"
+            f"{_quoted(layer)} cannot be read: {type(error).__name__}: {text}"
         ) from error
 
 
@@ -217,6 +228,6 @@ def _check_unmixed(layer: Image, axes: list[int], others: list[int]) -> None:
     )
     if mixed > 1e-9 * np.abs(linear).max():
         raise InputError(
-            f"layer '{layer.name}' is turned out of the plane on display; "
+            f"{_quoted(layer)} is turned out of the plane on display; "
             "expected a plane along its own axes"
         )

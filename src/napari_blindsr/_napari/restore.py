@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import atexit
 import logging
 import time
 import traceback
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
 from magicgui.widgets import Container
 from magicgui.widgets.bases import Widget
 from napari.layers import Layer
-from napari.qt.threading import FunctionWorker, create_worker
+from napari.qt.threading import GeneratorWorker, create_worker
 from napari.utils.notifications import show_error, show_warning
 from qtpy.QtCore import Qt, QTimer
 
@@ -26,17 +28,20 @@ from napari_blindsr.errors import BlindSRError, EngineError
 
 if TYPE_CHECKING:
     import napari.viewer
-    from napari.qt.threading import GeneratorWorker
 
     from napari_blindsr.engine.result import Progress
     from napari_blindsr.result import Result
 
-PROBE_DELAY = 100
-"""Milliseconds from making the dock to looking for devices: it is painted first."""
+PROBE_PERIOD = 100
+"""Milliseconds between making the dock and looking for devices, and between looks."""
 REFRESH = 0.05
 """Least time between two updates of the progress, in seconds."""
 
 _log = logging.getLogger(__name__)
+
+# napari waits for its workers when its event loop ends; a script need not have run one, and a
+# worker that reports to objects which are gone takes the interpreter down.
+atexit.register(GeneratorWorker.await_workers)
 
 
 class RestoreWidget(Container[Widget]):
@@ -79,12 +84,11 @@ class RestoreWidget(Container[Widget]):
         super().__init__(widgets=[form, buttons, status], labels=False)
 
         self._connect()
-        self._prober = FunctionWorker(probe_devices)
-        self._prober.returned.connect(self._on_devices)
-        timer = QTimer(self.native)
-        timer.setSingleShot(True)
-        timer.timeout.connect(self._prober.start)
-        timer.start(PROBE_DELAY)
+        self._devices: Future[DeviceReport] | None = None
+        # As a child of the dock it ends with it.
+        self._timer = QTimer(self.native)
+        self._timer.timeout.connect(self._look_for_devices)
+        self._timer.start(PROBE_PERIOD)
         self._set_idle()
         self.status.value = "Choose an image and press Run."
 
@@ -200,12 +204,20 @@ class RestoreWidget(Container[Widget]):
             self.status.value = "Cancelled; nothing was added."
         self._set_idle()
 
-    def _on_devices(self, report: DeviceReport) -> None:
-        if not self._gone:
+    # How the dock keeps up
+
+    def _look_for_devices(self) -> None:
+        """Start to look for devices when the dock has been painted; later, fetch the answer."""
+        if self._devices is None:
+            # No worker of napari's: those cannot outlive its window, and importing torch may.
+            executor = ThreadPoolExecutor(max_workers=1)
+            self._devices = executor.submit(probe_devices)
+            executor.shutdown(wait=False)
+        elif self._devices.done():
+            self._timer.stop()
+            report = self._devices.result()
             self._form.show_devices(report)
             self._status.show_devices(report)
-
-    # How the dock keeps up
 
     def _set_idle(self) -> None:
         self._form.enabled = True

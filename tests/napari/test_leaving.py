@@ -1,0 +1,45 @@
+"""A script that ends while a thread is at work ends in peace."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+
+OPEN = """
+import time
+import napari
+import numpy as np
+from qtpy.QtWidgets import QApplication
+
+viewer = napari.Viewer(show=False)
+viewer.add_image(np.random.default_rng(0).random((24, 24), np.float32))
+_, widget = viewer.window.add_plugin_dock_widget("napari-blindsr", "Blind super-resolution")
+"""
+UNTIL_DEVICES_ARE_LOOKED_FOR = """
+while widget._devices is None:
+    QApplication.processEvents()
+assert not widget._devices.done()
+"""
+UNTIL_A_RUN_IS_UNDER_WAY = """
+widget.scale.value = 2
+widget.run_button.native.click()
+while widget.progress.value < 1:
+    QApplication.processEvents()
+    time.sleep(0.01)
+"""
+
+
+@pytest.mark.usefixtures("qapp")
+@pytest.mark.parametrize("until", [UNTIL_DEVICES_ARE_LOOKED_FOR, UNTIL_A_RUN_IS_UNDER_WAY])
+def test_leaving_early(until: str) -> None:
+    run = subprocess.run(
+        [sys.executable, "-c", OPEN + until + "viewer.close()"],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert run.returncode == 0, run.stderr
+    assert "deleted" not in run.stderr
