@@ -49,6 +49,9 @@ def demo_settings(sample: Sample, method: str = METHODS[0], *, device: str = "au
         geometry=sample.geometry,
         schedule=SCHEDULE,
         device=device,
+        # Planes of 146 pixels are too small to share among threads, which lose more than they
+        # gain where other programs run as well.
+        threads=1,
     )
 
 
@@ -108,12 +111,14 @@ def side_by_side(sample: Sample, result: Result) -> NDArray[np.uint8]:
     plain = interpolate(sample.image, sample.scale, geometry=sample.geometry)
     columns = [
         [("input", sample.image)],
-        [(f"cubic interpolation ×{sample.scale}", plain)],
+        [("cubic interpolation", plain)],
         [(f"restored ({result.settings.method})", result.image)],
         [("truth", sample.truth)],
         [("estimated kernel", _view(result.kernel)), ("true kernel", _view(sample.kernel))],
     ]
-    picture = Image.new("RGB", (5 * PANEL + 6 * GAP, PANEL + LABEL + 2 * GAP), "white")
+    # The last column is half as wide.
+    width = 9 * PANEL // 2 + 6 * GAP
+    picture = Image.new("RGB", (width, PANEL + LABEL + 2 * GAP), "white")
     for number, panels in enumerate(columns):
         height = (PANEL + LABEL) // len(panels)
         for row, (text, image) in enumerate(panels):
