@@ -57,6 +57,9 @@ def test_the_controls_make_the_settings(open_dock: DockMaker) -> None:
     assert (settings.scale, settings.seed, settings.device) == (3, 7, "cpu")
     assert (settings.geometry, settings.border) == ("benchmark", "circular")
     assert settings.schedule == Schedule().scaled(250)
+    for family in FAMILIES:
+        widget.kernel.value = family.name
+        assert widget._form.settings().kernel == family()
 
 
 def test_the_image_follows_the_selected_layer(open_dock: DockMaker) -> None:

@@ -32,7 +32,11 @@ while widget.progress.value < 1:
 
 
 @pytest.mark.usefixtures("qapp")
-@pytest.mark.parametrize("until", [UNTIL_DEVICES_ARE_LOOKED_FOR, UNTIL_A_RUN_IS_UNDER_WAY])
+@pytest.mark.parametrize(
+    "until",
+    [UNTIL_DEVICES_ARE_LOOKED_FOR, UNTIL_A_RUN_IS_UNDER_WAY],
+    ids=["looking for devices", "running"],
+)
 def test_leaving_early(until: str) -> None:
     run = subprocess.run(
         [sys.executable, "-c", OPEN + until + "viewer.close()"],

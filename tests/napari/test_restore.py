@@ -2,53 +2,27 @@
 
 from __future__ import annotations
 
-import gc
 import json
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import pytest
-import torch
-from napari.qt.threading import GeneratorWorker
 from numpy.typing import NDArray
 from pytestqt.qtbot import QtBot
 
 from napari_blindsr.engine.solvers.alternating import AlternatingSolver
 from napari_blindsr.settings import Settings
 from tests.napari.conftest import DockMaker, Notifications
-
-LONG = 5000
-"""Steps of a run that does not end by itself within a test."""
-
-
-def click(button: Any) -> None:
-    assert button.enabled
-    button.native.click()
-
-
-def wait_idle(qtbot: QtBot, widget: Any) -> None:
-    qtbot.waitUntil(lambda: widget._worker is None, timeout=60_000)
-
-
-def wait_first_step(qtbot: QtBot, widget: Any) -> None:
-    qtbot.waitUntil(lambda: widget.progress.value >= 1, timeout=60_000)
-
-
-def assert_free(widget: Any) -> None:
-    """The dock takes another run."""
-    assert widget._worker is None
-    assert widget._run is None
-    assert widget.run_button.enabled
-    assert widget._form.enabled
-    assert not widget.stop_button.enabled
-    assert not widget.cancel_button.enabled
-
-
-def edges(layer: Any) -> NDArray[np.float64]:
-    half = np.array([[-0.5], [0.5]])
-    extent: NDArray[np.float64] = layer.extent.world + half * layer.scale
-    return extent
+from tests.napari.dock import (
+    LONG,
+    assert_free,
+    click,
+    edges,
+    live_tensor_bytes,
+    wait_first_step,
+    wait_idle,
+)
 
 
 def test_run_shows_progress_and_adds_aligned_layers(
@@ -112,16 +86,6 @@ def test_stop_and_keep(open_dock: DockMaker, blurred: NDArray[Any], qtbot: QtBot
     assert record["reason"] == "stopped"
     assert 1 <= record["steps"] < LONG
     np.testing.assert_allclose(edges(viewer.layers[-1]), edges(viewer.layers[0]))
-
-
-def live_tensor_bytes() -> int:
-    gc.collect()
-    return sum(
-        tensor.numel() * tensor.element_size()
-        for tensor in gc.get_objects()
-        # isinstance would wake proxies that warn of their deprecation.
-        if issubclass(type(tensor), torch.Tensor)
-    )
 
 
 def test_cancel_adds_nothing_and_frees_memory(
@@ -257,85 +221,3 @@ def test_without_an_image_there_is_nothing_to_run(open_dock: DockMaker) -> None:
     assert widget.run_button.enabled
     viewer.layers.clear()
     assert not widget.run_button.enabled
-
-
-def test_removing_the_source_layer_during_a_run(
-    open_dock: DockMaker, blurred: NDArray[Any], qtbot: QtBot
-) -> None:
-    viewer, widget = open_dock(blurred, steps=LONG)
-    viewer.layers[0].scale = (3, 3)
-    before = edges(viewer.layers[0])
-    click(widget.run_button)
-    wait_first_step(qtbot, widget)
-    viewer.layers.clear()
-    click(widget.stop_button)
-    wait_idle(qtbot, widget)
-    assert [layer.name for layer in viewer.layers][-1] == "image 0 ×2 (mlmc)"
-    np.testing.assert_allclose(edges(viewer.layers[-1]), before)
-
-
-def worker_ended(worker: Any) -> Callable[[], bool]:
-    return lambda: not worker.is_running and worker not in GeneratorWorker._worker_set
-
-
-def test_closing_the_viewer_during_a_run(
-    open_dock: DockMaker, blurred: NDArray[Any], qtbot: QtBot, notifications: Notifications
-) -> None:
-    viewer, widget = open_dock(blurred, steps=LONG)
-    click(widget.run_button)
-    wait_first_step(qtbot, widget)
-    worker, run = widget._worker, widget._run
-    viewer.close()
-    qtbot.waitUntil(worker_ended(worker), timeout=60_000)
-    qtbot.wait(100)
-    assert run._engine is None
-    assert run.source is None
-    assert notifications.errors() == []
-
-
-@pytest.mark.parametrize("is_referred_to", [True, False])
-@pytest.mark.parametrize("way", ["close", "delete"])
-def test_removing_the_dock_during_a_run_cancels_it(
-    open_dock: DockMaker,
-    blurred: NDArray[Any],
-    qtbot: QtBot,
-    notifications: Notifications,
-    way: str,
-    is_referred_to: bool,
-) -> None:
-    viewer, widget = open_dock(blurred, steps=LONG)
-    dock = widget.native.parent()
-    click(widget.run_button)
-    wait_first_step(qtbot, widget)
-    worker, run = widget._worker, widget._run
-    if way == "close":
-        dock.destroyOnClose()
-    else:
-        dock.deleteLater()
-    del dock
-    if not is_referred_to:
-        del widget
-    qtbot.waitUntil(worker_ended(worker), timeout=60_000)
-    qtbot.wait(100)
-    assert run._engine is None
-    assert [layer.name for layer in viewer.layers] == ["image 0"]
-    assert notifications.errors() == []
-    # Layers come and go as before.
-    viewer.add_image(blurred)
-    viewer.layers.clear()
-
-
-def test_the_viewer_stays_usable_during_a_run(
-    open_dock: DockMaker, blurred: NDArray[Any], qtbot: QtBot
-) -> None:
-    viewer, widget = open_dock(blurred, steps=LONG)
-    click(widget.run_button)
-    wait_first_step(qtbot, widget)
-    step = widget.progress.value
-    viewer.add_image(blurred, name="another")
-    viewer.layers["another"].name = "renamed"
-    viewer.layers.remove("renamed")
-    qtbot.waitUntil(lambda: widget.progress.value > step, timeout=30_000)
-    assert not widget._form.enabled
-    click(widget.cancel_button)
-    wait_idle(qtbot, widget)

@@ -1,0 +1,54 @@
+"""What one does with the dock, and what one looks at."""
+
+from __future__ import annotations
+
+import gc
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from pytestqt.qtbot import QtBot
+
+LONG = 5000
+"""Steps of a run that does not end by itself within a test."""
+
+
+def click(button: Any) -> None:
+    assert button.enabled
+    button.native.click()
+
+
+def wait_idle(qtbot: QtBot, widget: Any) -> None:
+    qtbot.waitUntil(lambda: widget._worker is None, timeout=60_000)
+
+
+def wait_first_step(qtbot: QtBot, widget: Any) -> None:
+    qtbot.waitUntil(lambda: widget.progress.value >= 1, timeout=60_000)
+
+
+def assert_free(widget: Any) -> None:
+    """The dock takes another run."""
+    assert widget._worker is None
+    assert widget._run is None
+    assert widget.run_button.enabled
+    assert widget._form.enabled
+    assert not widget.stop_button.enabled
+    assert not widget.cancel_button.enabled
+
+
+def edges(layer: Any) -> NDArray[np.float64]:
+    half = np.array([[-0.5], [0.5]])
+    extent: NDArray[np.float64] = layer.extent.world + half * layer.scale
+    return extent
+
+
+def live_tensor_bytes() -> int:
+    """Return how much memory tensors hold that Python can reach."""
+    gc.collect()
+    return sum(
+        tensor.numel() * tensor.element_size()
+        for tensor in gc.get_objects()
+        # isinstance would wake proxies that warn of their deprecation.
+        if issubclass(type(tensor), torch.Tensor)
+    )
