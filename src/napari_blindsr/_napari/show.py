@@ -7,10 +7,6 @@ import sys
 from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
-from napari_blindsr._napari.layers import read_layer
-from napari_blindsr._napari.outputs import result_layers
-from napari_blindsr._napari.sample_data import sample_layers
-
 if TYPE_CHECKING:
     import napari
 
@@ -39,6 +35,11 @@ def fill_viewer(viewer: napari.Viewer, sample: Sample, result: Result) -> None:
     result : Result
         Of the sample's image.
     """
+    # Without napari, `why_not` still has to say so.
+    from napari_blindsr._napari.layers import read_layer  # noqa: PLC0415
+    from napari_blindsr._napari.outputs import result_layers  # noqa: PLC0415
+    from napari_blindsr._napari.sample_data import sample_layers  # noqa: PLC0415
+
     for data, attributes, _ in sample_layers(sample):
         viewer.add_image(data, **attributes)
     source = read_layer(viewer.layers[sample.name], viewer.dims)
