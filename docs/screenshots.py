@@ -38,14 +38,14 @@ def main() -> None:
     for layer_data in sample_layers(demo_sample()):
         viewer.add_layer(Layer.create(*layer_data))
     _, widget = viewer.window.add_plugin_dock_widget("napari-blindsr", "Blind super-resolution")
-    viewer.reset_view()
+    viewer.reset_view(layers=[layer for layer in viewer.layers if layer.visible], margin=0.08)
     wait(lambda: "looking" not in widget.torch_line.value)
     widget.steps.value = options.steps
     widget.run_button.native.click()
     wait(lambda: widget.progress.value >= 0.4 * options.steps)
     save(viewer, options.output / "dock.png")
     wait(lambda: widget.run_button.enabled)
-    viewer.reset_view()
+    viewer.reset_view(layers=[layer for layer in viewer.layers if layer.visible], margin=0.08)
     wait(lambda: True)
     save(viewer, options.output / "result.png")
     viewer.close()

@@ -47,11 +47,16 @@ def test_showing_the_dock_is_quick_and_loads_no_torch() -> None:
     assert "cpu" in choices
 
 
-def test_importing_the_package_loads_neither_torch_nor_napari() -> None:
-    code = (
-        "import sys, time; start = time.perf_counter(); import napari_blindsr; "
-        "print([m for m in ('torch', 'napari', 'qtpy', 'magicgui') if m in sys.modules])"
-    )
+@pytest.mark.parametrize(
+    ("module", "unwanted"),
+    [
+        ("napari_blindsr", ["torch", "napari", "qtpy", "magicgui"]),
+        ("napari_blindsr.settings", ["torch", "napari", "qtpy", "magicgui"]),
+        ("napari_blindsr.api", ["napari", "qtpy", "magicgui"]),
+    ],
+)
+def test_importing_loads_no_more_than_needed(module: str, unwanted: list[str]) -> None:
+    code = f"import sys, {module}; print([m for m in {unwanted} if m in sys.modules])"
     run = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True
     )

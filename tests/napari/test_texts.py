@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from napari_blindsr._napari.devices import device_label, missing_gpu_hint, torch_build
-from napari_blindsr._napari.texts import duration_text, progress_text, result_text
+from napari_blindsr._napari.texts import NO_BREAK, duration_text, progress_text, result_text
 from napari_blindsr.engine.result import Progress, StopReason
 from tests.napari.conftest import make_result
 
@@ -31,12 +31,15 @@ def test_durations(seconds: float, text: str) -> None:
 
 def test_progress_tells_step_loss_and_time_left() -> None:
     report = Progress(step=20, total=100, stage="image", loss=0.01234, seconds=10, remaining=40)
-    assert progress_text(report) == "Step 20 of 100 · loss 0.01234 · 40 s left"
+    text = progress_text(report)
+    assert text.replace(NO_BREAK, " ") == "Step 20 of 100 · loss 0.01234 · 40 s left"
+    # Lines break between the parts only.
+    assert [len(part.split(" ")) for part in text.split(" · ")] == [1, 1, 1]
 
 
 def test_progress_before_the_first_step_tells_the_stage() -> None:
     report = Progress(step=0, total=100, stage="warming up", loss=None, seconds=1, remaining=None)
-    assert progress_text(report) == "Warming up"
+    assert progress_text(report).replace(NO_BREAK, " ") == "Warming up"
 
 
 @pytest.mark.parametrize("reason", list(StopReason))

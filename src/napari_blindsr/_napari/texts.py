@@ -10,6 +10,8 @@ if TYPE_CHECKING:
     from napari_blindsr.engine.result import Progress
     from napari_blindsr.result import Result
 
+NO_BREAK = "\N{NO-BREAK SPACE}"
+
 _ENDINGS = {
     "completed": "Done",
     "converged": "Done, converged",
@@ -41,7 +43,8 @@ def progress_text(progress: Progress) -> str:
         parts.append(f"loss {progress.loss:.4g}")
     if progress.remaining is not None:
         parts.append(f"{duration_text(progress.remaining)} left")
-    return " · ".join(parts)
+    # Lines break between the parts only.
+    return " · ".join(part.replace(" ", NO_BREAK) for part in parts)
 
 
 def result_text(result: Result) -> str:
