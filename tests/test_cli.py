@@ -17,6 +17,7 @@ from PIL import Image
 from napari_blindsr import api, cli, terminal
 from napari_blindsr.errors import EngineError
 from napari_blindsr.io import read_image
+from napari_blindsr.settings import SCALES
 from napari_blindsr.simulate import gaussian_kernel
 
 COMMAND = [sys.executable, "-m", "napari_blindsr.cli"]
@@ -106,6 +107,11 @@ def test_quiet_png_with_a_known_kernel_replaces_by_force(folder: Path) -> None:
 def write_bad_files(folder: Path) -> None:
     (folder / "text.png").write_text("no image", encoding="utf-8")
     (folder / "text.tif").write_text("no image", encoding="utf-8")
+    tifffile.imwrite(folder / "junk.tif", picture())
+    junk = bytearray((folder / "junk.tif").read_bytes())
+    # tifffile finds much to say about every tag.
+    junk[10:120] = np.random.default_rng(1).bytes(110)
+    (folder / "junk.tif").write_bytes(junk)
     np.save(folder / "stack.npy", np.zeros((4, 24, 26)))
     np.save(folder / "small.npy", picture((3, 26)))
     np.save(folder / "constant.npy", np.full((24, 26), 7.0))
@@ -132,8 +138,9 @@ BAD = [
     ("complex.npy -o out.tif -s 2", "complex128"),
     ("nan.npy -o out.tif -s 2", "NaN or infinite"),
     ("infinite.npy -o out.tif -s 2", "NaN or infinite"),
-    ("in.tif -o out.tif -s 1", "scale is 1; expected a whole number from 2 to 8"),
-    ("in.tif -o out.tif -s 9", "scale is 9; expected a whole number from 2 to 8"),
+    ("junk.tif -o out.tif -s 2", "expected at least one pixel"),
+    ("in.tif -o out.tif -s 0", f"scale is 0; expected a whole number from {SCALES[0]} to 8"),
+    ("in.tif -o out.tif -s 9", f"scale is 9; expected a whole number from {SCALES[0]} to 8"),
     ("in.tif -o out.tif -s two", "'two'"),
     ("in.tif -o out.tif", "--scale"),
     ("in.tif -s 2", "--output"),

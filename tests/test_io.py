@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -110,6 +111,16 @@ def test_truncated_files(tmp_path: Path, suffix: str) -> None:
     path.write_bytes(path.read_bytes()[:-200])
     with pytest.raises(FileError, match="cannot read"):
         read_image(path)
+
+
+def test_compression_that_needs_another_package(tmp_path: Path) -> None:
+    path = tmp_path / "image.tif"
+    Image.fromarray(GREY).save(path, compression="tiff_lzw")
+    if find_spec("imagecodecs") is None:
+        with pytest.raises(FileError, match="pip install imagecodecs"):
+            read_image(path)
+    else:
+        np.testing.assert_array_equal(read_image(path).array, GREY)
 
 
 def test_pickles_and_archives_are_refused(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import sys
 from collections.abc import Sequence
 from importlib.metadata import version
@@ -273,6 +274,8 @@ def _read_known(kernel: str) -> NDArray[Any]:
 
 def main() -> None:
     """Run the command line; exit code 2 for bad input, 1 for a failure of the computation."""
+    # What is wrong with a file is said in one line of our own.
+    logging.getLogger("tifffile").setLevel(logging.CRITICAL)
     try:
         code = app(standalone_mode=False)
     except USAGE_ERROR as error:

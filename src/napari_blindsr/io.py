@@ -147,6 +147,8 @@ def _read_tiff(file: Path) -> tuple[NDArray[Any], PixelSize | None, tuple[str, .
     except Exception as error:
         # Damaged files fail in every way there is.
         reason = str(error).split("\n", 1)[0]
+        if "imagecodecs" in reason:
+            reason = "its compression needs another package: pip install imagecodecs"
         raise FileError(f"cannot read {file}: damaged or unknown TIFF image ({reason})") from error
     notes = (f"only the first of {count} images was read",) if count > 1 else ()
     kept = "".join(a for a, length in zip(axes, shape, strict=True) if length > 1 or a in "YX")
