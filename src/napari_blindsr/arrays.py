@@ -146,22 +146,6 @@ def find_covered(
     return invalid
 
 
-def estimate_noise(planes: Planes) -> float:
-    """Return the standard deviation of the noise in scaled planes, by their finest detail.
-
-    The median over the finest diagonal wavelet coefficients (Donoho and Johnstone, 1994);
-    fine texture counts as noise too.
-    """
-    # Loads PyWavelets, which few runs need.
-    from skimage.restoration import estimate_sigma  # noqa: PLC0415
-
-    data = planes.data
-    if planes.measured is not None:
-        middle = np.median(data[:, planes.measured], axis=1)
-        data = np.where(planes.measured, data, middle[:, None, None])
-    return float(np.mean([estimate_sigma(plane) for plane in data]))
-
-
 def from_planes(result: NDArray[np.float32], source: Planes) -> NDArray[np.float32]:
     """Return result planes (C, H, W) in the axes and intensity unit of their source."""
     values = (result.astype(np.float64) * source.span + source.low).astype(np.float32)

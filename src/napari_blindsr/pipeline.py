@@ -15,7 +15,6 @@ import torch
 from napari_blindsr.arrays import (
     Planes,
     check_kernel,
-    estimate_noise,
     find_covered,
     from_planes,
     to_planes,
@@ -36,6 +35,7 @@ from napari_blindsr.errors import (
     SettingsError,
     WeightsError,
 )
+from napari_blindsr.noise import estimate_noise
 from napari_blindsr.result import Result
 from napari_blindsr.settings import METHOD_TABLE, Settings, method_named
 from napari_blindsr.weights.usrnet import load_usrnet
@@ -156,7 +156,7 @@ def _observe(
         border=settings.border,
         measured=None if measured is None else measured.to(compute.device),
         gain=planes.gain,
-        noise=estimate_noise(planes) if settings.noise == "auto" else settings.noise / planes.span,
+        noise=estimate_noise(planes.data, planes.measured) if settings.noise == "auto" else settings.noise / planes.span,
     )
     height, width = planes.data.shape[1:]
     smallest = max(SMALLEST_SIDE, size) - 2 * observation.margin
