@@ -130,3 +130,24 @@ def test_opening_a_sample_makes_it_the_image(open_dock: DockMaker, key: str) -> 
     assert len(viewer.layers) == 3
     visible = [layer for layer in viewer.layers if layer.visible]
     assert [widget.image.value] == visible
+
+
+@pytest.mark.parametrize("path", ["Plugins", "Layers/Filter"])
+def test_the_menus_open_the_dock(make_napari_viewer: Any, path: str) -> None:
+    viewer = make_napari_viewer()
+    viewer.add_image(PIXELS)
+    menu = viewer.window._qt_window.menuBar()
+    for title in path.split("/"):
+        menu = next(
+            action.menu()
+            for action in menu.actions()
+            if action.menu() and action.text().replace("&", "") == title
+        )
+        menu.aboutToShow.emit()
+    entry = next(a for a in menu.actions() if a.text().startswith("Blind super-resolution"))
+    entry.trigger()
+    (name,) = viewer.window.dock_widgets
+    # The one that a script gets, too.
+    dock, widget = viewer.window.add_plugin_dock_widget("napari-blindsr", "Blind super-resolution")
+    assert dock.name == name
+    assert viewer.window.dock_widgets[name] is widget

@@ -62,6 +62,21 @@ def test_run_shows_progress_and_adds_aligned_layers(
     assert widget.image.value == source
 
 
+def test_a_sample_can_be_restored(open_dock: DockMaker, qtbot: QtBot) -> None:
+    viewer, widget = open_dock(steps=3)
+    viewer.open_sample("napari-blindsr", "fluorescence")
+    source = widget.image.value
+    assert source.name == "fluorescence"
+    click(widget.run_button)
+    wait_first_step(qtbot, widget)
+    wait_idle(qtbot, widget)
+    fine = viewer.layers["fluorescence ×2 (mlmc)"]
+    np.testing.assert_allclose(edges(fine), edges(source))
+    np.testing.assert_allclose(fine.scale, 0.13)
+    assert [str(unit) for unit in fine.units] == ["micrometer", "micrometer"]
+    assert viewer.layers.extent.units == source.units
+
+
 def test_rgb_comes_back_in_its_type(
     open_dock: DockMaker, blurred: NDArray[Any], qtbot: QtBot
 ) -> None:
