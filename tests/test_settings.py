@@ -26,7 +26,7 @@ def test_phases_scale_with_the_steps(steps: int) -> None:
     schedule = Schedule().scaled(steps)
     assert schedule.image_steps == steps
     assert schedule.structural_steps == pytest.approx(0.405 * steps, abs=0.51)
-    assert schedule.warmup_steps == pytest.approx(0.2 * steps, abs=0.51)
+    assert schedule.warmup_steps == pytest.approx(max(200, 0.2 * steps), abs=0.51)
     assert schedule.image_rate == Schedule().image_rate
 
 

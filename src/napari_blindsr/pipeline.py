@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import platform
 import time
 from contextlib import contextmanager
@@ -23,8 +24,8 @@ from napari_blindsr.engine.device import Compute, choose_compute
 from napari_blindsr.engine.kernels.base import CORE
 from napari_blindsr.engine.networks import SMALLEST_SIDE
 from napari_blindsr.engine.nonblind.usrnet import USRNet, usrnet
-from napari_blindsr.engine.observation import Observation
-from napari_blindsr.engine.recentre import recentre
+from napari_blindsr.engine.observation import Observation, kernel_center
+from napari_blindsr.engine.recentre import NEGLIGIBLE, locate, recentre
 from napari_blindsr.engine.result import Progress
 from napari_blindsr.engine.solve import solve
 from napari_blindsr.engine.solvers.alternating import AlternatingSolver
@@ -130,7 +131,8 @@ def _kernel_source(
     """Return where the kernel comes from: a family, or the array of a known one."""
     if settings.kernel == "known":
         if known_kernel is not None:
-            return check_kernel(known_kernel)
+            known = check_kernel(known_kernel)
+            return _with_room(known, settings) if settings.schedule.recentre else known
     elif known_kernel is None:
         return settings.kernel
     raise InputError(
@@ -138,6 +140,14 @@ def _kernel_source(
         f"{'missing' if known_kernel is None else 'given'}; "
         "a known kernel goes with kernel='known', and only with it"
     )
+
+
+def _with_room(kernel: NDArray[np.float32], settings: Settings) -> NDArray[np.float32]:
+    """Pad a known kernel so that moving its centre to its place does not cut it."""
+    center = kernel_center(len(kernel), settings.scale, settings.geometry)
+    distance = max(abs(found - center) for found in locate(torch.from_numpy(kernel)))
+    # Equal padding on all sides leaves K//2, and so the geometry, as it is.
+    return kernel if distance < NEGLIGIBLE else np.pad(kernel, math.ceil(distance))
 
 
 def _observe(
@@ -156,7 +166,9 @@ def _observe(
         border=settings.border,
         measured=None if measured is None else measured.to(compute.device),
         gain=planes.gain,
-        noise=estimate_noise(planes.data, planes.measured) if settings.noise == "auto" else settings.noise / planes.span,
+        noise=estimate_noise(planes.data, planes.measured)
+        if settings.noise == "auto"
+        else settings.noise / planes.span,
     )
     height, width = planes.data.shape[1:]
     smallest = max(SMALLEST_SIDE, size) - 2 * observation.margin

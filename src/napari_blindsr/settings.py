@@ -150,13 +150,17 @@ class Schedule:
         return cls()
 
     def scaled(self, image_steps: int) -> Schedule:
-        """Return the schedule with another number of image steps, its phases in proportion."""
+        """Return the schedule with another number of image steps, its phases in proportion.
+
+        The warm-up never shrinks: it costs next to nothing, and without it the kernel of a
+        short run stays flat.
+        """
         _require(image_steps >= 1, f"steps is {image_steps}; it must be at least 1")
         ratio = image_steps / self.image_steps
         return dataclasses.replace(
             self,
             image_steps=image_steps,
-            warmup_steps=round(self.warmup_steps * ratio),
+            warmup_steps=max(self.warmup_steps, round(self.warmup_steps * ratio)),
             structural_steps=round(self.structural_steps * ratio),
         )
 

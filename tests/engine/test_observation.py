@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Literal
 
 import numpy as np
@@ -40,8 +41,12 @@ def test_adjoint_is_the_transpose_of_predict(
     seed: int,
 ) -> None:
     reach = min(reach, scale * min(shape[1:]) // 2)
-    observation = random_observation(scale, reach, shape, border)
     generator = torch.Generator().manual_seed(seed)
+    observation = replace(
+        random_observation(scale, reach, shape, border),
+        measured=torch.rand(shape[1:], generator=generator) > 0.3,
+        gain=0.3,
+    )
     x = torch.randn(observation.canvas_shape, generator=generator, dtype=torch.float64)
     y = torch.randn(shape, generator=generator, dtype=torch.float64)
     size = observation.kernel_size
@@ -133,3 +138,66 @@ def test_camera_pixels_cover_their_hr_pixels() -> None:
     # The s HR pixels of LR pixel 0 are 0 … s − 1: its middle is their mean.
     for scale in range(1, 9):
         assert phase(scale, "camera") == sum(range(scale)) / scale
+
+
+def test_covered_pixels_are_zero_and_a_gain_darkens() -> None:
+    observation = random_observation(2, 2, (1, 6, 7), "extend")
+    measured = torch.rand(6, 7, generator=torch.Generator().manual_seed(0)) > 0.4
+    canvas, kernel = torch.rand(observation.canvas_shape), torch.full((1, 5, 5), 1 / 25)
+    bright = observation.predict(canvas, kernel)[0]
+    dark = replace(observation, measured=measured, gain=0.3).predict(canvas, kernel)[0]
+    torch.testing.assert_close(dark, 0.3 * bright * measured)
+
+
+def test_completed_data_are_bright_and_filled_in() -> None:
+    observation = random_observation(2, 2, (1, 6, 7), "extend")
+    measured = torch.rand(6, 7, generator=torch.Generator().manual_seed(0)) > 0.4
+    canvas, kernel = torch.rand(observation.canvas_shape), torch.full((5, 5), 1 / 25)
+    bright = observation.predict(canvas, kernel[None])[0]
+    dark = replace(observation, data=0.3 * bright * measured, measured=measured, gain=0.3)
+    torch.testing.assert_close(dark.completed(canvas, kernel), bright)
+
+
+@given(scale=st.integers(1, 4), geometry=GEOMETRY, border=BORDER, seed=st.integers(0, 100))
+@settings(deadline=None, max_examples=30)
+def test_support_is_zero_where_all_that_sees_a_pixel_is_covered(
+    scale: int,
+    geometry: Literal["camera", "benchmark"],
+    border: Literal["extend", "circular"],
+    seed: int,
+) -> None:
+    size = 4 * scale + 3
+    observation = Observation(
+        data=torch.zeros(1, 12, 13),
+        scale=scale,
+        kernel_size=size,
+        geometry=geometry,
+        border=border,
+        measured=torch.rand(12, 13, generator=torch.Generator().manual_seed(seed)) > 0.7,
+    )
+    axis = torch.arange(size) - observation.center
+    core = (axis[:, None].square() + axis[None, :].square()) <= (scale + 0.6) ** 2
+    support = observation.support(core)
+    assert support.shape == observation.result_shape[1:]
+    assert support.min() >= 0
+    assert support.max() <= 1 + 1e-6
+    # Independently: walk through the LR pixels that see one HR pixel.
+    assert observation.measured is not None
+    row, column = 5 * scale + 1, 6 * scale
+    seen = [
+        bool(observation.measured[i, j])
+        for i in range(2, 9)
+        for j in range(3, 10)
+        for u, v in [(row - scale * i + size // 2, column - scale * j + size // 2)]
+        if 0 <= u < size and 0 <= v < size and observation._box(core)[u, v]
+    ]
+    assert support[row, column].item() == pytest.approx(sum(seen) / len(seen), abs=1e-5)
+
+
+def test_without_covered_pixels_support_lacks_at_extended_borders_alone() -> None:
+    core = torch.ones(7, 7, dtype=torch.bool)
+    circular = random_observation(2, 3, (1, 8, 8), "circular").support(core)
+    torch.testing.assert_close(circular, torch.ones(16, 16))
+    extended = random_observation(2, 3, (1, 8, 8), "extend").support(core)
+    torch.testing.assert_close(extended[4:-4, 4:-4], torch.ones(8, 8))
+    assert 0 < extended[0, 0] < 0.5

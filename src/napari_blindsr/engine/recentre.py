@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 
 LANCZOS_LOBES = 6
 
+NEGLIGIBLE = 0.01
+"""Distances below this, in pixels, are left alone."""
+
 
 def locate(kernel: Tensor) -> tuple[float, float]:
     """Return the centre (row, column) of a kernel.
@@ -118,7 +121,7 @@ def recentre(image: Tensor, kernel: Tensor, *, center: float, border: str) -> tu
     """
     row, column = locate(kernel)
     offset = (row - center, column - center)
-    if max(map(abs, offset)) < 0.01:
+    if max(map(abs, offset)) < NEGLIGIBLE:
         return image, kernel
     moved = shift(kernel, offset, border="zero").clamp_min(0)
     beyond = "circular" if border == "circular" else "replicate"
