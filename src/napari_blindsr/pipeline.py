@@ -191,20 +191,20 @@ def _solver(
     else:
         kernel = source
     schedule = settings.schedule
-    target = None
+    noise_power = None
     if method_named(settings.method).degradations:
         if observation.gain != 1:
             # The published dark runs have no gradient prior.
             schedule = replace(schedule, prior_weight=0.0)
         if observation.noise > 0:
-            target = _noise_power(observation)
+            noise_power = _noise_power(observation)
     return AlternatingSolver(
         schedule=schedule,
         bounded=settings.is_bounded,
         kernel=kernel,
         seed=settings.seed,
         compute=compute,
-        residual_target=target,
+        noise_power=noise_power,
     )
 
 

@@ -54,13 +54,16 @@ class Solver(Protocol[State]):
 
     @property
     def target(self) -> float | None:
-        """The residual at which the run has converged: the noise must not be fitted."""
+        """The residual below which noise would be fitted, or None if there is no noise."""
 
     def init(self, observation: Observation) -> State:
         """Return the state before the first step."""
 
     def step(self, state: State) -> Step:
         """Advance the state; must not wait for the device."""
+
+    def settle(self, state: State) -> int:
+        """Hear that the residual has reached the target; return the steps still to take."""
 
     def estimate(self, state: State) -> Estimate:
         """Return what the state amounts to; finite even if the last step was not."""
@@ -139,9 +142,9 @@ def solve(
     trace = LossTrace(solver.total, solver.device)
     state = solver.init(observation)
     reason = StopReason.COMPLETED
-    done = 0
+    done, end = 0, solver.total
     pace_start: tuple[int, float] | None = None
-    while done < solver.total:
+    while done < end:
         step = solver.step(state)
         done = step.image_steps
         if step.loss is not None and step.residual is not None:
@@ -156,18 +159,19 @@ def solve(
             pace_start = done, now
         stop = yield Progress(
             step=done,
-            total=solver.total,
+            total=end,
             stage=step.stage,
             loss=loss,
             seconds=now - start,
-            remaining=_remaining(pace_start, (done, now), solver.total),
+            remaining=_remaining(pace_start, (done, now), end),
         )
-        if stop and done < solver.total:
+        if stop and done < end:
             reason = StopReason.STOPPED
             break
-        if residual is not None and solver.target is not None and residual <= solver.target:
+        reached = residual is not None and solver.target is not None and residual <= solver.target
+        if reached and reason is StopReason.COMPLETED:
+            end = min(end, done + solver.settle(state))
             reason = StopReason.CONVERGED
-            break
     return Outcome(estimate=solver.estimate(state), losses=trace.losses(), reason=reason)
 
 

@@ -35,6 +35,12 @@ if TYPE_CHECKING:
     from napari_blindsr.engine.observation import Observation
     from napari_blindsr.settings import Schedule
 
+NOISE_MARGIN = 0.8
+"""A fit explains some of the noise before it has explained all of the image."""
+
+NOISE_PRIOR = 0.5
+"""Weight of the gradient prior in units of the noise's power, once structure is fitted."""
+
 WARMUP_CHUNK = 20
 """Kernel steps between two reports of the warm-up, so that a stop is soon heard."""
 
@@ -91,6 +97,7 @@ class AlternatingState:
     image_part: ImageState
     kernel_part: KernelState | HeldKernel
     warmup_done: int = 0
+    settled: bool = False
     image_steps: int = 0
     last: Estimate | None = None
     mean: Estimate | None = None
@@ -109,8 +116,8 @@ class AlternatingSolver:
         Where random kernels come from, or a known kernel; then only the image is optimised.
     seed : int
     compute : Compute
-    residual_target : float, optional
-        Mean squared difference to the data at which the run ends.
+    noise_power : float, optional
+        Mean squared difference to the data that noise explains.
     """
 
     def __init__(
@@ -121,9 +128,9 @@ class AlternatingSolver:
         kernel: KernelFamily | Tensor,
         seed: int,
         compute: Compute,
-        residual_target: float | None = None,
+        noise_power: float | None = None,
     ) -> None:
-        self.residual_target = residual_target
+        self.noise_power = noise_power
         self.schedule = schedule
         self.bounded = bounded
         self.kernel = kernel
@@ -142,8 +149,8 @@ class AlternatingSolver:
 
     @property
     def target(self) -> float | None:
-        """The mean squared difference to the data that the noise explains."""
-        return self.residual_target
+        """The mean squared difference to the data below which noise would be fitted."""
+        return None if self.noise_power is None else NOISE_MARGIN * self.noise_power
 
     def init(self, observation: Observation) -> AlternatingState:
         """Build both generators and draw all random kernels of the run."""
@@ -219,8 +226,8 @@ class AlternatingSolver:
                 _kernel_step(part, F.mse_loss(part.kernel, target))
             state.warmup_done += len(chunk)
             return Step(image_steps=0, stage="learning random kernels")
+        structural = self._is_structural(state)
         loss, residual = self._image_step(state)
-        structural = state.image_steps <= self.schedule.structural_steps
         stage = "fitting structure" if structural else "fitting intensities"
         return Step(image_steps=state.image_steps, stage=stage, loss=loss, residual=residual)
 
@@ -235,14 +242,13 @@ class AlternatingSolver:
         kernel = part.leaf if self._window_counts(state.image_steps) else part.leaf.detach()
         prediction = observation.predict(image, kernel[None])[0]
         squared = F.mse_loss(prediction, observation.data)
-        if state.image_steps < schedule.structural_steps:
-            data_term = 1 - state.structural(prediction)
-        else:
-            data_term = squared
+        structural = self._is_structural(state)
+        data_term = 1 - state.structural(prediction) if structural else squared
         loss = data_term
-        if schedule.prior_weight > 0:
+        prior_weight = self._prior_weight(state)
+        if prior_weight > 0:
             prior = gradient_prior(image, exponent=schedule.prior_exponent)
-            loss = loss + schedule.prior_weight / observation.data.numel() * prior
+            loss = loss + prior_weight / observation.data.numel() * prior
         state.image_part.optimiser.zero_grad()
         # One backward pass serves the image and, through the leaf, the kernel.
         loss.backward()
@@ -263,6 +269,24 @@ class AlternatingSolver:
         next_meta = (step // every + 1) * every
         restart = (step // inner + 1) * inner
         return next_meta <= restart
+
+    def settle(self, state: AlternatingState) -> int:
+        """Go over to intensities, under a prior as strong as the noise asks for.
+
+        The structural data term would go on to fit the noise; the squared error, weighted
+        against the prior by the power of the noise, comes to rest before.
+        """
+        state.settled = True
+        return self.schedule.image_steps - self.schedule.structural_steps
+
+    def _is_structural(self, state: AlternatingState) -> bool:
+        return not state.settled and state.image_steps < self.schedule.structural_steps
+
+    def _prior_weight(self, state: AlternatingState) -> float:
+        weight = self.schedule.prior_weight
+        if not state.settled or self.noise_power is None:
+            return weight
+        return max(weight, NOISE_PRIOR * self.noise_power)
 
     def estimate(self, state: AlternatingState) -> Estimate:
         """Return the averaged late iterates, or the state after the last update."""
