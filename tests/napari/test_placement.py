@@ -18,7 +18,7 @@ from tests.napari.conftest import make_result
 
 SIZES = st.floats(0.05, 20)
 SHIFTS = st.floats(-1e3, 1e3)
-SCALES = st.integers(2, 8)
+SCALES = st.integers(1, 8)
 SHAPES = st.tuples(st.integers(5, 30), st.integers(5, 30))
 
 

@@ -77,6 +77,25 @@ def test_a_sample_can_be_restored(open_dock: DockMaker, qtbot: QtBot) -> None:
     assert viewer.layers.extent.units == source.units
 
 
+def test_a_finish_that_was_left_out_is_told(
+    open_dock: DockMaker,
+    blurred: NDArray[Any],
+    qtbot: QtBot,
+    notifications: Notifications,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("NAPARI_BLINDSR_USRNET", "nowhere.pth")
+    viewer, widget = open_dock(blurred, steps=3)
+    widget.method.value = "mlmc-usrnet"
+    click(widget.run_button)
+    wait_idle(qtbot, widget)
+    assert viewer.layers[-1].name == "image 0 ×2 (mlmc-usrnet)"
+    ((severity, text),) = notifications.shown
+    assert severity == "warning"
+    assert "USRNet" in text
+    assert widget.status.value == text
+
+
 def test_rgb_comes_back_in_its_type(
     open_dock: DockMaker, blurred: NDArray[Any], qtbot: QtBot
 ) -> None:

@@ -42,6 +42,16 @@ def test_progress_before_the_first_step_tells_the_stage() -> None:
     assert progress_text(report).replace(NO_BREAK, " ") == "Warming up"
 
 
+def test_progress_after_the_last_step_tells_the_stage() -> None:
+    report = Progress(step=9, total=9, stage="finishing", loss=None, seconds=9, remaining=None)
+    assert progress_text(report) == "Finishing"
+
+
+def test_notes_follow_the_ending() -> None:
+    result = dataclasses.replace(make_result(scale=2, shape=(5, 5)), notes=("not done: a, b",))
+    assert result_text(result).endswith("(float32). Not done: a, b")
+
+
 @pytest.mark.parametrize("reason", list(StopReason))
 def test_every_ending_has_its_sentence(reason: StopReason) -> None:
     result = dataclasses.replace(make_result(scale=2, shape=(5, 5)), reason=reason)

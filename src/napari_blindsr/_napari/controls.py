@@ -23,7 +23,7 @@ from napari_blindsr._napari.devices import DeviceReport, device_label, torch_bui
 from napari_blindsr._napari.worker import free_threads
 from napari_blindsr.engine.kernels import FAMILIES
 from napari_blindsr.settings import (
-    METHODS,
+    METHOD_TABLE,
     SCALES,
     Border,
     Geometry,
@@ -31,8 +31,6 @@ from napari_blindsr.settings import (
     Settings,
     kernel_family,
 )
-
-METHOD_LABELS = {"mlmc": "MLMC"}
 
 
 class RunForm(Container[Widget]):
@@ -187,17 +185,20 @@ def _scale_row() -> CategoricalWidget[int]:
     return ComboBox(
         name="scale",
         value=4,
-        choices=[(f"×{scale}", scale) for scale in SCALES],
-        tooltip="How many times finer the pixels of the result are, along each axis.",
+        choices=[(f"×{scale}" if scale > 1 else "×1 (sharper only)", scale) for scale in SCALES],
+        tooltip="How many times finer the pixels of the result are, along each axis.\n"
+        "×1 removes blur and keeps the pixels.",
     )
 
 
 def _method_row() -> CategoricalWidget[str]:
     return ComboBox(
         name="method",
-        value=METHODS[0],
-        choices=[(METHOD_LABELS.get(name, name), name) for name in METHODS],
-        tooltip="MLMC: an image generator and a kernel generator, fitted in turn to the image.",
+        value=METHOD_TABLE[0].name,
+        choices=[(method.label, method.name) for method in METHOD_TABLE],
+        tooltip="MLMC and DDSR fit an image generator and a kernel generator to the image,\n"
+        "in turn. USRNet then makes the image anew with the kernel that was found; it needs\n"
+        "its published weights.",
     )
 
 

@@ -25,6 +25,7 @@ from napari_blindsr._napari.texts import progress_text, result_text
 from napari_blindsr._napari.worker import Run
 from napari_blindsr.arrays import to_planes
 from napari_blindsr.errors import BlindSRError, EngineError
+from napari_blindsr.settings import method_named
 
 if TYPE_CHECKING:
     import napari.viewer
@@ -120,8 +121,9 @@ class RestoreWidget(Container[Widget]):
         try:
             settings = self._form.settings()
             source = read_layer(layer, self._viewer.dims)
-            # Tells of a bad image at once, not after torch was loaded.
-            to_planes(source.data, axes=source.axes, geometry=settings.geometry)
+            if not method_named(settings.method).degradations:
+                # Tells of a bad image at once, not after torch was loaded.
+                to_planes(source.data, axes=source.axes, geometry=settings.geometry)
         except BlindSRError as error:
             self._fail(error)
             return
@@ -183,7 +185,7 @@ class RestoreWidget(Container[Widget]):
             self._viewer.add_layer(Layer.create(*layer_data))
         self.progress.value = result.trace.size
         self.status.value = result_text(result)
-        if str(result.reason) == "diverged":
+        if result.notes or str(result.reason) == "diverged":
             show_warning(self.status.value)
 
     def _on_error(self, error: Exception) -> None:

@@ -37,8 +37,9 @@ def duration_text(seconds: float) -> str:
 def progress_text(progress: Progress) -> str:
     """Return step, loss and time left in one line."""
     parts = [f"Step {progress.step} of {progress.total}"]
-    if progress.step == 0:
-        parts = [progress.stage[:1].upper() + progress.stage[1:]]
+    if progress.step == 0 or (progress.step == progress.total and progress.remaining is None):
+        # Something else than image steps is going on: a warm-up, a finish.
+        parts = [_sentence(progress.stage)]
     if progress.loss is not None:
         parts.append(f"loss {progress.loss:.4g}")
     if progress.remaining is not None:
@@ -48,10 +49,15 @@ def progress_text(progress: Progress) -> str:
 
 
 def result_text(result: Result) -> str:
-    """Return how a run ended, in one line."""
+    """Return how a run ended, and what the user should know, in one line."""
     ending = _ENDINGS[str(result.reason)]
     planned = result.settings.schedule.image_steps
-    return (
+    summary = (
         f"{ending}: {result.trace.size} of {planned} steps in {duration_text(result.seconds)} "
         f"on {device_label(result.device)} ({result.dtype})."
     )
+    return " ".join([summary, *map(_sentence, result.notes)])
+
+
+def _sentence(text: str) -> str:
+    return text[:1].upper() + text[1:]
