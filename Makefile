@@ -7,7 +7,7 @@
 # Without a display the demonstration needs no Qt.
 demo_set := $(if $(DISPLAY)$(WAYLAND_DISPLAY),gui,plain)
 
-.PHONY: demo test lint docs clean
+.PHONY: demo test lint ruff mypy shellcheck manifest docs clean
 .NOTPARALLEL:
 
 demo: .venv/installed-$(demo_set)
@@ -16,11 +16,19 @@ demo: .venv/installed-$(demo_set)
 test: .venv/installed-test
 	scripts/with-display .venv/bin/python -m pytest $(PYTEST_ARGS)
 
-lint: .venv/installed-dev
+lint: ruff mypy shellcheck manifest
+
+ruff: .venv/installed-dev
 	.venv/bin/ruff check .
 	.venv/bin/ruff format --check .
+
+mypy: .venv/installed-dev
 	.venv/bin/mypy
+
+shellcheck: .venv/installed-dev
 	.venv/bin/shellcheck scripts/* .ci/run
+
+manifest: .venv/installed-dev
 	.venv/bin/npe2 validate --imports napari-blindsr
 
 docs: .venv/installed-docs
