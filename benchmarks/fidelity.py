@@ -343,9 +343,8 @@ def parity_summary(rows: dict[str, dict[str, float]]) -> None:
 
 
 def family_summary(rows: dict[str, dict[str, float]]) -> None:
-    print(
-        "\n| family | median e_k | of the mean kernel | median gain over cubic (dB) |\n|---|---|---|---|"
-    )
+    print("\n| family | median e_k | of the mean kernel | median gain over cubic (dB) |")
+    print("|---|---|---|---|")
     for kind in FAMILIES:
         runs = [row for name, row in rows.items() if name.startswith(f"{kind.name}/")]
         if runs:
