@@ -11,7 +11,13 @@ import pytest
 from PIL import Image
 
 from napari_blindsr import api, cli, demo
-from napari_blindsr.demo import demo_sample, demo_scores, demo_settings, side_by_side
+from napari_blindsr.demo import (
+    DemoCase,
+    demo_sample,
+    demo_scores,
+    demo_settings,
+    side_by_side,
+)
 from napari_blindsr.metrics import METRICS, psnr_y
 from napari_blindsr.result import Result
 from napari_blindsr.samples import Sample
@@ -27,7 +33,7 @@ def sample() -> Sample:
 
 @pytest.fixture(scope="module")
 def result(sample: Sample) -> Result:
-    settings = dataclasses.replace(demo_settings(sample), schedule=SHORT)
+    settings = dataclasses.replace(demo_settings(DemoCase(sample=sample)), schedule=SHORT)
     run = api.iterate(sample.image, settings)
     while True:
         try:
@@ -45,19 +51,21 @@ def test_sample_is_small_and_hard(sample: Sample) -> None:
 
 
 def test_scores_compare_with_interpolation_and_truth(sample: Sample, result: Result) -> None:
-    scores = demo_scores(sample, result)
+    scores = demo_scores(DemoCase(sample=sample), result)
     assert [score.metric for score in scores] == list(METRICS)
     for score in scores:
         assert np.isfinite(score.result)
         assert (score.interpolation is None) == (score.metric.subject == "kernel")
     truth = dataclasses.replace(result, image=sample.truth.astype(np.float32), kernel=sample.kernel)
-    perfect = {score.metric.name: score.result for score in demo_scores(sample, truth)}
+    perfect = {
+        score.metric.name: score.result for score in demo_scores(DemoCase(sample=sample), truth)
+    }
     assert perfect["ssim_y"] == pytest.approx(1)
     assert perfect["kernel_error"] == 0
 
 
 def test_picture_shows_everything(sample: Sample, result: Result) -> None:
-    picture = side_by_side(sample, result)
+    picture = side_by_side(DemoCase(sample=sample), result)
     assert picture.dtype == np.uint8
     panel, gap, label = demo.PANEL, demo.GAP, demo.LABEL
     left = gap + 3 * (panel + gap)

@@ -17,7 +17,7 @@ import numpy as np
 
 from napari_blindsr.errors import FileError, InputError, SettingsError
 from napari_blindsr.io import read_image, read_kernel
-from napari_blindsr.manifest import Manifest, read_manifest
+from napari_blindsr.manifest import MODEL, Manifest, read_manifest
 from napari_blindsr.settings import SCALES
 
 if TYPE_CHECKING:
@@ -29,7 +29,6 @@ if TYPE_CHECKING:
     from napari_blindsr.settings import Border, Geometry
 
 HR_SUFFIXES = (".png", ".tif", ".tiff")
-MODEL = "DDSR"
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 from skimage import data
+from skimage.restoration import inpaint_biharmonic
 
 from napari_blindsr.metrics import METRICS, Metric
 from napari_blindsr.samples import Sample, degraded_piece
-from napari_blindsr.settings import METHODS, Schedule, Settings
+from napari_blindsr.settings import METHODS, Schedule, Settings, method_named
 from napari_blindsr.simulate import interpolate
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from numpy.typing import NDArray
 
     from napari_blindsr.result import Result
@@ -24,6 +28,78 @@ if TYPE_CHECKING:
 SCHEDULE = Schedule(image_steps=400, structural_steps=160, warmup_steps=1000, channels=32)
 
 PANEL, GAP, LABEL = 256, 10, 26
+
+
+# What DDSR has to cope with beyond blur: holes, a short exposure, and its noise in 8-bit levels.
+GAIN, NOISE, COVERED, LARGEST_HOLE = 0.5, 1.0, 0.08, 3
+
+
+@dataclass(frozen=True, kw_only=True)
+class DemoCase:
+    """What a demonstration restores.
+
+    Attributes
+    ----------
+    sample : Sample
+        8-bit; its image is degraded further for some methods, its truth is not.
+    mask : ndarray, bool, (h, w), or None
+        Where the image is covered.
+    gain : float
+        How bright the image is compared with the truth.
+    noise : float
+        Standard deviation of the noise in the image, in its unit.
+    """
+
+    sample: Sample
+    mask: NDArray[np.bool_] | None = None
+    gain: float = 1.0
+    noise: float = 0.0
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What the image suffers from beyond blur, fit to be shown."""
+        if self.mask is None:
+            return ()
+        text = (
+            f"the sample is {self.mask.mean():.0%} covered, has {self.gain:g} of its brightness, "
+            f"and noise of {self.noise:g} levels"
+        )
+        return (text,)
+
+    @property
+    def plain(self) -> NDArray[np.float32]:
+        """Cubic interpolation in the right place: holes filled in, at normal brightness."""
+        image = np.asarray(self.sample.image, dtype=np.float32) / self.gain
+        if self.mask is not None:
+            image = inpaint_biharmonic(image, self.mask, channel_axis=-1)
+        return interpolate(image, self.sample.scale, geometry=self.sample.geometry)
+
+
+def demo_case(method: str) -> DemoCase:
+    """Return the sample as suits a method: those of DDSR get it covered, dark and noisy."""
+    sample = demo_sample()
+    if not method_named(method).degradations:
+        return DemoCase(sample=sample)
+    rng = np.random.default_rng(3)
+    mask = _holes(sample.image.shape[0], rng)
+    dark = GAIN * sample.image + rng.normal(0, NOISE, sample.image.shape)
+    image = np.where(mask[..., None], 0, _to_8bit(dark))
+    return DemoCase(
+        sample=dataclasses.replace(sample, image=image.astype(np.uint8)),
+        mask=mask,
+        gain=GAIN,
+        noise=NOISE,
+    )
+
+
+def _holes(side: int, rng: np.random.Generator) -> NDArray[np.bool_]:
+    """Return a square mask with a part of it in small rectangles."""
+    mask = np.zeros((side, side), dtype=bool)
+    while mask.mean() < COVERED:
+        top, left = rng.integers(0, side - LARGEST_HOLE, size=2)
+        height, width = rng.integers(1, LARGEST_HOLE + 1, size=2)
+        mask[top : top + height, left : left + width] = True
+    return mask
 
 
 def demo_sample() -> Sample:
@@ -41,14 +117,23 @@ def demo_sample() -> Sample:
     )
 
 
-def demo_settings(sample: Sample, method: str = METHODS[0], *, device: str = "auto") -> Settings:
+def demo_settings(
+    case: DemoCase,
+    method: str = METHODS[0],
+    *,
+    device: str = "auto",
+    usrnet_weights: Path | None = None,
+) -> Settings:
     """Return the settings of a short run on a sample."""
     return Settings(
-        scale=sample.scale,
+        scale=case.sample.scale,
         method=method,
-        geometry=sample.geometry,
+        geometry=case.sample.geometry,
+        gain=case.gain,
+        noise=case.noise,
         schedule=SCHEDULE,
         device=device,
+        usrnet_weights=None if usrnet_weights is None else str(usrnet_weights),
         # Planes of 146 pixels are too small to share among threads, which lose more than they
         # gain where other programs run as well.
         threads=1,
@@ -71,17 +156,16 @@ class Score:
     result: float
 
 
-def demo_scores(sample: Sample, result: Result) -> list[Score]:
+def demo_scores(case: DemoCase, result: Result) -> list[Score]:
     """Compare a result, and cubic interpolation in the right place, with the truth.
 
     Parameters
     ----------
-    sample : Sample
-        8-bit.
+    case : DemoCase
     result : Result
     """
-    restored = _to_8bit(result.image)
-    plain = _to_8bit(interpolate(sample.image, sample.scale, geometry=sample.geometry))
+    sample = case.sample
+    restored, plain = _to_8bit(result.image), _to_8bit(case.plain)
     scores = []
     for metric in METRICS:
         if metric.subject == "image":
@@ -95,23 +179,22 @@ def demo_scores(sample: Sample, result: Result) -> list[Score]:
     return scores
 
 
-def side_by_side(sample: Sample, result: Result) -> NDArray[np.uint8]:
+def side_by_side(case: DemoCase, result: Result) -> NDArray[np.uint8]:
     """Return a labelled picture of input, interpolation, result, truth and both kernels.
 
     Parameters
     ----------
-    sample : Sample
-        8-bit.
+    case : DemoCase
     result : Result
 
     Returns
     -------
     ndarray, uint8, (H, W, 3)
     """
-    plain = interpolate(sample.image, sample.scale, geometry=sample.geometry)
+    sample = case.sample
     columns = [
         [("input", sample.image)],
-        [("cubic interpolation", plain)],
+        [("cubic interpolation", case.plain)],
         [(f"restored ({result.settings.method})", result.image)],
         [("truth", sample.truth)],
         [("estimated kernel", _view(result.kernel)), ("true kernel", _view(sample.kernel))],

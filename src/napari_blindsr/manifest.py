@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from napari_blindsr.settings import Border, Geometry
 
 FORMAT = "napari-blindsr data set, version 1"
+MODEL = "DDSR"
+"""The name that the published data sets have in their folders."""
 
 
 @dataclass(frozen=True, kw_only=True)

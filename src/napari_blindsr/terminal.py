@@ -34,6 +34,7 @@ def run(
     settings: Settings,
     *,
     known: NDArray[Any] | None = None,
+    mask: NDArray[Any] | None = None,
     notes: Sequence[str] = (),
     console: Console,
 ) -> Result:
@@ -45,6 +46,8 @@ def run(
     settings : Settings
     known : ndarray, (K, K), optional
         The kernel, if ``settings.kernel`` is "known".
+    mask : ndarray, (h, w), optional
+        Nonzero where the image is covered.
     notes : sequence of str
         What to say about the image, once it has proved fit to be restored.
     console : Console
@@ -55,7 +58,7 @@ def run(
     KeyboardInterrupt
         On a second Ctrl-C; the first one ends the run and returns the best state so far.
     """
-    steps = iterate(image, settings, known_kernel=known)
+    steps = iterate(image, settings, known_kernel=known, mask=mask)
     # Bad input shows on the first step, before anything else is said.
     progress = next(steps)
     with _interruptible(console) as interrupt:

@@ -12,7 +12,7 @@ import pytest
 
 from napari_blindsr import api, samples
 from napari_blindsr._napari.show import fill_viewer, why_not
-from napari_blindsr.demo import demo_sample, demo_settings
+from napari_blindsr.demo import DemoCase, demo_sample, demo_settings
 from napari_blindsr.result import Result
 from napari_blindsr.settings import Schedule
 
@@ -20,7 +20,7 @@ SHORT = Schedule(image_steps=1, warmup_steps=1, channels=8)
 
 
 def restored(sample: samples.Sample) -> Result:
-    settings = demo_settings(sample)
+    settings = demo_settings(DemoCase(sample=sample))
     run = api.iterate(sample.image, dataclasses.replace(settings, schedule=SHORT))
     while True:
         try:

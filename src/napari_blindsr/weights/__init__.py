@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from pathlib import Path
 
@@ -54,6 +55,21 @@ def find_usrnet(path: str | os.PathLike[str] | None = None, *, cache: Path | Non
     return _fetch(folder)
 
 
+def local_usrnet(
+    path: str | os.PathLike[str] | None = None, *, cache: Path | None = None
+) -> Path | None:
+    """Return the file that `find_usrnet` would, if it need not be fetched, else None.
+
+    Raises
+    ------
+    WeightsError
+        If a file that is named does not exist or is another one.
+    """
+    if path is not None or os.environ.get(USRNET_VARIABLE):
+        return find_usrnet(path)
+    return _cached(cache if cache is not None else cache_folder())
+
+
 def _checked(path: Path, origin: str) -> Path:
     if not path.is_file():
         raise WeightsError(
@@ -72,10 +88,18 @@ def _checked(path: Path, origin: str) -> Path:
     return path
 
 
-def _fetch(folder: Path) -> Path:
+def _cached(folder: Path) -> Path | None:
     target = folder / USRNET_FILE
-    if target.is_file() and pooch.file_hash(str(target)) == USRNET_SHA256:
-        return target
+    right = target.is_file() and pooch.file_hash(str(target)) == USRNET_SHA256
+    return target if right else None
+
+
+def _fetch(folder: Path) -> Path:
+    if (cached := _cached(folder)) is not None:
+        return cached
+    target = folder / USRNET_FILE
+    # It writes to standard error, unasked.
+    pooch.get_logger().setLevel(logging.WARNING)
     # Not streamed, so that a refused request leaves no open connection behind.
     downloader = pooch.HTTPDownloader(timeout=30, stream=False)
     try:

@@ -1,0 +1,1 @@
+"""The commands, one file each. What is slow to import is imported by what needs it."""
