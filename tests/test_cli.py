@@ -14,34 +14,12 @@ import pytest
 import tifffile
 from PIL import Image
 
-from napari_blindsr import api, cli, terminal
+from napari_blindsr import api, terminal
 from napari_blindsr.errors import EngineError
 from napari_blindsr.io import read_image
 from napari_blindsr.settings import SCALES
 from napari_blindsr.simulate import gaussian_kernel
-
-COMMAND = [sys.executable, "-m", "napari_blindsr.cli"]
-ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1", "COLUMNS": "200"}
-
-
-def call(arguments: str, *, folder: Path) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [*COMMAND, *arguments.split()],
-        cwd=folder,
-        env=ENVIRONMENT,
-        capture_output=True,
-        text=True,
-        timeout=300,
-        check=False,
-    )
-
-
-def picture(shape: tuple[int, ...] = (24, 26)) -> np.ndarray:
-    """Return a smooth 8-bit picture."""
-    rows, columns = np.indices(shape[:2])
-    grey = 120 + 90 * np.sin(rows / 3) * np.cos(columns / 4)
-    stack = grey if len(shape) == 2 else np.stack([grey, 255 - grey, grey / 2], axis=-1)
-    return np.asarray(np.rint(stack), dtype=np.uint8)
+from tests.command_line import COMMAND, ENVIRONMENT, call, check_refused, picture, run_here
 
 
 @pytest.fixture
@@ -176,16 +154,6 @@ def bad_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def run_here(arguments: str, monkeypatch: pytest.MonkeyPatch, folder: Path) -> int:
-    """Run the same entry point in this process, which is quicker by the import of torch."""
-    monkeypatch.chdir(folder)
-    monkeypatch.setattr(sys, "argv", ["napari-blindsr", *arguments.split()])
-    with pytest.raises(SystemExit) as end:
-        cli.main()
-    assert isinstance(end.value.code, int)
-    return end.value.code
-
-
 @pytest.mark.parametrize(("arguments", "message"), BAD, ids=[case[0] for case in BAD])
 def test_bad_input_is_one_line_and_code_2(
     arguments: str,
@@ -194,15 +162,7 @@ def test_bad_input_is_one_line_and_code_2(
     monkeypatch: pytest.MonkeyPatch,
     capfd: pytest.CaptureFixture[str],
 ) -> None:
-    before = {path: path.stat().st_mtime_ns for path in bad_folder.iterdir()}
-    code = run_here(f"restore {arguments}", monkeypatch, bad_folder)
-    captured = capfd.readouterr()
-    assert code == 2, captured.err
-    assert captured.out == ""
-    assert captured.err.count("\n") == 1, captured.err
-    assert captured.err.startswith("napari-blindsr: error: ")
-    assert message in captured.err
-    assert before == {path: path.stat().st_mtime_ns for path in bad_folder.iterdir()}
+    check_refused(f"restore {arguments}", message, bad_folder, monkeypatch, capfd)
 
 
 @pytest.mark.parametrize(
@@ -229,7 +189,17 @@ def test_unwritable_folder(folder: Path) -> None:
 
 @pytest.mark.parametrize(
     "arguments",
-    ["--help", "restore --help", "demo --help", "--version", "restore a.tif -o b.tif -s 99"],
+    [
+        "--help",
+        "restore --help",
+        "prepare --help",
+        "evaluate --help",
+        "demo --help",
+        "--version",
+        "restore a.tif -o b.tif -s 99",
+        "prepare none -s 4",
+        "evaluate none -s 4",
+    ],
 )
 def test_help_and_bad_arguments_do_not_import_torch(arguments: str, tmp_path: Path) -> None:
     code = (
