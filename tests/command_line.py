@@ -61,7 +61,7 @@ def check_refused(
     capfd: pytest.CaptureFixture[str],
 ) -> None:
     """Check that bad input ends in one line and exit code 2, and that nothing is written."""
-    before = {path: path.stat().st_mtime_ns for path in folder.rglob("*")}
+    before = _state(folder)
     code = run_here(arguments, monkeypatch, folder)
     captured = capfd.readouterr()
     assert code == 2, captured.err
@@ -69,4 +69,9 @@ def check_refused(
     assert captured.err.count("\n") == 1, captured.err
     assert captured.err.startswith("napari-blindsr: error: ")
     assert message in captured.err
-    assert before == {path: path.stat().st_mtime_ns for path in folder.rglob("*")}
+    assert _state(folder) == before
+
+
+def _state(folder: Path) -> dict[Path, int]:
+    """Return every path of a folder with the time of its last change, 0 for a folder."""
+    return {path: path.stat().st_mtime_ns if path.is_file() else 0 for path in folder.rglob("*")}

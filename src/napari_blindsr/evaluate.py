@@ -175,12 +175,15 @@ def restored_rows(
     Row
         Ends early if a run was stopped: what was stopped is not kept.
     """
+    device = resolve_device(settings.device)
     make_folder(folder)
     for name in data.names:
         case = data.load(name)
         outcome = load_outcome(folder, case)
         if outcome is None:
-            outcome = _restored(case, settings, folder, run or _silently)
+            with peak_memory(device) as peak:
+                result = (run or _silently)(case, settings, _known(case, settings))
+            outcome = _kept(case, result, folder, peak.bytes)
         if outcome is None:
             return
         yield _row(data, case, outcome, network)
@@ -221,20 +224,19 @@ def _silently(case: Case, settings: Settings, known: NDArray[np.float32] | None)
             return result
 
 
-def _restored(case: Case, settings: Settings, folder: Path, run: Runner) -> Outcome | None:
-    """Restore an image and keep the result; None if the run was stopped."""
-    known = None
-    if settings.kernel == "known":
-        if case.kernel is None:
-            raise InputError(f"{case.name} has no true kernel; expected one for a known kernel")
-        known = case.kernel
-    with peak_memory(resolve_device(settings.device)) as peak:
-        result = run(case, settings, known)
+def _known(case: Case, settings: Settings) -> NDArray[np.float32] | None:
+    if settings.kernel == "known" and case.kernel is None:
+        raise InputError(f"{case.name} has no true kernel; expected one for a known kernel")
+    return case.kernel if settings.kernel == "known" else None
+
+
+def _kept(case: Case, result: Result, folder: Path, peak: int | None) -> Outcome | None:
+    """Write a result; None if the run was stopped."""
     if result.reason == "stopped":
         return None
-    outcome = outcome_of(result, case, peak_memory=peak.bytes)
-    scores = score(outcome.image, case, scale=settings.scale, kernel=outcome.kernel)
-    return save_outcome(folder, case, result, peak_memory=peak.bytes, scores=scores)
+    outcome = outcome_of(result, case, peak_memory=peak)
+    scores = score(outcome.image, case, scale=result.settings.scale, kernel=outcome.kernel)
+    return save_outcome(folder, case, result, peak_memory=peak, scores=scores)
 
 
 def _row(data: DataSet, case: Case, outcome: Outcome, network: USRNet | None) -> Row:
