@@ -10,9 +10,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from napari_blindsr import api, cli, demo
+from napari_blindsr import api, cli, demo, weights
 from napari_blindsr.demo import (
     DemoCase,
+    demo_case,
     demo_sample,
     demo_scores,
     demo_settings,
@@ -21,7 +22,9 @@ from napari_blindsr.demo import (
 from napari_blindsr.metrics import METRICS, psnr_y
 from napari_blindsr.result import Result
 from napari_blindsr.samples import Sample
+from napari_blindsr.settings import METHODS
 from napari_blindsr.simulate import interpolate
+from napari_blindsr.weights import USRNET_VARIABLE
 
 SHORT = dataclasses.replace(demo.SCHEDULE, image_steps=2, warmup_steps=3, channels=8)
 
@@ -94,6 +97,47 @@ def test_command_prints_scores_and_writes_a_picture(
         with Image.open(tmp_path / "out" / "comparison.png") as picture:
             assert picture.mode == "RGB"
     assert [path.name for path in (tmp_path / "out").iterdir()] == ["comparison.png"]
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_every_method_has_a_demonstration(
+    method: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.delenv(USRNET_VARIABLE, raising=False)
+    monkeypatch.setattr(weights, "cache_folder", lambda: tmp_path / "cache")
+    monkeypatch.setattr(weights, "USRNET_ADDRESS", "http://127.0.0.1:1/usrnet_tiny.pth")
+    monkeypatch.setattr(demo, "SCHEDULE", SHORT)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "argv", ["napari-blindsr", "demo", "--no-viewer", "--method", method])
+    with pytest.raises(SystemExit) as end:
+        cli.main()
+    captured = capfd.readouterr()
+    assert end.value.code == 0, captured.err
+    assert ("covered" in captured.err) == method.startswith("ddsr")
+    # Without weights the first stage is shown, and why.
+    assert ("note: not finished with USRNet" in captured.err) == method.endswith("usrnet")
+    assert (tmp_path / "napari-blindsr-demo" / "comparison.png").exists()
+
+
+def test_the_sample_of_ddsr_is_worse_but_its_truth_is_not() -> None:
+    plain, hard = demo_case("mlmc"), demo_case("ddsr")
+    assert plain.mask is None
+    assert plain.notes == ()
+    assert hard.mask is not None
+    assert 0.05 < hard.mask.mean() < 0.2
+    np.testing.assert_array_equal(hard.sample.truth, plain.sample.truth)
+    measured = ~hard.mask
+    ratio = hard.sample.image[measured].mean() / plain.sample.image[measured].mean()
+    assert ratio == pytest.approx(demo.GAIN, abs=0.01)
+    assert not hard.sample.image[hard.mask].any()
+    # The baseline is a fair one: holes filled in, at normal brightness.
+    scores = [
+        psnr_y(np.clip(case.plain / 255, 0, 1), case.sample.truth, crop=4) for case in (plain, hard)
+    ]
+    assert scores[0] - 1 < scores[1] < scores[0]
 
 
 @pytest.mark.parametrize(

@@ -31,7 +31,7 @@ PANEL, GAP, LABEL = 256, 10, 26
 
 
 # What DDSR has to cope with beyond blur: holes, a short exposure, and its noise in 8-bit levels.
-GAIN, NOISE, COVERED, LARGEST_HOLE = 0.5, 1.0, 0.08, 3
+GAIN, NOISE, COVERED, LARGEST_HOLE = 0.5, 0.5, 0.08, 3
 
 
 @dataclass(frozen=True, kw_only=True)
