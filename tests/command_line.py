@@ -40,7 +40,7 @@ def picture(shape: tuple[int, ...] = (24, 26)) -> np.ndarray:
 def narrow_schedule(monkeypatch: pytest.MonkeyPatch) -> None:
     """Make the named schedules of this process cheap: narrow networks, hardly a warm-up."""
     cheap = Schedule(warmup_steps=2, channels=8)
-    monkeypatch.setattr(Schedule, "named", lambda _name: cheap)
+    monkeypatch.setattr(Schedule, "named", lambda _name, **_: cheap)
 
 
 def run_here(arguments: str, monkeypatch: pytest.MonkeyPatch, folder: Path) -> int:
