@@ -15,7 +15,9 @@ from tests.napari.conftest import DockMaker
 
 PIXELS = np.zeros((9, 9), np.float32)
 CONTROLS = [
-    *("image", "scale", "method", "kernel", "steps", "seed", "device", "geometry", "border"),
+    *("image", "scale", "method", "mask", "mask_saturated", "gain", "noise", "weights"),
+    *("kernel", "kernel_layer", "steps", "seed", "device", "finish", "schedule", "geometry"),
+    *("border", "bounded", "precision", "lacking"),
     *("run_button", "stop_button", "cancel_button", "progress", "status"),
 ]
 
@@ -28,7 +30,7 @@ def test_controls_are_attributes_with_tooltips(open_dock: DockMaker) -> None:
         assert control.tooltip, name
     assert widget.scale.choices == SCALES
     assert widget.method.choices == METHODS
-    assert widget.kernel.choices == tuple(family.name for family in FAMILIES)
+    assert widget.kernel.choices == (*(family.name for family in FAMILIES), "known")
 
 
 def test_the_defaults_are_the_published_schedule(make_napari_viewer: Any) -> None:
@@ -40,13 +42,13 @@ def test_the_defaults_are_the_published_schedule(make_napari_viewer: Any) -> Non
 
 def test_advanced_settings_are_hidden_until_asked_for(open_dock: DockMaker) -> None:
     _, widget = open_dock(PIXELS)
-    rows = widget._form._rows
-    assert not rows.isRowVisible(widget.geometry.native)
-    widget._form.advanced.value = True
-    assert rows.isRowVisible(widget.geometry.native)
-    assert rows.isRowVisible(widget.border.native)
-    widget._form.advanced.value = False
-    assert not rows.isRowVisible(widget.border.native)
+    rows = widget._form.rows
+    advanced = [row for _, row in widget._form.advanced.rows]
+    assert not any(map(rows.is_shown, advanced))
+    widget._form.advanced_row.value = True
+    assert all(map(rows.is_shown, advanced))
+    widget._form.advanced_row.value = False
+    assert not any(map(rows.is_shown, advanced))
 
 
 def test_the_controls_make_the_settings(open_dock: DockMaker) -> None:

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 import napari_blindsr.api
 from napari_blindsr._napari.layers import read_layer
+from napari_blindsr._napari.request import Request
 from napari_blindsr._napari.worker import Run, free_threads
 from napari_blindsr.errors import EngineError
 from napari_blindsr.settings import Schedule, Settings
@@ -19,7 +20,7 @@ from napari_blindsr.settings import Schedule, Settings
 
 def make_run(image: NDArray[Any], steps: int = 5) -> Run:
     settings = Settings(scale=2, schedule=Schedule().scaled(steps), device="cpu")
-    return Run(read_layer(Image(image, name="cells")), settings)
+    return Run(Request(source=read_layer(Image(image, name="cells")), settings=settings))
 
 
 def test_a_sent_stop_returns_the_state_so_far(blurred: NDArray[np.float32]) -> None:

@@ -1,112 +1,127 @@
-"""The controls of the dock: their ranges and texts. What they do stands in restore.py."""
+"""The form of the dock: what can be set, and which of it matters."""
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
-from magicgui.widgets import (
-    CheckBox,
-    ComboBox,
-    Container,
-    Label,
-    ProgressBar,
-    PushButton,
-    SpinBox,
-    create_widget,
-)
+from magicgui.widgets import CheckBox, ComboBox, Container, SpinBox, create_widget
 from magicgui.widgets.bases import CategoricalWidget, Widget
+from napari.components import LayerList
 from napari.layers import Image
-from qtpy.QtCore import Qt
-from qtpy.QtWidgets import QComboBox, QFormLayout, QLabel, QSizePolicy, QWidget
 
-from napari_blindsr._napari.devices import DeviceReport, device_label, torch_build
+from napari_blindsr._napari.devices import DeviceReport, device_label
+from napari_blindsr._napari.families import FamilyForm, family_forms
+from napari_blindsr._napari.fields import Rows, text_line
+from napari_blindsr._napari.known_kernel import holds_own_kernel
+from napari_blindsr._napari.options import (
+    AdvancedOptions,
+    MaskOptions,
+    kernel_layer_field,
+    noise_field,
+    weights_field,
+)
 from napari_blindsr._napari.worker import free_threads
 from napari_blindsr.engine.kernels import FAMILIES
 from napari_blindsr.settings import (
     METHOD_TABLE,
     SCALES,
-    Border,
-    Geometry,
+    Method,
     Schedule,
     Settings,
-    kernel_family,
+    method_named,
 )
+
+KNOWN = "known"
 
 
 class RunForm(Container[Widget]):
-    """What can be set for a run, a labelled row each."""
+    """What can be set for a run, a labelled row each; rows that do not matter are hidden.
 
-    def __init__(self) -> None:
+    Parameters
+    ----------
+    layers : LayerList
+        The viewer's.
+    """
+
+    def __init__(self, layers: LayerList) -> None:
         super().__init__(labels=False)
         self.margins = (0, 0, 0, 0)
         self.image_row = _image_row()
         self.scale_row = _scale_row()
-        self.size_row = _text_line("Height × width in pixels, of the image and of the result.")
+        self.size_row = text_line("Height × width in pixels, of the image and of the result.")
         self.method_row = _method_row()
+        self.weights_row = weights_field()
+        self.masking = MaskOptions(layers)
+        self.noise_row = noise_field()
         self.kernel_row = _kernel_row()
+        self.families = family_forms()
+        self.kernel_layer_row = kernel_layer_field(layers)
         self.steps_row = _steps_row()
         self.seed_row = _seed_row()
         self.device_row = _device_row()
-        self.advanced = CheckBox(
+        self.advanced_row = CheckBox(
             text="Advanced settings", tooltip="Show settings that seldom need a change."
         )
-        self.geometry_row = _geometry_row()
-        self.border_row = _border_row()
-        # magicgui sizes its labels for another font than napari's; Qt's own form does not.
-        self._rows = QFormLayout()
-        self._rows.setFieldGrowthPolicy(QFormLayout.FieldGrowthPolicy.ExpandingFieldsGrow)
-        self._rows.setLabelAlignment(Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter)
-        self.native.layout().addLayout(self._rows)
-        self._add("Image", self.image_row)
-        self._add("Scale", self.scale_row)
-        self._add("Size", self.size_row)
-        self._add("Method", self.method_row)
-        self._add("Blur kernel", self.kernel_row)
-        self._add("Steps", self.steps_row)
-        self._add("Seed", self.seed_row)
-        self._add("Device", self.device_row)
-        self._rows.addRow("", self.advanced.native)
-        self._add("Geometry", self.geometry_row)
-        self._add("Border", self.border_row)
-        self._show_advanced(visible=False)
-        self.advanced.changed.connect(lambda shown: self._show_advanced(visible=shown))
+        self.advanced = AdvancedOptions()
+        self.rows = Rows()
+        self.native.layout().addLayout(self.rows.layout)
+        self._add_rows()
+        self._show_what_matters()
+        for row in (self.method_row, self.kernel_row, self.advanced_row, self.advanced.finish):
+            row.changed.connect(self._show_what_matters)
+        for form in self.families.values():
+            for _, field in form.rows:
+                field.changed.connect(self._show_what_matters)
+        self.scale_row.changed.connect(self._show_usual)
+        self._show_usual()
+        self.kernel_row.changed.connect(self._suggest_kernel_layer)
+        self._suggested_steps = self.steps_row.value
+        for choice in (self.kernel_row, self.advanced.schedule):
+            choice.changed.connect(self._suggest_steps)
 
     def reset_choices(self, *_: Any) -> None:
-        """Bring the list of images up to date."""
+        """Bring the lists of layers up to date."""
         self.image_row.reset_choices()
+        self.masking.mask.reset_choices()
+        self.kernel_layer_row.reset_choices()
 
-    def _add(self, label: str, row: Widget) -> None:
-        native: QWidget = row.native
-        policy = native.sizePolicy()
-        # Fields share the width of the dock; a long layer name shall not widen it.
-        policy.setHorizontalPolicy(QSizePolicy.Policy.Expanding)
-        native.setSizePolicy(policy)
-        if isinstance(native, QComboBox):
-            native.setSizeAdjustPolicy(
-                QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon
-            )
-            native.setMinimumContentsLength(12)
-        text = QLabel(label)
-        text.setToolTip(native.toolTip())
-        text.setBuddy(native)
-        self._rows.addRow(text, native)
+    @property
+    def method(self) -> Method:
+        """The method that is chosen."""
+        return method_named(self.method_row.value)
+
+    @property
+    def family(self) -> FamilyForm | None:
+        """The form of the kernel family that is chosen; None for a known kernel."""
+        return self.families.get(self.kernel_row.value)
 
     def settings(self) -> Settings:
-        """Return what is set, checked.
+        """Return what is set, checked; what does not matter is left out.
 
         Raises
         ------
         SettingsError
         """
+        family, masking, advanced = self.family, self.masking, self.advanced
+        degradations = self.method.degradations
+        weights = self.weights_row.value if self._finishes else None
         return Settings(
             scale=self.scale_row.value,
             method=self.method_row.value,
-            kernel=kernel_family(self.kernel_row.value),
-            geometry=self.geometry_row.value,
-            border=self.border_row.value,
-            schedule=Schedule().scaled(self.steps_row.value),
+            kernel="known" if family is None else family.kernel(),
+            geometry=advanced.geometry.value,
+            border=advanced.border.value,
+            bounded=advanced.bounded.value,
+            gain=masking.gain.value if degradations else 1.0,
+            noise=self.noise_row.value if self._takes_noise else 0.0,
+            mask_saturated=degradations and masking.saturated.value,
+            finish=advanced.finish.value,
+            usrnet_weights=str(weights) if isinstance(weights, Path) else None,
+            schedule=self._usual_schedule().scaled(self.steps_row.value),
             seed=self.seed_row.value,
             device=self.device_row.value,
+            precision=advanced.precision.value,
             threads=free_threads(),
         )
 
@@ -116,54 +131,71 @@ class RunForm(Container[Widget]):
         # A function, because magicgui keeps it as the default; a list would not last.
         self.device_row.choices = lambda _: found
 
-    def _show_advanced(self, *, visible: bool) -> None:
-        for row in (self.geometry_row, self.border_row):
-            self._rows.setRowVisible(row.native, visible)
+    def show_pixel_size(self, size: float) -> None:
+        """Take the size of the image's pixel, in nm, to whatever family asks for it."""
+        for form in self.families.values():
+            form.show_pixel_size(size)
 
+    def _usual_schedule(self) -> Schedule:
+        return Schedule.named(self.advanced.schedule.value, kernel=self.kernel_row.value)
 
-class RunButtons(Container[Widget]):
-    """Run, Stop and keep, Cancel."""
+    @property
+    def _finishes(self) -> bool:
+        return (self.advanced.finish.value or self.method.finish) == "usrnet"
 
-    def __init__(self) -> None:
-        super().__init__(layout="horizontal", labels=False)
-        self.margins = (0, 0, 0, 0)
-        self.run = PushButton(
-            text="Run",
-            tooltip="Estimate the blur of the image and a finer image.\n"
-            "The viewer stays usable meanwhile.",
-        )
-        self.stop = PushButton(
-            text="Stop and keep",
-            tooltip="End the run after the current step and keep the best result so far.",
-        )
-        self.cancel = PushButton(
-            text="Cancel", tooltip="End the run after the current step and drop its result."
-        )
-        self.extend([self.run, self.stop, self.cancel])
+    @property
+    def _takes_noise(self) -> bool:
+        return self.method.degradations or self._finishes
 
+    def _add_rows(self) -> None:
+        rows: list[tuple[str, Widget]] = [
+            ("Image", self.image_row),
+            ("Scale", self.scale_row),
+            ("Size", self.size_row),
+            ("Method", self.method_row),
+            ("Weights", self.weights_row),
+            *self.masking.rows,
+            ("Noise", self.noise_row),
+            ("Blur kernel", self.kernel_row),
+            *(row for form in self.families.values() for row in form.rows),
+            ("Kernel layer", self.kernel_layer_row),
+            ("Steps", self.steps_row),
+            ("Seed", self.seed_row),
+            ("Device", self.device_row),
+            ("", self.advanced_row),
+            *self.advanced.rows,
+        ]
+        for label, row in rows:
+            self.rows.add(label, row)
 
-class RunStatus(Container[Widget]):
-    """How a run goes, what torch is there, and advice."""
+    def _show_what_matters(self, *_: Any) -> None:
+        show, chosen = self.rows.show, self.family
+        show((row for _, row in self.masking.rows), visible=self.method.degradations)
+        show([self.noise_row], visible=self._takes_noise)
+        show([self.weights_row], visible=self._finishes)
+        for form in self.families.values():
+            fields, idle = [field for _, field in form.rows], form.idle
+            for field in fields:
+                show([field], visible=form is chosen and field not in idle)
+        show([self.kernel_layer_row], visible=chosen is None)
+        show((row for _, row in self.advanced.rows), visible=self.advanced_row.value)
 
-    def __init__(self) -> None:
-        super().__init__(labels=False)
-        self.margins = (0, 0, 0, 0)
-        self.bar = ProgressBar(
-            value=0, min=0, max=1, tooltip="Image steps done, of those planned for the run."
-        )
-        self.message = _text_line("What the run is doing: step, loss of this step, time left.")
-        self.torch = _text_line("The installed torch and the devices that it can use.")
-        self.hint = _text_line("How to make runs faster on this machine.")
-        self.hint.visible = False
-        self.extend([self.bar, self.message, self.torch, self.hint])
-        self.torch.value = f"{torch_build()} · looking for devices …"
+    def _show_usual(self, *_: Any) -> None:
+        for form in self.families.values():
+            form.show_usual(self.scale_row.value)
 
-    def show_devices(self, report: DeviceReport) -> None:
-        """Say which devices were found, and what may be missing."""
-        found = ", ".join(device_label(name) for name in report.names)
-        self.torch.value = f"{torch_build()} · {found}"
-        self.hint.value = report.hint
-        self.hint.visible = bool(report.hint)
+    def _suggest_steps(self, *_: Any) -> None:
+        """Take the schedule's number of steps, unless another one was chosen."""
+        if self.steps_row.value == self._suggested_steps:
+            self._suggested_steps = self._usual_schedule().image_steps
+            self.steps_row.value = self._suggested_steps
+
+    def _suggest_kernel_layer(self, *_: Any) -> None:
+        """Choose the topmost kernel of our own, if nothing is chosen."""
+        chooser = self.kernel_layer_row
+        if self.family is None and chooser.value is None:
+            own = (layer for layer in chooser.choices if layer and holds_own_kernel(layer))
+            chooser.value = next(own, None)
 
 
 def _image_row() -> CategoricalWidget[Image]:
@@ -185,7 +217,7 @@ def _scale_row() -> CategoricalWidget[int]:
     return ComboBox(
         name="scale",
         value=4,
-        choices=[(f"×{scale}" if scale > 1 else "×1 (sharper only)", scale) for scale in SCALES],
+        choices=[(f"×{scale}" if scale > 1 else "×1 (deblur)", scale) for scale in SCALES],
         tooltip="How many times finer the pixels of the result are, along each axis.\n"
         "×1 removes blur and keeps the pixels.",
     )
@@ -196,9 +228,9 @@ def _method_row() -> CategoricalWidget[str]:
         name="method",
         value=METHOD_TABLE[0].name,
         choices=[(method.label, method.name) for method in METHOD_TABLE],
-        tooltip="MLMC and DDSR fit an image generator and a kernel generator to the image,\n"
-        "in turn. USRNet then makes the image anew with the kernel that was found; it needs\n"
-        "its published weights.",
+        tooltip="MLMC and DDSR fit an image generator and a kernel generator to the image, in\n"
+        "turn. DDSR takes covered, dark and noisy images as well. USRNet then makes the image\n"
+        "anew with the kernel that was found; it needs its published weights.",
     )
 
 
@@ -206,9 +238,12 @@ def _kernel_row() -> CategoricalWidget[str]:
     return ComboBox(
         name="kernel",
         value=FAMILIES[0].name,
-        choices=[(family.label, family.name) for family in FAMILIES],
+        choices=[
+            *((family.label, family.name) for family in FAMILIES),
+            ("Known kernel (layer)", KNOWN),
+        ],
         tooltip="The kind of blur to expect: the kernel generator learns from random\n"
-        "kernels of this family.",
+        "kernels of this family. A known kernel is held instead.",
     )
 
 
@@ -220,7 +255,7 @@ def _steps_row() -> SpinBox:
         max=100_000,
         step=50,
         tooltip="Steps of the image generator; the phases of the schedule scale with it.\n"
-        f"The published schedule has {Schedule().image_steps}. Fewer steps end sooner and "
+        "Until it is changed, the number that suits the kernel. Fewer steps end sooner and\n"
         "restore less.",
     )
 
@@ -244,36 +279,3 @@ def _device_row() -> CategoricalWidget[str]:
         choices=[(device_label(name), name) for name in ("auto", "cpu")],
         tooltip="Where to compute. Automatic takes a GPU if torch can use one.",
     )
-
-
-def _geometry_row() -> CategoricalWidget[Geometry]:
-    return ComboBox(
-        name="geometry",
-        value="camera",
-        choices=[("Camera", "camera"), ("Benchmark", "benchmark")],
-        tooltip="Camera: a pixel covers whole pixels of the result, so the outer edges of both\n"
-        "images coincide. Benchmark: the pixel positions of the published test data.",
-    )
-
-
-def _border_row() -> CategoricalWidget[Border]:
-    return ComboBox(
-        name="border",
-        value="extend",
-        choices=[("Extend", "extend"), ("Circular", "circular")],
-        tooltip="Extend: nothing is assumed about what lies outside of the image.\n"
-        "Circular: the image continues at its opposite edge, as in the published test data.",
-    )
-
-
-def _text_line(tooltip: str) -> Label:
-    line = Label(value="", tooltip=tooltip)
-    native: QLabel = line.native
-    # Texts carry the names of layers, which are no mark-up, and may be long.
-    native.setTextFormat(Qt.TextFormat.PlainText)
-    native.setWordWrap(True)
-    policy = native.sizePolicy()
-    policy.setHorizontalPolicy(QSizePolicy.Policy.Ignored)
-    policy.setVerticalPolicy(QSizePolicy.Policy.Minimum)
-    native.setSizePolicy(policy)
-    return line

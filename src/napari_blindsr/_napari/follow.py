@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -91,6 +91,43 @@ class LayerFollower:
             yield
         finally:
             self._busy = before
+
+
+class SizeWatcher:
+    """Calls back when another layer is chosen, and when that one's pixel size changes.
+
+    Parameters
+    ----------
+    chooser : CategoricalWidget
+        Its choices are image layers.
+    callback : callable
+        Its arguments mean nothing.
+    """
+
+    def __init__(self, chooser: CategoricalWidget[Image], callback: Callable[..., None]) -> None:
+        self._chooser = chooser
+        self._callback = callback
+        self._layer: Layer | None = None
+        chooser.changed.connect(self._on_choice)
+        self._watch(chooser.value)
+
+    def disconnect(self) -> None:
+        """Call back no more."""
+        self._chooser.changed.disconnect(self._on_choice)
+        self._watch(None)
+
+    def _on_choice(self, layer: Layer | None) -> None:
+        self._watch(layer)
+        self._callback()
+
+    def _watch(self, layer: Layer | None) -> None:
+        before, self._layer = self._layer, layer
+        if before is not None:
+            before.events.scale.disconnect(self._callback)
+            before.events.units.disconnect(self._callback)
+        if layer is not None:
+            layer.events.scale.connect(self._callback)
+            layer.events.units.connect(self._callback)
 
 
 def _is_source(layer: Layer | None) -> bool:

@@ -74,6 +74,13 @@ class Frame:
         world: NDArray[np.float64] = physical @ self.affine[:-1, :-1].T + self.affine[:-1, -1]
         return world
 
+    def from_world(self, points: ArrayLike) -> NDArray[np.float64]:
+        """Map points of the world, (m, n) or (n,), to data coordinates."""
+        moved = np.asarray(points, dtype=float) - self.affine[:-1, -1]
+        physical = np.linalg.solve(self.affine[:-1, :-1], moved.T).T
+        data = np.linalg.solve(self.linear, (physical - self.translate).T).T
+        return np.asarray(data, dtype=np.float64)
+
     def resampled(self, origin: ArrayLike, step: ArrayLike) -> Self:
         """Return the placement of another grid on the same array.
 

@@ -2,98 +2,23 @@
 
 from __future__ import annotations
 
-import hashlib
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from napari_blindsr._napari.geometry import Frame
+from napari_blindsr._napari.inputs import Appearance, LayerInput, Plane
 from napari_blindsr.errors import InputError
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from napari.components import Dims
-    from napari.layers import Image
+    from napari.layers import Image, Labels, Layer
     from numpy.typing import NDArray
 
 NAME_LENGTH = 24
 """Longest name of a layer in a message."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Plane:
-    """The two axes of a layer that are restored, and where the others are cut.
-
-    Attributes
-    ----------
-    axes : tuple of int
-        (row, column) among the layer's spatial axes.
-    index : tuple of int or None
-        One entry for each spatial axis: the position of the cut, None along `axes`.
-    shape : tuple of int
-        (h, w) of the plane.
-    """
-
-    axes: tuple[int, int]
-    index: tuple[int | None, ...]
-    shape: tuple[int, int]
-
-    @property
-    def others(self) -> tuple[int, ...]:
-        """The axes that are cut."""
-        return tuple(axis for axis, cut in enumerate(self.index) if cut is not None)
-
-
-@dataclass(frozen=True, kw_only=True, eq=False)
-class Appearance:
-    """How a layer is shown; what a result takes over from its source."""
-
-    colormap: Any
-    gamma: float
-    blending: str
-    opacity: float
-    interpolation2d: str
-    contrast_limits: tuple[float, float]
-
-
-@dataclass(frozen=True, kw_only=True, eq=False)
-class LayerInput:
-    """What is read from a layer; it stays valid when the layer changes or goes.
-
-    Attributes
-    ----------
-    name : str
-    data : ndarray
-        A copy: grey (h, w), or RGB (h, w, 3), in the layer's own type.
-    axes : str
-        "YX" or "YXC".
-    plane : Plane
-    frame : Frame
-        Of the whole layer, its cut axes included.
-    appearance : Appearance
-    notes : tuple of str
-        What was left out in reading it.
-    """
-
-    name: str
-    data: NDArray[Any]
-    axes: str
-    plane: Plane
-    frame: Frame
-    appearance: Appearance
-    notes: tuple[str, ...] = ()
-
-    def provenance(self) -> dict[str, Any]:
-        """Return where the pixels came from, as plain JSON types."""
-        return {
-            "layer": self.name,
-            "shape": list(self.data.shape),
-            "dtype": str(self.data.dtype),
-            "axes": self.axes,
-            "index": list(self.plane.index),
-            "sha256": hashlib.sha256(np.ascontiguousarray(self.data).tobytes()).hexdigest(),
-            "notes": list(self.notes),
-        }
 
 
 def find_plane(layer: Image, dims: Dims | None = None) -> Plane:
@@ -120,18 +45,18 @@ def find_plane(layer: Image, dims: Dims | None = None) -> Plane:
         return Plane(axes=(0, 1), index=(None, None), shape=(shape[0], shape[1]))
     if dims is None:
         raise InputError(
-            f"{_quoted(layer)} has {layer.ndim} dimensions; expected a 2-D image, grey or RGB"
+            f"{quoted(layer)} has {layer.ndim} dimensions; expected a 2-D image, grey or RGB"
         )
     if dims.ndisplay != 2:
         raise InputError(
-            f"{_quoted(layer)} is shown in 3-D; switch the viewer to 2-D, "
+            f"{quoted(layer)} is shown in 3-D; switch the viewer to 2-D, "
             "and the plane on display is restored"
         )
     # A layer's axes are the last ones of the viewer.
     axes = sorted(axis - (dims.ndim - layer.ndim) for axis in dims.displayed)
     if axes[0] < 0:
         raise InputError(
-            f"{_quoted(layer)} has no axis {dims.axis_labels[min(dims.displayed)]}, "
+            f"{quoted(layer)} has no axis {dims.axis_labels[min(dims.displayed)]}, "
             "which the viewer shows; expected a plane of the layer on display"
         )
     others = [axis for axis in range(layer.ndim) if axis not in axes]
@@ -139,7 +64,7 @@ def find_plane(layer: Image, dims: Dims | None = None) -> Plane:
     position = np.rint(layer.world_to_data(dims.point)).astype(int)
     if any(not 0 <= position[axis] < shape[axis] for axis in others):
         raise InputError(
-            f"the slice on display lies outside of {_quoted(layer)}; move the sliders into it"
+            f"the slice on display lies outside of {quoted(layer)}; move the sliders into it"
         )
     return Plane(
         axes=(axes[0], axes[1]),
@@ -166,7 +91,7 @@ def read_layer(layer: Image, dims: Dims | None = None) -> LayerInput:
         As `find_plane`, or if its pixels cannot be read.
     """
     plane = find_plane(layer, dims)
-    data = _pixels(layer, plane)
+    data = read_pixels(layer, plane.index)
     notes = []
     if layer.rgb and data.shape[-1] == 4:
         data = np.ascontiguousarray(data[..., :3])
@@ -190,7 +115,7 @@ def read_layer(layer: Image, dims: Dims | None = None) -> LayerInput:
     )
 
 
-def _quoted(layer: Image) -> str:
+def quoted(layer: Layer) -> str:
     """Return how messages call a layer; names may be whole paths."""
     name = str(layer.name)
     if len(name) > NAME_LENGTH:
@@ -198,26 +123,48 @@ def _quoted(layer: Image) -> str:
     return f"layer '{name}'"
 
 
-def _finest(layer: Image) -> Any:
+def finest(layer: Image | Labels) -> Any:
+    """Return the array of a layer, of a multiscale one its finest level."""
     return layer.data[0] if layer.multiscale else layer.data
 
 
 def _spatial_shape(layer: Image) -> tuple[int, ...]:
-    shape = tuple(int(size) for size in _finest(layer).shape)
+    shape = tuple(int(size) for size in finest(layer).shape)
     return shape[:-1] if layer.rgb else shape
 
 
-def _pixels(layer: Image, plane: Plane) -> NDArray[Any]:
-    cut = tuple(slice(None) if at is None else at for at in plane.index)
+def read_pixels(layer: Image | Labels, index: Sequence[int | None]) -> NDArray[Any]:
+    """Read a cut through a layer: an index for each axis, None for the whole axis.
+
+    Raises
+    ------
+    InputError
+        If its pixels cannot be read.
+    """
+    cut = tuple(slice(None) if at is None else at for at in index)
     try:
         # Slice first: np.array of a lazy stack would load all of it.
-        return np.array(_finest(layer)[cut])
+        return np.array(finest(layer)[cut])
     except Exception as error:
         # Lazy arrays fail in ways of their own: files, networks, codecs.
         text = " ".join(str(error).split())
         raise InputError(
-            f"{_quoted(layer)} cannot be read: {type(error).__name__}: {text}"
+            f"{quoted(layer)} cannot be read: {type(error).__name__}: {text}"
         ) from error
+
+
+def nanometres(layer: Image, plane: Plane) -> float | None:
+    """Return the size of a pixel, or None if it is not square or has no unit of length."""
+    frame = Frame.of_layer(layer)
+    sizes = []
+    for axis in plane.axes:
+        unit = frame.units[axis]
+        # napari's pixels are a unit as well, of a dimension of their own.
+        if not unit.is_compatible_with("nm"):
+            return None
+        step = float(np.linalg.norm(frame.world_linear[:, axis]))
+        sizes.append(step * float((1 * unit).to("nm").magnitude))
+    return None if max(sizes) > 1.01 * min(sizes) else sum(sizes) / 2
 
 
 def _check_unmixed(layer: Image, axes: list[int], others: list[int]) -> None:
@@ -228,6 +175,6 @@ def _check_unmixed(layer: Image, axes: list[int], others: list[int]) -> None:
     )
     if mixed > 1e-9 * np.abs(linear).max():
         raise InputError(
-            f"{_quoted(layer)} is turned out of the plane on display; "
+            f"{quoted(layer)} is turned out of the plane on display; "
             "expected a plane along its own axes"
         )

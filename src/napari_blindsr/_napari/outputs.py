@@ -11,29 +11,40 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from napari_blindsr._napari.geometry import Frame
-    from napari_blindsr._napari.layers import LayerInput
+    from napari_blindsr._napari.inputs import LayerInput
     from napari_blindsr.result import Result
 
 METADATA_KEY = "napari-blindsr"
+ENOUGH = 0.5
+"""Share of what would see a pixel that must have been measured."""
+MASK_COLOURS = {"filled in": "magenta", "lacking data": "cyan"}
 
 LayerData: TypeAlias = "tuple[NDArray[Any], dict[str, Any], str]"
 
 
-def result_layers(result: Result, source: LayerInput) -> list[LayerData]:
-    """Return the restored image and the point spread function as layer data.
+def result_layers(result: Result, source: LayerInput, *, lacking: bool = False) -> list[LayerData]:
+    """Return the restored image, the point spread function, and masks as layer data.
 
     Parameters
     ----------
     result : Result
     source : LayerInput
         What the run was given.
+    lacking : bool
+        Whether to add a mask of where data are lacking.
 
     Returns
     -------
-    list of (data, attributes, "image")
-        The kernel first, so that the image ends up on top and active.
+    list of (data, attributes, "image" or "labels")
+        In the order in which they lie on each other: the kernel, the image, and on it what
+        was filled in, if anything was.
     """
-    return [kernel_layer(result, source), image_layer(result, source)]
+    layers = [kernel_layer(result, source), image_layer(result, source)]
+    if lacking:
+        layers.append(lacking_layer(result, source))
+    if result.covered is not None:
+        layers.append(covered_layer(result, source))
+    return layers
 
 
 def image_frame(result: Result, source: LayerInput) -> Frame:
@@ -72,6 +83,17 @@ def image_layer(result: Result, source: LayerInput) -> LayerData:
     return _stacked(data, source), attributes, "image"
 
 
+def covered_layer(result: Result, source: LayerInput) -> LayerData:
+    """Return where the image was filled in, over the image."""
+    assert result.covered is not None
+    return _mask_layer(result.covered, "filled in", result, source)
+
+
+def lacking_layer(result: Result, source: LayerInput) -> LayerData:
+    """Return where less than half of what would see a pixel was measured, over the image."""
+    return _mask_layer(result.support < ENOUGH, "lacking data", result, source)
+
+
 def kernel_layer(result: Result, source: LayerInput) -> LayerData:
     """Return the point spread function as layer data, beside the image.
 
@@ -101,7 +123,7 @@ def provenance(result: Result, source: LayerInput, *, kind: str) -> dict[str, An
     ----------
     result : Result
     source : LayerInput
-    kind : {"image", "kernel"}
+    kind : {"image", "kernel", "filled in", "lacking data"}
         What the layer that carries it shows. A kernel layer shows the point spread
         function, and its record keeps the correlation kernel.
     """
@@ -116,6 +138,21 @@ def is_result(layer: Layer) -> bool:
     """Tell whether a layer was made by `result_layers`."""
     record = layer.metadata.get(METADATA_KEY)
     return isinstance(record, dict) and "source" in record
+
+
+def _mask_layer(
+    mask: NDArray[np.bool_], meaning: str, result: Result, source: LayerInput
+) -> LayerData:
+    attributes = {
+        "name": f"{source.name} ×{result.settings.scale} {meaning}",
+        "opacity": 0.5,
+        "colormap": {None: "transparent", 1: MASK_COLOURS[meaning]},
+        # Shown in the status bar.
+        "features": {"index": [1], "meaning": [meaning]},
+        "metadata": {METADATA_KEY: provenance(result, source, kind=meaning)},
+        **image_frame(result, source).attributes(),
+    }
+    return _stacked(mask.astype(np.uint8), source), attributes, "labels"
 
 
 def _beside(result: Result, source: LayerInput, shape: tuple[int, ...]) -> Frame:

@@ -11,21 +11,22 @@ from typing import TYPE_CHECKING, Any
 
 from magicgui.widgets import Container
 from magicgui.widgets.bases import Widget
-from napari.layers import Layer
+from napari.layers import Image, Layer
 from napari.qt.threading import GeneratorWorker, create_worker
 from napari.utils.notifications import show_error, show_warning
 from qtpy.QtCore import Qt, QTimer
 
-from napari_blindsr._napari.controls import RunButtons, RunForm, RunStatus
+from napari_blindsr._napari.controls import RunForm
 from napari_blindsr._napari.devices import DeviceReport, probe_devices
-from napari_blindsr._napari.follow import LayerFollower
-from napari_blindsr._napari.layers import find_plane, read_layer
+from napari_blindsr._napari.follow import LayerFollower, SizeWatcher
+from napari_blindsr._napari.layers import find_plane, nanometres
 from napari_blindsr._napari.outputs import result_layers
+from napari_blindsr._napari.request import read_request
+from napari_blindsr._napari.scroll import Scroll
+from napari_blindsr._napari.status import RunButtons, RunStatus
 from napari_blindsr._napari.texts import progress_text, result_text
 from napari_blindsr._napari.worker import Run
-from napari_blindsr.arrays import to_planes
 from napari_blindsr.errors import BlindSRError, EngineError
-from napari_blindsr.settings import method_named
 
 if TYPE_CHECKING:
     import napari.viewer
@@ -54,8 +55,19 @@ class RestoreWidget(Container[Widget]):
 
     Attributes
     ----------
-    image, scale, method, kernel, steps, seed, device, geometry, border : Widget
+    image, scale, method, kernel, steps, seed, device : Widget
         Their ``value`` is what the next run takes.
+    mask, mask_saturated, gain, noise : Widget
+        The same, for methods that take them. `mask` is a layer or None; `gain` and `noise`
+        are numbers or "auto".
+    families : dict of str to FamilyForm
+        The parameters of each kernel family are attributes of its form.
+    kernel_layer : Widget
+        Layer of the known kernel, for kernel "known".
+    weights : Widget
+        File with the weights of USRNet, or None.
+    finish, schedule, geometry, border, bounded, precision, lacking : Widget
+        Advanced settings.
     run_button, stop_button, cancel_button : PushButton
     progress : ProgressBar
     status, torch_line, hint : Label
@@ -63,11 +75,18 @@ class RestoreWidget(Container[Widget]):
     """
 
     def __init__(self, napari_viewer: napari.viewer.Viewer) -> None:
-        form, buttons, status = RunForm(), RunButtons(), RunStatus()
-        self.image, self.scale = form.image_row, form.scale_row
-        self.method, self.kernel = form.method_row, form.kernel_row
+        form, buttons, status = RunForm(napari_viewer.layers), RunButtons(), RunStatus()
+        masking, advanced = form.masking, form.advanced
+        self.image, self.scale, self.method = form.image_row, form.scale_row, form.method_row
+        self.mask, self.mask_saturated = masking.mask, masking.saturated
+        self.gain, self.noise = masking.gain, form.noise_row
+        self.kernel, self.families = form.kernel_row, form.families
+        self.kernel_layer, self.weights = form.kernel_layer_row, form.weights_row
         self.steps, self.seed, self.device = form.steps_row, form.seed_row, form.device_row
-        self.geometry, self.border = form.geometry_row, form.border_row
+        self.finish, self.schedule = advanced.finish, advanced.schedule
+        self.geometry, self.border = advanced.geometry, advanced.border
+        self.bounded, self.precision = advanced.bounded, advanced.precision
+        self.lacking = advanced.lacking
         self.run_button, self.stop_button = buttons.run, buttons.stop
         self.cancel_button = buttons.cancel
         self.progress, self.status = status.bar, status.message
@@ -76,13 +95,15 @@ class RestoreWidget(Container[Widget]):
         self._form, self._status = form, status
         self._viewer = napari_viewer
         self._follower = LayerFollower(self.image, napari_viewer)
+        self._watcher = SizeWatcher(self.image, self._describe)
         self._run: Run | None = None
         self._worker: GeneratorWorker[Progress, bool, Result] | None = None
         self._docked = False
         self._gone = False
         self._ending = False
         self._last_refresh = 0.0
-        super().__init__(widgets=[form, buttons, status], labels=False)
+        super().__init__(widgets=[buttons, status], labels=False)
+        self.native.layout().insertWidget(0, Scroll(form.native))
 
         self._connect()
         self._devices: Future[DeviceReport] | None = None
@@ -105,7 +126,6 @@ class RestoreWidget(Container[Widget]):
         self.run_button.changed.connect(self._start)
         self.stop_button.changed.connect(self._stop_and_keep)
         self.cancel_button.changed.connect(self._cancel)
-        self.image.changed.connect(self._describe)
         self.scale.changed.connect(self._describe)
         self._viewer.dims.events.ndisplay.connect(self._describe)
         self._viewer.dims.events.order.connect(self._describe)
@@ -115,19 +135,14 @@ class RestoreWidget(Container[Widget]):
     # What the user does
 
     def _start(self) -> None:
-        layer = self.image.value
-        if layer is None or self._worker is not None:
+        if self.image.value is None or self._worker is not None:
             return
         try:
-            settings = self._form.settings()
-            source = read_layer(layer, self._viewer.dims)
-            if not method_named(settings.method).degradations:
-                # Tells of a bad image at once, not after torch was loaded.
-                to_planes(source.data, axes=source.axes, geometry=settings.geometry)
+            request = read_request(self._form, self._viewer.dims)
         except BlindSRError as error:
             self._fail(error)
             return
-        self._run = Run(source, settings)
+        self._run = Run(request)
         self._worker = create_worker(
             self._run.steps,
             _start_thread=False,
@@ -143,7 +158,7 @@ class RestoreWidget(Container[Widget]):
         self._ending = False
         self._form.enabled = self.run_button.enabled = False
         self.cancel_button.enabled = True
-        self.progress.max, self.progress.value = settings.schedule.image_steps, 0
+        self.progress.max, self.progress.value = self.steps.value, 0
         self.status.value = "Starting …"
         self._worker.start()
 
@@ -181,8 +196,11 @@ class RestoreWidget(Container[Widget]):
         source = self._run.source if self._run is not None else None
         if self._gone or source is None:
             return
-        for layer_data in result_layers(result, source):
-            self._viewer.add_layer(Layer.create(*layer_data))
+        for layer_data in result_layers(result, source, lacking=self.lacking.value):
+            layer = self._viewer.add_layer(Layer.create(*layer_data))
+            # Masks lie on the image, which is what one goes on with.
+            if isinstance(layer, Image):
+                self._viewer.layers.selection.active = layer
         self.progress.value = result.trace.size
         self.status.value = result_text(result)
         if result.notes or str(result.reason) == "diverged":
@@ -235,11 +253,13 @@ class RestoreWidget(Container[Widget]):
             self._form.size_row.value = "no image layer"
             return
         try:
-            height, width = find_plane(layer, self._viewer.dims).shape
+            plane = find_plane(layer, self._viewer.dims)
         except BlindSRError as error:
             self._form.size_row.value = str(error)
             return
-        scale = self.scale.value
+        if (size := nanometres(layer, plane)) is not None:
+            self._form.show_pixel_size(size)
+        scale, (height, width) = self.scale.value, plane.shape
         self._form.size_row.value = f"{height} × {width} → {scale * height} × {scale * width} px"
 
     def _fail(self, error: Exception) -> None:
@@ -259,6 +279,7 @@ class RestoreWidget(Container[Widget]):
     def _on_destroyed(self) -> None:
         self._gone = True
         self._follower.disconnect()
+        self._watcher.disconnect()
         self._viewer.dims.events.ndisplay.disconnect(self._describe)
         self._viewer.dims.events.order.disconnect(self._describe)
         if self._worker is not None:

@@ -36,15 +36,17 @@ def fill_viewer(viewer: napari.Viewer, sample: Sample, result: Result) -> None:
         Of the sample's image.
     """
     # Without napari, `why_not` still has to say so.
+    from napari.layers import Layer  # noqa: PLC0415
+
     from napari_blindsr._napari.layers import read_layer  # noqa: PLC0415
     from napari_blindsr._napari.outputs import result_layers  # noqa: PLC0415
     from napari_blindsr._napari.sample_data import sample_layers  # noqa: PLC0415
 
-    for data, attributes, _ in sample_layers(sample):
-        viewer.add_image(data, **attributes)
+    for layer_data in sample_layers(sample):
+        viewer.add_layer(Layer.create(*layer_data))
     source = read_layer(viewer.layers[sample.name], viewer.dims)
-    for data, attributes, _ in result_layers(result, source):
-        viewer.add_image(data, **attributes)
+    for layer_data in result_layers(result, source):
+        viewer.add_layer(Layer.create(*layer_data))
     viewer.window.add_plugin_dock_widget("napari-blindsr", "Blind super-resolution")
     viewer.reset_view()
 

@@ -56,7 +56,15 @@ def result_text(result: Result) -> str:
         f"{ending}: {result.trace.size} of {planned} steps in {duration_text(result.seconds)} "
         f"on {device_label(result.device)} ({result.dtype})."
     )
-    return " ".join([summary, *map(_sentence, result.notes)])
+    estimated = [
+        f"{name} {value:.3g} (estimated)."
+        for name, value, asked in (
+            ("Gain", result.gain, result.settings.gain),
+            ("Noise", result.noise, result.settings.noise),
+        )
+        if asked == "auto"
+    ]
+    return " ".join([summary, *estimated, *map(_sentence, result.notes)])
 
 
 def _sentence(text: str) -> str:

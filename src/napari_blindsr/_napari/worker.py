@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from napari_blindsr.engine.kernels import Motion
 from napari_blindsr.errors import BlindSRError, EngineError
 
 if TYPE_CHECKING:
     from collections.abc import Generator
 
-    from napari_blindsr._napari.layers import LayerInput
+    from napari_blindsr._napari.inputs import LayerInput
+    from napari_blindsr._napari.request import Request
     from napari_blindsr.engine.result import Progress
     from napari_blindsr.result import Result
     from napari_blindsr.settings import Settings
@@ -24,14 +27,14 @@ class Run:
 
     Parameters
     ----------
-    source : LayerInput
-    settings : Settings
+    request : Request
     """
 
-    def __init__(self, source: LayerInput, settings: Settings) -> None:
-        self.source: LayerInput | None = source
-        self._settings = settings
-        self._name = source.name
+    def __init__(self, request: Request) -> None:
+        self.source: LayerInput | None = request.source
+        self._settings = request.settings
+        self._kernel_folder = request.kernel_folder
+        self._name = request.source.name
         self._engine: Generator[Progress, bool | None, Result] | None = None
 
     def __repr__(self) -> str:
@@ -45,12 +48,7 @@ class Run:
         RuntimeErrors, torch's among them, and then never ends.
         """
         try:
-            # Not before now: this imports torch, which takes seconds.
-            from napari_blindsr.api import iterate  # noqa: PLC0415
-
-            if self.source is None:
-                raise EngineError(f"{self!r} was closed before it began")
-            self._engine = iterate(self.source.data, self._settings, axes=self.source.axes)
+            self._engine = self._open()
             answer: bool | None = None
             while True:
                 try:
@@ -66,6 +64,30 @@ class Run:
             raise EngineError(f"the run failed with {type(error).__name__}: {text}") from error
         finally:
             self._engine = None
+
+    def _open(self) -> Generator[Progress, bool | None, Result]:
+        # Not before now: this imports torch, which takes seconds.
+        from napari_blindsr.api import iterate  # noqa: PLC0415
+
+        source = self.source
+        if source is None:
+            raise EngineError(f"{self!r} was closed before it began")
+        return iterate(
+            source.data,
+            self._complete_settings(),
+            axes=source.axes,
+            known_kernel=None if source.kernel is None else source.kernel.kernel,
+            mask=None if source.mask is None else source.mask.covered,
+        )
+
+    def _complete_settings(self) -> Settings:
+        """Return the settings with the kernels of a folder, if one is to be read."""
+        if self._kernel_folder is None:
+            return self._settings
+        from napari_blindsr.kernel_folder import read_kernel_folder  # noqa: PLC0415
+
+        kernels = read_kernel_folder(self._kernel_folder)
+        return replace(self._settings, kernel=Motion(kernels=kernels))
 
     def close(self) -> None:
         """Let go of everything. Only for a run that is not executing a step."""

@@ -1,0 +1,75 @@
+"""From a layer to a known kernel."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from napari_blindsr._napari.inputs import KernelInput
+from napari_blindsr._napari.layers import nanometres, quoted, read_layer
+from napari_blindsr._napari.outputs import METADATA_KEY
+from napari_blindsr.arrays import check_kernel
+from napari_blindsr.errors import InputError
+
+if TYPE_CHECKING:
+    from napari.components import Dims
+    from napari.layers import Image, Layer
+    from numpy.typing import NDArray
+
+
+def read_kernel_layer(
+    layer: Image, dims: Dims, *, scale: int, pixel_size: float | None
+) -> KernelInput:
+    """Read a known kernel from a layer. Call it on the main thread.
+
+    Parameters
+    ----------
+    layer : napari.layers.Image
+        A point spread function. If it is one of ours, the correlation kernel that its
+        metadata keep is taken; otherwise its pixels are, flipped in both axes.
+    dims : napari.components.Dims
+        The viewer's.
+    scale : int
+        Of the run.
+    pixel_size : float or None
+        Of the result, in nm, if it is known.
+
+    Raises
+    ------
+    InputError
+        If it is no kernel, or one for pixels of another size.
+    """
+    values = _own_kernel(layer, scale)
+    if values is None:
+        source = read_layer(layer, dims)
+        values = source.data[::-1, ::-1]
+        size = nanometres(layer, source.plane)
+        if size and pixel_size and not 0.95 < size / pixel_size < 1.05:
+            raise InputError(
+                f"{quoted(layer)}, the kernel, has pixels of {size:.4g} nm; "
+                f"expected {pixel_size:.4g} nm, those of the result"
+            )
+    try:
+        kernel = check_kernel(values)
+    except InputError as error:
+        raise InputError(f"{quoted(layer)}: {error}") from error
+    return KernelInput(name=str(layer.name), kernel=kernel)
+
+
+def holds_own_kernel(layer: Layer) -> bool:
+    """Tell whether a layer shows a kernel that this plugin made, and keeps it."""
+    record = layer.metadata.get(METADATA_KEY)
+    return isinstance(record, dict) and "correlation_kernel" in record
+
+
+def _own_kernel(layer: Image, scale: int) -> NDArray[Any] | None:
+    """Return the correlation kernel that the metadata of a layer keep, if they do."""
+    if not holds_own_kernel(layer):
+        return None
+    record = layer.metadata[METADATA_KEY]
+    if record["scale"] != scale:
+        raise InputError(
+            f"{quoted(layer)} holds a kernel for scale {record['scale']}; the scale is {scale}"
+        )
+    return np.asarray(record["correlation_kernel"])

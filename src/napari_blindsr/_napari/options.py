@@ -1,0 +1,141 @@
+"""Controls that matter for some methods, or seldom."""
+
+from __future__ import annotations
+
+from magicgui.types import FileDialogMode
+from magicgui.widgets import CheckBox, ComboBox, FileEdit
+from magicgui.widgets.bases import Widget
+from napari.components import LayerList
+from napari.layers import Image, Labels, Layer, Shapes
+
+from napari_blindsr._napari.fields import AutoNumber, LayerChooser, OptionalChoice, path_field
+from napari_blindsr._napari.outputs import is_result
+from napari_blindsr.settings import BORDERS, GEOMETRIES, PRECISIONS, SCHEDULES
+
+
+class MaskOptions:
+    """What of the image was not measured, and how bright it is: for methods that take it."""
+
+    def __init__(self, layers: LayerList) -> None:
+        self.mask = LayerChooser(
+            layers,
+            _can_mask,
+            tooltip="Labels or Shapes layer of what covers the image: it is filled in.\n"
+            "Labels: nonzero is covered; as many pixels as the image. Shapes: what lies inside,\n"
+            "and lines as wide as they are drawn. Values that are not finite are covered anyway.",
+        )
+        self.saturated = CheckBox(
+            text="Mask saturated pixels",
+            tooltip="Take pixels at the largest value of an integer type for covered.",
+        )
+        self.gain = AutoNumber(
+            1.0,
+            low=0.0,
+            high=100.0,
+            step=0.05,
+            tooltip="How bright the image is, compared with the result: 0.3 for a dark image that\n"
+            "is to become normal. Automatic takes its brightest pixels for white.",
+        )
+        self.rows: tuple[tuple[str, Widget], ...] = (
+            ("Mask", self.mask),
+            ("", self.saturated),
+            ("Gain", self.gain),
+        )
+
+
+class AdvancedOptions:
+    """What seldom needs a change."""
+
+    def __init__(self) -> None:
+        self.finish = OptionalChoice(
+            none="As the method does",
+            choices=[("None", "none"), ("USRNet", "usrnet")],
+            tooltip="What follows once the kernel is known. USRNet, a trained network, restores\n"
+            "the image anew with that kernel.",
+        )
+        self.schedule = ComboBox(
+            value=SCHEDULES[0],
+            choices=[(name.capitalize(), name) for name in SCHEDULES],
+            tooltip="Published: the numbers of the publications. Reference: with the habits of\n"
+            "the released programs as well, which leave the kernel wherever it is.",
+        )
+        self.geometry = ComboBox(
+            value=GEOMETRIES[0],
+            choices=[(name.capitalize(), name) for name in GEOMETRIES],
+            tooltip="Camera: a pixel covers whole pixels of the result, so the outer edges of\n"
+            "both images coincide. Benchmark: the pixel positions of the published test data.",
+        )
+        self.border = ComboBox(
+            value=BORDERS[0],
+            choices=[(name.capitalize(), name) for name in BORDERS],
+            tooltip="Extend: nothing is assumed about what lies outside of the image. Circular:\n"
+            "the image continues at its opposite edge, as in the published test data.",
+        )
+        self.bounded = OptionalChoice(
+            none="As the geometry asks",
+            choices=[("May exceed the image's", False), ("Within the image's", True)],
+            tooltip="Range of the result's intensities. A blurred image understates its peaks,\n"
+            "so the result may exceed it, unless the geometry is that of the test data.",
+        )
+        self.precision = ComboBox(
+            value=PRECISIONS[0],
+            choices=[("Automatic", "auto"), *[(name, name) for name in PRECISIONS[1:]]],
+            tooltip="In which the networks are evaluated. Automatic takes bfloat16 where the\n"
+            "device computes it natively.",
+        )
+        self.lacking = CheckBox(
+            text="Show where data are lacking",
+            tooltip="Add a Labels layer of where less than half of what would see the result's\n"
+            "pixels was measured: at the border, and where the image is covered.",
+        )
+        self.rows: tuple[tuple[str, Widget], ...] = (
+            ("Finish", self.finish),
+            ("Schedule", self.schedule),
+            ("Geometry", self.geometry),
+            ("Border", self.border),
+            ("Intensities", self.bounded),
+            ("Precision", self.precision),
+            ("", self.lacking),
+        )
+
+
+def noise_field() -> AutoNumber:
+    """Return a field for the noise of the image."""
+    return AutoNumber(
+        0.0,
+        low=0.0,
+        high=1e6,
+        step=1.0,
+        zero="none",
+        tooltip="Standard deviation of the noise, in the unit of the image: DDSR ends before it\n"
+        "fits it, and USRNet removes it. Automatic estimates it from the image.",
+    )
+
+
+def kernel_layer_field(layers: LayerList) -> LayerChooser:
+    """Return a field for the layer of a known kernel."""
+    return LayerChooser(
+        layers,
+        _can_hold_kernel,
+        tooltip="Image layer of a point spread function, square, in pixels of the result: that\n"
+        "of an earlier run or sample, whose own kernel is taken; or a measured one (as a bead\n"
+        "looks), which is flipped in both axes to become the correlation kernel.",
+    )
+
+
+def weights_field() -> FileEdit:
+    """Return a field for the weights of USRNet."""
+    return path_field(
+        FileDialogMode.EXISTING_FILE,
+        types="*.pth",
+        tooltip="File with the published weights of USRNet. Without one, the file that the\n"
+        "environment variable NAPARI_BLINDSR_USRNET names; without that, they are fetched once.",
+    )
+
+
+def _can_mask(layer: Layer) -> bool:
+    return isinstance(layer, Labels | Shapes) and not is_result(layer)
+
+
+def _can_hold_kernel(layer: Layer) -> bool:
+    return isinstance(layer, Image) and not layer.rgb
