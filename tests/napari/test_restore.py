@@ -92,8 +92,14 @@ def test_a_finish_that_was_left_out_is_told(
     assert viewer.layers[-1].name == "image 0 ×2 (mlmc-usrnet)"
     ((severity, text),) = notifications.shown
     assert severity == "warning"
-    assert "USRNet" in text
+    assert "Not finished with USRNet: " in text
+    assert "nowhere.pth" in text
     assert widget.status.value == text
+    # What the first stage made is there, and says what it is.
+    assert len(viewer.layers) == 3
+    record = viewer.layers[-1].metadata["napari-blindsr"]
+    assert record["finish"] == "none"
+    assert "nowhere.pth" in record["notes"][0]
 
 
 def test_rgb_comes_back_in_its_type(

@@ -208,7 +208,7 @@ class LayerChooser(OptionalChoice):
         """Bring the list up to date; the layer that is chosen stays, also under another name."""
         before = self.value if len(self) else None
         super().reset_choices()
-        if before in self.choices and self.value is not before:
+        if before in self.choices and self.value != before:
             self.value = before
 
 

@@ -196,11 +196,11 @@ class RestoreWidget(Container[Widget]):
         source = self._run.source if self._run is not None else None
         if self._gone or source is None:
             return
-        for layer_data in result_layers(result, source, lacking=self.lacking.value):
-            layer = self._viewer.add_layer(Layer.create(*layer_data))
-            # Masks lie on the image, which is what one goes on with.
-            if isinstance(layer, Image):
-                self._viewer.layers.selection.active = layer
+        layers = result_layers(result, source, lacking=self.lacking.value)
+        added = [self._viewer.add_layer(Layer.create(*layer_data)) for layer_data in layers]
+        # Masks lie on the image, which is what one goes on with.
+        images = [layer for layer in added if isinstance(layer, Image)]
+        self._viewer.layers.selection.active = images[-1]
         self.progress.value = result.trace.size
         self.status.value = result_text(result)
         if result.notes or str(result.reason) == "diverged":

@@ -1,0 +1,299 @@
+"""Every method in a real viewer, with what it can be given: masks, kernels, weights."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from pytestqt.qtbot import QtBot
+
+from napari_blindsr.settings import METHODS, Settings
+from tests.helpers import reference_data
+from tests.napari.conftest import DockMaker, Notifications
+from tests.napari.dock import assert_free, click, edges, wait_idle
+
+TURNED: dict[str, Any] = {"scale": (0.4, 0.4), "translate": (3, -2), "rotate": 30}
+
+
+def corners(layer: Any) -> NDArray[np.float64]:
+    height, width = layer.data.shape[:2]
+    points = [(i, j) for i in (-0.5, height - 0.5) for j in (-0.5, width - 0.5)]
+    return np.array([layer.data_to_world(point) for point in points])
+
+
+def run(qtbot: QtBot, widget: Any) -> None:
+    click(widget.run_button)
+    wait_idle(qtbot, widget)
+    assert_free(widget)
+
+
+def record_of(layer: Any) -> dict[str, Any]:
+    record: dict[str, Any] = json.loads(json.dumps(layer.metadata["napari-blindsr"]))
+    return record
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_every_method_runs(
+    open_dock: DockMaker,
+    blurred: NDArray[Any],
+    qtbot: QtBot,
+    notifications: Notifications,
+    monkeypatch: pytest.MonkeyPatch,
+    method: str,
+) -> None:
+    if method.endswith("usrnet"):
+        monkeypatch.setenv("NAPARI_BLINDSR_USRNET", str(reference_data() / "usrnet_tiny.pth"))
+    viewer, widget = open_dock(blurred, steps=3)
+    widget.method.value = method
+    run(qtbot, widget)
+    assert notifications.shown == []
+    fine = viewer.layers[f"image 0 ×2 ({method})"]
+    assert fine.data.shape == (48, 48)
+    assert np.isfinite(fine.data).all()
+    np.testing.assert_allclose(edges(fine), edges(viewer.layers[0]))
+    assert record_of(fine)["finish"] == ("usrnet" if method.endswith("usrnet") else "none")
+    # Without covered pixels there is no mask.
+    assert len(viewer.layers) == 3
+
+
+def test_scale_1_removes_blur_alone(
+    open_dock: DockMaker, blurred: NDArray[Any], qtbot: QtBot
+) -> None:
+    viewer, widget = open_dock(np.tile(blurred, (2, 2)), steps=3)
+    widget.scale.value = 1
+    assert widget._form.size_row.value == "48 × 48 → 48 × 48 px"
+    run(qtbot, widget)
+    fine = viewer.layers["image 0 ×1 (mlmc)"]
+    np.testing.assert_allclose(fine.extent.world, viewer.layers[0].extent.world)
+
+
+@pytest.mark.parametrize("kind", ["labels", "shapes"])
+def test_what_a_mask_covers_is_filled_in_and_marked(
+    open_dock: DockMaker, blurred: NDArray[Any], qtbot: QtBot, kind: str
+) -> None:
+    image = blurred.copy()
+    image[6:18, 8:20] = 1000
+    viewer, widget = open_dock(image, steps=3)
+    source = viewer.layers[0]
+    for name, value in TURNED.items():
+        setattr(source, name, value)
+    if kind == "labels":
+        mask = viewer.add_labels((image == 1000).astype(int), name="dust", **TURNED)
+    else:
+        mask = viewer.add_shapes(ndim=2, name="dust", scale=(2, 2), rotate=-70)
+        box = [(5.5, 7.5), (5.5, 19.5), (17.5, 19.5), (17.5, 7.5)]
+        mask.add_polygons([mask.world_to_data(source.data_to_world(point)) for point in box])
+    widget.method.value, widget.mask.value = "ddsr", mask
+    run(qtbot, widget)
+
+    assert [layer.name for layer in viewer.layers][1:] == [
+        "dust",
+        "image 0 PSF ×2 (ddsr)",
+        "image 0 ×2 (ddsr)",
+        "image 0 ×2 filled in",
+    ]
+    fine, filled = viewer.layers["image 0 ×2 (ddsr)"], viewer.layers["image 0 ×2 filled in"]
+    assert viewer.layers.selection.active == fine
+    np.testing.assert_allclose(corners(filled), corners(fine))
+    np.testing.assert_allclose(filled.extent.world, fine.extent.world)
+    np.testing.assert_allclose(corners(filled), corners(source))
+    assert filled.units == fine.units
+    # The middle of what was covered, but not what is seen from outside.
+    assert filled.data[22:26, 26:30].all()
+    assert not filled.data[:10].any()
+    assert not filled.data[:, 42:].any()
+    # What lies under the mask had no influence.
+    assert fine.data.max() < 400
+
+    record = record_of(fine)
+    assert (record["source"]["mask"]["layer"], record["source"]["mask"]["kind"]) == ("dust", kind)
+    assert record["source"]["mask"]["covered"] == 12 * 12
+    assert record["covered"] == np.count_nonzero(filled.data)
+    assert record_of(filled)["kind"] == "filled in"
+    # A result is no mask, and the chooser still means its own.
+    assert filled not in widget.mask.choices
+    assert widget.mask.value == mask
+
+
+def test_pixels_that_are_not_finite_or_saturated_are_covered(
+    open_dock: DockMaker, blurred: NDArray[Any], qtbot: QtBot
+) -> None:
+    holes = np.where(np.hypot(*np.mgrid[-12:12, -12:12]) < 7, np.nan, blurred)
+    saturated = np.nan_to_num(holes, nan=255).astype(np.uint8)
+    viewer, widget = open_dock(holes.astype(np.float32), saturated, steps=3)
+    widget.method.value = "ddsr"
+    widget.mask_saturated.value = True
+    for image in list(viewer.layers):
+        widget.image.value = image
+        run(qtbot, widget)
+        assert viewer.layers[f"{image.name} ×2 filled in"].data[22:26, 22:26].all()
+
+
+def test_where_data_are_lacking_is_shown_on_request(
+    open_dock: DockMaker, blurred: NDArray[Any], qtbot: QtBot
+) -> None:
+    viewer, widget = open_dock(blurred, steps=3)
+    viewer.layers[0].scale = (0.2, 0.3)
+    widget.lacking.value = True
+    run(qtbot, widget)
+    lacking, fine = viewer.layers["image 0 ×2 lacking data"], viewer.layers["image 0 ×2 (mlmc)"]
+    np.testing.assert_allclose(lacking.extent.world, fine.extent.world)
+    assert not lacking.data[12:36, 12:36].any()
+    assert viewer.layers.selection.active == fine
+    assert record_of(lacking)["kind"] == "lacking data"
+
+
+def test_estimates_of_gain_and_noise_are_told(
+    open_dock: DockMaker, blurred: NDArray[Any], qtbot: QtBot
+) -> None:
+    noisy = blurred + np.random.default_rng(0).normal(0, 6, blurred.shape)
+    viewer, widget = open_dock((0.5 * noisy).clip(0, 255).astype(np.uint8), steps=3)
+    widget.method.value, widget.gain.value, widget.noise.value = "ddsr", "auto", "auto"
+    run(qtbot, widget)
+    record = record_of(viewer.layers[-1])
+    assert f"Gain {record['gain']:.3g} (estimated)." in widget.status.value
+    assert f"Noise {record['noise']:.3g} (estimated)." in widget.status.value
+    assert Settings.from_json(record["settings"]).noise == "auto"
+
+
+def test_a_known_kernel_is_held(open_dock: DockMaker, blurred: NDArray[Any], qtbot: QtBot) -> None:
+    viewer, widget = open_dock(blurred, steps=3)
+    # A bead that is brighter on one side, centred where a camera's kernel is.
+    row, column = np.mgrid[-5:6, -5:6]
+    bead = np.exp(-((row + 0.5) ** 2 + (column + 0.5) ** 2) / 4) * (1 + 0.1 * (column > 0))
+    layer = viewer.add_image(bead, name="bead")
+    widget.image.value = viewer.layers[0]
+    widget.kernel.value, widget.kernel_layer.value = "known", layer
+    run(qtbot, widget)
+    shown = viewer.layers["image 0 PSF ×2 (mlmc)"]
+    kernel = np.array(record_of(shown)["correlation_kernel"])
+    # As given, but for the flip, a common factor, and the move to its centre.
+    given = bead[::-1, ::-1] / bead.sum()
+    side = (len(kernel) - len(given)) // 2
+    np.testing.assert_allclose(kernel[side : side + 11, side : side + 11], given, atol=2e-3)
+    record = record_of(viewer.layers[-1])
+    assert record["settings"]["kernel"] == "known"
+    assert record["source"]["known_kernel"]["layer"] == "bead"
+    held = np.array(record["source"]["known_kernel"]["correlation_kernel"])
+    np.testing.assert_allclose(held, given, rtol=1e-5)
+
+    # The kernel of a run serves another one, as it is.
+    widget.kernel_layer.value = shown
+    widget.seed.value = 1
+    run(qtbot, widget)
+    again = np.array(record_of(viewer.layers[-2])["correlation_kernel"])
+    side = (len(again) - len(kernel)) // 2
+    np.testing.assert_allclose(again[side:, side:][: len(kernel), : len(kernel)], kernel, atol=1e-3)
+
+
+def test_kernels_of_a_folder_are_drawn_from(
+    open_dock: DockMaker, blurred: NDArray[Any], qtbot: QtBot, tmp_path: Path
+) -> None:
+    np.save(tmp_path / "shake.npy", np.eye(5))
+    viewer, widget = open_dock(blurred, steps=2)
+    widget.kernel.value = "motion"
+    widget.families["motion"].kernels.value = tmp_path
+    run(qtbot, widget)
+    record = record_of(viewer.layers[-1])
+    assert Settings.from_json(record["settings"]).to_json() == record["settings"]
+    assert record["settings"]["kernel"]["kernels"]["shape"] == [1, 5, 5]
+
+
+def test_a_microscope_is_fitted(open_dock: DockMaker, blurred: NDArray[Any], qtbot: QtBot) -> None:
+    viewer, widget = open_dock(blurred, steps=2)
+    viewer.layers[0].scale, viewer.layers[0].units = (0.3, 0.3), ("um", "um")
+    widget.kernel.value = "airy"
+    run(qtbot, widget)
+    assert record_of(viewer.layers[-1])["settings"]["kernel"]["pixel_size"] == 300
+
+
+def spoil_mask_size(viewer: Any, widget: Any) -> None:
+    widget.mask.value = viewer.add_labels(np.ones((24, 23), int), name="dust")
+
+
+def spoil_mask(viewer: Any, widget: Any) -> None:
+    box = np.array([(-1, -1), (-1, 24), (24, 24), (24, -1)])
+    widget.mask.value = viewer.add_shapes([box], shape_type="polygon", name="dust")
+
+
+def spoil_gain(_: Any, widget: Any) -> None:
+    widget.gain.value = 0
+
+
+def spoil_weights(_: Any, widget: Any) -> None:
+    widget.finish.value = "usrnet"
+    widget.weights.value = Path(__file__)
+
+
+def spoil_missing_weights(_: Any, widget: Any) -> None:
+    widget.finish.value = "usrnet"
+    widget.weights.value = "/nowhere/usrnet.pth"
+
+
+def spoil_kernel(viewer: Any, widget: Any) -> None:
+    layer = viewer.add_image(np.ones((5, 7)), name="psf")
+    widget.image.value = viewer.layers[0]
+    widget.kernel.value, widget.kernel_layer.value = "known", layer
+
+
+def spoil_kernel_sign(viewer: Any, widget: Any) -> None:
+    spoil_kernel(viewer, widget)
+    viewer.layers["psf"].data = -np.ones((5, 5))
+
+
+def spoil_kernel_choice(_: Any, widget: Any) -> None:
+    widget.kernel.value = "known"
+
+
+def spoil_kernel_folder(_: Any, widget: Any) -> None:
+    widget.kernel.value = "motion"
+    widget.families["motion"].kernels.value = Path(__file__).parent
+
+
+def spoil_microscope(_: Any, widget: Any) -> None:
+    widget.kernel.value = "airy"
+    widget.families["airy"].numerical_aperture.value = 1.2
+
+
+@pytest.mark.parametrize(
+    ("spoil", "words"),
+    [
+        (spoil_mask_size, "layer 'dust', is 24 × 23; expected 24 × 24"),
+        (spoil_mask, "the mask covers the whole image"),
+        (spoil_gain, "gain is 0.0; expected a positive number"),
+        (spoil_weights, "has SHA-256"),
+        (spoil_missing_weights, "there is no file"),
+        (spoil_kernel, "layer 'psf': the kernel is 5 × 7; expected a square array"),
+        (spoil_kernel_sign, "layer 'psf': the kernel has sum -25"),
+        (spoil_kernel_choice, "no kernel layer is chosen"),
+        (spoil_kernel_folder, "holds no kernels"),
+        (spoil_microscope, "expected an aperture below the index"),
+    ],
+    ids=lambda value: getattr(value, "__name__", ""),
+)
+def test_bad_input_is_told_in_one_line_before_any_work(
+    open_dock: DockMaker,
+    blurred: NDArray[Any],
+    qtbot: QtBot,
+    notifications: Notifications,
+    spoil: Any,
+    words: str,
+) -> None:
+    viewer, widget = open_dock(blurred)
+    widget.method.value = "ddsr"
+    spoil(viewer, widget)
+    before = len(viewer.layers)
+    steps: list[float] = []
+    widget.progress.changed.connect(steps.append)
+    run(qtbot, widget)
+    ((severity, text),) = notifications.shown
+    assert severity == "error"
+    assert words in text
+    assert "\n" not in text
+    assert widget.status.value == text
+    assert not any(steps)
+    assert len(viewer.layers) == before
