@@ -185,7 +185,8 @@ def make_settings(
     else:
         family, known = "known", check_kernel(kernel)
     if not isinstance(schedule, Schedule):
-        schedule = Schedule.named(schedule)
+        name = family.name if isinstance(family, KernelFamily) else family
+        schedule = Schedule.named(schedule, kernel=name)
     if steps is not None:
         schedule = schedule.scaled(steps)
     settings = Settings(

@@ -152,3 +152,44 @@ def test_the_reference_schedule_returns_what_preceded_the_last_update() -> None:
     assert not torch.equal(after, before)
     shorter, _ = drain(alternating(replace(QUICK, image_steps=9)), observe())
     torch.testing.assert_close(shorter.estimate.image, before)
+
+
+def test_the_best_of_many_random_kernels_count() -> None:
+    # The image is what a bar makes of the data, so bars of that direction explain them best.
+    schedule = replace(
+        QUICK,
+        image_steps=1,
+        warmup_steps=0,
+        random_kernels=64,
+        kept_kernels=2,
+        monte_carlo_steps=400,
+    )
+    observation = observe((1, 24, 24), kernel_size=11, border="circular")
+    bar = torch.zeros(11, 11)
+    bar[5, 3:8] = 1 / 5
+    image = torch.rand(observation.canvas_shape, generator=torch.Generator().manual_seed(0))
+    data = observation.predict(image, bar[None])[0]
+    solver = alternating(schedule)
+    state = solver.init(replace(observation, data=data))
+    part = state.kernel_part
+    assert isinstance(part, KernelState)
+    others = part.pool[part.chosen[0]]
+    kernels = torch.cat((bar[None], bar[None], others))
+    module._monte_carlo_step(state.observation, part, image, kernels, schedule)
+    found = part.leaf.detach()
+    assert (found - bar).norm() < (others.mean(dim=0) - bar).norm()
+    assert (found * bar).sum() / (found.norm() * bar.norm()) > 0.9
+
+
+def test_a_long_run_takes_its_kernels_from_a_pool_of_limited_size(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(module, "LARGEST_POOL", 7)
+    solver = alternating(replace(QUICK, image_steps=20, random_kernels=5))
+    part = solver.init(observe()).kernel_part
+    assert isinstance(part, KernelState)
+    assert part.pool.shape == (QUICK.warmup_steps + 7, 7, 7)
+    assert part.chosen.shape == (4, 5)
+    assert part.chosen.min() >= QUICK.warmup_steps
+    outcome, _ = drain(solver, observe())
+    assert outcome.reason is StopReason.COMPLETED

@@ -170,7 +170,8 @@ def restore(
             defocus=defocus,
         ),
     )
-    numbers = Schedule.named(schedule)
+    name = chosen.name if isinstance(chosen, KernelFamily) else "known"
+    numbers = Schedule.named(schedule, kernel=name)
     settings = Settings(
         scale=scale,
         method=method,

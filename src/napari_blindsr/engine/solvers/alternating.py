@@ -41,6 +41,9 @@ NOISE_MARGIN = 0.8
 NOISE_PRIOR = 0.5
 """Weight of the gradient prior in units of the noise's power, once structure is fitted."""
 
+LARGEST_POOL = 4096
+"""Random kernels in memory; a run that wants more takes them again, in other company."""
+
 WARMUP_CHUNK = 20
 """Kernel steps between two reports of the warm-up, so that a stop is soon heard."""
 
@@ -60,6 +63,10 @@ class KernelState:
 
     Attributes
     ----------
+    pool : Tensor, (P, K, K)
+        All random kernels of the run; the warm-up takes the first ones.
+    chosen : Tensor, (outer iterations, L)
+        Which of the pool each Monte-Carlo step takes.
     kernel : Tensor, (K, K)
         The current kernel, with its graph.
     leaf : Tensor, (K, K)
@@ -70,8 +77,8 @@ class KernelState:
     network: KernelGenerator
     code: Tensor
     optimiser: torch.optim.Adam
-    warmup_kernels: Tensor
-    random_kernels: Tensor
+    pool: Tensor
+    chosen: Tensor
     kernel: Tensor
     leaf: Tensor
 
@@ -190,28 +197,41 @@ class AlternatingSolver:
         schedule = self.schedule
         network = build_kernel_generator(observation.kernel_size, generator=generator)
         code = INPUT_AMPLITUDE * torch.rand(network.INPUTS, generator=generator)
-        outer_steps = -(-schedule.image_steps // schedule.inner_steps)
-        draws = torch.Generator(self.device).manual_seed(self.seed)
-        kernels = family.sample(
-            schedule.warmup_steps + outer_steps * schedule.random_kernels,
-            scale=observation.scale,
-            size=observation.kernel_size,
-            center=observation.center,
-            generator=draws,
-        )
+        pool, chosen = self._draw_kernels(observation, family)
         network, code = network.to(self.device), code.to(self.device)
         kernel = network(code)
         return KernelState(
             network=network,
             code=code,
             optimiser=self._adam(network, schedule.kernel_rate),
-            warmup_kernels=kernels[: schedule.warmup_steps],
-            random_kernels=kernels[schedule.warmup_steps :].unflatten(
-                0, (outer_steps, schedule.random_kernels)
-            ),
+            pool=pool,
+            chosen=chosen,
             kernel=kernel,
             leaf=_leaf(kernel),
         )
+
+    def _draw_kernels(
+        self, observation: Observation, family: KernelFamily
+    ) -> tuple[Tensor, Tensor]:
+        """Draw all random kernels of a run in one batch, and say which step takes which."""
+        schedule = self.schedule
+        outer = -(-schedule.image_steps // schedule.inner_steps)
+        count = outer * schedule.random_kernels
+        size = schedule.warmup_steps + min(count, LARGEST_POOL)
+        draws = torch.Generator(self.device).manual_seed(self.seed)
+        pool = family.sample(
+            size,
+            scale=observation.scale,
+            size=observation.kernel_size,
+            center=observation.center,
+            generator=draws,
+        )
+        first = schedule.warmup_steps
+        if count <= LARGEST_POOL:
+            chosen = torch.arange(first, size, device=self.device)
+        else:
+            chosen = torch.randint(first, size, (count,), generator=draws, device=self.device)
+        return pool, chosen.unflatten(0, (outer, schedule.random_kernels))
 
     def _adam(self, network: torch.nn.Module, rate: float) -> torch.optim.Adam:
         fused = self.device.type in ("cpu", "cuda")
@@ -221,7 +241,8 @@ class AlternatingSolver:
         """Take some warm-up steps of the kernel, or one image step with what belongs to it."""
         part = state.kernel_part
         if isinstance(part, KernelState) and state.warmup_done < self.schedule.warmup_steps:
-            chunk = part.warmup_kernels[state.warmup_done : state.warmup_done + WARMUP_CHUNK]
+            end = min(state.warmup_done + WARMUP_CHUNK, self.schedule.warmup_steps)
+            chunk = part.pool[state.warmup_done : end]
             for target in chunk.unbind():
                 _kernel_step(part, F.mse_loss(part.kernel, target))
             state.warmup_done += len(chunk)
@@ -238,7 +259,8 @@ class AlternatingSolver:
             image = state.image_part.network(state.image_part.noise)[0]
         # The Monte-Carlo step and the image step look at the same image: one evaluation.
         if isinstance(part, KernelState) and inner == 0:
-            _monte_carlo_step(observation, part, image.detach(), part.random_kernels[outer])
+            kernels = part.pool[part.chosen[outer]]
+            _monte_carlo_step(observation, part, image.detach(), kernels, schedule)
         kernel = part.leaf if self._window_counts(state.image_steps) else part.leaf.detach()
         prediction = observation.predict(image, kernel[None])[0]
         squared = F.mse_loss(prediction, observation.data)
@@ -331,13 +353,22 @@ def _advance(part: KernelState) -> None:
 
 
 def _monte_carlo_step(
-    observation: Observation, part: KernelState, image: Tensor, kernels: Tensor
+    observation: Observation,
+    part: KernelState,
+    image: Tensor,
+    kernels: Tensor,
+    schedule: Schedule,
 ) -> None:
-    """[2a] One kernel step towards random kernels, weighted by how well they explain the data."""
+    """[2a] Kernel steps towards random kernels, weighted by how well they explain the data."""
     errors = observation.predict(image, kernels) - observation.data
-    weights = monte_carlo_weights(errors.square().mean(dim=(1, 2, 3)))
-    distances = (kernels - part.kernel).square().mean(dim=(1, 2))
-    _kernel_step(part, (weights * distances).sum())
+    losses = errors.square().mean(dim=(1, 2, 3))
+    if len(kernels) > schedule.kept_kernels:
+        losses, best = losses.topk(schedule.kept_kernels, largest=False)
+        kernels = kernels[best]
+    weights = monte_carlo_weights(losses)
+    for _ in range(schedule.monte_carlo_steps):
+        distances = (kernels - part.kernel).square().mean(dim=(1, 2))
+        _kernel_step(part, (weights * distances).sum())
 
 
 def _remember(
