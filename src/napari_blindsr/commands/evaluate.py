@@ -30,7 +30,14 @@ from napari_blindsr.commands.prepare import DatasetArgument, ModelOption
 from napari_blindsr.errors import FileError, SettingsError
 from napari_blindsr.files import check_output
 from napari_blindsr.manifest import MODEL
-from napari_blindsr.settings import METHODS, Finish, Schedule, Settings, kernel_family
+from napari_blindsr.settings import (
+    METHODS,
+    Finish,
+    Schedule,
+    ScheduleName,
+    Settings,
+    kernel_family,
+)
 
 if TYPE_CHECKING:
     import numpy as np
@@ -107,13 +114,12 @@ def evaluate(
     """
     if csv is not None:
         check_output(csv, suffixes=(".csv",), force=force)
-    numbers = Schedule.named(schedule)
     asked = Settings(
         scale=scale,
         method=method,
         finish=finish,
         usrnet_weights=None if usrnet_weights is None else str(usrnet_weights),
-        schedule=numbers if steps is None else numbers.scaled(steps),
+        schedule=_schedule(schedule, steps, "known"),
         seed=seed,
         device=device,
         precision=precision,
@@ -133,6 +139,7 @@ def evaluate(
         # What is wrong with the last image shows before hours of work.
         data.load(name)
     settings = settings_for(data, asked, kernel=wanted, gain=brightness, noise=deviation)
+    settings = replace(settings, schedule=_schedule(schedule, steps, settings.kernel))
     console = Console(stderr=True, quiet=quiet, highlight=False)
     root = results if results is not None else dataset / f"{model}_results_x{scale}"
     title, rows, count = _rows(data, settings, root, usrnet_weights, console)
@@ -206,6 +213,14 @@ def _show(rows: list[Row], title: str) -> None:
         wide = Console(width=1000)
         console.width = max(console.width, wide.measure(table).maximum)
     console.print(table)
+
+
+def _schedule(
+    name: ScheduleName, steps: int | None, kernel: KernelFamily | Literal["known"]
+) -> Schedule:
+    family = kernel if kernel == "known" else kernel.name
+    numbers = Schedule.named(name, kernel=family)
+    return numbers if steps is None else numbers.scaled(steps)
 
 
 def _family(kernel: str | None) -> KernelFamily | Literal["known"] | None:
