@@ -1,4 +1,4 @@
-"""Make the pictures of the documentation: a real viewer, a real sample, a real run.
+"""Make the pictures of the documentation: a real viewer, real samples, a real run.
 
 Needs a display of at least 1400×900:
 xvfb-run -a -s "-screen 0 1400x900x24" python docs/screenshots.py
@@ -12,43 +12,79 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import napari
+import numpy as np
 from napari.layers import Layer
 from PIL import Image
 from qtpy.QtWidgets import QApplication
 
 from napari_blindsr._napari.sample_data import sample_layers
 from napari_blindsr.demo import demo_sample
+from napari_blindsr.samples import fluorescence
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from napari_blindsr._napari.restore import RestoreWidget
+    from napari_blindsr.samples import Sample
 IMAGES = Path(__file__).parent / "images"
 
 
 def main() -> None:
-    """Open the demonstration's sample, run, and save a picture during the run and one after it."""
+    """Save pictures of a run, of its result, and of the options."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--steps", type=int, default=1000)
     parser.add_argument("--output", type=Path, default=IMAGES)
     options = parser.parse_args()
     options.output.mkdir(exist_ok=True)
+    show_options(options.output)
+    show_run(options.output, options.steps)
 
+
+def show_run(output: Path, steps: int) -> None:
+    """Run the demonstration's sample; save the window during the run and after it."""
+    viewer, widget = open_viewer(demo_sample())
+    widget.steps.value, widget.channels.value = steps, 32
+    fit(viewer)
+    widget.run_button.native.click()
+    wait(lambda: widget.progress.value >= 0.4 * steps)
+    save(viewer, output / "dock.png")
+    wait(lambda: widget.run_button.enabled)
+    fit(viewer)
+    save(viewer, output / "result.png")
+    viewer.close()
+
+
+def show_options(output: Path) -> None:
+    """Save the dock with the options of a method and a family that have many."""
+    viewer, widget = open_viewer(fluorescence())
+    mask = np.zeros(widget.image.value.data.shape, np.uint8)
+    mask[20:26, 30:44] = 1
+    image = widget.image.value
+    dust = viewer.add_labels(mask, name="dust", scale=image.scale, units=image.units)
+    widget.method.value, widget.kernel.value = "ddsr", "airy"
+    widget.mask.value, widget.noise.value = dust, "auto"
+    fit(viewer)
+    save(viewer, output / "options.png")
+    viewer.close()
+
+
+def open_viewer(sample: Sample) -> tuple[napari.Viewer, RestoreWidget]:
+    """Open a viewer with a sample and the dock."""
     viewer = napari.Viewer()
     # After it was shown, because then napari restores the size that it had last.
     viewer.window.resize(1400, 900)
-    for layer_data in sample_layers(demo_sample()):
+    for layer_data in sample_layers(sample):
         viewer.add_layer(Layer.create(*layer_data))
     _, widget = viewer.window.add_plugin_dock_widget("napari-blindsr", "Blind super-resolution")
-    viewer.reset_view(layers=[layer for layer in viewer.layers if layer.visible], margin=0.08)
     wait(lambda: "looking" not in widget.torch_line.value)
-    widget.steps.value = options.steps
-    widget.run_button.native.click()
-    wait(lambda: widget.progress.value >= 0.4 * options.steps)
-    save(viewer, options.output / "dock.png")
-    wait(lambda: widget.run_button.enabled)
+    return viewer, widget
+
+
+def fit(viewer: napari.Viewer) -> None:
+    """Show all visible layers in full, in the room that the dock leaves."""
+    wait(lambda: True)
     viewer.reset_view(layers=[layer for layer in viewer.layers if layer.visible], margin=0.08)
     wait(lambda: True)
-    save(viewer, options.output / "result.png")
-    viewer.close()
 
 
 def wait(condition: Callable[[], bool]) -> None:

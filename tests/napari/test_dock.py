@@ -16,8 +16,8 @@ from tests.napari.conftest import DockMaker
 PIXELS = np.zeros((9, 9), np.float32)
 CONTROLS = [
     *("image", "scale", "method", "mask", "mask_saturated", "gain", "noise", "weights"),
-    *("kernel", "kernel_layer", "steps", "seed", "device", "finish", "schedule", "geometry"),
-    *("border", "bounded", "precision", "lacking"),
+    *("kernel", "kernel_layer", "steps", "seed", "device", "finish", "schedule", "channels"),
+    *("geometry", "border", "bounded", "precision", "lacking"),
     *("run_button", "stop_button", "cancel_button", "progress", "status"),
 ]
 

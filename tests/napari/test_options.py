@@ -145,7 +145,7 @@ def test_advanced_settings_make_the_settings(open_dock: DockMaker) -> None:
     _, widget = open_dock(PIXELS)
     widget.method.value, widget.finish.value = "ddsr-usrnet", "none"
     widget.schedule.value, widget.bounded.value = "reference", False
-    widget.precision.value = "float32"
+    widget.precision.value, widget.channels.value = "float32", 32
     widget.gain.value = "auto"
     settings = widget._form.settings()
     assert (settings.used_finish, settings.bounded, settings.precision) == (
@@ -154,6 +154,7 @@ def test_advanced_settings_make_the_settings(open_dock: DockMaker) -> None:
     )
     assert settings.gain == "auto"
     assert not settings.schedule.recentre
+    assert settings.schedule.channels == 32
     widget.finish.value = widget.bounded.value = None
     assert widget._form.settings().used_finish == "usrnet"
     assert widget._form.settings().bounded is None
@@ -217,6 +218,7 @@ def test_a_kernel_of_our_own_is_suggested(open_dock: DockMaker) -> None:
 
 def test_a_low_window_scrolls_the_form(make_napari_viewer: Any, qtbot: QtBot) -> None:
     viewer = make_napari_viewer(show=True)
+    viewer.add_image(np.zeros((32, 32)))
     _, widget = viewer.window.add_plugin_dock_widget("napari-blindsr", "Blind super-resolution")
     scroll = widget.native.findChild(Scroll)
     bar = scroll.verticalScrollBar()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -118,7 +119,10 @@ class RunForm(Container[Widget]):
             mask_saturated=degradations and masking.saturated.value,
             finish=advanced.finish.value,
             usrnet_weights=str(weights) if isinstance(weights, Path) else None,
-            schedule=self._usual_schedule().scaled(self.steps_row.value),
+            schedule=replace(
+                self._usual_schedule().scaled(self.steps_row.value),
+                channels=advanced.channels.value,
+            ),
             seed=self.seed_row.value,
             device=self.device_row.value,
             precision=advanced.precision.value,

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from magicgui.types import FileDialogMode
-from magicgui.widgets import CheckBox, ComboBox, FileEdit
+from magicgui.widgets import CheckBox, ComboBox, FileEdit, SpinBox
 from magicgui.widgets.bases import Widget
 from napari.components import LayerList
 from napari.layers import Image, Labels, Layer, Shapes
 
 from napari_blindsr._napari.fields import AutoNumber, LayerChooser, OptionalChoice, path_field
 from napari_blindsr._napari.outputs import is_result
-from napari_blindsr.settings import BORDERS, GEOMETRIES, PRECISIONS, SCHEDULES
+from napari_blindsr.settings import BORDERS, GEOMETRIES, PRECISIONS, SCHEDULES, Schedule
 
 
 class MaskOptions:
@@ -59,6 +59,14 @@ class AdvancedOptions:
             tooltip="Published: the numbers of the publications. Reference: with the habits of\n"
             "the released programs as well, which leave the kernel wherever it is.",
         )
+        self.channels = SpinBox(
+            value=Schedule().channels,
+            min=1,
+            max=1024,
+            step=16,
+            tooltip=f"Width of the image generator. {Schedule().channels} were published;\n"
+            "fewer take less time and memory.",
+        )
         self.geometry = ComboBox(
             value=GEOMETRIES[0],
             choices=[(name.capitalize(), name) for name in GEOMETRIES],
@@ -91,6 +99,7 @@ class AdvancedOptions:
         self.rows: tuple[tuple[str, Widget], ...] = (
             ("Finish", self.finish),
             ("Schedule", self.schedule),
+            ("Channels", self.channels),
             ("Geometry", self.geometry),
             ("Border", self.border),
             ("Intensities", self.bounded),

@@ -66,7 +66,7 @@ class RestoreWidget(Container[Widget]):
         Layer of the known kernel, for kernel "known".
     weights : Widget
         File with the weights of USRNet, or None.
-    finish, schedule, geometry, border, bounded, precision, lacking : Widget
+    finish, schedule, channels, geometry, border, bounded, precision, lacking : Widget
         Advanced settings.
     run_button, stop_button, cancel_button : PushButton
     progress : ProgressBar
@@ -84,6 +84,7 @@ class RestoreWidget(Container[Widget]):
         self.kernel_layer, self.weights = form.kernel_layer_row, form.weights_row
         self.steps, self.seed, self.device = form.steps_row, form.seed_row, form.device_row
         self.finish, self.schedule = advanced.finish, advanced.schedule
+        self.channels = advanced.channels
         self.geometry, self.border = advanced.geometry, advanced.border
         self.bounded, self.precision = advanced.bounded, advanced.precision
         self.lacking = advanced.lacking

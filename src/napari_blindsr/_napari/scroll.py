@@ -41,13 +41,14 @@ class Scroll(QScrollArea):
 
     def sizeHint(self) -> QSize:  # noqa: N802
         """Return the size of the content."""
-        hint = self._content.sizeHint()
-        width = self._content.width()
-        # Texts that take several lines make it higher at the width that it has.
-        height = max(hint.height(), self._content.heightForWidth(width))
+        content = self._content
+        hint = content.sizeHint()
+        # Texts that take several lines make it higher than its hint.
+        least = max(content.heightForWidth(content.width()), content.minimumSizeHint().height())
         # napari's style draws a line around it.
         around = self.contentsMargins()
-        return QSize(hint.width() + self._bar_width(), height + around.top() + around.bottom())
+        height = max(hint.height(), least) + around.top() + around.bottom()
+        return QSize(hint.width() + self._bar_width(), height)
 
     def minimumSizeHint(self) -> QSize:  # noqa: N802
         """Return the width of the content: nothing scrolls sideways."""
