@@ -165,3 +165,14 @@ def test_a_held_kernel_is_finished_too() -> None:
     assert result.finish == "usrnet"
     assert result.image.shape == (50, 60)
     assert result.image.mean() == pytest.approx(grey().mean(), rel=0.1)
+
+
+def test_a_finish_is_told_of_the_noise_of_a_camera() -> None:
+    weights = reference_data() / "usrnet_tiny.pth"
+    noisy = grey() + np.random.default_rng(0).normal(0, 8, grey().shape)
+    options: dict[str, Any] = {
+        "scale": 2, "method": "mlmc-usrnet", "usrnet_weights": weights, "schedule": QUICK,
+    }  # fmt: skip
+    assert restore(noisy, **options).noise == pytest.approx(8, rel=0.35)
+    assert restore(noisy, noise=3.0, **options).noise == pytest.approx(3)
+    assert restore(noisy, geometry="benchmark", **options).noise == 0

@@ -91,8 +91,9 @@ def restore(
     gain : float or "auto"
         How bright the image is compared with the result; for dark inputs. For DDSR.
     noise : float or "auto"
-        Standard deviation of the noise in the image's intensity unit: DDSR stops before
-        it fits it, and the finish removes it.
+        Standard deviation of the noise in the image's intensity unit: DDSR does not fit it,
+        and a finish removes it; "auto" estimates it. If left out, a finish estimates it
+        for ``camera`` geometry.
     mask_saturated : bool
         Take pixels at the largest value of their integer type for covered. For DDSR.
     finish : {"none", "usrnet"}, optional

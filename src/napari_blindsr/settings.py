@@ -218,9 +218,10 @@ class Settings:
         How bright the input is compared with the result, which comes out at normal
         brightness; "auto" takes the brightest pixels for white. For DDSR.
     noise : float or "auto"
-        Standard deviation of the noise in the intensity unit of the input, which must
-        not be fitted; "auto" estimates it. 0 means that there is none. For DDSR; a finish
-        takes it with any method.
+        Standard deviation of the noise in the intensity unit of the input. DDSR does not
+        fit it, and a finish removes it, after any method; "auto" estimates it. 0 means that
+        nothing is said of it: it is fitted, and for ``camera`` geometry a finish takes the
+        estimate.
     mask_saturated : bool
         Take pixels at the largest value of an integer type for covered. For DDSR.
     finish : {"none", "usrnet"} or None

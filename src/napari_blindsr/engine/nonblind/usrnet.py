@@ -7,6 +7,7 @@ residual U-Net. The parts carry the names of the published tensors.
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
 import torch
@@ -238,15 +239,18 @@ def usrnet(
         measured = F.pad(measured, (margin, margin, margin, margin))
         data = extend_periodic(data, margin)
 
-    def restore(image: Tensor) -> Tensor:
-        result: Tensor = network(image[None], kernel, scale=scale, noise=noise, measured=measured)
+    def restore(image: Tensor, sigma: float) -> Tensor:
+        result: Tensor = network(image[None], kernel, scale=scale, noise=sigma, measured=measured)
         return result[0]
 
     if colour if colour is not None else len(data) == COLOURS:
-        result = restore(data)
+        result = restore(data, noise)
     else:
         # The published weights know colour images only, so grey ones are repeated. One at a
-        # time: the features of an image take far more memory than the image.
-        result = torch.stack([restore(p.expand(COLOURS, -1, -1)).mean(dim=0) for p in data])
+        # time: the features of an image take far more memory than the image. Repeated noise does
+        # not average out over the channels, as that of a colour image would.
+        sigma = noise * math.sqrt(COLOURS)
+        planes = [restore(p.expand(COLOURS, -1, -1), sigma).mean(dim=0) for p in data]
+        result = torch.stack(planes)
     reach = scale * margin
     return result[..., reach : result.shape[-2] - reach, reach : result.shape[-1] - reach]
