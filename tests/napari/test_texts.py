@@ -10,6 +10,7 @@ import torch
 from napari_blindsr._napari.devices import device_label, missing_gpu_hint, torch_build
 from napari_blindsr._napari.texts import NO_BREAK, duration_text, progress_text, result_text
 from napari_blindsr.engine.result import Progress, StopReason
+from napari_blindsr.settings import Settings
 from tests.napari.conftest import make_result
 
 
@@ -50,6 +51,20 @@ def test_progress_after_the_last_step_tells_the_stage() -> None:
 def test_notes_follow_the_ending() -> None:
     result = dataclasses.replace(make_result(scale=2, shape=(5, 5)), notes=("not done: a, b",))
     assert result_text(result).endswith("(float32). Not done: a, b")
+
+
+def test_estimates_are_told_and_given_numbers_are_not() -> None:
+    result = make_result(scale=2, shape=(5, 5))
+    given = Settings(scale=2, method="ddsr", gain=0.3, noise=2.0)
+    asked = dataclasses.replace(given, gain="auto", noise="auto")
+    unsaid = dataclasses.replace(given, noise=0.0)
+    texts = [
+        result_text(dataclasses.replace(result, settings=settings, gain=0.31234, noise=2.5))
+        for settings in (given, asked, unsaid)
+    ]
+    assert "estimated" not in texts[0]
+    assert texts[1].endswith("Gain 0.312 (estimated). Noise 2.5 (estimated).")
+    assert texts[2].endswith("(float32). Noise 2.5 (estimated).")
 
 
 @pytest.mark.parametrize("reason", list(StopReason))

@@ -116,8 +116,9 @@ def noise_field() -> AutoNumber:
         high=1e6,
         step=1.0,
         zero="none",
-        tooltip="Standard deviation of the noise, in the unit of the image: DDSR ends before it\n"
-        "fits it, and USRNet removes it. Automatic estimates it from the image.",
+        tooltip="Standard deviation of the noise, in the unit of the image: DDSR does not fit it,\n"
+        "and USRNet removes it. Automatic estimates it from the image. With none, USRNet takes\n"
+        "the estimate for camera geometry.",
     )
 
 

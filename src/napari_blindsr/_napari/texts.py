@@ -62,7 +62,8 @@ def result_text(result: Result) -> str:
             ("Gain", result.gain, result.settings.gain),
             ("Noise", result.noise, result.settings.noise),
         )
-        if asked == "auto"
+        # A finish estimates the noise if nothing is said of it.
+        if asked == "auto" or (asked == 0 and value > 0)
     ]
     return " ".join([summary, *estimated, *map(_sentence, result.notes)])
 
