@@ -6,7 +6,7 @@ import math
 import platform
 import time
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
@@ -21,12 +21,9 @@ from napari_blindsr.arrays import (
     to_planes,
 )
 from napari_blindsr.engine.device import Compute, choose_compute
-from napari_blindsr.engine.kernels.base import CORE
 from napari_blindsr.engine.networks import SMALLEST_SIDE
-from napari_blindsr.engine.nonblind.usrnet import USRNet, usrnet
 from napari_blindsr.engine.observation import Observation, kernel_center
-from napari_blindsr.engine.recentre import NEGLIGIBLE, locate, recentre
-from napari_blindsr.engine.result import Progress
+from napari_blindsr.engine.recentre import NEGLIGIBLE, locate
 from napari_blindsr.engine.solve import solve
 from napari_blindsr.engine.solvers.alternating import AlternatingSolver
 from napari_blindsr.errors import (
@@ -34,12 +31,11 @@ from napari_blindsr.errors import (
     InputError,
     OutOfMemoryError,
     SettingsError,
-    WeightsError,
 )
+from napari_blindsr.finish import finish, finish_noise, finishing, load_network
 from napari_blindsr.noise import estimate_noise
 from napari_blindsr.result import Result
 from napari_blindsr.settings import METHOD_TABLE, Settings, method_named
-from napari_blindsr.weights.usrnet import load_usrnet
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterator
@@ -47,7 +43,7 @@ if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
 
     from napari_blindsr.engine.kernels import KernelFamily
-    from napari_blindsr.engine.result import Outcome
+    from napari_blindsr.engine.result import Progress
 
 
 def iterate(
@@ -81,13 +77,13 @@ def iterate(
         source = _kernel_source(settings, known_kernel)
         compute = choose_compute(settings.device, settings.precision)
         observation = _observe(planes, settings, source, compute)
-        network, notes = _load_finish(settings, compute)
-        noise = _finish_noise(planes, settings, observation) if network else observation.noise
+        network, notes = load_network(settings, compute)
+        noise = finish_noise(planes, settings, observation) if network else observation.noise
         with _threads(settings.threads):
             outcome = yield from solve(_solver(settings, source, observation, compute), observation)
             if network is not None:
-                yield _finishing(settings, time.perf_counter() - start)
-            pixels = _finish(outcome, observation, settings, network, noise)
+                yield finishing(settings, time.perf_counter() - start)
+            pixels = finish(outcome, observation, settings, network, noise)
     return Result(
         image=from_planes(pixels.image, planes),
         kernel=pixels.kernel,
@@ -217,77 +213,6 @@ def _noise_power(observation: Observation) -> float:
         power
         if observation.measured is None
         else power * float(observation.measured.float().mean())
-    )
-
-
-def _load_finish(settings: Settings, compute: Compute) -> tuple[USRNet | None, tuple[str, ...]]:
-    """Return the network of the finish, or why there is none, before any long work."""
-    if settings.used_finish == "none":
-        return None, ()
-    try:
-        network = load_usrnet(settings.usrnet_weights)
-    except WeightsError as error:
-        if settings.usrnet_weights is not None:
-            raise
-        return None, (f"not finished with USRNet: {error}",)
-    return network.to(compute.device), ()
-
-
-def _finish_noise(planes: Planes, settings: Settings, observation: Observation) -> float:
-    """Return the noise that the finish is told of.
-
-    Every camera has some, and a finish that is told of none takes it for detail; the published
-    test data have none.
-    """
-    if settings.noise != 0 or settings.geometry == "benchmark":
-        return observation.noise
-    return estimate_noise(planes.data, planes.measured)
-
-
-def _finishing(settings: Settings, seconds: float) -> Progress:
-    total = settings.schedule.image_steps
-    return Progress(
-        step=total,
-        total=total,
-        stage="finishing with USRNet",
-        loss=None,
-        seconds=seconds,
-        remaining=None,
-    )
-
-
-@dataclass(frozen=True, kw_only=True)
-class _Pixels:
-    """Image planes (C, s·h, s·w), kernel (K, K) and support (s·h, s·w), in their place."""
-
-    image: NDArray[np.float32]
-    kernel: NDArray[np.float32]
-    support: NDArray[np.float32]
-
-
-def _finish(
-    outcome: Outcome,
-    observation: Observation,
-    settings: Settings,
-    network: USRNet | None,
-    noise: float,
-) -> _Pixels:
-    canvas, kernel = outcome.estimate.image.float(), outcome.estimate.kernel.float()
-    if settings.schedule.recentre:
-        canvas, kernel = recentre(canvas, kernel, center=observation.center, border=settings.border)
-    image = observation.crop(canvas)
-    if network is not None:
-        bright = replace(observation, data=observation.completed(canvas, kernel), gain=1.0)
-        image = usrnet(
-            bright,
-            kernel,
-            network,
-            noise=noise / observation.gain,
-            measured=observation.measured,
-        )
-    support = observation.support(kernel > CORE * kernel.max())
-    return _Pixels(
-        image=image.cpu().numpy(), kernel=kernel.cpu().numpy(), support=support.cpu().numpy()
     )
 
 
