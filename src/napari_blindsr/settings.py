@@ -95,8 +95,9 @@ class Schedule:
         image steps is a multiple of this.
     image_rate, kernel_rate : float
         Learning rates of the two Adam optimisers.
-    prior_weight, prior_exponent : float
-        Weight and exponent of the sparse gradient prior.
+    prior_weight, prior_exponent, prior_epsilon : float
+        Weight and exponent of the sparse gradient prior, and what is added to a gradient's
+        magnitude before it is raised to the exponent.
     channels : int
         Width of the image generator.
     average : float
@@ -120,6 +121,7 @@ class Schedule:
     kernel_rate: float = 1e-4
     prior_weight: float = 2e-4
     prior_exponent: float = 0.67
+    prior_epsilon: float = 1e-8
     channels: int = 128
     average: float = 0.0
     recentre: bool = True
@@ -144,7 +146,7 @@ class Schedule:
                 getattr(self, name) >= 0,
                 f"{name} is {getattr(self, name)}; it must not be negative",
             )
-        for name in ("image_rate", "kernel_rate", "prior_exponent"):
+        for name in ("image_rate", "kernel_rate", "prior_exponent", "prior_epsilon"):
             value = getattr(self, name)
             _require(math.isfinite(value) and value > 0, f"{name} is {value}; it must be positive")
         _require(self.prior_weight >= 0, f"prior_weight is {self.prior_weight}; must be ≥ 0")

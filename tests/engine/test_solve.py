@@ -193,3 +193,17 @@ def test_a_long_run_takes_its_kernels_from_a_pool_of_limited_size(
     assert part.chosen.min() >= QUICK.warmup_steps
     outcome, _ = drain(solver, observe())
     assert outcome.reason is StopReason.COMPLETED
+
+
+def test_the_average_is_that_of_the_late_states() -> None:
+    solver = alternating(replace(QUICK, average=0.4))
+    state = solver.init(observe())
+    seen: list[Estimate] = []
+    while state.image_steps < QUICK.image_steps:
+        if solver.step(state).loss is not None and state.last is not None:
+            seen.append(state.last)
+    late = seen[-4:]
+    estimate = solver.estimate(state)
+    for part in ("image", "kernel"):
+        mean = torch.stack([getattr(one, part) for one in late]).mean(dim=0)
+        torch.testing.assert_close(getattr(estimate, part), mean, rtol=1e-5, atol=1e-6)

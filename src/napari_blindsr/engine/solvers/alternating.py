@@ -269,7 +269,9 @@ class AlternatingSolver:
         loss = data_term
         prior_weight = self._prior_weight(state)
         if prior_weight > 0:
-            prior = gradient_prior(image, exponent=schedule.prior_exponent)
+            prior = gradient_prior(
+                image, exponent=schedule.prior_exponent, epsilon=schedule.prior_epsilon
+            )
             loss = loss + prior_weight / observation.data.numel() * prior
         state.image_part.optimiser.zero_grad()
         # One backward pass serves the image and, through the leaf, the kernel.
