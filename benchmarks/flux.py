@@ -4,7 +4,8 @@
 
 Discs of radius 3 and filaments 1, 2 and 3 pixels wide, 1000 above a background of 100, blurred
 by a Gaussian of σ pixels of the fine grid and sampled every `scale` pixels without noise.
-Flux is summed over each object and its surroundings; the peak is the object's largest value.
+Flux is summed over each object and its surroundings; the height is the mean over the pixels that the
+object fills, the peak its largest value.
 """
 
 from __future__ import annotations
@@ -81,7 +82,7 @@ def main() -> None:
     options = parser.parse_args()
     objects = details()
     scene = BACKGROUND + HEIGHT * np.max([detail.cover for detail in objects], axis=0)
-    print("| σ | object | peak of the input | flux | peak |\n|---|---|---|---|---|")
+    print("| σ | object | peak of the input | flux | height | peak |\n|---|---|---|---|---|---|")
     for sigma in options.sigma:
         side = 2 * math.ceil(3 * sigma + options.scale / 2) + 1
         kernel = gaussian_kernel(
@@ -104,8 +105,11 @@ def main() -> None:
             coarse = blurred.image[around[:: options.scale, :: options.scale]] - BACKGROUND
             flux = found[around].sum() / truth[around].sum() - 1
             peak = found[around].max() / truth[around].max() - 1
+            full = around & (truth > 0.99 * truth[around].max())
+            height = found[full].mean() / truth[full].mean() - 1
             seen = coarse.max() / truth[around].max() - 1
-            print(f"| {sigma:g} | {detail.name} | {seen:+.1%} | {flux:+.1%} | {peak:+.1%} |")
+            figures = " | ".join(f"{value:+.1%}" for value in (seen, flux, height, peak))
+            print(f"| {sigma:g} | {detail.name} | {figures} |", flush=True)
 
 
 if __name__ == "__main__":
