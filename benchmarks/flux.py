@@ -4,8 +4,8 @@
 
 Discs of radius 3 and filaments 1, 2 and 3 pixels wide, 1000 above a background of 100, blurred
 by a Gaussian of σ pixels of the fine grid and sampled every `scale` pixels without noise.
-Flux is summed over each object and its surroundings; the height is the mean over the pixels that the
-object fills, the peak its largest value.
+Flux is summed over each object and its surroundings; the height is the mean over the pixels
+that the object fills, the peak its largest value.
 """
 
 from __future__ import annotations
