@@ -95,6 +95,7 @@ def main() -> None:
         result = restore(
             blurred.image,
             scale=options.scale,
+            method="mlmc",
             kernel=kernel,
             steps=options.steps,
             threads=options.threads,

@@ -31,7 +31,7 @@ def main() -> None:
     before = peak()
     side = options.size // options.scale
     image = np.random.default_rng(0).integers(0, 255, (side, side, 3), dtype=np.uint8)
-    result = restore(image, scale=options.scale, steps=10, device=options.device)
+    result = restore(image, scale=options.scale, method="mlmc", steps=10, device=options.device)
     print(
         f"{options.size}² RGB result at ×{options.scale}, {result.device}, {result.dtype}: "
         f"{peak() - before:.2f} GB above the {before:.2f} GB of an interpreter with torch"

@@ -16,6 +16,7 @@ from napari_blindsr.engine.kernels import Gaussian
 from napari_blindsr.engine.observation import Observation
 from napari_blindsr.engine.solve import Solver
 from napari_blindsr.engine.solvers.alternating import AlternatingSolver
+from napari_blindsr.engine.solvers.closed_form import ClosedFormSolver
 from napari_blindsr.settings import Schedule
 
 FLOAT32 = Compute(device=torch.device("cpu"), dtype=torch.float32, channels_last=True)
@@ -41,7 +42,26 @@ def held_kernel(schedule: Schedule = QUICK, *, seed: int = 0) -> AlternatingSolv
     )
 
 
-SOLVERS: dict[str, Any] = {"alternating": alternating, "held kernel": held_kernel}
+def closed_form(schedule: Schedule = QUICK, *, seed: int = 0) -> ClosedFormSolver:
+    """Return the solver without an optimisation: nothing of a schedule, nothing drawn."""
+    del schedule, seed
+    return ClosedFormSolver(kernel=torch.full((7, 7), 1 / 49))
+
+
+def closed_form_covered(schedule: Schedule = QUICK, *, seed: int = 0) -> ClosedFormSolver:
+    """Return the same for observations with covered pixels, which takes some rounds."""
+    del schedule, seed
+    return ClosedFormSolver(kernel=torch.full((7, 7), 1 / 49), covered=True)
+
+
+OPTIMISERS: dict[str, Any] = {"alternating": alternating, "held kernel": held_kernel}
+"""Solvers that go step by step from random weights, as often as their schedule says."""
+
+SOLVERS: dict[str, Any] = {
+    **OPTIMISERS,
+    "closed form": closed_form,
+    "closed form, covered": closed_form_covered,
+}
 """Every solver runs the tests of the loop; append new ones here."""
 
 

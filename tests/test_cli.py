@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -37,7 +38,7 @@ def folder(tmp_path: Path) -> Path:
 
 def test_tiff_kernel_and_report(folder: Path) -> None:
     done = call(
-        "restore in.tif -o out.tif --scale 2 --steps 2 --seed 7 --device cpu "
+        "restore in.tif -o out.tif --scale 2 --method mlmc --steps 2 --seed 7 --device cpu "
         "--kernel-out k.npy --report r.json",
         folder=folder,
     )
@@ -66,13 +67,42 @@ def test_tiff_kernel_and_report(folder: Path) -> None:
     assert {"seconds", "dtype", "versions"} <= report.keys()
 
 
+def test_the_default_tells_the_blur_and_the_networks_that_took_part(folder: Path) -> None:
+    done = call(
+        "restore in.tif -o out.tif --scale 2 --device cpu --kernel-out k.npy --report r.json",
+        folder=folder,
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == ""
+    loaded = read_image(folder / "out.tif")
+    assert loaded.array.shape == (48, 52)
+    assert loaded.pixel_size is not None
+    assert (loaded.pixel_size.y, loaded.pixel_size.x) == pytest.approx((0.125, 0.1))
+    report = json.loads((folder / "r.json").read_text(encoding="utf-8"))
+    assert (report["method"], report["finish"], report["reason"]) == ("fast", "prior", "completed")
+    assert report["learned_priors"] == ["kernel estimator", "image prior"]
+    assert "trained networks that took part: kernel estimator, image prior\n" in done.stderr
+    blur = report["blur"]
+    told = " and ".join(
+        f"{width:.2f} ({low:.2f}–{high:.2f})"
+        for width, (low, high) in zip(blur["widths"], blur["intervals"], strict=True)
+    )
+    assert f"blur: standard deviations {told} pixels of the result\n" in done.stderr
+    # There are no steps to be told.
+    ending = r"^completed after \d+ s; wrote out\.tif, k\.npy, r\.json$"
+    assert re.search(ending, done.stderr, re.MULTILINE)
+    kernel = np.load(folder / "k.npy")
+    assert kernel.sum() == pytest.approx(1, abs=1e-5)
+    assert len(kernel) == report["kernel_size"]
+
+
 def test_quiet_png_with_a_known_kernel_replaces_by_force(folder: Path) -> None:
     known = gaussian_kernel((2.0, 1.5), 0.3, scale=2)
     np.save(folder / "known.npy", 3 * known)
     (folder / "out.png").write_bytes(b"old")
     done = call(
-        "restore in.png -o out.png --scale 2 --steps 1 --kernel known.npy --quiet --force "
-        "--kernel-out k.tif --bounded",
+        "restore in.png -o out.png --scale 2 --method mlmc --steps 1 --kernel known.npy --quiet "
+        "--force --kernel-out k.tif --bounded",
         folder=folder,
     )
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
@@ -92,6 +122,7 @@ def write_bad_files(folder: Path) -> None:
     (folder / "junk.tif").write_bytes(junk)
     np.save(folder / "stack.npy", np.zeros((4, 24, 26)))
     np.save(folder / "small.npy", picture((3, 26)))
+    np.save(folder / "low.npy", picture((15, 26)))
     np.save(folder / "constant.npy", np.full((24, 26), 7.0))
     np.save(folder / "empty.npy", np.zeros((0, 26)))
     np.save(folder / "complex.npy", np.zeros((24, 26), complex))
@@ -114,15 +145,19 @@ BAD = [
     ("constant.npy -o out.tif -s 2", "constant"),
     ("empty.npy -o out.tif -s 2", "empty"),
     ("complex.npy -o out.tif -s 2", "complex128"),
-    ("nan.npy -o out.tif -s 2", "NaN or infinite"),
-    ("infinite.npy -o out.tif -s 2", "NaN or infinite"),
+    ("nan.npy -o out.tif -s 2 --method mlmc", "NaN or infinite"),
+    ("infinite.npy -o out.tif -s 2 --method mlmc", "NaN or infinite"),
+    ("low.npy -o out.tif -s 2", "15 × 26 pixels; expected at least 16 on each side to read a blur"),
     ("junk.tif -o out.tif -s 2", "expected at least one pixel"),
     ("in.tif -o out.tif -s 0", f"scale is 0; expected a whole number from {SCALES[0]} to 8"),
     ("in.tif -o out.tif -s 9", f"scale is 9; expected a whole number from {SCALES[0]} to 8"),
     ("in.tif -o out.tif -s two", "'two'"),
     ("in.tif -o out.tif", "--scale"),
     ("in.tif -s 2", "--output"),
-    ("in.tif -o out.tif -s 2 --steps 0", "steps is 0"),
+    ("in.tif -o out.tif -s 2 --method mlmc --steps 0", "steps is 0; it must be at least 1"),
+    ("in.tif -o out.tif -s 2 --steps 300", "steps is 300, but method 'fast' takes no steps"),
+    ("in.tif -o out.tif -s 2 --finish none", "finish is 'none', expected one of ['prior',"),
+    ("in.tif -o out.tif -s 2 --bounded", "bounded is True, but method 'fast'"),
     ("in.tif -o out.tif -s 2 --seed -1", "seed is -1"),
     ("in.tif -o out.tif -s 2 --method magic", "method is 'magic'"),
     ("in.tif -o out.tif -s 2 --geometry flat", "flat"),
@@ -166,7 +201,8 @@ def test_bad_input_is_one_line_and_code_2(
 
 
 @pytest.mark.parametrize(
-    "arguments", ["restore nan.npy -o out.tif -s 2", "restore in.tif -o in.png -s 2", ""]
+    "arguments",
+    ["restore nan.npy -o out.tif -s 2 --method mlmc", "restore in.tif -o in.png -s 2", ""],
 )
 def test_bad_input_in_a_process_of_its_own(arguments: str, bad_folder: Path) -> None:
     done = call(arguments, folder=bad_folder)
@@ -225,7 +261,7 @@ def test_help_and_bad_arguments_do_not_import_torch(arguments: str, tmp_path: Pa
 
 def start_long_run(folder: Path) -> subprocess.Popen[str]:
     """Start a run of very many steps and return once it has begun."""
-    arguments = "restore in.tif -o out.tif -s 2 --steps 90000 --report r.json"
+    arguments = "restore in.tif -o out.tif -s 2 --method mlmc --steps 90000 --report r.json"
     process = subprocess.Popen(
         [*COMMAND, *arguments.split()],
         cwd=folder,
@@ -263,7 +299,7 @@ def test_second_interrupt_aborts(
 
     before = signal.getsignal(signal.SIGINT)
     monkeypatch.setattr(terminal, "iterate", interrupted)
-    arguments = "restore in.tif -o out.tif -s 2 --steps 900"
+    arguments = "restore in.tif -o out.tif -s 2 --method mlmc --steps 900"
     assert run_here(arguments, monkeypatch, folder) == 130
     assert capfd.readouterr().err.endswith("napari-blindsr: error: aborted; nothing was written\n")
     assert sorted(path.name for path in folder.iterdir()) == ["in.png", "in.tif"]

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import csv
 import json
+import signal
+import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +19,7 @@ from skimage import data
 from napari_blindsr import terminal, weights
 from napari_blindsr.metrics import METRICS
 from napari_blindsr.result import Result
-from napari_blindsr.settings import METHODS
+from napari_blindsr.settings import METHOD_TABLE, Method
 from napari_blindsr.weights import USRNET_VARIABLE
 from tests.command_line import call, check_refused, narrow_schedule, run_here
 from tests.helpers import reference_data
@@ -127,10 +130,15 @@ def test_what_cannot_be_prepared(
     check_refused(f"prepare {arguments}", message, folder, monkeypatch, capfd)
 
 
+@pytest.mark.parametrize(("method", "options"), [("fast", ""), ("mlmc", "--method mlmc --steps 1")])
 def test_evaluate_prints_a_table_and_resumes(
-    prepared: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+    method: str,
+    options: str,
+    prepared: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
 ) -> None:
-    arguments = "evaluate SET -s 2 --steps 1 --device cpu --threads 1"
+    arguments = f"evaluate SET -s 2 {options} --device cpu --threads 1"
     assert run_here(f"{arguments} --csv out.csv", monkeypatch, prepared) == 0
     first = capfd.readouterr()
     for metric in METRICS:
@@ -142,7 +150,7 @@ def test_evaluate_prints_a_table_and_resumes(
     assert "restoring a" in first.err
     assert "restoring b" in first.err
     (results,) = (prepared / "SET" / "DDSR_results_x2").iterdir()
-    assert results.name.startswith("mlmc-")
+    assert results.name.startswith(f"{method}-")
     assert {path.name for path in results.iterdir()} == {
         f"{name}{suffix}" for name in "ab" for suffix in (".tif", ".npy", ".json")
     }
@@ -155,17 +163,17 @@ def test_evaluate_prints_a_table_and_resumes(
     check_refused(f"{arguments} --csv out.csv", "exists already", prepared, monkeypatch, capfd)
 
 
-@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("method", METHOD_TABLE, ids=lambda method: method.name)
 def test_every_method_can_be_evaluated(
-    method: str,
+    method: Method,
     prepared: Path,
     monkeypatch: pytest.MonkeyPatch,
     capfd: pytest.CaptureFixture[str],
 ) -> None:
     file = reference_data() / "usrnet_tiny.pth"
     arguments = (
-        f"evaluate SET -s 2 --method {method} --images b --steps 1 --kernel known --results out "
-        f"--usrnet-weights {file} --quiet"
+        f"evaluate SET -s 2 --method {method.name} {'--steps 1' if method.optimises else ''} "
+        f"--images b --kernel known --results out --usrnet-weights {file} --quiet"
     )
     assert run_here(arguments, monkeypatch, prepared) == 0
     shown = capfd.readouterr()
@@ -173,7 +181,7 @@ def test_every_method_can_be_evaluated(
     assert "USRNet" in shown.out
     (results,) = (prepared / "out").iterdir()
     report = json.loads((results / "b.json").read_text(encoding="utf-8"))
-    assert report["finish"] == ("usrnet" if "usrnet" in method else "none")
+    assert report["finish"] == method.finish
     assert report["settings"]["kernel"] == "known"
     assert (report["settings"]["geometry"], report["settings"]["border"]) == (
         "benchmark",
@@ -215,7 +223,7 @@ def test_an_interrupt_keeps_what_is_finished(
         return real(*arguments, **options)
 
     monkeypatch.setattr(terminal, "run", interrupted)
-    arguments = "evaluate SET -s 2 --steps 1 --csv out.csv"
+    arguments = "evaluate SET -s 2 --method mlmc --steps 1 --csv out.csv"
     assert run_here(arguments, monkeypatch, prepared) == 1
     shown = capfd.readouterr()
     assert "stopped after 1 of 2 images; the same command goes on" in shown.err
@@ -229,6 +237,40 @@ def test_an_interrupt_keeps_what_is_finished(
     assert (prepared / "out.csv").exists()
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows raises no SIGINT here")
+@pytest.mark.parametrize("moment", [0, 1, 2])
+def test_an_interrupt_during_a_short_run_ends_the_evaluation(
+    moment: int,
+    prepared: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    real = terminal.iterate
+    started = []
+
+    def interrupted(*arguments: Any, **options: Any) -> Iterator[Any]:
+        """Press Ctrl-C once in the second image: while the blur is read, or after that."""
+        started.append(1)
+        run = real(*arguments, **options)
+        answer = None
+        for number in range(10):
+            try:
+                report = run.send(answer)
+            except StopIteration as end:
+                assert number == 3
+                return end.value
+            answer = yield report
+            if len(started) == 2 and number == moment:
+                signal.raise_signal(signal.SIGINT)
+        return None
+
+    monkeypatch.setattr(terminal, "iterate", interrupted)
+    assert run_here("evaluate SET -s 2 --method fast", monkeypatch, prepared) == 1
+    shown = capfd.readouterr()
+    assert "stopping after this step" in shown.err
+    assert "stopped after 1 of 2 images; the same command goes on" in shown.err
+
+
 EVALUATE = [
     ("none -s 2", "there is no data set none"),
     ("EMPTY -s 2", "the data set EMPTY has no folder HR"),
@@ -237,9 +279,11 @@ EVALUATE = [
     ("SET -s 2 --images a,c", "no image 'c'"),
     ("SET -s 2 --method magic", "method is 'magic'"),
     ("SET -s 2 --kernel magic", "kernel is 'magic'; expected one of"),
-    ("SET -s 2 --gain 0.5", "takes no gain"),
+    ("SET -s 2 --method mlmc --gain 0.5", "takes no gain"),
+    ("SET -s 2 --steps 300", "steps is 300, but method 'fast' takes no steps"),
+    ("SET -s 2 --finish none", "finish is 'none', expected one of ['prior', 'usrnet', 'measurem"),
     ("SET -s 2 --noise much", "noise is 'much'"),
-    ("SET -s 2 --steps 0", "steps is 0"),
+    ("SET -s 2 --method mlmc --steps 0", "steps is 0; it must be at least 1"),
     ("SET -s 2 --device tpu", "device is 'tpu'"),
     ("SET -s 2 --csv out.txt", "expected .csv"),
     ("SET -s 2 --csv none/out.csv", "there is no folder none"),
@@ -272,8 +316,8 @@ def test_published_data_in_a_process_of_its_own(tmp_path: Path) -> None:
     lane = reference_data() / "lane128"
     weighted = f"--usrnet-weights {reference_data() / 'usrnet_tiny.pth'}"
     done = call(
-        f"evaluate {lane.resolve()} -s 4 --images bird --kernel known --steps 1 --results out "
-        f"--schedule reference {weighted}",
+        f"evaluate {lane.resolve()} -s 4 --images bird --kernel known --method mlmc --steps 1 "
+        f"--results out --schedule reference {weighted}",
         folder=tmp_path,
     )
     assert done.returncode == 0, done.stderr

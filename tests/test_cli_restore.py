@@ -16,7 +16,7 @@ from napari_blindsr.engine.kernels import Airy, Disk, Gaussian, KernelFamily, Li
 from napari_blindsr.errors import SettingsError
 from napari_blindsr.io import read_image
 from napari_blindsr.masks import read_mask
-from napari_blindsr.settings import METHODS
+from napari_blindsr.settings import METHOD_TABLE, Method
 from napari_blindsr.weights import USRNET_VARIABLE
 from tests.command_line import check_refused, narrow_schedule, picture, run_here
 from tests.helpers import reference_data
@@ -39,14 +39,30 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     Image.fromarray(mask).save(tmp_path / "mask.png")
     np.save(tmp_path / "mask.npy", mask > 0)
     Image.fromarray(np.stack([0 * mask, mask, 0 * mask], axis=-1)).save(tmp_path / "colour.png")
+    # Large enough to read a blur off.
+    Image.fromarray(picture((20, 21, 3))).save(tmp_path / "large.png")
+    Image.fromarray(np.pad(mask, ((4, 4), (4, 4)))).save(tmp_path / "large_mask.png")
     return tmp_path
 
 
+@pytest.mark.parametrize(
+    ("options", "shape"),
+    [
+        ("in.png --mask mask.png --method ddsr --steps 2", (12, 13)),
+        # Through a wide blur the neighbours would see what is covered.
+        ("large.png --mask large_mask.png --sigma 0.8 1.2", (20, 21)),
+    ],
+    ids=["ddsr", "fast"],
+)
 def test_covered_dark_and_noisy(
-    folder: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+    options: str,
+    shape: tuple[int, int],
+    folder: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
 ) -> None:
     arguments = (
-        "restore in.png -o out.tif -s 2 --method ddsr --steps 2 --mask mask.png --gain auto "
+        f"restore {options} -o out.tif -s 2 --gain auto "
         "--noise auto --mask-out filled.png --report r.json --device cpu --threads 1"
     )
     assert run_here(arguments, monkeypatch, folder) == 0
@@ -54,12 +70,12 @@ def test_covered_dark_and_noisy(
     report = json.loads((folder / "r.json").read_text(encoding="utf-8"))
     filled = read_image(folder / "filled.png").array
     assert filled.dtype == np.uint8
-    assert filled.shape == (24, 26)
+    assert filled.shape == (2 * shape[0], 2 * shape[1])
     assert set(np.unique(filled)) == {0, 255}
     assert report["covered"] == int((filled == 255).sum())
     # Only what no measured pixel sees is filled in.
     assert not filled[:6].any()
-    assert report["gain"] == pytest.approx(picture((12, 13, 3)).max() / 255, abs=0.05)
+    assert report["gain"] == pytest.approx(picture((*shape, 3)).max() / 255, abs=0.05)
     assert f"gain {report['gain']:.3g} (estimated)" in said
     assert report["noise"] > 0
     assert f"noise {report['noise']:.3g} (estimated)" in said
@@ -74,21 +90,27 @@ def test_masks_are_what_is_not_zero(name: str, folder: Path) -> None:
     assert covered[3:8, 4:9].all()
 
 
-def test_nothing_covered_is_an_empty_mask(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    arguments = "restore in.png -o out.tif -s 2 --steps 1 --mask-out filled.tif --quiet"
+@pytest.mark.parametrize("options", ["--method mlmc --steps 1", "--method fast"])
+def test_nothing_covered_is_an_empty_mask(
+    options: str, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    arguments = f"restore large.png -o out.tif -s 2 {options} --mask-out filled.tif --quiet"
     assert run_here(arguments, monkeypatch, folder) == 0
     filled = tifffile.imread(folder / "filled.tif")
     assert filled.dtype == np.uint8
-    assert filled.shape == (24, 26)
+    assert filled.shape == (40, 42)
     assert not filled.any()
 
 
-def test_saturated_pixels_are_filled_in(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    image = picture((12, 13))
-    image[4:9, 5:10] = 255
+@pytest.mark.parametrize("options", ["--method ddsr --steps 1", "--sigma 0.8 1.2"])
+def test_saturated_pixels_are_filled_in(
+    options: str, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    image = picture((20, 21))
+    image[4:13, 5:14] = 255
     Image.fromarray(image).save(folder / "bright.png")
     arguments = (
-        "restore bright.png -o out.tif -s 2 --method ddsr --steps 1 --mask-saturated "
+        f"restore bright.png -o out.tif -s 2 {options} --mask-saturated "
         "--mask-out filled.png --quiet"
     )
     assert run_here(arguments, monkeypatch, folder) == 0
@@ -114,6 +136,48 @@ def test_without_weights_the_first_stage_is_delivered(
     assert len(report["notes"]) == 1
 
 
+def test_without_weights_a_blur_that_was_read_is_finished_by_the_prior(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    shared = "restore large.png -s 2 --method fast --device cpu"
+    options = "-o usrnet.tif --finish usrnet --report r.json"
+    assert run_here(f"{shared} {options}", monkeypatch, folder) == 0
+    assert "note: not finished with USRNet" in capfd.readouterr().err
+    report = json.loads((folder / "r.json").read_text(encoding="utf-8"))
+    assert report["finish"] == "prior"
+    assert report["settings"]["finish"] == "usrnet"
+    assert report["learned_priors"] == ["kernel estimator", "image prior"]
+    assert run_here(f"{shared} -o prior.tif --quiet", monkeypatch, folder) == 0
+    images = [read_image(folder / name).array for name in ("usrnet.tif", "prior.tif")]
+    np.testing.assert_allclose(*images, atol=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("finish", "learned"),
+    [
+        ("prior", ["kernel estimator", "image prior"]),
+        ("usrnet", ["kernel estimator", "USRNet"]),
+        ("measurement", ["kernel estimator"]),
+    ],
+)
+def test_every_finish_of_a_blur_that_was_read(
+    finish: str,
+    learned: list[str],
+    folder: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    arguments = f"restore large.png -o out.tif -s 2 --finish {finish} --report r.json"
+    if finish == "usrnet":
+        arguments = f"{arguments} --usrnet-weights {reference_data() / 'usrnet_tiny.pth'}"
+    assert run_here(arguments, monkeypatch, folder) == 0
+    said = capfd.readouterr().err
+    assert f"trained networks that took part: {', '.join(learned)}\n" in said
+    report = json.loads((folder / "r.json").read_text(encoding="utf-8"))
+    assert (report["finish"], report["learned_priors"]) == (finish, learned)
+    assert read_image(folder / "out.tif").array.shape == (40, 42, 3)
+
+
 def test_with_weights_it_is_finished(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     published = reference_data() / "usrnet_tiny.pth"
     shared = "restore in.png -s 2 --steps 1 --quiet --device cpu"
@@ -131,23 +195,28 @@ def test_with_weights_it_is_finished(folder: Path, monkeypatch: pytest.MonkeyPat
     assert np.abs(images["method"] - images["plain"]).mean() > 1
 
 
-@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("method", METHOD_TABLE, ids=lambda method: method.name)
 @pytest.mark.parametrize("scale", [1, 8])
 def test_every_method_at_the_ends_of_the_scales(
-    method: str, scale: int, folder: Path, monkeypatch: pytest.MonkeyPatch
+    method: Method, scale: int, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    side = 20 if scale == 1 else 6
+    side, steps = (6 if scale == 8 else 20), "--steps 1"
+    if not method.optimises:
+        side, steps = 16, ""
     Image.fromarray(picture((side, side + 1))).save(folder / "a.png")
-    arguments = f"restore a.png -o out.tif -s {scale} --steps 1 --quiet --method {method}"
+    arguments = f"restore a.png -o out.tif -s {scale} {steps} --quiet --method {method.name}"
     assert run_here(arguments, monkeypatch, folder) == 0
     shape = tuple(scale * n for n in read_image(folder / "a.png").array.shape)
     assert read_image(folder / "out.tif").array.shape == shape
 
 
-def test_kernels_from_a_folder(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("options", ["--method mlmc --steps 1", "--method fast"])
+def test_kernels_from_a_folder(options: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (folder / "shakes").mkdir()
     np.save(folder / "shakes" / "a.npy", np.eye(9))
-    arguments = "restore in.png -o out.tif -s 2 --steps 1 --kernel shakes --report r.json --quiet"
+    arguments = (
+        f"restore large.png -o out.tif -s 2 {options} --kernel shakes --report r.json --quiet"
+    )
     assert run_here(arguments, monkeypatch, folder) == 0
     report = json.loads((folder / "r.json").read_text(encoding="utf-8"))
     assert report["settings"]["kernel"]["name"] == "motion"
@@ -192,10 +261,13 @@ def test_parameters_belong_to_their_family() -> None:
                 choose_kernel(kernel, given)
 
 
-def test_family_parameters_reach_the_run(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("options", ["--method mlmc --steps 1", "--method fast"])
+def test_family_parameters_reach_the_run(
+    options: str, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     arguments = (
-        "restore in.png -o out.tif -s 2 --steps 1 --quiet --report r.json --kernel airy --na 0.9 "
-        "--wavelength 600 --pixel-size 300 --index 1.33 --defocus 0 200"
+        f"restore large.png -o out.tif -s 2 {options} --quiet --report r.json --kernel airy "
+        "--na 0.9 --wavelength 600 --pixel-size 300 --index 1.33 --defocus 0 200"
     )
     assert run_here(arguments, monkeypatch, folder) == 0
     report = json.loads((folder / "r.json").read_text(encoding="utf-8"))
@@ -210,6 +282,8 @@ def test_family_parameters_reach_the_run(folder: Path, monkeypatch: pytest.Monke
 
 
 DDSR = "in.png -o out.tif -s 2 --method ddsr"
+MLMC = "in.png -o out.tif -s 2 --method mlmc"
+FAST = "in.png -o out.tif -s 2"
 BAD = [
     (f"{DDSR} --mask small.png", "the mask is 4 × 5; expected 12 × 13"),
     (f"{DDSR} --mask all.png", "covers the whole image"),
@@ -227,9 +301,14 @@ BAD = [
     (f"{DDSR} --mask-out mask.png", "exists already"),
     (f"{DDSR} --mask-out out.tif", "two files at once"),
     (f"{DDSR} --mask mask.png --mask-out mask.png --force", "two files at once"),
-    ("in.png -o out.tif -s 2 --mask mask.png", "method 'mlmc' takes no mask"),
-    ("in.png -o out.tif -s 2 --gain 0.5", "method 'mlmc' takes no gain"),
-    ("in.png -o out.tif -s 2 --mask-saturated", "method 'mlmc' takes no gain and no mask"),
+    (f"{MLMC} --mask mask.png", "method 'mlmc' takes no mask; use one of ['fast', 'ddsr',"),
+    (f"{MLMC} --gain 0.5", "method 'mlmc' takes no gain"),
+    (f"{MLMC} --mask-saturated", "method 'mlmc' takes no gain and no mask"),
+    (f"{FAST} --steps 300", "steps is 300, but method 'fast' takes no steps"),
+    (f"{FAST} --finish none", "finish is 'none', expected one of ['prior', 'usrnet', 'measurem"),
+    (f"{FAST} --unbounded", "bounded is False, but method 'fast'"),
+    (f"{FAST} --mask small.png", "the mask is 4 × 5; expected 12 × 13"),
+    (FAST, "the image is 12 × 13 pixels; expected at least 16 on each side to read a blur off"),
     (f"{DDSR} --finish magic", "magic"),
     (f"{DDSR} --threads 0", "threads is 0"),
     (f"{DDSR} --finish usrnet --usrnet-weights none.pth", "there is no file none.pth"),

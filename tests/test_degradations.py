@@ -14,10 +14,13 @@ from skimage import data
 from napari_blindsr import Schedule, restore
 from napari_blindsr.engine.result import StopReason
 from napari_blindsr.errors import InputError, SettingsError, WeightsError
-from napari_blindsr.settings import METHOD_TABLE, METHODS
+from napari_blindsr.settings import METHOD_TABLE, METHODS, method_named
 from tests.helpers import reference_data
 
 QUICK = Schedule(image_steps=6, warmup_steps=2, structural_steps=3, channels=8)
+
+DEGRADED = ("fast", "ddsr")
+"""Of the methods that take covered and dark inputs, one that reads the blur and one that fits."""
 
 
 def picture() -> NDArray[np.uint8]:
@@ -39,18 +42,19 @@ def test_every_method_runs(method: str, scale: int, monkeypatch: pytest.MonkeyPa
     result = restore(image, scale=scale, method=method, schedule=QUICK)
     assert result.image.shape == (scale * image.shape[0], scale * image.shape[1], 3)
     assert np.isfinite(result.image).all()
-    assert result.finish == ("usrnet" if method.endswith("usrnet") else "none")
+    assert result.finish == method_named(method).finish
     assert result.covered is None
 
 
-def test_covered_pixels_are_filled_in_and_marked() -> None:
+@pytest.mark.parametrize("method", DEGRADED)
+def test_covered_pixels_are_filled_in_and_marked(method: str) -> None:
     mask = np.zeros((25, 30), dtype=np.uint8)
     mask[6:18, 8:22] = 5
     image = picture()
     spoilt = np.where(mask[..., None] > 0, 255, image).astype(np.uint8)
-    first = restore(spoilt, scale=2, method="ddsr", mask=mask, schedule=QUICK)
+    first = restore(spoilt, scale=2, method=method, mask=mask, schedule=QUICK)
     second = restore(
-        np.where(mask[..., None] > 0, 0, image), scale=2, method="ddsr", mask=mask, schedule=QUICK
+        np.where(mask[..., None] > 0, 0, image), scale=2, method=method, mask=mask, schedule=QUICK
     )
     # What lies under the mask has no influence.
     np.testing.assert_array_equal(first.image, second.image)
@@ -61,11 +65,12 @@ def test_covered_pixels_are_filled_in_and_marked() -> None:
     assert first.report()["covered"] == first.covered.sum()
 
 
-def test_pixels_that_are_not_finite_are_covered_by_themselves() -> None:
+@pytest.mark.parametrize("method", DEGRADED)
+def test_pixels_that_are_not_finite_are_covered_by_themselves(method: str) -> None:
     image = grey()
     image[4:16, 4:16] = np.nan
     image[18:23, 20:27] = np.inf
-    result = restore(image, scale=2, method="ddsr", schedule=QUICK)
+    result = restore(image, scale=2, method=method, schedule=QUICK)
     assert np.isfinite(result.image).all()
     assert result.covered is not None
     assert result.covered[19:21, 19:21].all()
@@ -73,31 +78,34 @@ def test_pixels_that_are_not_finite_are_covered_by_themselves() -> None:
         restore(image, scale=2, method="mlmc", schedule=QUICK)
 
 
-def test_saturated_pixels_are_covered_on_request() -> None:
+@pytest.mark.parametrize("method", DEGRADED)
+def test_saturated_pixels_are_covered_on_request(method: str) -> None:
     image = picture()
     image[4:18, 4:18] = 255
-    plain = restore(image, scale=2, method="ddsr", schedule=QUICK)
+    plain = restore(image, scale=2, method=method, schedule=QUICK)
     assert plain.covered is None
-    masked = restore(image, scale=2, method="ddsr", mask_saturated=True, schedule=QUICK)
+    masked = restore(image, scale=2, method=method, mask_saturated=True, schedule=QUICK)
     assert masked.covered is not None
     assert masked.covered[20:23, 20:23].all()
 
 
+@pytest.mark.parametrize("method", DEGRADED)
 @pytest.mark.parametrize("gain", [0.3, "auto"])
-def test_a_dark_image_comes_out_at_normal_brightness(gain: Any) -> None:
+def test_a_dark_image_comes_out_at_normal_brightness(gain: Any, method: str) -> None:
     image = picture()
     dark = np.round(0.3 * image).astype(np.uint8)
     result = restore(
-        dark, scale=2, method="ddsr", gain=gain, schedule=Schedule(channels=16).scaled(100)
+        dark, scale=2, method=method, gain=gain, schedule=Schedule(channels=16).scaled(100)
     )
     assert result.gain == pytest.approx(0.3, rel=0.15)
     assert result.image.mean() == pytest.approx(image.mean(), rel=0.15)
 
 
-def test_noise_is_estimated_in_the_unit_of_the_image() -> None:
+@pytest.mark.parametrize("method", DEGRADED)
+def test_noise_is_estimated_in_the_unit_of_the_image(method: str) -> None:
     noisy = grey() + np.random.default_rng(0).normal(0, 12, grey().shape)
     for factor in (1.0, 1000.0):
-        result = restore(factor * noisy, scale=2, method="ddsr", noise="auto", schedule=QUICK)
+        result = restore(factor * noisy, scale=2, method=method, noise="auto", schedule=QUICK)
         assert result.noise == pytest.approx(12 * factor, rel=0.35)
 
 
@@ -137,6 +145,7 @@ def test_a_method_without_degradations_says_so(method: str, options: dict[str, A
         restore(picture(), scale=2, method=method, schedule=QUICK, **options)
 
 
+@pytest.mark.parametrize("method", DEGRADED)
 @pytest.mark.parametrize(
     ("options", "kind", "words"),
     [
@@ -149,17 +158,18 @@ def test_a_method_without_degradations_says_so(method: str, options: dict[str, A
     ],
 )
 def test_bad_degradations_are_named(
-    options: dict[str, Any], kind: type[Exception], words: str
+    options: dict[str, Any], kind: type[Exception], words: str, method: str
 ) -> None:
     with pytest.raises(kind, match=words):
-        restore(picture(), scale=2, method="ddsr", schedule=QUICK, **options)
+        restore(picture(), scale=2, method=method, schedule=QUICK, **options)
 
 
-def test_a_held_kernel_is_finished_too() -> None:
+@pytest.mark.parametrize("method", ["fast", "mlmc"])
+def test_a_held_kernel_is_finished_too(method: str) -> None:
     weights = reference_data() / "usrnet_tiny.pth"
     kernel = torch.ones(5, 5).numpy() / 25
     result = restore(
-        grey(), scale=2, method="mlmc", kernel=kernel, finish="usrnet", usrnet_weights=weights,
+        grey(), scale=2, method=method, kernel=kernel, finish="usrnet", usrnet_weights=weights,
         schedule=QUICK,
     )  # fmt: skip
     assert result.finish == "usrnet"
@@ -167,11 +177,12 @@ def test_a_held_kernel_is_finished_too() -> None:
     assert result.image.mean() == pytest.approx(grey().mean(), rel=0.1)
 
 
-def test_a_finish_is_told_of_the_noise_of_a_camera() -> None:
+@pytest.mark.parametrize("method", ["fast", "mlmc-usrnet"])
+def test_a_finish_is_told_of_the_noise_of_a_camera(method: str) -> None:
     weights = reference_data() / "usrnet_tiny.pth"
     noisy = grey() + np.random.default_rng(0).normal(0, 8, grey().shape)
     options: dict[str, Any] = {
-        "scale": 2, "method": "mlmc-usrnet", "usrnet_weights": weights, "schedule": QUICK,
+        "scale": 2, "method": method, "usrnet_weights": weights, "schedule": QUICK,
     }  # fmt: skip
     assert restore(noisy, **options).noise == pytest.approx(8, rel=0.35)
     assert restore(noisy, noise=3.0, **options).noise == pytest.approx(3)

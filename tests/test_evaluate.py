@@ -44,6 +44,7 @@ from tests.helpers import reference_data
 
 CHEAP = Settings(
     scale=2,
+    method="mlmc",
     schedule=Schedule(image_steps=1, structural_steps=1, warmup_steps=2, channels=8),
     device="cpu",
     threads=1,
@@ -140,11 +141,13 @@ def test_settings_that_matter_have_their_own_folders() -> None:
         change(CHEAP, kernel=Disk()),
         change(CHEAP, kernel="known"),
         change(CHEAP, method="ddsr"),
+        change(CHEAP, method="fast"),
+        change(CHEAP, method="fast", finish="measurement"),
         change(CHEAP, border="circular"),
         change(CHEAP, finish="usrnet"),
         change(CHEAP, schedule=Schedule()),
     ]
-    assert len({settings_digest(settings) for settings in [CHEAP, *others]}) == 8
+    assert len({settings_digest(settings) for settings in [CHEAP, *others]}) == 1 + len(others)
     assert run_folder(Path("r"), CHEAP).name.startswith("mlmc-")
 
 
@@ -196,8 +199,29 @@ def test_dark_images_are_compared_at_normal_brightness(border: str, tmp_path: Pa
     assert scores[1] == pytest.approx(scores[0], abs=0.3)
 
 
-def test_known_kernels_are_the_true_ones(small: DataSet, tmp_path: Path) -> None:
-    settings = settings_for(small, CHEAP, kernel="known")
+def test_a_method_that_reads_the_blur_is_scored(small: DataSet, tmp_path: Path) -> None:
+    settings = settings_for(small, dataclasses.replace(CHEAP, method="fast"))
+    rows = list(restored_rows(small, settings, tmp_path / "fast"))
+    assert [row.name for row in rows] == ["face", "grey"]
+    for row in rows:
+        # The kernel that was read may be larger than the true one, or smaller.
+        assert row.restored.keys() == {metric.name for metric in METRICS}
+        assert all(map(math.isfinite, row.restored.values()))
+        assert row.reason == "completed"
+    record = json.loads((tmp_path / "fast" / "face.json").read_text(encoding="utf-8"))
+    assert record["learned_priors"] == ["kernel estimator", "image prior"]
+    run = Counting()
+    for again, row in zip(
+        restored_rows(small, settings, tmp_path / "fast", run=run), rows, strict=True
+    ):
+        assert again.restored == pytest.approx(row.restored)
+    assert run.names == []
+
+
+@pytest.mark.parametrize("method", ["fast", "mlmc"])
+def test_known_kernels_are_the_true_ones(small: DataSet, tmp_path: Path, method: str) -> None:
+    asked = dataclasses.replace(CHEAP, method=method)
+    settings = settings_for(small, asked, kernel="known")
     rows = list(restored_rows(small, settings, tmp_path / "known"))
     for row in rows:
         assert row.restored["kernel_error"] < 0.01

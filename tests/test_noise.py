@@ -36,3 +36,10 @@ def test_covered_pixels_do_not_count() -> None:
 def test_a_tiny_image_has_an_estimate() -> None:
     noise = np.random.default_rng(0).normal(0, 1, (1, 9, 11)).astype(np.float32)
     assert 0.3 < estimate_noise(noise) < 2
+
+
+def test_where_nothing_tells_of_the_noise_there_is_none() -> None:
+    rng = np.random.default_rng(0)
+    assert estimate_noise(rng.normal(size=(1, 2, 30)).astype(np.float32)) == 0
+    checkered = np.indices((16, 16)).sum(axis=0) % 2 == 0
+    assert estimate_noise(rng.normal(size=(1, 16, 16)).astype(np.float32), checkered) == 0

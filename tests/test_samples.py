@@ -20,7 +20,7 @@ from napari_blindsr.fluorescence import Camera, fluorescent_cells
 from napari_blindsr.samples import SAMPLES, Sample
 from napari_blindsr.simulate import Degradation, degrade
 
-CONTRIBUTED = (sample_data.fluorescence, sample_data.micrograph, sample_data.natural_rgb)
+CONTRIBUTED = (sample_data.fluorescence, sample_data.micrograph, sample_data.photograph)
 
 
 def name_of(function: Callable[..., Any]) -> str:
@@ -66,7 +66,7 @@ def test_samples_are_the_same_every_time(make: Callable[[], Sample]) -> None:
 def test_samples_need_no_download() -> None:
     shipped = Path(skimage.__file__).parent / "data"
     assert (shipped / "ihc.png").is_file()
-    assert (shipped / "astronaut.png").is_file()
+    assert (shipped / "camera.png").is_file()
 
 
 def edges(layer: Image) -> np.ndarray:
@@ -112,7 +112,7 @@ def test_metadata_is_json_and_tells_the_kernel(make: Callable[[], list[LayerData
 
 def test_micrographs_have_a_size_and_photographs_have_not() -> None:
     units = {make.__name__: str(make()[0][1]["units"][0]) for make in CONTRIBUTED}
-    assert units == {"fluorescence": "um", "micrograph": "um", "natural_rgb": "pixel"}
+    assert units == {"fluorescence": "um", "micrograph": "um", "photograph": "pixel"}
 
 
 def test_camera_noise() -> None:

@@ -10,7 +10,16 @@ from hypothesis import strategies as st
 
 from napari_blindsr.engine.kernels import FAMILIES, Gaussian
 from napari_blindsr.errors import SettingsError
-from napari_blindsr.settings import SCHEDULES, Schedule, Settings, kernel_family
+from napari_blindsr.settings import (
+    FINISHES,
+    METHOD_TABLE,
+    METHODS,
+    SCHEDULES,
+    Schedule,
+    Settings,
+    kernel_family,
+    plan_schedule,
+)
 
 
 def test_the_published_numbers() -> None:
@@ -30,15 +39,17 @@ def test_phases_scale_with_the_steps(steps: int) -> None:
     assert schedule.image_rate == Schedule().image_rate
 
 
+@pytest.mark.parametrize("method", METHODS)
 @pytest.mark.parametrize("name", SCHEDULES)
 @pytest.mark.parametrize("kernel", [*(family.name for family in FAMILIES), "known"])
-def test_json_brings_settings_back(name: Any, kernel: str) -> None:
+def test_json_brings_settings_back(method: str, name: Any, kernel: str) -> None:
     settings = Settings(
         scale=3,
+        method=method,
         kernel="known" if kernel == "known" else kernel_family(kernel),
         schedule=Schedule.named(name).scaled(33),
         seed=5,
-        bounded=True,
+        bounded=None if method == "fast" else True,
     )
     record = json.loads(json.dumps(settings.to_json(), allow_nan=False))
     assert Settings.from_json(record) == settings
@@ -66,6 +77,11 @@ def test_settings_cannot_be_changed() -> None:
         ({"border": "wall"}, "border is 'wall'"),
         ({"seed": -1}, "seed is -1"),
         ({"precision": "float16"}, "precision is 'float16'"),
+        ({"finish": "magic"}, "finish is 'magic'; expected one of .*'measurement'"),
+        ({"method": "fast", "finish": "none"}, "finish is 'none', expected one of .*'prior'"),
+        ({"method": "fast", "bounded": True}, "bounded is True, but method 'fast'"),
+        ({"method": "fast", "bounded": False}, "bounded is False, but method 'fast'"),
+        ({"method": "mlmc", "gain": 0.5}, "method 'mlmc' takes no gain and no mask"),
         ({"threads": 0}, "threads is 0"),
     ],
 )
@@ -93,3 +109,46 @@ def test_a_bad_number_of_the_schedule_is_named(change: dict[str, Any], words: st
 def test_an_unknown_family_is_named_with_the_known_ones() -> None:
     with pytest.raises(SettingsError, match=r"'box'.*gaussian"):
         kernel_family("box")
+
+
+def test_the_default_method_reads_the_blur() -> None:
+    assert Settings(scale=2).method == METHODS[0] == "fast"
+    assert Settings(scale=2).used_finish == "prior"
+
+
+@pytest.mark.parametrize("finish", FINISHES)
+@pytest.mark.parametrize("method", METHOD_TABLE, ids=lambda method: method.name)
+def test_every_finish_goes_with_every_method_that_has_an_image(method: Any, finish: Any) -> None:
+    assert Settings(scale=2, method=method.name).used_finish == method.finish
+    if finish == "none" and not method.optimises:
+        with pytest.raises(SettingsError, match="makes its image by a finish"):
+            Settings(scale=2, method=method.name, finish=finish)
+    else:
+        assert Settings(scale=2, method=method.name, finish=finish).used_finish == finish
+
+
+@pytest.mark.parametrize("method", METHOD_TABLE, ids=lambda method: method.name)
+def test_steps_are_for_methods_that_optimise(method: Any) -> None:
+    def plan(steps: int | None, *, kernel: str = "gaussian") -> Schedule:
+        return plan_schedule("published", method=method.name, kernel=kernel, steps=steps)
+
+    assert plan(None) == Schedule()
+    assert plan(None, kernel="disk") == Schedule.named("published", kernel="disk")
+    if method.optimises:
+        assert plan(33) == Schedule().scaled(33)
+    else:
+        with pytest.raises(SettingsError, match="steps is 33, but method 'fast' takes no steps"):
+            plan(33)
+
+
+def test_a_schedule_of_ones_own_is_planned_as_it_is() -> None:
+    own = Schedule(channels=8, image_steps=40, structural_steps=20)
+    assert plan_schedule(own, method="fast", kernel="disk", steps=None) == own
+    assert plan_schedule(own, method="mlmc", kernel="disk", steps=20) == own.scaled(20)
+
+
+@pytest.mark.parametrize("method", METHOD_TABLE, ids=lambda method: method.name)
+def test_a_schedule_has_influence_only_where_there_is_one(method: Any) -> None:
+    stays = Settings(scale=2, method=method.name, schedule=Schedule.named("reference"))
+    assert stays.recentres == (not method.optimises)
+    assert Settings(scale=2, method=method.name).recentres

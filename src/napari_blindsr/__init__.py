@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from napari_blindsr.api import iterate, restore
+    from napari_blindsr.blur import BlurEstimate, estimate_kernel
     from napari_blindsr.errors import BlindSRError
     from napari_blindsr.result import Result
     from napari_blindsr.settings import Schedule, Settings
@@ -14,13 +15,24 @@ if TYPE_CHECKING:
 _HOMES = {
     "restore": "napari_blindsr.api",
     "iterate": "napari_blindsr.api",
+    "estimate_kernel": "napari_blindsr.blur",
+    "BlurEstimate": "napari_blindsr.blur",
     "Result": "napari_blindsr.result",
     "Settings": "napari_blindsr.settings",
     "Schedule": "napari_blindsr.settings",
     "BlindSRError": "napari_blindsr.errors",
 }
 
-__all__ = ["BlindSRError", "Result", "Schedule", "Settings", "iterate", "restore"]
+__all__ = [
+    "BlindSRError",
+    "BlurEstimate",
+    "Result",
+    "Schedule",
+    "Settings",
+    "estimate_kernel",
+    "iterate",
+    "restore",
+]
 
 
 def __getattr__(name: str) -> object:

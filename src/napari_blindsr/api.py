@@ -12,14 +12,17 @@ from napari_blindsr.errors import InputError
 from napari_blindsr.io import read_kernel
 from napari_blindsr.pipeline import iterate, versions
 from napari_blindsr.settings import (
+    METHODS,
     Border,
     Finish,
     Geometry,
     Precision,
+    Quality,
     Schedule,
     ScheduleName,
     Settings,
     kernel_family,
+    plan_schedule,
 )
 
 if TYPE_CHECKING:
@@ -40,7 +43,7 @@ def restore(
     image: ArrayLike,
     *,
     scale: int,
-    method: str = "mlmc",
+    method: str = METHODS[0],
     kernel: str | os.PathLike[str] | KernelFamily | NDArray[Any] = "gaussian",
     axes: str | None = None,
     geometry: Geometry = "camera",
@@ -52,6 +55,7 @@ def restore(
     mask_saturated: bool = False,
     finish: Finish | None = None,
     usrnet_weights: str | os.PathLike[str] | None = None,
+    quality: Quality = "best",
     schedule: Schedule | ScheduleName = "published",
     steps: int | None = None,
     seed: int = 0,
@@ -70,7 +74,9 @@ def restore(
     scale : int
         1…8; 1 removes blur alone.
     method : str
-        One of `napari_blindsr.settings.METHODS`.
+        One of `napari_blindsr.settings.METHODS`. "fast", the default, reads the blur off the
+        image and restores the image by networks that were trained once; the others optimise,
+        and learn from nothing but the image, unless USRNet finishes.
     kernel : str, path, KernelFamily or ndarray
         Name of a kernel family, or a family with its parameters; the blur is then
         estimated. An array (K, K), or the path of a file with one, is a known
@@ -84,26 +90,31 @@ def restore(
         "extend" assumes nothing about what lies outside; "circular" wraps around.
     bounded : bool, optional
         Whether the result is kept within the input's range of intensities, which a
-        blurred input understates. By default for ``benchmark`` geometry alone.
+        blurred input understates. By default for ``benchmark`` geometry alone. It bounds the
+        image generator, so method "fast" takes neither.
     mask : array_like (h, w), optional
-        Nonzero where the image is covered: these pixels are filled in. For DDSR, which
-        also takes pixels that are not finite for covered.
+        Nonzero where the image is covered: these pixels are filled in. Not for MLMC; the
+        other methods also take pixels that are not finite for covered.
     gain : float or "auto"
-        How bright the image is compared with the result; for dark inputs. For DDSR.
+        How bright the image is compared with the result; for dark inputs. Not for MLMC.
     noise : float or "auto"
         Standard deviation of the noise in the image's intensity unit: DDSR does not fit it,
         and a finish removes it; "auto" estimates it. If left out, a finish estimates it
         for ``camera`` geometry.
     mask_saturated : bool
-        Take pixels at the largest value of their integer type for covered. For DDSR.
-    finish : {"none", "usrnet"}, optional
-        How the image is finished once the kernel is known; the method's own way if left
-        out.
+        Take pixels at the largest value of their integer type for covered. Not for MLMC.
+    finish : {"none", "prior", "usrnet", "measurement"}, optional
+        How the image is finished once the kernel is known: not at all, by the image prior
+        that ships, by USRNet, or from the measurement alone, without any learned prior. The
+        method's own way if left out.
     usrnet_weights : path, optional
         File with the published weights of USRNet.
+    quality : {"fast", "best"}
+        Whether "fast" leaves the blur as a network reads it, or refines it, too.
     schedule : Schedule or {"published", "reference"}
+        Of the optimisation; "fast" has none.
     steps : int, optional
-        Image steps; the phases of the schedule scale with it.
+        Image steps; the phases of the schedule scale with it. An error with "fast".
     seed : int
     device : str
         "auto", "cpu", "cuda" or "mps".
@@ -136,6 +147,7 @@ def restore(
         mask_saturated=mask_saturated,
         finish=finish,
         usrnet_weights=usrnet_weights,
+        quality=quality,
         schedule=schedule,
         steps=steps,
         seed=seed,
@@ -157,7 +169,7 @@ def restore(
 def make_settings(
     *,
     scale: int,
-    method: str = "mlmc",
+    method: str = METHODS[0],
     kernel: str | os.PathLike[str] | KernelFamily | NDArray[Any] = "gaussian",
     geometry: Geometry = "camera",
     border: Border = "extend",
@@ -167,6 +179,7 @@ def make_settings(
     mask_saturated: bool = False,
     finish: Finish | None = None,
     usrnet_weights: str | os.PathLike[str] | None = None,
+    quality: Quality = "best",
     schedule: Schedule | ScheduleName = "published",
     steps: int | None = None,
     seed: int = 0,
@@ -185,11 +198,6 @@ def make_settings(
         family, known = "known", check_kernel(_read_kernel(kernel))
     else:
         family, known = "known", check_kernel(kernel)
-    if not isinstance(schedule, Schedule):
-        name = family.name if isinstance(family, KernelFamily) else family
-        schedule = Schedule.named(schedule, kernel=name)
-    if steps is not None:
-        schedule = schedule.scaled(steps)
     settings = Settings(
         scale=scale,
         method=method,
@@ -202,7 +210,13 @@ def make_settings(
         mask_saturated=mask_saturated,
         finish=finish,
         usrnet_weights=None if usrnet_weights is None else os.fspath(usrnet_weights),
-        schedule=schedule,
+        quality=quality,
+        schedule=plan_schedule(
+            schedule,
+            method=method,
+            kernel=family.name if isinstance(family, KernelFamily) else family,
+            steps=steps,
+        ),
         seed=seed,
         device=device,
         precision=precision,

@@ -11,6 +11,7 @@ from PIL import Image, ImageDraw, ImageFont
 from skimage import data
 from skimage.restoration import inpaint_biharmonic
 
+from napari_blindsr.evaluate import same_size
 from napari_blindsr.metrics import METRICS, Metric
 from napari_blindsr.samples import Sample, degraded_piece
 from napari_blindsr.settings import METHODS, Schedule, Settings, method_named
@@ -78,7 +79,8 @@ class DemoCase:
 def demo_case(method: str) -> DemoCase:
     """Return the sample as suits a method: those of DDSR get it covered, dark and noisy."""
     sample = demo_sample()
-    if not method_named(method).degradations:
+    chosen = method_named(method)
+    if not (chosen.degradations and chosen.optimises):
         return DemoCase(sample=sample)
     rng = np.random.default_rng(3)
     mask = _holes(sample.image.shape[0], rng)
@@ -107,12 +109,12 @@ def demo_sample() -> Sample:
     return degraded_piece(
         name="demo",
         label="Demonstration",
-        sharp=data.astronaut(),
-        corner=(70, 160),
-        variances=(6.0, 3.0),
+        sharp=data.immunohistochemistry(),
+        corner=(280, 160),
+        variances=(8.0, 4.0),
         angle=0.6,
         pixel_size=None,
-        origin="skimage.data.astronaut",
+        origin="skimage.data.immunohistochemistry",
         side=32,
     )
 
@@ -174,7 +176,7 @@ def demo_scores(case: DemoCase, result: Result) -> list[Score]:
             )
             scores.append(Score(metric=metric, interpolation=before, result=after))
         else:
-            error = metric(result.kernel, sample.kernel)
+            error = metric(*same_size(result.kernel, sample.kernel))
             scores.append(Score(metric=metric, interpolation=None, result=error))
     return scores
 
@@ -192,12 +194,13 @@ def side_by_side(case: DemoCase, result: Result) -> NDArray[np.uint8]:
     ndarray, uint8, (H, W, 3)
     """
     sample = case.sample
+    estimated, true = same_size(result.kernel, sample.kernel)
     columns = [
         [("input", sample.image)],
         [("cubic interpolation", case.plain)],
         [(f"restored ({result.settings.method})", result.image)],
         [("truth", sample.truth)],
-        [("estimated kernel", _view(result.kernel)), ("true kernel", _view(sample.kernel))],
+        [("estimated kernel", _view(estimated)), ("true kernel", _view(true))],
     ]
     # The last column is half as wide.
     width = 9 * PANEL // 2 + 6 * GAP

@@ -6,16 +6,21 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from napari_blindsr.engine.kernels.base import CORE
+from napari_blindsr.engine.nonblind.sparse import sparse
+from napari_blindsr.engine.nonblind.unfolded import UnfoldedPrior, unfolded
 from napari_blindsr.engine.nonblind.usrnet import USRNet, usrnet
 from napari_blindsr.engine.recentre import recentre
 from napari_blindsr.engine.result import Progress
 from napari_blindsr.errors import WeightsError
 from napari_blindsr.noise import estimate_noise
+from napari_blindsr.settings import Finish, method_named
+from napari_blindsr.weights.shipped import load_image_prior
 from napari_blindsr.weights.usrnet import load_usrnet
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
+    from torch import Tensor
 
     from napari_blindsr.arrays import Planes
     from napari_blindsr.engine.device import Compute
@@ -24,17 +29,69 @@ if TYPE_CHECKING:
     from napari_blindsr.settings import Settings
 
 
-def load_network(settings: Settings, compute: Compute) -> tuple[USRNet | None, tuple[str, ...]]:
-    """Return the network of the finish, or why there is none, before any long work."""
-    if settings.used_finish == "none":
-        return None, ()
+FINISH_NAMES: dict[Finish, str] = {
+    "none": "as the optimisation left it",
+    "prior": "image prior (trained)",
+    "usrnet": "USRNet (trained)",
+    "measurement": "measurement only (no learned prior)",
+}
+"""What is said of each finish."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Finisher:
+    """What makes the image once the kernel is known, loaded and ready.
+
+    Attributes
+    ----------
+    name : {"none", "prior", "usrnet", "measurement"}
+    usrnet : USRNet or None
+    prior : UnfoldedPrior or None
+    compute : Compute
+    """
+
+    name: Finish
+    usrnet: USRNet | None = None
+    prior: UnfoldedPrior | None = None
+    compute: Compute
+
+    def __call__(
+        self, observation: Observation, kernel: Tensor, *, noise: float, measured: Tensor | None
+    ) -> Tensor:
+        """Return the image (C, s·h, s·w) of an observation at normal brightness."""
+        if self.usrnet is not None:
+            return usrnet(observation, kernel, self.usrnet, noise=noise, measured=measured)
+        if self.prior is not None:
+            return unfolded(
+                observation,
+                kernel,
+                self.prior,
+                noise=noise,
+                measured=measured,
+                autocast=self.compute.autocast,
+            )
+        return sparse(observation, kernel, noise=noise, measured=measured)
+
+
+def load_finisher(settings: Settings, compute: Compute) -> tuple[Finisher, tuple[str, ...]]:
+    """Return the finish, or another with the reason why, before any long work."""
+    name = settings.used_finish
+    if name == "prior":
+        prior = load_image_prior().to(compute.device)
+        return Finisher(name=name, prior=prior, compute=compute), ()
+    if name != "usrnet":
+        return Finisher(name=name, compute=compute), ()
     try:
         network = load_usrnet(settings.usrnet_weights)
     except WeightsError as error:
         if settings.usrnet_weights is not None:
             raise
-        return None, (f"not finished with USRNet: {error}",)
-    return network.to(compute.device), ()
+        # A method without an optimisation has no image of its own to deliver.
+        instead: Finish = "none" if method_named(settings.method).optimises else "prior"
+        other = replace(settings, finish=instead)
+        finisher, notes = load_finisher(other, compute)
+        return finisher, (f"not finished with USRNet: {error}", *notes)
+    return Finisher(name=name, usrnet=network.to(compute.device), compute=compute), ()
 
 
 def finish_noise(planes: Planes, settings: Settings, observation: Observation) -> float:
@@ -48,13 +105,12 @@ def finish_noise(planes: Planes, settings: Settings, observation: Observation) -
     return estimate_noise(planes.data, planes.measured)
 
 
-def finishing(settings: Settings, seconds: float) -> Progress:
-    """Return the report that the finish is under way."""
-    total = settings.schedule.image_steps
+def finishing(name: Finish, total: int, seconds: float) -> Progress:
+    """Return the report that the finish is under way, after so many image steps."""
     return Progress(
         step=total,
         total=total,
-        stage="finishing with USRNet",
+        stage=f"finishing: {FINISH_NAMES[name]}",
         loss=None,
         seconds=seconds,
         remaining=None,
@@ -74,10 +130,10 @@ def finish(
     outcome: Outcome,
     observation: Observation,
     settings: Settings,
-    network: USRNet | None,
+    finisher: Finisher,
     noise: float,
 ) -> Pixels:
-    """Put kernel and image in their place, and finish the image if there is a network.
+    """Put kernel and image in their place, and finish the image.
 
     Parameters
     ----------
@@ -85,22 +141,18 @@ def finish(
         Of the solver.
     observation : Observation
     settings : Settings
-    network : USRNet or None
+    finisher : Finisher
     noise : float
         Standard deviation of the noise in the observation's data.
     """
     canvas, kernel = outcome.estimate.image.float(), outcome.estimate.kernel.float()
-    if settings.schedule.recentre:
+    if settings.recentres:
         canvas, kernel = recentre(canvas, kernel, center=observation.center, border=settings.border)
     image = observation.crop(canvas)
-    if network is not None:
+    if finisher.name != "none":
         bright = replace(observation, data=observation.completed(canvas, kernel), gain=1.0)
-        image = usrnet(
-            bright,
-            kernel,
-            network,
-            noise=noise / observation.gain,
-            measured=observation.measured,
+        image = finisher(
+            bright, kernel, noise=noise / observation.gain, measured=observation.measured
         )
     support = observation.support(kernel > CORE * kernel.max())
     return Pixels(

@@ -33,7 +33,8 @@ def estimate_noise(planes: NDArray[np.float32], measured: NDArray[np.bool_] | No
     Returns
     -------
     float
-        In the unit of the planes; the root mean square over channels.
+        In the unit of the planes; the root mean square over channels. 0 if no measured pixel
+        has only measured neighbours, so that nothing tells.
     """
     difference = np.array([1.0, -2.0, 1.0])
     laplacian = np.outer(difference, difference) / 6
@@ -41,6 +42,8 @@ def estimate_noise(planes: NDArray[np.float32], measured: NDArray[np.bool_] | No
     usable[[0, -1]] = usable[:, [0, -1]] = False
     if measured is not None:
         usable &= convolve((~measured).astype(np.uint8), np.ones((3, 3), np.uint8)) == 0
+    if not usable.any():
+        return 0.0
     counts = _block_sums(usable.astype(np.float64))
     # Blocks that are mostly cut off or covered vary too much to be compared with whole ones.
     whole = counts >= BLOCK * BLOCK / 2

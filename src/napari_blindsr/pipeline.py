@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
+from skimage.restoration import inpaint_biharmonic
 
 from napari_blindsr.arrays import (
     Planes,
@@ -20,19 +21,23 @@ from napari_blindsr.arrays import (
     from_planes,
     to_planes,
 )
+from napari_blindsr.blur import SMALLEST_SIDE as SMALLEST_READ
+from napari_blindsr.blur import BlurEstimate, read_planes
 from napari_blindsr.engine.device import Compute, choose_compute
 from napari_blindsr.engine.networks import SMALLEST_SIDE
 from napari_blindsr.engine.observation import Observation, kernel_center
 from napari_blindsr.engine.recentre import NEGLIGIBLE, locate
-from napari_blindsr.engine.solve import solve
+from napari_blindsr.engine.result import Outcome, Progress, StopReason
+from napari_blindsr.engine.solve import Solver, solve
 from napari_blindsr.engine.solvers.alternating import AlternatingSolver
+from napari_blindsr.engine.solvers.closed_form import ClosedFormSolver
 from napari_blindsr.errors import (
     EngineError,
     InputError,
     OutOfMemoryError,
     SettingsError,
 )
-from napari_blindsr.finish import finish, finish_noise, finishing, load_network
+from napari_blindsr.finish import finish, finish_noise, finishing, load_finisher
 from napari_blindsr.noise import estimate_noise
 from napari_blindsr.result import Result
 from napari_blindsr.settings import METHOD_TABLE, Settings, method_named
@@ -43,7 +48,12 @@ if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
 
     from napari_blindsr.engine.kernels import KernelFamily
-    from napari_blindsr.engine.result import Progress
+
+
+NO_BLUR = (
+    "no blur found: the image is as sharp as one that was never blurred, so no gain is expected "
+    "beyond interpolation"
+)
 
 
 def iterate(
@@ -72,18 +82,35 @@ def iterate(
         As in `restore`.
     """
     start = time.perf_counter()
+    optimises = method_named(settings.method).optimises
+    blur: BlurEstimate | None = None
+    stop: bool | None = None
     with _translated_errors():
         planes = _planes(image, settings, axes=axes, mask=mask)
         source = _kernel_source(settings, known_kernel)
         compute = choose_compute(settings.device, settings.precision)
-        observation = _observe(planes, settings, source, compute)
-        network, notes = load_network(settings, compute)
-        noise = finish_noise(planes, settings, observation) if network else observation.noise
+        finisher, notes = load_finisher(settings, compute)
         with _threads(settings.threads):
-            outcome = yield from solve(_solver(settings, source, observation, compute), observation)
-            if network is not None:
-                yield finishing(settings, time.perf_counter() - start)
-            pixels = finish(outcome, observation, settings, network, noise)
+            if not optimises and not isinstance(source, np.ndarray):
+                _check_readable(planes)
+                stop = yield _reading(time.perf_counter() - start)
+                blur = _read(planes, settings, source)
+                source = blur.kernel
+                if not blur.found:
+                    notes = (*notes, NO_BLUR)
+            observation = _observe(planes, settings, source, compute)
+            finishes = finisher.name != "none"
+            noise = finish_noise(planes, settings, observation) if finishes else observation.noise
+            if not optimises:
+                observation = replace(observation, noise=noise)
+            solver = _solver(settings, source, observation, compute)
+            if stop:
+                outcome = _at_once(solver, observation)
+            else:
+                outcome = yield from solve(solver, observation)
+            if finishes:
+                yield finishing(finisher.name, solver.total, time.perf_counter() - start)
+            pixels = finish(outcome, observation, settings, finisher, noise)
     return Result(
         image=from_planes(pixels.image, planes),
         kernel=pixels.kernel,
@@ -96,7 +123,8 @@ def iterate(
         settings=settings,
         gain=planes.gain,
         noise=noise * planes.span,
-        finish="none" if network is None else settings.used_finish,
+        finish=finisher.name,
+        blur=blur,
         notes=notes,
         seconds=time.perf_counter() - start,
         device=str(compute.device),
@@ -104,6 +132,53 @@ def iterate(
         versions=versions(),
         reason=outcome.reason,
     )
+
+
+def _check_readable(planes: Planes) -> None:
+    """Raise an `InputError` if an image is too small to read a blur off."""
+    height, width = planes.data.shape[1:]
+    if min(height, width) < SMALLEST_READ:
+        raise InputError(
+            f"the image is {height} × {width} pixels; expected at least {SMALLEST_READ} on each "
+            "side to read a blur off, or a known kernel"
+        )
+
+
+def _reading(seconds: float) -> Progress:
+    """Return the report that the blur is being read."""
+    return Progress(
+        step=0, total=1, stage="reading the blur", loss=None, seconds=seconds, remaining=None
+    )
+
+
+def _read(planes: Planes, settings: Settings, family: KernelFamily) -> BlurEstimate:
+    """Read the kernel off the image."""
+    return read_planes(
+        planes.data,
+        measured=planes.measured,
+        scale=settings.scale,
+        family=family,
+        reader="network",
+        geometry=settings.geometry,
+        border=settings.border,
+        seed=settings.seed,
+        device=settings.device,
+        quality=settings.quality,
+        noise=_told_noise(planes, settings),
+    )
+
+
+def _told_noise(planes: Planes, settings: Settings) -> float:
+    """Return the noise in the planes' unit: as it is told, or estimated."""
+    if settings.noise == "auto" or (settings.noise == 0 and settings.geometry == "camera"):
+        return estimate_noise(planes.data, planes.measured)
+    return settings.noise / planes.span
+
+
+def _at_once(solver: Solver[Any], observation: Observation) -> Outcome:
+    """Return what there is before the first step, for a run that is stopped by then."""
+    estimate = solver.estimate(solver.init(observation))
+    return Outcome(estimate=estimate, losses=torch.empty(0), reason=StopReason.STOPPED)
 
 
 def _planes(
@@ -129,7 +204,7 @@ def _kernel_source(
     if settings.kernel == "known":
         if known_kernel is not None:
             known = check_kernel(known_kernel)
-            return _with_room(known, settings) if settings.schedule.recentre else known
+            return _with_room(known, settings) if settings.recentres else known
     elif known_kernel is None:
         return settings.kernel
     raise InputError(
@@ -167,14 +242,26 @@ def _observe(
         if settings.noise == "auto"
         else settings.noise / planes.span,
     )
-    height, width = planes.data.shape[1:]
-    smallest = max(SMALLEST_SIDE, size) - 2 * observation.margin
+    _check_size(observation, settings)
+    if planes.measured is None:
+        return observation
+    guess = inpaint_biharmonic(planes.data, ~planes.measured, channel_axis=0).astype(np.float32)
+    return replace(observation, guess=torch.from_numpy(guess).to(compute.device))
+
+
+def _check_size(observation: Observation, settings: Settings) -> None:
+    """Raise an `InputError` if an image is too small for its kernel, or for the generator."""
+    height, width = observation.data.shape[1:]
+    size = observation.kernel_size
+    least = SMALLEST_SIDE if method_named(settings.method).optimises else 1
+    # What a pixel lacks at the border is counted on a periodic grid, which the kernel's reach
+    # must not exceed.
+    smallest = max(max(least, size) - 2 * observation.margin, size // 2)
     if settings.scale * min(height, width) < smallest:
         raise InputError(
             f"the image is {height} × {width} pixels; at scale {settings.scale} with a kernel of "
             f"{size} × {size} expected at least {-(-smallest // settings.scale)} on each side"
         )
-    return observation
 
 
 def _solver(
@@ -182,9 +269,13 @@ def _solver(
     source: KernelFamily | NDArray[np.float32],
     observation: Observation,
     compute: Compute,
-) -> AlternatingSolver:
+) -> Solver[Any]:
+    kernel: KernelFamily | torch.Tensor
     if isinstance(source, np.ndarray):
-        kernel: KernelFamily | torch.Tensor = torch.from_numpy(source).to(compute.device)
+        kernel = torch.from_numpy(source).to(compute.device)
+        if not method_named(settings.method).optimises:
+            covered = observation.measured is not None
+            return ClosedFormSolver(kernel=kernel, covered=covered)
     else:
         kernel = source
     schedule = settings.schedule

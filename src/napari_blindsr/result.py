@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+    from napari_blindsr.blur import BlurEstimate
     from napari_blindsr.engine.result import StopReason
     from napari_blindsr.settings import Finish, Settings
 
@@ -44,8 +45,10 @@ class Result:
         The gain that was used.
     noise : float
         The standard deviation of the noise that was assumed, in the input's unit.
-    finish : {"none", "usrnet"}
+    finish : {"none", "prior", "usrnet", "measurement"}
         How the image was finished.
+    blur : BlurEstimate or None
+        What was read of the blur, with its uncertainty, if a network read it.
     notes : tuple of str
         What the user should know, such as why a finish was left out.
     seconds : float
@@ -69,6 +72,7 @@ class Result:
     gain: float = 1.0
     noise: float = 0.0
     finish: Finish = "none"
+    blur: BlurEstimate | None = None
     notes: tuple[str, ...] = ()
     seconds: float
     device: str
@@ -81,6 +85,13 @@ class Result:
         """The point spread function: the correlation kernel flipped in both axes."""
         return self.kernel[::-1, ::-1]
 
+    @property
+    def learned_priors(self) -> tuple[str, ...]:
+        """Names of the trained networks that took part; none were told of this image."""
+        reader = () if self.blur is None else ("kernel estimator",)
+        names = {"prior": ("image prior",), "usrnet": ("USRNet",)}
+        return reader + names.get(self.finish, ())
+
     def report(self) -> dict[str, Any]:
         """Return everything but the pixels, as plain JSON types."""
         settings = self.settings
@@ -89,6 +100,8 @@ class Result:
             "scale": settings.scale,
             "seed": settings.seed,
             "finish": self.finish,
+            "learned_priors": list(self.learned_priors),
+            "blur": None if self.blur is None else self.blur.report(),
             "gain": self.gain,
             "noise": self.noise,
             "covered": 0 if self.covered is None else int(self.covered.sum()),

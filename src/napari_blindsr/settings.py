@@ -18,11 +18,14 @@ Border = Literal["extend", "circular"]
 Precision = Literal["auto", "float32", "bfloat16"]
 ScheduleName = Literal["published", "reference"]
 
+Quality = Literal["fast", "best"]
+QUALITIES: tuple[Quality, ...] = get_args(Quality)
+
 GEOMETRIES: tuple[Geometry, ...] = get_args(Geometry)
 BORDERS: tuple[Border, ...] = get_args(Border)
 PRECISIONS: tuple[Precision, ...] = get_args(Precision)
 SCHEDULES: tuple[ScheduleName, ...] = get_args(ScheduleName)
-Finish = Literal["none", "usrnet"]
+Finish = Literal["none", "prior", "usrnet", "measurement"]
 FINISHES: tuple[Finish, ...] = get_args(Finish)
 SCALES = (1, 2, 3, 4, 5, 6, 7, 8)
 
@@ -36,17 +39,22 @@ class Method:
     name, label : str
     degradations : bool
         Whether it takes covered, dark and noisy inputs.
-    finish : {"none", "usrnet"}
+    finish : {"none", "prior", "usrnet", "measurement"}
         What becomes of the kernel, once it is estimated.
+    optimises : bool
+        Whether image and kernel come out of an optimisation with a schedule. Otherwise the
+        kernel is read off the image by a trained network, in one go.
     """
 
     name: str
     label: str
     degradations: bool = False
     finish: Finish = "none"
+    optimises: bool = True
 
 
 METHOD_TABLE: tuple[Method, ...] = (
+    Method(name="fast", label="Fast", degradations=True, finish="prior", optimises=False),
     Method(name="mlmc", label="MLMC"),
     Method(name="mlmc-usrnet", label="MLMC + USRNet", finish="usrnet"),
     Method(name="ddsr", label="DDSR", degradations=True),
@@ -166,7 +174,8 @@ class Schedule:
             Name of the kernel family, or "known". Nothing was published for families other
             than Gaussians but the advice to take 400 steps, one between two Monte-Carlo
             steps. With 5 random kernels and one step towards them the kernel stays near
-            the family's mean, so the best 5 of 128 count, and 20 steps are taken.
+            the family's mean, so the best 5 of 128 count, and 20 steps are taken. 2000 steps
+            of warm-up, which cost little, bring large kernels to that mean in the first place.
         """
         _require(name in SCHEDULES, f"schedule is {name!r}; expected one of {list(SCHEDULES)}")
         if name == "reference":
@@ -176,6 +185,7 @@ class Schedule:
         return cls(
             image_steps=400,
             inner_steps=1,
+            warmup_steps=2000,
             structural_steps=162,
             random_kernels=128,
             monte_carlo_steps=20,
@@ -197,6 +207,36 @@ class Schedule:
         )
 
 
+def plan_schedule(
+    schedule: Schedule | ScheduleName, *, method: str, kernel: str, steps: int | None
+) -> Schedule:
+    """Return the schedule that is asked for.
+
+    Parameters
+    ----------
+    schedule : Schedule or str
+        As it is, or the name of one.
+    method : str
+    kernel : str
+        Name of the kernel family, or "known".
+    steps : int or None
+        Image steps; None leaves the schedule's own number.
+
+    Raises
+    ------
+    SettingsError
+        If a method that has no steps is given their number.
+    """
+    planned = Schedule.named(schedule, kernel=kernel) if isinstance(schedule, str) else schedule
+    if steps is None:
+        return planned
+    _require(
+        method_named(method).optimises,
+        f"steps is {steps}, but method {method!r} takes no steps: it reads the blur in one go",
+    )
+    return planned.scaled(steps)
+
+
 @dataclass(frozen=True, kw_only=True)
 class Settings:
     """All settings of one run; together with the image they repeat it.
@@ -206,7 +246,7 @@ class Settings:
     scale : int
         How many times finer the result is, 1…8; 1 removes blur alone.
     method : str
-        One of `METHODS`.
+        One of `METHODS`; the first is the default.
     kernel : KernelFamily or "known"
         Where random kernels come from, or "known" if the kernel is given and held.
     geometry : {"camera", "benchmark"}
@@ -215,22 +255,31 @@ class Settings:
         What lies beyond the borders.
     bounded : bool or None
         Whether the result is kept within the input's range of intensities, which a
-        blurred input understates. None bounds ``benchmark`` geometry alone.
+        blurred input understates. None bounds ``benchmark`` geometry alone. It is the image
+        generator that is bounded: a finish is not.
     gain : float or "auto"
         How bright the input is compared with the result, which comes out at normal
-        brightness; "auto" takes the brightest pixels for white. For DDSR.
+        brightness; "auto" takes the brightest pixels for white. For methods that take
+        degradations.
     noise : float or "auto"
         Standard deviation of the noise in the intensity unit of the input. DDSR does not
         fit it, and a finish removes it, after any method; "auto" estimates it. 0 means that
         nothing is said of it: it is fitted, and for ``camera`` geometry a finish takes the
         estimate.
     mask_saturated : bool
-        Take pixels at the largest value of an integer type for covered. For DDSR.
-    finish : {"none", "usrnet"} or None
-        How the image is finished once the kernel is known; None is the method's own way.
+        Take pixels at the largest value of an integer type for covered. For methods that
+        take degradations.
+    finish : {"none", "prior", "usrnet", "measurement"} or None
+        How the image is finished once the kernel is known: not at all, by the image prior
+        that ships, by USRNet, or from the measurement alone, without any learned prior. None
+        is the method's own way.
     usrnet_weights : str or None
         File with the weights of USRNet; None looks where they usually are.
+    quality : {"fast", "best"}
+        Whether a method that reads the blur leaves it at that, or refines a Gaussian by how well
+        the restored image explains the data, which takes some seconds.
     schedule : Schedule
+        Of the optimisation; without one it has no influence.
     seed : int
     device : str
         "auto", "cpu", "cuda", "cuda:1", "mps".
@@ -240,7 +289,7 @@ class Settings:
     """
 
     scale: int
-    method: str = "mlmc"
+    method: str = METHODS[0]
     kernel: KernelFamily | Literal["known"] = field(default_factory=Gaussian)
     geometry: Geometry = "camera"
     border: Border = "extend"
@@ -250,6 +299,7 @@ class Settings:
     mask_saturated: bool = False
     finish: Finish | None = None
     usrnet_weights: str | None = None
+    quality: Quality = "best"
     schedule: Schedule = field(default_factory=Schedule)
     seed: int = 0
     device: str = "auto"
@@ -286,9 +336,23 @@ class Settings:
             f"finish is {self.finish!r}; expected one of {list(FINISHES)}",
         )
         _require(
+            self.quality in QUALITIES,
+            f"quality is {self.quality!r}; expected one of {list(QUALITIES)}",
+        )
+        _require(
             method.degradations or (self.gain == 1 and not self.mask_saturated),
             f"method {self.method!r} takes no gain and no mask; use one of "
             f"{[m.name for m in METHOD_TABLE if m.degradations]}",
+        )
+        _require(
+            method.optimises or self.finish != "none",
+            f"method {self.method!r} makes its image by a finish; finish is 'none', expected one "
+            f"of {[finish for finish in FINISHES if finish != 'none']}",
+        )
+        _require(
+            method.optimises or self.bounded is None,
+            f"bounded is {self.bounded}, but method {self.method!r} has no image generator to "
+            "bound",
         )
         _require(
             isinstance(self.seed, int) and 0 <= self.seed < 2**63,
@@ -307,6 +371,11 @@ class Settings:
     def is_bounded(self) -> bool:
         """Whether the result is bounded: as set, or by the geometry."""
         return self.geometry == "benchmark" if self.bounded is None else self.bounded
+
+    @property
+    def recentres(self) -> bool:
+        """Whether kernel and image are moved to their place: always, unless a schedule says not."""
+        return self.schedule.recentre or not method_named(self.method).optimises
 
     @property
     def used_finish(self) -> Finish:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 from contextlib import contextmanager
+from dataclasses import replace
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +16,7 @@ from rich.table import Table
 
 from napari_blindsr.api import iterate
 from napari_blindsr.engine.device import choose_compute
+from napari_blindsr.engine.result import StopReason
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterator, Sequence
@@ -81,7 +83,9 @@ def _drain(
                 progress = steps.send(interrupt.requested)
             except StopIteration as end:
                 result: Result = end.value
-                return result
+                # What was asked for after the last step counts as well: an evaluation ends.
+                asked = interrupt.requested and result.reason != StopReason.DIVERGED
+                return replace(result, reason=StopReason.STOPPED) if asked else result
 
 
 def _machine(settings: Settings) -> str:

@@ -53,6 +53,54 @@ def test_ssim_of_an_image_with_itself_is_one() -> None:
     assert StructuralSimilarity(image)(image).item() == pytest.approx(1, abs=1e-5)
 
 
+def images_with_holes() -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Return two images, 0 where covered, and where they were measured."""
+    generator = torch.Generator().manual_seed(0)
+    target = torch.rand(2, 30, 26, generator=generator, dtype=torch.float64)
+    image = (target + 0.2 * torch.rand(target.shape, generator=generator)).clamp(0, 1)
+    measured = torch.rand(30, 26, generator=generator) < 0.8
+    # A hole that is larger than the window, and one at the border.
+    measured[8:24, 4:20], measured[:3, 20:] = False, False
+    return target * measured, image * measured, measured
+
+
+def test_ssim_of_what_was_measured_is_the_plain_one_if_all_was() -> None:
+    target, image, _ = images_with_holes()
+    everywhere = torch.ones(target.shape[1:], dtype=torch.bool)
+    plain = StructuralSimilarity(target)(image)
+    torch.testing.assert_close(StructuralSimilarity(target, everywhere)(image), plain)
+
+
+def test_ssim_of_what_was_measured_is_one_for_the_same_image() -> None:
+    target, image, measured = images_with_holes()
+    assert StructuralSimilarity(target, measured)(target).item() == pytest.approx(1, abs=1e-9)
+    assert StructuralSimilarity(target, measured)(image).item() < 0.98
+
+
+def test_ssim_of_constants_does_not_see_the_borders_of_holes() -> None:
+    # Zeros in the holes are no structure: each pixel scores as if there were none.
+    measured = torch.ones(30, 26, dtype=torch.bool)
+    measured[8:22, 6:19] = False
+    dark, bright = (torch.full((1, 30, 26), v, dtype=torch.float64) for v in (0.4, 0.8))
+    whole = StructuralSimilarity(dark)(bright).item()
+    in_hole = (2 * 0.4 * 0.8 + 1e-4) / (0.4**2 + 0.8**2 + 1e-4)
+    share = measured.double().mean().item()
+    expected = (whole - (1 - share) * in_hole) / share
+    found = StructuralSimilarity(dark * measured, measured)(bright * measured).item()
+    assert found == pytest.approx(expected, abs=1e-6)
+    assert abs(StructuralSimilarity(dark * measured)(bright * measured).item() - expected) > 0.01
+
+
+def test_ssim_of_what_was_measured_has_no_gradient_where_nothing_was() -> None:
+    target, image, measured = images_with_holes()
+    free = image.clone().requires_grad_()
+    StructuralSimilarity(target, measured)(free * measured).backward()
+    assert free.grad is not None
+    assert torch.isfinite(free.grad).all()
+    assert not free.grad[:, ~measured].any()
+    assert bool(free.grad[:, measured].all())
+
+
 def test_gradient_prior_is_the_reference_one() -> None:
     image = tensor(golden("degrade_hr")).movedim(-1, 0)
     expected = golden("gradprior_sum").item()

@@ -24,7 +24,10 @@ def make_result(
     side: int = 11,
     values: NDArray[np.float32] | None = None,
 ) -> Result:
-    """Return the result of a run on an image of this shape, its kernel a point at its centre."""
+    """Return the result of a run on an image of this shape, its kernel a point at its centre.
+
+    The method is one that optimises.
+    """
     offset = (scale - 1) / 2 if geometry == "camera" else -(scale - 1) / 2
     center = side // 2 + offset
     kernel = np.zeros((side, side), np.float32)
@@ -42,7 +45,7 @@ def make_result(
         axes="YX" if len(shape) == 2 else "YXC",
         offset=offset,
         trace=np.linspace(1, 0, 5, dtype=np.float32),
-        settings=Settings(scale=scale, geometry=geometry),
+        settings=Settings(scale=scale, geometry=geometry, method="mlmc"),
         seconds=1.5,
         device="cpu",
         dtype="float32",
@@ -86,15 +89,18 @@ DockMaker = Callable[..., tuple[Any, Any]]
 
 @pytest.fixture
 def open_dock(make_napari_viewer_proxy: Callable[..., Any]) -> DockMaker:
-    """Return a function that makes a viewer and opens the dock in it, set up for a short run."""
+    """Return a function that makes a viewer and opens the dock in it, set up for a short run.
 
-    def make(*images: NDArray[Any], steps: int = 6) -> tuple[Any, Any]:
+    By default that is an optimisation; method "fast" takes no steps.
+    """
+
+    def make(*images: NDArray[Any], steps: int = 6, method: str = "mlmc") -> tuple[Any, Any]:
         viewer = make_napari_viewer_proxy()
         for number, image in enumerate(images):
             viewer.add_image(image, name=f"image {number}", rgb=image.shape[2:] == (3,))
         _, widget = viewer.window.add_plugin_dock_widget("napari-blindsr", "Blind super-resolution")
         widget.scale.value = 2
-        widget.steps.value = steps
+        widget.method.value, widget.steps.value = method, steps
         widget.device.value = "cpu"
         return viewer, widget
 

@@ -125,7 +125,7 @@ def test_the_manifest_names_what_exists() -> None:
     assert [getattr(item, "command", None) for item in menu] == ["napari-blindsr.restore"]
 
 
-@pytest.mark.parametrize("key", ["fluorescence", "micrograph", "natural_rgb"])
+@pytest.mark.parametrize("key", ["fluorescence", "micrograph", "photograph"])
 def test_opening_a_sample_makes_it_the_image(open_dock: DockMaker, key: str) -> None:
     viewer, widget = open_dock()
     viewer.open_sample("napari-blindsr", key)

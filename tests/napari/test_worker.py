@@ -18,8 +18,9 @@ from napari_blindsr.errors import EngineError
 from napari_blindsr.settings import Schedule, Settings
 
 
-def make_run(image: NDArray[Any], steps: int = 5) -> Run:
-    settings = Settings(scale=2, schedule=Schedule().scaled(steps), device="cpu")
+def make_run(image: NDArray[Any], steps: int = 5, method: str = "mlmc") -> Run:
+    schedule = Schedule().scaled(steps)
+    settings = Settings(scale=2, method=method, schedule=schedule, device="cpu")
     return Run(Request(source=read_layer(Image(image, name="cells")), settings=settings))
 
 
@@ -32,6 +33,19 @@ def test_a_sent_stop_returns_the_state_so_far(blurred: NDArray[np.float32]) -> N
         steps.send(True)
     assert end.value.value.reason == "stopped"
     assert end.value.value.trace.size == 2
+
+
+def test_a_stop_sent_while_the_blur_is_read_counts(blurred: NDArray[np.float32]) -> None:
+    steps = make_run(blurred, method="fast").steps()
+    report = next(steps)
+    assert (report.step, report.stage) == (0, "reading the blur")
+    report = steps.send(True)
+    assert report.stage == "finishing: image prior (trained)"
+    with pytest.raises(StopIteration) as end:
+        next(steps)
+    assert end.value.value.reason == "stopped"
+    assert end.value.value.trace.size == 0
+    assert np.isfinite(end.value.value.image).all()
 
 
 @pytest.mark.parametrize("error", [RuntimeError("CUDA\nerror"), MemoryError(), KeyError("x")])
@@ -49,8 +63,9 @@ def test_every_error_becomes_one_that_workers_report(
     assert not isinstance(caught.value, RuntimeError)
 
 
-def test_a_closed_run_holds_nothing(blurred: NDArray[np.float32]) -> None:
-    run = make_run(blurred)
+@pytest.mark.parametrize("method", ["fast", "mlmc"])
+def test_a_closed_run_holds_nothing(blurred: NDArray[np.float32], method: str) -> None:
+    run = make_run(blurred, method=method)
     steps = run.steps()
     next(steps)
     engine = run._engine

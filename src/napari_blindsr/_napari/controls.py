@@ -27,6 +27,7 @@ from napari_blindsr.engine.kernels import FAMILIES
 from napari_blindsr.settings import (
     METHOD_TABLE,
     SCALES,
+    Finish,
     Method,
     Schedule,
     Settings,
@@ -106,23 +107,21 @@ class RunForm(Container[Widget]):
         """
         family, masking, advanced = self.family, self.masking, self.advanced
         degradations = self.method.degradations
-        weights = self.weights_row.value if self._finishes else None
+        weights = self.weights_row.value if self._finish == "usrnet" else None
         return Settings(
             scale=self.scale_row.value,
             method=self.method_row.value,
             kernel="known" if family is None else family.kernel(),
             geometry=advanced.geometry.value,
             border=advanced.border.value,
-            bounded=advanced.bounded.value,
+            bounded=advanced.bounded.value if self.method.optimises else None,
             gain=masking.gain.value if degradations else 1.0,
             noise=self.noise_row.value if self._takes_noise else 0.0,
             mask_saturated=degradations and masking.saturated.value,
             finish=advanced.finish.value,
             usrnet_weights=str(weights) if isinstance(weights, Path) else None,
-            schedule=replace(
-                self._usual_schedule().scaled(self.steps_row.value),
-                channels=advanced.channels.value,
-            ),
+            quality=advanced.quality.value,
+            schedule=self._schedule(),
             seed=self.seed_row.value,
             device=self.device_row.value,
             precision=advanced.precision.value,
@@ -140,16 +139,24 @@ class RunForm(Container[Widget]):
         for form in self.families.values():
             form.show_pixel_size(size)
 
+    def _schedule(self) -> Schedule:
+        if not self.method.optimises:
+            return Schedule()
+        usual = self._usual_schedule()
+        steps, channels = self.steps_row.value, self.advanced.channels.value
+        return replace(usual.scaled(steps), channels=channels)
+
     def _usual_schedule(self) -> Schedule:
         return Schedule.named(self.advanced.schedule.value, kernel=self.kernel_row.value)
 
     @property
-    def _finishes(self) -> bool:
-        return (self.advanced.finish.value or self.method.finish) == "usrnet"
+    def _finish(self) -> Finish:
+        finish: Finish = self.advanced.finish.value or self.method.finish
+        return finish
 
     @property
     def _takes_noise(self) -> bool:
-        return self.method.degradations or self._finishes
+        return self.method.degradations or self._finish != "none"
 
     def _add_rows(self) -> None:
         rows: list[tuple[str, Widget]] = [
@@ -173,16 +180,25 @@ class RunForm(Container[Widget]):
             self.rows.add(label, row)
 
     def _show_what_matters(self, *_: Any) -> None:
+        self.advanced.offer_finishes(self.method)
         show, chosen = self.rows.show, self.family
         show((row for _, row in self.masking.rows), visible=self.method.degradations)
         show([self.noise_row], visible=self._takes_noise)
-        show([self.weights_row], visible=self._finishes)
+        show([self.weights_row], visible=self._finish == "usrnet")
+        show([self.steps_row], visible=self.method.optimises)
         for form in self.families.values():
             fields, idle = [field for _, field in form.rows], form.idle
             for field in fields:
                 show([field], visible=form is chosen and field not in idle)
         show([self.kernel_layer_row], visible=chosen is None)
-        show((row for _, row in self.advanced.rows), visible=self.advanced_row.value)
+        for row in (field for _, field in self.advanced.rows):
+            show([row], visible=self.advanced_row.value and self._matters(row))
+
+    def _matters(self, row: Widget) -> bool:
+        """Tell whether an advanced setting has an influence on the method."""
+        if self.method.optimises:
+            return row is not self.advanced.quality
+        return row not in self.advanced.of_optimisation
 
     def _show_usual(self, *_: Any) -> None:
         for form in self.families.values():
@@ -232,9 +248,11 @@ def _method_row() -> CategoricalWidget[str]:
         name="method",
         value=METHOD_TABLE[0].name,
         choices=[(method.label, method.name) for method in METHOD_TABLE],
-        tooltip="MLMC and DDSR fit an image generator and a kernel generator to the image, in\n"
-        "turn. DDSR takes covered, dark and noisy images as well. USRNet then makes the image\n"
-        "anew with the kernel that was found; it needs its published weights.",
+        tooltip="Fast reads the blur off the image by a trained network and restores the image by\n"
+        "another, in seconds. MLMC and DDSR fit an image generator and a kernel generator to the\n"
+        "image, in turn, in minutes, and learn from nothing but it. DDSR takes covered, dark and\n"
+        "noisy images as well. USRNet then makes the image anew with the kernel that was found;\n"
+        "it needs its published weights.",
     )
 
 
@@ -246,8 +264,8 @@ def _kernel_row() -> CategoricalWidget[str]:
             *((family.label, family.name) for family in FAMILIES),
             ("Known kernel (layer)", KNOWN),
         ],
-        tooltip="The kind of blur to expect: the kernel generator learns from random\n"
-        "kernels of this family. A known kernel is held instead.",
+        tooltip="The kind of blur to expect: the kernel is taken from this family, or the kernel\n"
+        "generator learns from random kernels of it. A known kernel is held instead.",
     )
 
 

@@ -10,7 +10,23 @@ from napari.layers import Image, Labels, Layer, Shapes
 
 from napari_blindsr._napari.fields import AutoNumber, LayerChooser, OptionalChoice, path_field
 from napari_blindsr._napari.outputs import is_result
-from napari_blindsr.settings import BORDERS, GEOMETRIES, PRECISIONS, SCHEDULES, Schedule
+from napari_blindsr.settings import (
+    BORDERS,
+    GEOMETRIES,
+    PRECISIONS,
+    SCHEDULES,
+    Finish,
+    Method,
+    Schedule,
+)
+
+FINISH_LABELS: dict[Finish, str] = {
+    "prior": "Image prior",
+    "usrnet": "USRNet",
+    "measurement": "Measurement only (no learned prior)",
+    # Last, because that is where it is added when it is offered again.
+    "none": "None",
+}
 
 
 class MaskOptions:
@@ -47,11 +63,19 @@ class AdvancedOptions:
     """What seldom needs a change."""
 
     def __init__(self) -> None:
+        self._finishes = tuple(FINISH_LABELS)
         self.finish = OptionalChoice(
             none="As the method does",
-            choices=[("None", "none"), ("USRNet", "usrnet")],
-            tooltip="What follows once the kernel is known. USRNet, a trained network, restores\n"
-            "the image anew with that kernel.",
+            choices=lambda _: [(FINISH_LABELS[name], name) for name in self._finishes],
+            tooltip="What follows once the kernel is known. The image prior, which ships, and\n"
+            "USRNet are trained networks that restore the image anew with that kernel.\n"
+            "Measurement only does so by sparse gradients: nothing in it was learnt from images.",
+        )
+        self.quality = ComboBox(
+            value="best",
+            choices=[("Best", "best"), ("Fast", "fast")],
+            tooltip="Best refines the blur that a network read by how well the restored image\n"
+            "explains the data, in some seconds; for Gaussians. Fast leaves it as it was read.",
         )
         self.schedule = ComboBox(
             value=SCHEDULES[0],
@@ -96,8 +120,10 @@ class AdvancedOptions:
             tooltip="Add a Labels layer of where less than half of what would see the result's\n"
             "pixels was measured: at the border, and where the image is covered.",
         )
+        self.of_optimisation: tuple[Widget, ...] = (self.schedule, self.channels, self.bounded)
         self.rows: tuple[tuple[str, Widget], ...] = (
             ("Finish", self.finish),
+            ("Quality", self.quality),
             ("Schedule", self.schedule),
             ("Channels", self.channels),
             ("Geometry", self.geometry),
@@ -106,6 +132,13 @@ class AdvancedOptions:
             ("Precision", self.precision),
             ("", self.lacking),
         )
+
+    def offer_finishes(self, method: Method) -> None:
+        """Offer no finish at all to methods alone that have an image without one."""
+        offered = tuple(name for name in FINISH_LABELS if method.optimises or name != "none")
+        if offered != self._finishes:
+            self._finishes = offered
+            self.finish.reset_choices()
 
 
 def noise_field() -> AutoNumber:
@@ -117,8 +150,8 @@ def noise_field() -> AutoNumber:
         step=1.0,
         zero="none",
         tooltip="Standard deviation of the noise, in the unit of the image: DDSR does not fit it,\n"
-        "and USRNet removes it. Automatic estimates it from the image. With none, USRNet takes\n"
-        "the estimate for camera geometry.",
+        "and a finish removes it. Automatic estimates it from the image. With none, a finish\n"
+        "takes the estimate for camera geometry.",
     )
 
 

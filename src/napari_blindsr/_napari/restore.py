@@ -159,7 +159,8 @@ class RestoreWidget(Container[Widget]):
         self._ending = False
         self._form.enabled = self.run_button.enabled = False
         self.cancel_button.enabled = True
-        self.progress.max, self.progress.value = self.steps.value, 0
+        steps = self.steps.value if self._form.method.optimises else 1
+        self.progress.max, self.progress.value = steps, 0
         self.status.value = "Starting …"
         self._worker.start()
 

@@ -30,11 +30,11 @@ def micrograph() -> list[LayerData]:
     return sample_layers(samples.micrograph())
 
 
-def natural_rgb() -> list[LayerData]:
+def photograph() -> list[LayerData]:
     """Return the photograph with its truth and kernel."""
     from napari_blindsr import samples  # noqa: PLC0415
 
-    return sample_layers(samples.natural_rgb())
+    return sample_layers(samples.photograph())
 
 
 def sample_layers(sample: Sample) -> list[LayerData]:

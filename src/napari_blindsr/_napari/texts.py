@@ -5,8 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from napari_blindsr._napari.devices import device_label
+from napari_blindsr.settings import method_named
 
 if TYPE_CHECKING:
+    from napari_blindsr.blur import BlurEstimate
     from napari_blindsr.engine.result import Progress
     from napari_blindsr.result import Result
 
@@ -51,11 +53,17 @@ def progress_text(progress: Progress) -> str:
 def result_text(result: Result) -> str:
     """Return how a run ended, and what the user should know, in one line."""
     ending = _ENDINGS[str(result.reason)]
-    planned = result.settings.schedule.image_steps
+    steps = ""
+    if method_named(result.settings.method).optimises:
+        steps = f"{result.trace.size} of {result.settings.schedule.image_steps} steps "
     summary = (
-        f"{ending}: {result.trace.size} of {planned} steps in {duration_text(result.seconds)} "
+        f"{ending}: {steps}in {duration_text(result.seconds)} "
         f"on {device_label(result.device)} ({result.dtype})."
     )
+    if result.blur is not None:
+        summary = f"{summary} {blur_text(result.blur)}"
+    if result.learned_priors:
+        summary = f"{summary} Trained networks that took part: {', '.join(result.learned_priors)}."
     estimated = [
         f"{name} {value:.3g} (estimated)."
         for name, value, asked in (
@@ -66,6 +74,15 @@ def result_text(result: Result) -> str:
         if asked == "auto" or (asked == 0 and value > 0)
     ]
     return " ".join([summary, *estimated, *map(_sentence, result.notes)])
+
+
+def blur_text(blur: BlurEstimate) -> str:
+    """Return the widths of a blur with their 90 % intervals, in pixels of the input."""
+    widths = " and ".join(
+        f"{width / blur.scale:.2f} ({low / blur.scale:.2f}–{high / blur.scale:.2f})"
+        for width, (low, high) in zip(blur.widths, blur.intervals, strict=True)
+    )
+    return f"Blur: standard deviations {widths} pixels of the image."
 
 
 def _sentence(text: str) -> str:

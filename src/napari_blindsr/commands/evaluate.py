@@ -17,6 +17,7 @@ from napari_blindsr.commands.options import (
     DeviceOption,
     MethodOption,
     PrecisionOption,
+    QualityOption,
     QuietOption,
     ScaleOption,
     ScheduleOption,
@@ -37,6 +38,7 @@ from napari_blindsr.settings import (
     ScheduleName,
     Settings,
     kernel_family,
+    plan_schedule,
 )
 
 if TYPE_CHECKING:
@@ -97,6 +99,7 @@ def evaluate(
         ),
     ] = None,
     usrnet_weights: UsrnetOption = None,
+    quality: QualityOption = "best",
     schedule: ScheduleOption = "published",
     steps: StepsOption = None,
     seed: SeedOption = 0,
@@ -119,7 +122,8 @@ def evaluate(
         method=method,
         finish=finish,
         usrnet_weights=None if usrnet_weights is None else str(usrnet_weights),
-        schedule=_schedule(schedule, steps, "known"),
+        quality=quality,
+        schedule=_schedule(schedule, method, steps, "known"),
         seed=seed,
         device=device,
         precision=precision,
@@ -139,7 +143,7 @@ def evaluate(
         # What is wrong with the last image shows before hours of work.
         data.load(name)
     settings = settings_for(data, asked, kernel=wanted, gain=brightness, noise=deviation)
-    settings = replace(settings, schedule=_schedule(schedule, steps, settings.kernel))
+    settings = replace(settings, schedule=_schedule(schedule, method, steps, settings.kernel))
     console = Console(stderr=True, quiet=quiet, highlight=False)
     root = results if results is not None else dataset / f"{model}_results_x{scale}"
     title, rows, count = _rows(data, settings, root, usrnet_weights, console)
@@ -216,11 +220,10 @@ def _show(rows: list[Row], title: str) -> None:
 
 
 def _schedule(
-    name: ScheduleName, steps: int | None, kernel: KernelFamily | Literal["known"]
+    name: ScheduleName, method: str, steps: int | None, kernel: KernelFamily | Literal["known"]
 ) -> Schedule:
     family = kernel if kernel == "known" else kernel.name
-    numbers = Schedule.named(name, kernel=family)
-    return numbers if steps is None else numbers.scaled(steps)
+    return plan_schedule(name, method=method, kernel=family, steps=steps)
 
 
 def _family(kernel: str | None) -> KernelFamily | Literal["known"] | None:

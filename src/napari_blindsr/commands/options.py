@@ -13,7 +13,7 @@ import typer
 from napari_blindsr.engine.kernels import FAMILIES, Airy, Disk, Gaussian, KernelFamily, Line, Motion
 from napari_blindsr.engine.kernels.base import check_range
 from napari_blindsr.errors import FileError, SettingsError
-from napari_blindsr.settings import METHODS, SCALES, Precision, ScheduleName, kernel_family
+from napari_blindsr.settings import METHODS, SCALES, Precision, Quality, ScheduleName, kernel_family
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -26,10 +26,20 @@ ScaleOption = Annotated[
     int, typer.Option("--scale", "-s", help=f"How many times finer, {SCALES[0]} to {SCALES[-1]}.")
 ]
 MethodOption = Annotated[str, typer.Option(help=f"One of: {', '.join(METHODS)}.")]
-ScheduleOption = Annotated[
-    ScheduleName, typer.Option(help="Numbers and habits of the optimisation.")
+QualityOption = Annotated[
+    Quality,
+    typer.Option(help="fast: the blur as a network reads it; best: refined, in some seconds."),
 ]
-StepsOption = Annotated[int | None, typer.Option(help="Image steps; the phases scale with them.")]
+ScheduleOption = Annotated[
+    ScheduleName, typer.Option(help="Numbers and habits of the optimisation, if there is one.")
+]
+StepsOption = Annotated[
+    int | None,
+    typer.Option(
+        help="Image steps of the optimisation; the phases scale with them.",
+        show_default="the schedule's",
+    ),
+]
 SeedOption = Annotated[int, typer.Option(help="Of all random numbers.")]
 DeviceOption = Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")]
 PrecisionOption = Annotated[Precision, typer.Option(help="In which the networks are evaluated.")]
@@ -182,6 +192,31 @@ def choose_kernel(kernel: str, given: FamilyOptions) -> KernelFamily | NDArray[A
     from napari_blindsr.io import read_kernel  # noqa: PLC0415
 
     return check_kernel(read_kernel(path))
+
+
+def choose_family(kernel: str, given: FamilyOptions) -> KernelFamily:
+    """Return what --kernel stands for where the kernel is what is looked for.
+
+    Parameters
+    ----------
+    kernel : str
+        Name of a family, or a folder of kernels to draw from.
+    given : FamilyOptions
+
+    Raises
+    ------
+    BlindSRError
+        If it is neither, such as a file with one kernel, or a parameter does not belong to it.
+    """
+    if kernel not in FAMILY_NAMES and not Path(kernel).is_dir():
+        known = Path(kernel).exists()
+        raise SettingsError(
+            f"kernel is {kernel!r}{', a file with a known kernel' if known else ''}; expected one "
+            f"of {list(FAMILY_NAMES)} or a folder of kernels"
+        )
+    chosen = choose_kernel(kernel, given)
+    assert isinstance(chosen, KernelFamily)
+    return chosen
 
 
 def _family(name: str, given: FamilyOptions) -> KernelFamily:

@@ -24,6 +24,7 @@ from napari_blindsr.commands.options import (
     PersistenceOption,
     PixelSizeOption,
     PrecisionOption,
+    QualityOption,
     QuietOption,
     RadiusOption,
     ScaleOption,
@@ -34,23 +35,32 @@ from napari_blindsr.commands.options import (
     ThreadsOption,
     UsrnetOption,
     WavelengthOption,
-    check_distinct,
     choose_kernel,
     number_or_auto,
 )
+from napari_blindsr.commands.outputs import (
+    IMAGE_SUFFIXES,
+    KERNEL_SUFFIXES,
+    MASK_SUFFIXES,
+    REPORT_SUFFIXES,
+    check_files,
+)
 from napari_blindsr.engine.kernels import KernelFamily
-from napari_blindsr.files import check_output, check_suffix
-from napari_blindsr.settings import METHODS, Border, Finish, Geometry, Schedule, Settings
+from napari_blindsr.settings import (
+    METHODS,
+    Border,
+    Finish,
+    Geometry,
+    Settings,
+    method_named,
+    plan_schedule,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from napari_blindsr.io import LoadedImage
     from napari_blindsr.result import Result
-
-IMAGE_SUFFIXES = (".png", ".tif", ".tiff", ".npy")
-KERNEL_SUFFIXES = (".npy", ".tif", ".tiff", ".png")
-MASK_SUFFIXES = (".png", ".tif", ".tiff")
 
 
 def restore(
@@ -87,26 +97,26 @@ def restore(
     ] = None,
     mask: Annotated[
         Path | None,
-        typer.Option(help="Image that is not zero where the input is covered. For DDSR."),
+        typer.Option(help="Image that is not zero where the input is covered. Not for MLMC."),
     ] = None,
     mask_saturated: Annotated[
         bool,
-        typer.Option("--mask-saturated", help="Take saturated pixels for covered. For DDSR."),
+        typer.Option("--mask-saturated", help="Take saturated pixels for covered. Not for MLMC."),
     ] = False,
     gain: Annotated[
         str,
         typer.Option(
             metavar="NUMBER|auto",
             help="How bright the input is compared with the result; below 1 for a dark one. "
-            "For DDSR.",
+            "Not for MLMC.",
         ),
     ] = "1",
     noise: Annotated[
         str,
         typer.Option(
             metavar="NUMBER|auto",
-            help="Standard deviation of the noise in the input's intensities. For DDSR and "
-            "for USRNet.",
+            help="Standard deviation of the noise in the input's intensities. MLMC without a "
+            "finish ignores it.",
         ),
     ] = "0",
     finish: Annotated[
@@ -116,6 +126,7 @@ def restore(
         ),
     ] = None,
     usrnet_weights: UsrnetOption = None,
+    quality: QualityOption = "best",
     schedule: ScheduleOption = "published",
     steps: StepsOption = None,
     seed: SeedOption = 0,
@@ -170,8 +181,6 @@ def restore(
             defocus=defocus,
         ),
     )
-    name = chosen.name if isinstance(chosen, KernelFamily) else "known"
-    numbers = Schedule.named(schedule, kernel=name)
     settings = Settings(
         scale=scale,
         method=method,
@@ -184,7 +193,13 @@ def restore(
         mask_saturated=mask_saturated,
         finish=finish,
         usrnet_weights=None if usrnet_weights is None else str(usrnet_weights),
-        schedule=numbers if steps is None else numbers.scaled(steps),
+        quality=quality,
+        schedule=plan_schedule(
+            schedule,
+            method=method,
+            kernel=chosen.name if isinstance(chosen, KernelFamily) else "known",
+            steps=steps,
+        ),
         seed=seed,
         device=device,
         precision=precision,
@@ -229,18 +244,13 @@ class Outputs:
 
     def check(self, *inputs: Path | None) -> None:
         """Check that everything can be written before anything is read."""
-        for path, suffixes in (
+        outputs = (
             (self.image, IMAGE_SUFFIXES),
             (self.kernel, KERNEL_SUFFIXES),
             (self.mask, MASK_SUFFIXES),
-            (self.report, (".json",)),
-        ):
-            if path is not None:
-                check_output(path, suffixes=suffixes, force=self.force)
-        for given in inputs:
-            if given is not None:
-                check_suffix(given, IMAGE_SUFFIXES, "read")
-        check_distinct([*inputs, *self.written])
+            (self.report, REPORT_SUFFIXES),
+        )
+        check_files(*inputs, outputs=outputs, force=self.force)
 
     def write(self, result: Result, loaded: LoadedImage, console: Console) -> None:
         """Write what was asked for of a result."""
@@ -280,9 +290,18 @@ def conclude(result: Result, written: Sequence[Path], console: Console) -> int:
     if result.settings.noise == "auto":
         lines.append(f"noise {result.noise:.3g} (estimated)")
     names = ", ".join(map(str, written))
-    lines.append(
-        f"{result.reason} after {result.trace.size} steps and {result.seconds:.0f} s; wrote {names}"
-    )
+    if result.blur is not None:
+        widths = " and ".join(
+            f"{width:.2f} ({low:.2f}–{high:.2f})"
+            for width, (low, high) in zip(result.blur.widths, result.blur.intervals, strict=True)
+        )
+        lines.append(f"blur: standard deviations {widths} pixels of the result")
+    if result.learned_priors:
+        lines.append(f"trained networks that took part: {', '.join(result.learned_priors)}")
+    steps = ""
+    if method_named(result.settings.method).optimises:
+        steps = f"{result.trace.size} steps and "
+    lines.append(f"{result.reason} after {steps}{result.seconds:.0f} s; wrote {names}")
     for line in lines:
         console.print(line, markup=False, soft_wrap=True)
     return FAILED if result.reason == "diverged" else 0

@@ -14,6 +14,9 @@ WINDOW_SIZE = 11
 WINDOW_SIGMA = 1.5
 C1, C2 = 0.01**2, 0.03**2
 
+SMALLEST_SHARE = 1e-3
+"""Of a window that was measured; windows in the middle of large holes have less, and no weight."""
+
 
 def _window(like: Tensor) -> Tensor:
     axis = torch.arange(WINDOW_SIZE, device=like.device, dtype=like.dtype) - WINDOW_SIZE // 2
@@ -30,13 +33,29 @@ class StructuralSimilarity:
     Parameters
     ----------
     target : Tensor, (C, h, w)
+    measured : Tensor, bool, (h, w), optional
+        Where the target was measured. Elsewhere target and images have to be 0; means and
+        variances are those of the measured part of each window, so that the borders of what
+        is covered do not count as structure.
     """
 
-    def __init__(self, target: Tensor) -> None:
+    def __init__(self, target: Tensor, measured: Tensor | None = None) -> None:
         self._target = target
         self._taps = _window(target)
-        self._mean, squares = self._blur(torch.stack((target, target.square())))
+        self._share: Tensor | None = None
+        self._places: Tensor | None = None
+        if measured is not None:
+            places = measured.to(target)
+            whole = self._blur(torch.ones_like(places))
+            self._share = (self._blur(places) / whole).clamp_min(SMALLEST_SHARE)
+            self._places = places / places.mean()
+        self._mean, squares = self._moments(torch.stack((target, target.square())))
         self._variance = squares - self._mean.square()
+
+    def _moments(self, images: Tensor) -> Tensor:
+        """Return local means over what was measured."""
+        blurred = self._blur(images)
+        return blurred if self._share is None else blurred / self._share
 
     def _blur(self, images: Tensor) -> Tensor:
         """Blur (..., h, w) with the window, zero beyond the borders."""
@@ -49,13 +68,19 @@ class StructuralSimilarity:
     def __call__(self, image: Tensor) -> Tensor:
         """Return the mean SSIM of an image (C, h, w), a scalar."""
         stack = torch.stack((image, image.square(), image * self._target))
-        mean, squares, products = self._blur(stack)
+        mean, squares, products = self._moments(stack)
         variance = squares - mean.square()
         covariance = products - mean * self._mean
         numerator = (2 * mean * self._mean + C1) * (2 * covariance + C2)
         denominator = (mean.square() + self._mean.square() + C1) * (variance + self._variance + C2)
-        similarity: Tensor = (numerator / denominator).mean()
-        return similarity
+        similarity: Tensor = numerator / denominator
+        return similarity.mean() if self._places is None else self._weighted(similarity)
+
+    def _weighted(self, similarity: Tensor) -> Tensor:
+        """Return the mean over what was measured."""
+        assert self._places is not None
+        result: Tensor = (similarity * self._places).mean()
+        return result
 
 
 def gradient_prior(image: Tensor, *, exponent: float = 0.67, epsilon: float = 1e-8) -> Tensor:

@@ -52,6 +52,8 @@ class Observation:
         so that nothing is assumed about what lies outside; "circular" wraps around.
     measured : Tensor, bool, (h, w), or None
         m: where the data were measured; None means everywhere.
+    guess : Tensor, (C, h, w), or None
+        What smooth continuation of the data makes of covered pixels; the data elsewhere.
     gain : float
         g: how bright the data are compared with the image; below 1 for a dark input.
     noise : float
@@ -64,6 +66,7 @@ class Observation:
     geometry: Literal["camera", "benchmark"] = "camera"
     border: Literal["extend", "circular"] = "extend"
     measured: Tensor | None = None
+    guess: Tensor | None = None
     gain: float = 1.0
     noise: float = 0.0
 

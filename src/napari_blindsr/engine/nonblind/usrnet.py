@@ -14,8 +14,8 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from napari_blindsr.engine.nonblind.border import extend_periodic, margin_for
 from napari_blindsr.engine.nonblind.data_module import DataModule
+from napari_blindsr.engine.nonblind.extended import with_periodic_borders
 from napari_blindsr.errors import InputError, WeightsError
 
 if TYPE_CHECKING:
@@ -206,9 +206,7 @@ def usrnet(
     Parameters
     ----------
     observation : Observation
-        Its border decides what lies outside: "circular" is what the network assumes.
-        "extend" continues the data beyond the borders, blended into those of the opposite
-        side, only as a guess that need not be explained, and cuts the result to size.
+        Its border decides what lies outside, see `with_periodic_borders`.
     kernel : Tensor, (K, K)
         Correlation kernel in HR pixels, non-negative, sum 1.
     network : USRNet
@@ -231,26 +229,22 @@ def usrnet(
     data, scale = observation.data, observation.scale
     if colour and len(data) != COLOURS:
         raise InputError(f"the image has {len(data)} channels; colour takes three together")
-    margin = 0
-    if observation.border == "extend":
-        margin = margin_for(kernel.shape[-1], scale)
-        if measured is None:
-            measured = torch.ones(data.shape[-2:], dtype=torch.bool, device=data.device)
-        measured = F.pad(measured, (margin, margin, margin, margin))
-        data = extend_periodic(data, margin)
+    together = colour if colour is not None else len(data) == COLOURS
 
-    def restore(image: Tensor, sigma: float) -> Tensor:
-        result: Tensor = network(image[None], kernel, scale=scale, noise=sigma, measured=measured)
-        return result[0]
-
-    if colour if colour is not None else len(data) == COLOURS:
-        result = restore(data, noise)
-    else:
+    def restore(data: Tensor, measured: Tensor | None) -> Tensor:
+        if together:
+            image: Tensor = network(data[None], kernel, scale=scale, noise=noise, measured=measured)
+            return image[0]
         # The published weights know colour images only, so grey ones are repeated. One at a
         # time: the features of an image take far more memory than the image. Repeated noise does
         # not average out over the channels, as that of a colour image would.
         sigma = noise * math.sqrt(COLOURS)
-        planes = [restore(p.expand(COLOURS, -1, -1), sigma).mean(dim=0) for p in data]
-        result = torch.stack(planes)
-    reach = scale * margin
-    return result[..., reach : result.shape[-2] - reach, reach : result.shape[-1] - reach]
+        planes = [
+            network(
+                p.expand(1, COLOURS, -1, -1), kernel, scale=scale, noise=sigma, measured=measured
+            )[0].mean(dim=0)
+            for p in data
+        ]
+        return torch.stack(planes)
+
+    return with_periodic_borders(observation, kernel.shape[-1], restore, measured=measured)

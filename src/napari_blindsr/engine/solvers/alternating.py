@@ -171,7 +171,7 @@ class AlternatingSolver:
             kernel_part = self._init_kernel(observation, self.kernel, generator)
         return AlternatingState(
             observation=observation,
-            structural=StructuralSimilarity(observation.data),
+            structural=StructuralSimilarity(observation.data, observation.measured),
             image_part=image_part,
             kernel_part=kernel_part,
         )

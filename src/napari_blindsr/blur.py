@@ -1,0 +1,312 @@
+"""The blur of an image, read off the image: the kernel, its widths, and how sure they are."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal, get_args
+
+import numpy as np
+import torch
+from skimage.restoration import inpaint_biharmonic
+
+from napari_blindsr.arrays import find_covered, to_planes
+from napari_blindsr.engine.device import choose_compute
+from napari_blindsr.engine.estimator import (
+    FAMILY_ORDER,
+    NARROWEST_BLUR,
+    BlurReading,
+    read_blur,
+)
+from napari_blindsr.engine.kernels import Gaussian, KernelFamily, render_gaussian, side_for
+from napari_blindsr.engine.kernels.width import (
+    core_covariance,
+    covariance_of,
+    log_covariance,
+    principal_axes,
+)
+from napari_blindsr.engine.observation import kernel_center, phase
+from napari_blindsr.engine.refine import refine
+from napari_blindsr.engine.spectral import spectral_covariance
+from napari_blindsr.errors import InputError, SettingsError
+from napari_blindsr.noise import estimate_noise
+from napari_blindsr.settings import Border, Geometry, Quality, Settings, kernel_family
+from napari_blindsr.weights.shipped import load_image_prior, load_kernel_estimator
+
+if TYPE_CHECKING:
+    from numpy.typing import ArrayLike, NDArray
+    from torch import Tensor
+
+Reader = Literal["network", "spectrum"]
+READERS: tuple[Reader, ...] = get_args(Reader)
+
+SMALLEST_SIDE = 16
+"""Of an image that tells of its blur, in LR pixels."""
+
+INTERVAL = 1.6449
+"""Half-width of a normal distribution's 90 % interval, in standard deviations."""
+
+CANDIDATES = 2048
+"""Kernels of a family that are compared with what the image tells."""
+
+FOUND = 2.0
+"""Variances below this many times that of the narrowest blur known are no blur."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class BlurEstimate:
+    """What an image tells of its blur.
+
+    Attributes
+    ----------
+    kernel : ndarray, float32, (K, K)
+        Correlation kernel in HR pixels, non-negative, sum 1, centred as the geometry asks.
+    family : str
+        Name of the kernel family.
+    widths : tuple of float
+        Standard deviations along the two principal axes of the Gaussian that resembles the
+        kernel's core, the larger first, in HR pixels.
+    intervals : tuple of tuple of float
+        90 % intervals of both widths; NaN where the way of reading knows none.
+    angle : float
+        Of the first axis, in radians from the column axis towards the row axis.
+    families : dict of str to float
+        How probable each kernel family is; empty where the way of reading knows nothing of it.
+    found : bool
+        False if the image is as sharp as one that was never blurred.
+    scale : int
+    reader : {"network", "spectrum"}
+        How the image was read.
+    """
+
+    kernel: NDArray[np.float32]
+    family: str
+    widths: tuple[float, float]
+    intervals: tuple[tuple[float, float], tuple[float, float]]
+    angle: float
+    families: dict[str, float]
+    found: bool
+    scale: int
+    reader: Reader
+
+    def report(self) -> dict[str, Any]:
+        """Return everything but the kernel, as plain JSON types; lengths in HR pixels."""
+        known = not any(math.isnan(v) for pair in self.intervals for v in pair)
+        return {
+            "family": self.family,
+            "widths": list(self.widths),
+            "intervals": [list(pair) for pair in self.intervals] if known else None,
+            "angle": self.angle,
+            "families": dict(self.families),
+            "found": self.found,
+            "scale": self.scale,
+            "reader": self.reader,
+        }
+
+
+def estimate_kernel(
+    image: ArrayLike,
+    *,
+    scale: int,
+    kernel: str | KernelFamily = "gaussian",
+    reader: Reader = "network",
+    axes: str | None = None,
+    geometry: Geometry = "camera",
+    border: Border = "extend",
+    mask: ArrayLike | None = None,
+    quality: Quality = "fast",
+    seed: int = 0,
+    device: str = "auto",
+) -> BlurEstimate:
+    """Read the blur off an image, in a fraction of a second.
+
+    Parameters
+    ----------
+    image : array_like
+        As in `napari_blindsr.restore`; what is not finite is left out.
+    scale : int
+        1…8: the kernel is wanted on a grid so many times finer.
+    kernel : str or KernelFamily
+        Family that the blur is from, by default with the widths that it usually has. A
+        Gaussian may have any width.
+    reader : {"network", "spectrum"}
+        The network that ships with the package, or the power spectrum alone, which needs no
+        weights, knows no uncertainty, and errs more.
+    axes : str, optional
+    geometry : {"camera", "benchmark"}
+    border : {"extend", "circular"}
+    mask : array_like, (h, w), optional
+        Nonzero where the image is covered.
+    quality : {"fast", "best"}
+        "best" refines a Gaussian by how well the image that the image prior restores explains
+        the data, which takes a few seconds.
+    seed : int
+        Of the kernels that are drawn from a family other than Gaussians.
+    device : str
+
+    Returns
+    -------
+    BlurEstimate
+
+    Raises
+    ------
+    BlindSRError
+        Bad input or settings, before any work.
+    """
+    family = kernel_family(kernel) if isinstance(kernel, str) else kernel
+    if not isinstance(family, KernelFamily):
+        raise SettingsError(
+            f"kernel is a {type(kernel).__name__}; expected a kernel family or the name of one"
+        )
+    # Settings check the rest.
+    Settings(
+        scale=scale, kernel=family, geometry=geometry, border=border, seed=seed, quality=quality
+    )
+    if reader not in READERS:
+        raise SettingsError(f"reader is {reader!r}; expected one of {list(READERS)}")
+    covered = find_covered(image, axes=axes, mask=mask, saturated=False)
+    planes = to_planes(image, axes=axes, geometry=geometry, covered=covered)
+    return read_planes(
+        planes.data,
+        measured=planes.measured,
+        scale=scale,
+        family=family,
+        reader=reader,
+        geometry=geometry,
+        border=border,
+        seed=seed,
+        device=device,
+        quality=quality,
+        noise=estimate_noise(planes.data, planes.measured) if geometry == "camera" else 0.0,
+    )
+
+
+def read_planes(
+    data: NDArray[np.float32],
+    *,
+    measured: NDArray[np.bool_] | None,
+    scale: int,
+    family: KernelFamily,
+    reader: Reader,
+    geometry: Geometry,
+    border: Border,
+    seed: int,
+    device: str,
+    quality: Quality,
+    noise: float,
+) -> BlurEstimate:
+    """Read the blur off planes (C, h, w) with noise of a standard deviation.
+
+    The other parameters are as in `estimate_kernel`.
+    """
+    height, width = data.shape[-2:]
+    if min(height, width) < SMALLEST_SIDE:
+        raise InputError(
+            f"the image is {height} × {width} pixels; expected at least {SMALLEST_SIDE} on each "
+            "side to read a blur off"
+        )
+    # A device that does not exist shows before the work.
+    compute = choose_compute(device, "auto")
+    whole = data
+    if measured is not None:
+        # Smooth fillings have no detail, and so little weight.
+        whole = inpaint_biharmonic(data, ~measured, channel_axis=0).astype(np.float32)
+    if reader == "network":
+        network, calibration = load_kernel_estimator()
+        with compute.autocast:
+            reading = read_blur(
+                torch.from_numpy(whole).to(compute.device),
+                scale,
+                network.to(compute.device),
+                calibration=calibration,
+            )
+            if quality == "best" and isinstance(family, Gaussian):
+                reading = refine(
+                    torch.from_numpy(whole).mean(dim=0).to(compute.device),
+                    reading,
+                    load_image_prior().to(compute.device),
+                    scale=scale,
+                    center_offset=phase(scale, geometry),
+                    periodic=border == "circular",
+                    noise=noise,
+                )
+        known = True
+    else:
+        covariance = spectral_covariance(torch.from_numpy(whole), scale, taper=border == "extend")
+        unknown = torch.full((3,), math.nan)
+        reading = BlurReading(
+            mean=log_covariance(covariance).float(), deviation=unknown, families=torch.empty(0)
+        )
+        known = False
+    probabilities = dict(zip(FAMILY_ORDER, reading.families.tolist(), strict=True)) if known else {}
+    kernel = _kernel_of(family, reading, scale=scale, geometry=geometry, seed=seed)
+    widths, intervals, angle = _widths(reading, scale)
+    limit = math.sqrt(FOUND * NARROWEST_BLUR * scale)
+    upper = widths[0] if math.isnan(intervals[0][1]) else intervals[0][1]
+    return BlurEstimate(
+        kernel=kernel,
+        family=family.name,
+        widths=widths,
+        intervals=intervals,
+        angle=angle,
+        families=probabilities,
+        found=upper > limit,
+        scale=scale,
+        reader=reader,
+    )
+
+
+def _widths(
+    reading: BlurReading, scale: int
+) -> tuple[tuple[float, float], tuple[tuple[float, float], tuple[float, float]], float]:
+    """Return both widths in HR pixels, their intervals, and the angle of the first axis."""
+    mean, deviation = reading.mean.double().cpu(), reading.deviation.double().cpu()
+    variances, angle = principal_axes(covariance_of(mean))
+    widths, intervals = [], []
+    for variance, turn in zip(variances.tolist(), (0.0, math.pi / 2), strict=True):
+        width = scale * math.sqrt(variance)
+        # Along a direction v the logarithm of the variance is vᵀ L v, linear in L.
+        y, x = math.sin(float(angle) + turn), math.cos(float(angle) + turn)
+        weights = torch.tensor([y * y, x * x, math.sqrt(2) * x * y], dtype=torch.float64)
+        spread = 0.5 * INTERVAL * float((weights * deviation).square().sum().sqrt())
+        widths.append(width)
+        intervals.append((width * math.exp(-spread), width * math.exp(spread)))
+    return (widths[0], widths[1]), (intervals[0], intervals[1]), float(angle)
+
+
+def _kernel_of(
+    family: KernelFamily, reading: BlurReading, *, scale: int, geometry: Geometry, seed: int
+) -> NDArray[np.float32]:
+    """Return the kernel of a family that agrees with a reading."""
+    mean = reading.mean.double().cpu()
+    if isinstance(family, Gaussian):
+        variances, angle = principal_axes(scale**2 * covariance_of(mean))
+        if family.variance is not None:
+            variances = variances.clamp(*family.variance)
+        reach = 3 * math.sqrt(float(variances.max()))
+        size = max(family.size(scale), side_for(reach, scale))
+        kernel = render_gaussian(
+            variances[None], angle[None], size=size, center=kernel_center(size, scale, geometry)
+        )[0]
+        return np.asarray(kernel.numpy(), dtype=np.float32)
+    size = family.size(scale)
+    candidates = family.sample(
+        CANDIDATES,
+        scale=scale,
+        size=size,
+        center=kernel_center(size, scale, geometry),
+        generator=torch.Generator().manual_seed(seed),
+    )
+    weights = candidate_weights(candidates, reading, scale)
+    kernel = torch.einsum("n,nij->ij", weights, candidates.double())
+    return np.asarray((kernel / kernel.sum()).numpy(), dtype=np.float32)
+
+
+def candidate_weights(candidates: Tensor, reading: BlurReading, scale: int) -> Tensor:
+    """Return how probable each of some kernels (n, K, K) is, given a reading: sum 1."""
+    mean, deviation = reading.mean.double().cpu(), reading.deviation.double().cpu()
+    found = log_covariance(core_covariance(candidates.double()) / scale**2)
+    # Without an uncertainty the nearest few count.
+    spread = torch.where(deviation.isnan(), torch.full_like(deviation, 0.1), deviation)
+    distances = ((found - mean) / spread).square().sum(dim=1)
+    return torch.softmax(-0.5 * distances, dim=0)

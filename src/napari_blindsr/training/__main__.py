@@ -1,0 +1,130 @@
+"""Train the networks that ship: ``python -m napari_blindsr.training kernel|image``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import numpy as np
+import torch
+import typer
+from rich.console import Console
+from torch import nn
+
+from napari_blindsr.engine.device import choose_compute
+from napari_blindsr.training.image import ImageTask
+from napari_blindsr.training.kernel import KernelTask
+from napari_blindsr.training.loop import Plan, train
+from napari_blindsr.training.pictures import generated, picture_bank
+from napari_blindsr.weights.shipped import read_tensors
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+app = typer.Typer(no_args_is_help=True, add_completion=False, help=__doc__)
+console = Console()
+
+Folder = Annotated[Path, typer.Option("--out", help="Folder for checkpoint, log and weights.")]
+Steps = Annotated[int, typer.Option(min=1, help="Batches to train on.")]
+Every = Annotated[int, typer.Option(min=1, help="Steps between checkpoints.")]
+Seed = Annotated[int, typer.Option(min=0)]
+Device = Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")]
+Threads = Annotated[int, typer.Option(min=1, help="CPU threads.")]
+Pictures = Annotated[int, typer.Option(min=1, help="Pictures that are generated of each kind.")]
+Judges = Annotated[int, typer.Option(min=1, help="Batches that the network is judged by.")]
+Start = Annotated[
+    Path | None, typer.Option(help="File of weights to start from instead of random ones.")
+]
+Rate = Annotated[float, typer.Option(min=0, help="Largest learning rate.")]
+
+HELD_OUT = 12
+"""Pictures of each kind to judge by, at most."""
+
+HELD_OUT_SEED = 1_000_000
+
+
+@app.callback()
+def main() -> None:
+    """Train the networks that ship with napari-blindsr."""
+
+
+@app.command()
+def kernel(
+    *,
+    out: Folder = Path("training/kernel"),
+    steps: Steps = 24_000,
+    every: Every = 500,
+    seed: Seed = 0,
+    device: Device = "auto",
+    threads: Threads = 1,
+    pictures: Pictures = 200,
+    judges: Judges = 60,
+    start: Start = None,
+    rate: Rate = 1e-3,
+) -> None:
+    """Train the kernel estimator; an interrupted training goes on where it was."""
+    torch.set_num_threads(threads)
+    bank = picture_bank(leaves=pictures, micrographs=pictures, seed=seed)
+    task = KernelTask(
+        bank,
+        _held_out(pictures, seed),
+        compute=choose_compute(device, "auto"),
+        validation_batches=judges,
+        seed=seed,
+    )
+    _begin(task.network, start)
+    train(task, Plan(steps=steps, every=every, seed=seed, rate=rate), out, report=_report)
+
+
+@app.command()
+def image(
+    *,
+    out: Folder = Path("training/image"),
+    steps: Steps = 12_000,
+    every: Every = 250,
+    seed: Seed = 0,
+    device: Device = "auto",
+    threads: Threads = 1,
+    pictures: Pictures = 200,
+    judges: Judges = 12,
+    start: Start = None,
+    rate: Rate = 5e-4,
+    side: Annotated[int, typer.Option(min=32, help="Of the crops, in pixels.")] = 96,
+    count: Annotated[int, typer.Option(min=1, help="Crops a batch.")] = 8,
+) -> None:
+    """Train the image prior; an interrupted training goes on where it was."""
+    torch.set_num_threads(threads)
+    bank = picture_bank(leaves=pictures, micrographs=pictures, seed=seed)
+    task = ImageTask(
+        bank,
+        _held_out(pictures, seed),
+        compute=choose_compute(device, "auto"),
+        validation_batches=judges,
+        side=side,
+        count=count,
+        seed=seed,
+    )
+    _begin(task.network, start)
+    train(task, Plan(steps=steps, every=every, seed=seed, rate=rate), out, report=_report)
+
+
+def _held_out(pictures: int, seed: int) -> list[list[NDArray[np.uint8]]]:
+    """Return pictures to judge by; there are no photographs that are not trained on."""
+    count = min(HELD_OUT, pictures)
+    leaves, micrographs = generated(count, count, np.random.default_rng(seed + HELD_OUT_SEED))
+    return [leaves, leaves, micrographs]
+
+
+def _begin(network: nn.Module, start: Path | None) -> None:
+    """Take over weights, if there are some to start from."""
+    if start is not None:
+        tensors, _ = read_tensors(start)
+        network.load_state_dict(tensors)
+
+
+def _report(line: dict[str, float]) -> None:
+    console.print("  ".join(f"{name} {value:.4g}" for name, value in line.items()))
+
+
+if __name__ == "__main__":
+    app()
