@@ -55,3 +55,34 @@ def test_the_engine_knows_torch_only(file: Path) -> None:
     allowed = ("napari_blindsr.engine", "napari_blindsr.errors", "napari_blindsr.settings")
     assert all(name.startswith(allowed) for name in ours)
     assert "print(" not in file.read_text(encoding="utf-8")
+
+
+TRAINING = SOURCE / "training"
+
+
+@pytest.mark.parametrize(
+    "file", [f for f in sorted(SOURCE.rglob("*.py")) if not f.is_relative_to(TRAINING)], ids=str
+)
+def test_nothing_imports_the_training(file: Path) -> None:
+    # Imports within functions are found as well; `from napari_blindsr import …` has its own rule.
+    names = imports(file)
+    for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.ImportFrom):
+            names |= {f"{node.module}.{alias.name}" for alias in node.names}
+    assert not {name for name in names if "training" in name.split(".")}
+
+
+def test_no_run_loads_the_training() -> None:
+    script = (
+        "import sys, numpy as np, napari_blindsr\n"
+        "image = np.random.default_rng(0).random((24, 24))\n"
+        "napari_blindsr.estimate_kernel(image, scale=2)\n"
+        "napari_blindsr.restore(image, scale=2, method='fast')\n"
+        "print(*(name for name in sys.modules if 'blindsr' in name))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=True
+    )
+    loaded = set(done.stdout.split())
+    assert "napari_blindsr.engine.nonblind.unfolded" in loaded
+    assert not {name for name in loaded if name.startswith("napari_blindsr.training")}

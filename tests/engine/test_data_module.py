@@ -54,7 +54,8 @@ def dense(
         for step, field in zip(steps, gradients, strict=True):
             right = right + step.T @ field.flatten() / contrast**2
     normal = matrix.T @ matrix / noise + prior / contrast**2
-    return torch.linalg.solve(normal, right).reshape(shape)
+    solution: Tensor = torch.linalg.solve(normal, right).reshape(shape)
+    return solution
 
 
 sizes: dict[str, Any] = {

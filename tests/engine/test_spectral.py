@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import pytest
 import torch
@@ -36,7 +37,8 @@ def blurred(
     passed = torch.exp(-2 * math.pi**2 * quadratic) / frequency
     image = torch.fft.irfft2(torch.fft.rfft2(white) * passed, s=(size, size))
     image = image[::scale, ::scale] / image.std()
-    return (image + noise * torch.randn(side, side, generator=generator, dtype=torch.float64))[None]
+    noisy: Tensor = image + noise * torch.randn(image.shape, generator=generator).double()
+    return noisy[None]
 
 
 def error(found: Tensor, expected: Tensor) -> float:
@@ -76,7 +78,7 @@ def test_turns_flips_and_units_of_an_image() -> None:
     found = spectral_covariance(image, 2)
     mirror = torch.tensor([[1.0, -1.0], [-1.0, 1.0]], dtype=torch.float64)
     # Frequencies at the limit of the grid are seen along one axis only.
-    options = {"rtol": 0.03, "atol": 0.01}
+    options: dict[str, Any] = {"rtol": 0.03, "atol": 0.01}
     torch.testing.assert_close(spectral_covariance(image.mT, 2), found.flip(0, 1), **options)
     torch.testing.assert_close(spectral_covariance(image.flip(1), 2), mirror * found, **options)
     torch.testing.assert_close(spectral_covariance(300 * image + 7, 2), found, rtol=1e-3, atol=1e-4)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import Any
 
 import numpy as np
@@ -9,8 +10,16 @@ import pytest
 from magicgui.widgets.bases import Widget
 from npe2 import PluginManifest
 
+from napari_blindsr._napari.worker import free_threads
 from napari_blindsr.engine.kernels import FAMILIES
-from napari_blindsr.settings import METHODS, SCALES, Schedule
+from napari_blindsr.settings import (
+    METHOD_TABLE,
+    METHODS,
+    SCALES,
+    Method,
+    Schedule,
+    Settings,
+)
 from tests.napari.conftest import DockMaker
 
 PIXELS = np.zeros((9, 9), np.float32)
@@ -33,20 +42,31 @@ def test_controls_are_attributes_with_tooltips(open_dock: DockMaker) -> None:
     assert widget.kernel.choices == (*(family.name for family in FAMILIES), "known")
 
 
-def test_the_defaults_are_the_published_schedule(make_napari_viewer: Any) -> None:
+def test_the_defaults_are_the_fast_method_and_the_published_schedule(
+    make_napari_viewer: Any,
+) -> None:
     viewer = make_napari_viewer()
     _, widget = viewer.window.add_plugin_dock_widget("napari-blindsr", "Blind super-resolution")
-    assert widget._form.settings().schedule == Schedule()
+    assert (widget.method.value, widget.method.current_choice) == ("fast", "Fast")
+    assert widget._form.settings() == dataclasses.replace(Settings(scale=4), threads=free_threads())
     assert (widget.scale.value, widget.seed.value, widget.device.value) == (4, 0, "auto")
+    widget.method.value = "mlmc"
+    assert widget._form.settings().schedule == Schedule()
 
 
-def test_advanced_settings_are_hidden_until_asked_for(open_dock: DockMaker) -> None:
-    _, widget = open_dock(PIXELS)
+@pytest.mark.parametrize("method", METHOD_TABLE, ids=lambda method: method.name)
+def test_advanced_settings_are_hidden_until_asked_for(open_dock: DockMaker, method: Method) -> None:
+    _, widget = open_dock(PIXELS, method=method.name)
     rows = widget._form.rows
     advanced = [row for _, row in widget._form.advanced.rows]
+    # What is of the other kind of method stays hidden.
+    fitted = (widget.schedule, widget.channels, widget.bounded)
+    idle = (widget._form.advanced.quality,) if method.optimises else fitted
+    matter = [row for row in advanced if row not in idle]
+    assert len(matter) == len(advanced) - len(idle)
     assert not any(map(rows.is_shown, advanced))
     widget._form.advanced_row.value = True
-    assert all(map(rows.is_shown, advanced))
+    assert [row for row in advanced if rows.is_shown(row)] == matter
     widget._form.advanced_row.value = False
     assert not any(map(rows.is_shown, advanced))
 

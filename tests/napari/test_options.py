@@ -16,7 +16,7 @@ from qtpy.QtWidgets import QApplication
 from napari_blindsr._napari.scroll import Scroll
 from napari_blindsr.engine.kernels import FAMILIES, Airy, Disk, Gaussian, Line, Motion
 from napari_blindsr.errors import SettingsError
-from napari_blindsr.settings import METHOD_TABLE, Schedule
+from napari_blindsr.settings import FINISHES, METHOD_TABLE, Schedule
 from tests.napari.conftest import DockMaker
 
 PIXELS = np.zeros((9, 9), np.float32)
@@ -31,11 +31,38 @@ def test_only_options_that_matter_for_the_method_are_shown(
     widget.method.value = method.name
     for row in (widget.mask, widget.mask_saturated, widget.gain):
         assert shown(row) == method.degradations
-    for finish in (None, "none", "usrnet"):
+    assert shown(widget.steps) == method.optimises
+    for finish in widget.finish.choices:
         widget.finish.value = finish
-        finishes = (finish or method.finish) == "usrnet"
-        assert shown(widget.weights) == finishes
-        assert shown(widget.noise) == (method.degradations or finishes)
+        used = finish or method.finish
+        assert shown(widget.weights) == (used == "usrnet")
+        assert shown(widget.noise) == (method.degradations or used != "none")
+        assert widget._form.settings().used_finish == used
+
+
+@pytest.mark.parametrize("method", METHOD_TABLE, ids=lambda method: method.name)
+def test_every_finish_is_offered_where_it_makes_an_image(open_dock: DockMaker, method: Any) -> None:
+    _, widget = open_dock(PIXELS, method="fast")
+    widget.method.value = method.name
+    finishes = [name for name in FINISHES if method.optimises or name != "none"]
+    assert widget.finish.choices[0] is None
+    assert sorted(widget.finish.choices[1:]) == sorted(finishes)
+
+
+def test_a_finish_that_does_not_suit_the_method_gives_way(open_dock: DockMaker) -> None:
+    _, widget = open_dock(PIXELS, method="mlmc-usrnet")
+    widget.finish.value = "none"
+    assert widget._form.settings().used_finish == "none"
+    widget.method.value = "fast"
+    assert widget.finish.value is None
+    assert widget._form.settings().used_finish == "prior"
+    assert widget._form.rows.is_shown(widget.noise)
+    # One that suits both stays.
+    widget.finish.value = "measurement"
+    widget.method.value = "mlmc"
+    assert widget._form.settings().used_finish == "measurement"
+    widget.method.value = "fast"
+    assert widget._form.settings().used_finish == "measurement"
 
 
 def test_only_the_parameters_of_the_chosen_family_are_shown(open_dock: DockMaker) -> None:
@@ -141,6 +168,21 @@ def test_hidden_options_have_no_effect(open_dock: DockMaker) -> None:
     assert widget._form.settings().noise == "auto"
 
 
+def test_options_of_an_optimisation_have_no_effect_without_one(open_dock: DockMaker) -> None:
+    _, widget = open_dock(PIXELS)
+    widget.steps.value, widget.channels.value = 77, 16
+    widget.schedule.value, widget.bounded.value = "reference", True
+    settings = widget._form.settings()
+    assert (settings.schedule.image_steps, settings.schedule.channels) == (77, 16)
+    assert (settings.schedule.recentre, settings.bounded) == (False, True)
+    widget.method.value = "fast"
+    settings = widget._form.settings()
+    assert (settings.schedule, settings.bounded) == (Schedule(), None)
+    # They are there again when they matter again.
+    widget.method.value = "ddsr"
+    assert widget._form.settings().schedule.image_steps == 77
+
+
 def test_advanced_settings_make_the_settings(open_dock: DockMaker) -> None:
     _, widget = open_dock(PIXELS)
     widget.method.value, widget.finish.value = "ddsr-usrnet", "none"
@@ -163,6 +205,7 @@ def test_advanced_settings_make_the_settings(open_dock: DockMaker) -> None:
 def test_steps_suit_the_kernel_until_they_are_changed(make_napari_viewer: Any) -> None:
     viewer = make_napari_viewer()
     _, widget = viewer.window.add_plugin_dock_widget("napari-blindsr", "Blind super-resolution")
+    widget.method.value = "mlmc"
     widget.kernel.value = "disk"
     assert widget._form.settings().schedule == Schedule.named("published", kernel="disk")
     widget.kernel.value = "gaussian"

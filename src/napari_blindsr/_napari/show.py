@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from dataclasses import replace
 from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
@@ -42,6 +43,7 @@ def fill_viewer(viewer: napari.Viewer, sample: Sample, result: Result) -> None:
     from napari_blindsr._napari.outputs import result_layers  # noqa: PLC0415
     from napari_blindsr._napari.sample_data import sample_layers  # noqa: PLC0415
 
+    sample, result = _same_kernel_size(sample, result)
     for layer_data in sample_layers(sample):
         viewer.add_layer(Layer.create(*layer_data))
     source = read_layer(viewer.layers[sample.name], viewer.dims)
@@ -49,6 +51,20 @@ def fill_viewer(viewer: napari.Viewer, sample: Sample, result: Result) -> None:
         viewer.add_layer(Layer.create(*layer_data))
     viewer.window.add_plugin_dock_widget("napari-blindsr", "Blind super-resolution")
     viewer.reset_view()
+
+
+def _same_kernel_size(sample: Sample, result: Result) -> tuple[Sample, Result]:
+    """Pad the smaller kernel, so that both lie on each other and can be compared."""
+    from napari_blindsr.evaluate import same_size  # noqa: PLC0415
+
+    estimated, true = same_size(result.kernel, sample.kernel)
+    missing = (len(estimated) - len(result.kernel)) // 2
+    row, column = result.kernel_center
+    center = (row + missing, column + missing)
+    return (
+        replace(sample, kernel=true),
+        replace(result, kernel=estimated, kernel_center=center),
+    )
 
 
 def open_viewer(sample: Sample, result: Result) -> None:

@@ -1,0 +1,114 @@
+"""What is trained on: generated pictures and nine photographs, nothing else."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from skimage import data
+
+from napari_blindsr.training import pictures
+from napari_blindsr.training.micrographs import STRUCTURES, micrograph
+from napari_blindsr.training.pictures import (
+    PHOTOGRAPHS,
+    dead_leaves,
+    generated,
+    photographs,
+    picture_bank,
+)
+
+ALLOWED = {
+    "astronaut", "brick", "chelsea", "coffee", "grass", "gravel", "hubble_deep_field", "rocket",
+    "stereo_motorcycle",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("draw", [dead_leaves, micrograph])
+def test_pictures_are_seeded_and_in_range(
+    draw: Callable[[int, np.random.Generator], NDArray[np.uint8]],
+) -> None:
+    for seed in range(4):
+        first, second = (draw(96, np.random.default_rng(seed)) for _ in range(2))
+        np.testing.assert_array_equal(first, second)
+        other = draw(96, np.random.default_rng(seed + 100))
+        assert not np.array_equal(first, other)
+        assert first.dtype == np.uint8
+        assert first.shape == (96, 96, 3)
+        # There is something to see.
+        assert len(np.unique(first)) > 10
+
+
+def test_micrographs_are_grey_and_reach_the_top() -> None:
+    for seed in range(8):
+        image = micrograph(128, np.random.default_rng(seed))
+        assert (image == image[..., :1]).all()
+        assert image.max() == 255
+        assert image.min() < 64
+
+
+@pytest.mark.parametrize("draw", STRUCTURES)
+def test_structures_are_finite_and_of_their_size(draw: Any) -> None:
+    for seed in range(4):
+        image = draw(64, np.random.default_rng(seed))
+        assert image.shape == (64, 64)
+        assert image.dtype == np.float32
+        assert np.isfinite(image).all()
+        assert image.min() >= 0
+        assert image.max() > 0
+
+
+class _Record:
+    """Stands for `skimage.data`: notes what is asked for."""
+
+    def __init__(self) -> None:
+        self.asked: set[str] = set()
+
+    def __getattr__(self, name: str) -> Any:
+        self.asked.add(name)
+        return getattr(data, name)
+
+
+@pytest.fixture
+def record(monkeypatch: pytest.MonkeyPatch) -> _Record:
+    asked = _Record()
+    monkeypatch.setattr(pictures, "data", asked)
+    return asked
+
+
+def test_the_nine_photographs_are_the_only_ones(record: _Record) -> None:
+    bank = picture_bank(leaves=1, micrographs=1, seed=0, side=32)
+    assert set(PHOTOGRAPHS) == ALLOWED == record.asked
+    assert [len(bank[0]), len(bank[2])] == [1, 1]
+    assert len(bank[1]) >= len(PHOTOGRAPHS)
+    for picture in bank[1]:
+        assert picture.dtype == np.uint8
+        assert picture.shape[2] == 3
+        assert min(picture.shape[:2]) >= 200
+
+
+def test_generated_pictures_need_no_photograph(record: _Record) -> None:
+    leaves, micrographs = generated(2, 1, np.random.default_rng(0), side=32)
+    assert [len(leaves), len(micrographs)] == [2, 1]
+    assert not record.asked
+
+
+def test_a_bank_is_seeded() -> None:
+    first, second, other = (
+        picture_bank(leaves=1, micrographs=1, seed=seed, side=48) for seed in (3, 3, 4)
+    )
+    for kind in (0, 2):
+        np.testing.assert_array_equal(first[kind][0], second[kind][0])
+        assert not np.array_equal(first[kind][0], other[kind][0])
+
+
+def test_the_smaller_photographs_are_sharper() -> None:
+    sizes: dict[tuple[int, int], NDArray[np.uint8]] = {}
+    for picture in photographs():
+        if picture.shape[1] / picture.shape[0] == 1 and len(picture) in {512, 256}:
+            sizes.setdefault(picture.shape[:2], picture)
+    full, half = sizes[512, 512], sizes[256, 256]
+    steps = [np.abs(np.diff(p.astype(float), axis=1)).mean() for p in (full, half)]
+    assert steps[1] > steps[0]
