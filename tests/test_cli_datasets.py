@@ -6,7 +6,7 @@ import csv
 import json
 import signal
 import sys
-from collections.abc import Iterator
+from collections.abc import Generator
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,7 @@ from skimage import data
 
 from napari_blindsr import terminal, weights
 from napari_blindsr.metrics import METRICS
+from napari_blindsr.pipeline import iterate
 from napari_blindsr.result import Result
 from napari_blindsr.settings import METHOD_TABLE, Method
 from napari_blindsr.weights import USRNET_VARIABLE
@@ -245,10 +246,10 @@ def test_an_interrupt_during_a_short_run_ends_the_evaluation(
     monkeypatch: pytest.MonkeyPatch,
     capfd: pytest.CaptureFixture[str],
 ) -> None:
-    real = terminal.iterate
+    real = iterate
     started = []
 
-    def interrupted(*arguments: Any, **options: Any) -> Iterator[Any]:
+    def interrupted(*arguments: Any, **options: Any) -> Generator[Any, Any, Any]:
         """Press Ctrl-C once in the second image: while the blur is read, or after that."""
         started.append(1)
         run = real(*arguments, **options)

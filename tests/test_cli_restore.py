@@ -148,8 +148,8 @@ def test_without_weights_a_blur_that_was_read_is_finished_by_the_prior(
     assert report["settings"]["finish"] == "usrnet"
     assert report["learned_priors"] == ["kernel estimator", "image prior"]
     assert run_here(f"{shared} -o prior.tif --quiet", monkeypatch, folder) == 0
-    images = [read_image(folder / name).array for name in ("usrnet.tif", "prior.tif")]
-    np.testing.assert_allclose(*images, atol=1e-3)
+    instead, prior = (read_image(folder / name).array for name in ("usrnet.tif", "prior.tif"))
+    np.testing.assert_allclose(instead, prior, atol=1e-3)
 
 
 @pytest.mark.parametrize(

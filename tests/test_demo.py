@@ -170,6 +170,8 @@ def test_the_sample_of_ddsr_is_worse_but_its_truth_is_not() -> None:
     ratio = hard.sample.image[measured].mean() / plain.sample.image[measured].mean()
     assert ratio == pytest.approx(demo.GAIN, abs=0.01)
     assert not hard.sample.image[hard.mask].any()
+    noise = hard.sample.image[measured] - demo.GAIN * plain.sample.image[measured]
+    assert noise.std() == pytest.approx(hard.noise, rel=0.05)
     # The baseline is a fair one: holes filled in, at normal brightness.
     scores = [
         psnr_y(np.clip(case.plain / 255, 0, 1), case.sample.truth, crop=4) for case in (plain, hard)

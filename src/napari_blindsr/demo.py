@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -32,7 +33,10 @@ PANEL, GAP, LABEL = 256, 10, 26
 
 
 # What DDSR has to cope with beyond blur: holes, a short exposure, and its noise in 8-bit levels.
-GAIN, NOISE, COVERED, LARGEST_HOLE = 0.5, 0.5, 0.08, 3
+# Much less noise than that would not be told from the rounding to 8 bit.
+GAIN, NOISE, COVERED, LARGEST_HOLE = 0.5, 1.5, 0.08, 3
+ROUNDING = 12**-0.5
+"""Standard deviation of what rounding to whole levels adds."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,7 +52,7 @@ class DemoCase:
     gain : float
         How bright the image is compared with the truth.
     noise : float
-        Standard deviation of the noise in the image, in its unit.
+        Standard deviation of the noise in the image, rounding included, in its unit.
     """
 
     sample: Sample
@@ -63,7 +67,7 @@ class DemoCase:
             return ()
         text = (
             f"the sample is {self.mask.mean():.0%} covered, has {self.gain:g} of its brightness, "
-            f"and noise of {self.noise:g} levels"
+            f"and noise of {self.noise:.2g} levels"
         )
         return (text,)
 
@@ -90,7 +94,7 @@ def demo_case(method: str) -> DemoCase:
         sample=dataclasses.replace(sample, image=image.astype(np.uint8)),
         mask=mask,
         gain=GAIN,
-        noise=NOISE,
+        noise=math.hypot(NOISE, ROUNDING),
     )
 
 
