@@ -20,6 +20,7 @@ from qtpy.QtWidgets import QApplication
 from napari_blindsr._napari.sample_data import sample_layers
 from napari_blindsr.demo import demo_sample
 from napari_blindsr.samples import fluorescence
+from napari_blindsr.settings import METHODS
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -41,13 +42,18 @@ def main() -> None:
 
 
 def show_run(output: Path, steps: int) -> None:
-    """Run the demonstration's sample; save the window during the run and after it."""
+    """Run the demonstration's sample; save the window during a fit, and after the default run."""
     viewer, widget = open_viewer(demo_sample())
+    widget.method.value = "mlmc"
     widget.steps.value, widget.channels.value = steps, 32
     fit(viewer)
     widget.run_button.native.click()
     wait(lambda: widget.progress.value >= 0.4 * steps)
     save(viewer, output / "dock.png")
+    widget.cancel_button.native.click()
+    wait(lambda: widget.run_button.enabled)
+    widget.method.value = METHODS[0]
+    widget.run_button.native.click()
     wait(lambda: widget.run_button.enabled)
     fit(viewer)
     save(viewer, output / "result.png")

@@ -23,9 +23,17 @@ while widget._devices is None:
 assert not widget._devices.done()
 """
 UNTIL_A_RUN_IS_UNDER_WAY = """
-widget.scale.value = 2
+widget.scale.value, widget.method.value = 2, "mlmc"
 widget.run_button.native.click()
 while widget.progress.value < 1:
+    QApplication.processEvents()
+    time.sleep(0.01)
+"""
+UNTIL_THE_BLUR_IS_READ = """
+widget.scale.value = 2
+assert widget.method.value == "fast"
+widget.run_button.native.click()
+while widget.status.value == "Starting …":
     QApplication.processEvents()
     time.sleep(0.01)
 """
@@ -34,8 +42,8 @@ while widget.progress.value < 1:
 @pytest.mark.usefixtures("qapp")
 @pytest.mark.parametrize(
     "until",
-    [UNTIL_DEVICES_ARE_LOOKED_FOR, UNTIL_A_RUN_IS_UNDER_WAY],
-    ids=["looking for devices", "running"],
+    [UNTIL_DEVICES_ARE_LOOKED_FOR, UNTIL_A_RUN_IS_UNDER_WAY, UNTIL_THE_BLUR_IS_READ],
+    ids=["looking for devices", "running", "reading"],
 )
 def test_leaving_early(until: str) -> None:
     run = subprocess.run(

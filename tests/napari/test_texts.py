@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 
+import numpy as np
 import pytest
 import torch
 
 from napari_blindsr._napari.devices import device_label, missing_gpu_hint, torch_build
 from napari_blindsr._napari.texts import NO_BREAK, duration_text, progress_text, result_text
+from napari_blindsr.blur import BlurEstimate
 from napari_blindsr.engine.result import Progress, StopReason
 from napari_blindsr.settings import Settings
 from tests.napari.conftest import make_result
@@ -65,6 +67,36 @@ def test_estimates_are_told_and_given_numbers_are_not() -> None:
     assert "estimated" not in texts[0]
     assert texts[1].endswith("Gain 0.312 (estimated). Noise 2.5 (estimated).")
     assert texts[2].endswith("(float32). Noise 2.5 (estimated).")
+
+
+def test_what_was_read_is_told_with_its_intervals_and_its_networks() -> None:
+    blur = BlurEstimate(
+        kernel=np.full((3, 3), 1 / 9, dtype=np.float32),
+        family="gaussian",
+        widths=(3.0, 1.0),
+        intervals=((2.5, 3.6), (0.8, 1.3)),
+        angle=0.0,
+        families={},
+        found=True,
+        scale=2,
+        reader="network",
+    )
+    result = dataclasses.replace(
+        make_result(scale=2, shape=(5, 5)), settings=Settings(scale=2), finish="prior", blur=blur
+    )
+    # In pixels of the image, which are twice those of the result; there are no steps.
+    assert result_text(result) == (
+        "Done: in 2 s on CPU (float32). Blur: standard deviations 1.50 (1.25–1.80) and "
+        "0.50 (0.40–0.65) pixels of the image. "
+        "Trained networks that took part: kernel estimator, image prior."
+    )
+
+
+def test_a_finish_alone_is_told() -> None:
+    result = dataclasses.replace(make_result(scale=2, shape=(5, 5)), finish="usrnet")
+    assert result_text(result).endswith("Trained networks that took part: USRNet.")
+    plain = dataclasses.replace(result, finish="measurement")
+    assert "Trained" not in result_text(plain)
 
 
 @pytest.mark.parametrize("reason", list(StopReason))

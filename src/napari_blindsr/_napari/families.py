@@ -75,7 +75,8 @@ class GaussianForm(FamilyForm):
         self.sigma = Span(
             None,
             tooltip="Range of the standard deviations along both principal axes of the Gaussian,\n"
-            "in pixels of the result." + AUTOMATIC,
+            "in pixels of the result." + AUTOMATIC + "\nFor Fast it is no bound then: the width is "
+            "as it is read.",
         )
         self.rows = (("Width σ (px)", self.sigma),)
 
