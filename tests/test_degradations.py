@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -99,6 +100,18 @@ def test_a_dark_image_comes_out_at_normal_brightness(gain: Any, method: str) -> 
     )
     assert result.gain == pytest.approx(0.3, rel=0.15)
     assert result.image.mean() == pytest.approx(image.mean(), rel=0.15)
+
+
+def test_a_dark_image_is_fitted_like_the_bright_one() -> None:
+    bright = picture().astype(np.float64)
+    plain = restore(bright, scale=2, method="ddsr", bounded=True, schedule=QUICK)
+    dark = restore(0.5 * bright, scale=2, method="ddsr", gain=0.5, bounded=True, schedule=QUICK)
+    np.testing.assert_allclose(dark.image, plain.image, rtol=1e-3, atol=0.1)
+    published = replace(QUICK, brighten=False)
+    other = restore(
+        0.5 * bright, scale=2, method="ddsr", gain=0.5, bounded=True, schedule=published
+    )
+    assert not np.allclose(other.image, plain.image, rtol=1e-3, atol=0.1)
 
 
 @pytest.mark.parametrize("method", DEGRADED)

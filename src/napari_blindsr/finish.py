@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+import torch
+
 from napari_blindsr.engine.kernels.base import CORE
 from napari_blindsr.engine.nonblind.sparse import sparse
 from napari_blindsr.engine.nonblind.unfolded import UnfoldedPrior, unfolded
@@ -12,7 +14,7 @@ from napari_blindsr.engine.nonblind.usrnet import USRNet, usrnet
 from napari_blindsr.engine.recentre import recentre
 from napari_blindsr.engine.result import Progress
 from napari_blindsr.errors import WeightsError
-from napari_blindsr.noise import estimate_noise
+from napari_blindsr.noise import estimate_noise, shot_noise
 from napari_blindsr.settings import Finish, method_named
 from napari_blindsr.weights.shipped import load_image_prior
 from napari_blindsr.weights.usrnet import load_usrnet
@@ -56,9 +58,19 @@ class Finisher:
     compute: Compute
 
     def __call__(
-        self, observation: Observation, kernel: Tensor, *, noise: float, measured: Tensor | None
+        self,
+        observation: Observation,
+        kernel: Tensor,
+        *,
+        noise: float,
+        measured: Tensor | None,
+        shot: Tensor | None = None,
     ) -> Tensor:
-        """Return the image (C, s·h, s·w) of an observation at normal brightness."""
+        """Return the image (C, s·h, s·w) of an observation at normal brightness.
+
+        Where it is known that noise grows with the light, `shot` (C, h, w) is its standard
+        deviation in each pixel; only the image prior makes use of it.
+        """
         if self.usrnet is not None:
             return usrnet(observation, kernel, self.usrnet, noise=noise, measured=measured)
         if self.prior is not None:
@@ -66,7 +78,7 @@ class Finisher:
                 observation,
                 kernel,
                 self.prior,
-                noise=noise,
+                noise=noise if shot is None else shot,
                 measured=measured,
                 autocast=self.compute.autocast,
             )
@@ -105,6 +117,13 @@ def finish_noise(planes: Planes, settings: Settings, observation: Observation) -
     return estimate_noise(planes.data, planes.measured)
 
 
+def light_noise(planes: Planes, settings: Settings, compute: Compute) -> Tensor | None:
+    """Return the noise in each pixel (C, h, w), if it is not told and grows with the light."""
+    estimated = settings.noise == "auto" or (settings.noise == 0 and settings.geometry == "camera")
+    levels = shot_noise(planes.data, planes.measured) if estimated else None
+    return None if levels is None else torch.from_numpy(levels).to(compute.device)
+
+
 def finishing(name: Finish, total: int, seconds: float) -> Progress:
     """Return the report that the finish is under way, after so many image steps."""
     return Progress(
@@ -131,7 +150,9 @@ def finish(
     observation: Observation,
     settings: Settings,
     finisher: Finisher,
+    *,
     noise: float,
+    shot: Tensor | None = None,
 ) -> Pixels:
     """Put kernel and image in their place, and finish the image.
 
@@ -144,6 +165,8 @@ def finish(
     finisher : Finisher
     noise : float
         Standard deviation of the noise in the observation's data.
+    shot : Tensor, (C, h, w), optional
+        That in each pixel, where it is known to grow with the light.
     """
     canvas, kernel = outcome.estimate.image.float(), outcome.estimate.kernel.float()
     if settings.recentres:
@@ -152,7 +175,11 @@ def finish(
     if finisher.name != "none":
         bright = replace(observation, data=observation.completed(canvas, kernel), gain=1.0)
         image = finisher(
-            bright, kernel, noise=noise / observation.gain, measured=observation.measured
+            bright,
+            kernel,
+            noise=noise / observation.gain,
+            measured=observation.measured,
+            shot=None if shot is None else shot / observation.gain,
         )
     support = observation.support(kernel > CORE * kernel.max())
     return Pixels(

@@ -37,7 +37,7 @@ from napari_blindsr.errors import (
     OutOfMemoryError,
     SettingsError,
 )
-from napari_blindsr.finish import finish, finish_noise, finishing, load_finisher
+from napari_blindsr.finish import finish, finish_noise, finishing, light_noise, load_finisher
 from napari_blindsr.noise import estimate_noise
 from napari_blindsr.result import Result
 from napari_blindsr.settings import METHOD_TABLE, Settings, method_named
@@ -101,16 +101,19 @@ def iterate(
             observation = _observe(planes, settings, source, compute)
             finishes = finisher.name != "none"
             noise = finish_noise(planes, settings, observation) if finishes else observation.noise
+            shot = light_noise(planes, settings, compute) if finisher.prior is not None else None
             if not optimises:
                 observation = replace(observation, noise=noise)
-            solver = _solver(settings, source, observation, compute)
+            # What is solved is at normal brightness, unless the published way is asked for.
+            solved = observation.brightened() if settings.schedule.brighten else observation
+            solver = _solver(settings, source, solved, compute)
             if stop:
-                outcome = _at_once(solver, observation)
+                outcome = _at_once(solver, solved)
             else:
-                outcome = yield from solve(solver, observation)
+                outcome = yield from solve(solver, solved)
             if finishes:
                 yield finishing(finisher.name, solver.total, time.perf_counter() - start)
-            pixels = finish(outcome, observation, settings, finisher, noise)
+            pixels = finish(outcome, observation, settings, finisher, noise=noise, shot=shot)
     return Result(
         image=from_planes(pixels.image, planes),
         kernel=pixels.kernel,

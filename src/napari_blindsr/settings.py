@@ -111,6 +111,9 @@ class Schedule:
     average : float
         Share of the image steps, at the end, whose images and kernels are averaged into
         the result; 0 returns the last state alone.
+    brighten : bool
+        Fit dark data at normal brightness, with the gradient prior. The published runs fit them as
+        they are, where structure counts little, and without the prior.
     recentre : bool
         Move the kernel to its place, and the image with it.
     before_update : bool
@@ -132,6 +135,7 @@ class Schedule:
     prior_epsilon: float = 1e-8
     channels: int = 128
     average: float = 0.0
+    brighten: bool = True
     recentre: bool = True
     before_update: bool = False
 
@@ -168,8 +172,8 @@ class Schedule:
         ----------
         name : {"published", "reference"}
             "published" has the published numbers. "reference" adds the habits of the
-            released programs: no recentring, no averaging, and the tensors computed before
-            the last update are returned.
+            released programs: no recentring, no averaging, dark data fitted as they are, and the
+            tensors computed before the last update are returned.
         kernel : str
             Name of the kernel family, or "known". Nothing was published for families other
             than Gaussians but the advice to take 400 steps, one between two Monte-Carlo
@@ -179,7 +183,7 @@ class Schedule:
         """
         _require(name in SCHEDULES, f"schedule is {name!r}; expected one of {list(SCHEDULES)}")
         if name == "reference":
-            return cls(average=0.0, recentre=False, before_update=True)
+            return cls(average=0.0, brighten=False, recentre=False, before_update=True)
         if kernel in ("gaussian", "known"):
             return cls()
         return cls(

@@ -17,9 +17,11 @@ from napari_blindsr.engine.kernels import render_gaussian
 from napari_blindsr.engine.nonblind.data_module import DataModule
 from napari_blindsr.engine.nonblind.unfolded import (
     ITERATIONS,
+    LEVELS,
     ROUNDING,
     Denoiser,
     UnfoldedPrior,
+    _level_maps,
     unfolded,
 )
 from napari_blindsr.engine.observation import Observation, kernel_center
@@ -40,6 +42,7 @@ def random_prior() -> UnfoldedPrior:
     torch.manual_seed(0)
     network = UnfoldedPrior().requires_grad_(False)
     network.denoiser.tail.weight.normal_(std=0.02)
+    network.denoiser.recall.weight.normal_(std=0.02)
     network.weights.normal_(std=0.3)
     return network
 
@@ -72,11 +75,19 @@ def test_the_denoiser_is_homogeneous(gain: float, height: int, width: int, seed:
     torch.manual_seed(seed)
     denoiser = Denoiser((8, 8, 8)).double().requires_grad_(False)
     planes = torch.rand(2, height, width, dtype=torch.float64)
-    level = torch.tensor([0.05, 0.2], dtype=torch.float64)
-    found = denoiser(planes, level)
+    before = torch.rand(2, height, width, dtype=torch.float64)
+    half = (4 * -(-height // 8), 4 * -(-width // 8))
+    levels = torch.rand(2, LEVELS, *half, dtype=torch.float64)
+    memory = torch.rand(2, 8, *half, dtype=torch.float64)
+    found, features = denoiser(planes, before, levels, memory)
     assert found.shape == planes.shape
+    assert features.shape == memory.shape
     assert spread(found - planes) > 1e-6
-    torch.testing.assert_close(denoiser(gain * planes, gain * level), gain * found)
+    bright, brighter = denoiser(gain * planes, gain * before, gain * levels, gain * memory)
+    torch.testing.assert_close(bright, gain * found)
+    torch.testing.assert_close(brighter, gain * features)
+    forgetful, _ = denoiser(planes, before, levels, None)
+    assert not torch.equal(forgetful, found)
 
 
 @pytest.mark.parametrize("gain", [0.5, 2.0])
@@ -131,6 +142,49 @@ def test_a_batch_of_kernels_equals_one_by_one() -> None:
         apart = network(planes[i : i + 1], kernels[i], scale=2, noise=float(noise[i]))
         torch.testing.assert_close(together[-1][i : i + 1], apart, rtol=1e-3, atol=1e-4)
     torch.testing.assert_close(network(planes, kernels, scale=2, noise=noise), together[-1])
+
+
+@pytest.mark.parametrize("border", ["extend", "circular"])
+def test_noise_can_be_told_for_each_pixel(border: Any) -> None:
+    network, kernel = random_prior(), blur(2)
+    planes = torch.rand(2, 11, 14, generator=torch.Generator().manual_seed(0))
+    observation = Observation(data=planes, scale=2, kernel_size=15, border=border)
+    everywhere = unfolded(observation, kernel, network, noise=0.05)
+    level = torch.full_like(planes, 0.05)
+    found = unfolded(observation, kernel, network, noise=level)
+    torch.testing.assert_close(found, everywhere)
+    # More noise in one half of one channel changes nothing in the other channel.
+    level[0, :, 7:] = 0.2
+    other = unfolded(observation, kernel, network, noise=level)
+    assert spread(other[0] - everywhere[0]) > 1e-3
+    torch.testing.assert_close(other[1], everywhere[1])
+
+
+def test_where_noise_is_strong_more_of_it_is_removed() -> None:
+    observation, kernel, truth = observed(2)
+    height, width = observation.data.shape[-2:]
+    level = torch.full((1, height, width), 0.01)
+    level[..., width // 2 :] = 0.1
+    grain = torch.randn(level.shape, generator=torch.Generator().manual_seed(1))
+    noisy = replace(observation, data=observation.data + level * grain)
+    network = load_image_prior()
+    told = unfolded(noisy, kernel, network, noise=level)
+    alike = unfolded(noisy, kernel, network, noise=float(level.square().mean().sqrt()))
+    assert spread(told - truth) < spread(alike - truth)
+
+
+@pytest.mark.parametrize("scale", [1, 2, 3, 5])
+def test_the_maps_of_the_noise_lie_over_the_pixels(scale: int) -> None:
+    variance = torch.ones(2, 7, 9)
+    variance[0, 4, 5] = 100
+    maps = _level_maps(variance, blur(scale), scale)
+    assert maps.shape == (2, LEVELS, 4 * -(-7 * scale // 8), 4 * -(-9 * scale // 8))
+    rows, columns = (maps[0, 0] > 1).nonzero().unbind(1)
+    # The HR pixels of an LR pixel, at half the resolution.
+    for found, place in ((rows, 4), (columns, 5)):
+        assert bool((2 * found >= place * scale).all())
+        assert bool((2 * found < (place + 1) * scale).all())
+    assert bool((maps[1, 0] == 1).all())
 
 
 def test_channels_are_independent() -> None:

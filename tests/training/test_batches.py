@@ -11,6 +11,7 @@ import torch
 from napari_blindsr.engine.estimator import FAMILY_ORDER, NARROWEST_BLUR
 from napari_blindsr.engine.kernels.width import core_covariance
 from napari_blindsr.engine.nonblind.data_module import DataModule
+from napari_blindsr.noise import noise_map
 from napari_blindsr.settings import SCALES
 from napari_blindsr.training import batches
 from napari_blindsr.training.batches import (
@@ -98,9 +99,9 @@ def test_image_batches(bank: Bank) -> None:
         size = batch.kernels.shape[-1]
         assert batch.kernels.shape == (3, size, size)
         torch.testing.assert_close(batch.kernels.sum(dim=(1, 2)), torch.ones(3))
-        assert batch.noise.shape == (3,)
+        assert batch.noise.shape == batch.data.shape
         assert float(batch.noise.min()) >= 0
-        assert 0 <= float(batch.sharp.min()) <= float(batch.sharp.max()) <= 1 + 1e-6
+        assert -1e-6 < float(batch.sharp.min()) <= float(batch.sharp.max()) <= 1 + 1e-6
         for value in (batch.sharp, batch.data, batch.kernels):
             assert value.dtype == torch.float32
         assert same(batch, image_batch(bank, of(seed), side=50, count=3))
@@ -120,12 +121,26 @@ def test_data_are_what_the_truth_predicts_up_to_the_noise(
 ) -> None:
     monkeypatch.setattr(batches, "MISJUDGED", 0.0)
     batch = image_batch(bank, of(seed), side=48, count=4)
-    for found, told in zip(residuals(batch), batch.noise.tolist(), strict=True):
+    for found, told in zip(residuals(batch), batch.noise, strict=True):
+        level = float(told.square().mean().sqrt())
         # What is told is off by 15 %, as a standard deviation of its logarithm.
-        if told > 0:
-            assert abs(math.log(found / told)) < 4 * 0.15
+        if level > 0:
+            assert abs(math.log(found / level)) < 4 * 0.15
         else:
             assert found < ROUNDING_NOISE * math.exp(4 * 0.15)
+
+
+def test_the_noise_of_a_camera_is_told_for_each_pixel() -> None:
+    dark, bright = np.full((64, 64), 0.05, np.float32), np.full((64, 64), 0.9, np.float32)
+    both = np.concatenate((dark, bright))
+    shots = [observe(both, MICROGRAPHS, of(seed)) for seed in range(40)]
+    with_light = [shot for shot in shots if shot.shot > 0]
+    assert 25 < len(with_light) < 40
+    for shot in with_light:
+        told = noise_map(shot.plane, shot=shot.shot, base=shot.base)
+        error = shot.plane - both
+        for half in (slice(0, 64), slice(64, 128)):
+            assert told[half].mean() == pytest.approx(error[half].std(), rel=0.1)
 
 
 def test_some_kernels_are_told_wrong(bank: Bank, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -161,6 +176,19 @@ def test_crops(bank: Bank, kind: int) -> None:
         assert crop.flags.c_contiguous
 
 
+def test_some_pictures_are_softened_or_sharpened(bank: Bank) -> None:
+    def roughness(seed: int) -> float:
+        rng = of(seed)
+        return float(np.abs(np.diff(batches._refocus(picture, rng))).mean())
+
+    picture = random_crop(bank[2], MICROGRAPHS, 64, of(1))
+    plain = float(np.abs(np.diff(picture)).mean())
+    found = np.array([roughness(seed) for seed in range(100)]) / plain
+    assert 15 < np.count_nonzero(found < 0.999) < 45
+    assert 2 < np.count_nonzero(found > 1.001) < 20
+    assert np.count_nonzero(found == 1) > 40
+
+
 def test_kinds_come_in_their_shares(bank: Bank) -> None:
     rng = of(0)
     drawn = np.bincount([random_kind(bank, rng) for _ in range(2000)], minlength=3) / 2000
@@ -170,7 +198,7 @@ def test_kinds_come_in_their_shares(bank: Bank) -> None:
 
 def test_cameras_are_unbiased_and_noisy() -> None:
     blurred = np.full((64, 64), 0.4, np.float32)
-    errors = [observe(blurred, MICROGRAPHS, of(seed)) - blurred for seed in range(30)]
+    errors = [observe(blurred, MICROGRAPHS, of(seed)).plane - blurred for seed in range(30)]
     assert all(error.dtype == np.float32 for error in errors)
     spreads = [float(error.std()) for error in errors]
     # From a few photons to thousands.
@@ -181,7 +209,7 @@ def test_cameras_are_unbiased_and_noisy() -> None:
 
 def test_pictures_are_rounded_as_files_are() -> None:
     blurred = of(0).random((32, 32)).astype(np.float32)
-    seen = [observe(blurred, 0, of(seed)) for seed in range(30)]
+    seen = [observe(blurred, 0, of(seed)).plane for seed in range(30)]
     levels = [255 * image for image in seen]
     rounded = sum(bool(np.allclose(x, np.rint(x), atol=1e-3)) for x in levels)
     assert 10 < rounded < 30

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable
 from typing import Any
 
@@ -12,8 +13,11 @@ from skimage import data
 
 from napari_blindsr.training import pictures
 from napari_blindsr.training.micrographs import STRUCTURES, micrograph
+from napari_blindsr.training.pages import page
 from napari_blindsr.training.pictures import (
     PHOTOGRAPHS,
+    SIZES,
+    SMALLEST_SIDE,
     dead_leaves,
     generated,
     photographs,
@@ -26,7 +30,7 @@ ALLOWED = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("draw", [dead_leaves, micrograph])
+@pytest.mark.parametrize("draw", [dead_leaves, micrograph, page])
 def test_pictures_are_seeded_and_in_range(
     draw: Callable[[int, np.random.Generator], NDArray[np.uint8]],
 ) -> None:
@@ -86,7 +90,7 @@ def test_the_nine_photographs_are_the_only_ones(record: _Record) -> None:
     for picture in bank[1]:
         assert picture.dtype == np.uint8
         assert picture.shape[2] == 3
-        assert min(picture.shape[:2]) >= 200
+        assert min(picture.shape[:2]) >= SMALLEST_SIDE
 
 
 def test_generated_pictures_need_no_photograph(record: _Record) -> None:
@@ -104,11 +108,39 @@ def test_a_bank_is_seeded() -> None:
         assert not np.array_equal(first[kind][0], other[kind][0])
 
 
-def test_the_smaller_photographs_are_sharper() -> None:
-    sizes: dict[tuple[int, int], NDArray[np.uint8]] = {}
-    for picture in photographs():
-        if picture.shape[1] / picture.shape[0] == 1 and len(picture) in {512, 256}:
-            sizes.setdefault(picture.shape[:2], picture)
-    full, half = sizes[512, 512], sizes[256, 256]
-    steps = [np.abs(np.diff(p.astype(float), axis=1)).mean() for p in (full, half)]
-    assert steps[1] > steps[0]
+def test_photographs_come_in_sizes_of_which_the_smaller_are_sharper() -> None:
+    steps: dict[int, float] = {}
+    # Astronaut's own size comes first, then its smaller ones.
+    for picture in itertools.islice(photographs(seed=1), 1 + SIZES):
+        steps[len(picture)] = float(np.abs(np.diff(picture.astype(float), axis=1)).mean())
+    assert len(steps) == 1 + SIZES
+    assert max(steps) == 512
+    assert steps[min(steps)] > 1.2 * steps[512]
+
+
+def test_other_seeds_take_other_sizes() -> None:
+    first, again, other = (
+        [p.shape for p in itertools.islice(photographs(seed), 5)] for seed in (0, 0, 1)
+    )
+    assert first == again != other
+
+
+def test_some_edges_of_things_are_soft() -> None:
+    def steepest(softness: float) -> float:
+        y, x = np.indices((64, 64), dtype=np.float32) - 32
+        distance = pictures._distance(y, x, 12, np.random.default_rng(3))
+        cover = pictures._cover(distance, softness)
+        assert cover.min() >= 0
+        assert cover.max() == pytest.approx(1)
+        return float(np.abs(np.diff(cover)).max())
+
+    assert steepest(4) < 0.6 * steepest(1)
+
+
+def test_pages_have_ink_on_paper() -> None:
+    for seed in range(6):
+        grey = page(640, np.random.default_rng(seed)).mean(axis=2)
+        # Most of it is paper, be it bright or dark, and ink stands out from it.
+        paper = np.median(grey)
+        assert np.mean(np.abs(grey - paper) < 20) > 0.4
+        assert np.abs(grey - paper).max() > 60

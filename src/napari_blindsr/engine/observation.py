@@ -178,6 +178,16 @@ class Observation:
             return data
         return torch.where(self.measured, data, self.blur(canvas, kernel[None])[0])
 
+    def brightened(self) -> Observation:
+        """Return the observation as a camera with more light would have made it: gain 1."""
+        return replace(
+            self,
+            data=self.data / self.gain,
+            guess=None if self.guess is None else self.guess / self.gain,
+            noise=self.noise / self.gain,
+            gain=1.0,
+        )
+
     def support(self, core: Tensor) -> Tensor:
         """Return how much of what would see each HR pixel was measured.
 

@@ -9,12 +9,14 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 import torch.nn.functional as F
+from scipy.ndimage import gaussian_filter
 
 from napari_blindsr.engine.estimator import FAMILY_ORDER, NARROWEST_BLUR
 from napari_blindsr.engine.kernels import Airy, Disk, Line, Motion, render_gaussian, side_for
 from napari_blindsr.engine.kernels.width import core_covariance, principal_axes
 from napari_blindsr.engine.nonblind.data_module import DataModule
 from napari_blindsr.engine.observation import kernel_center
+from napari_blindsr.noise import noise_map
 
 if TYPE_CHECKING:
     from numpy.random import Generator
@@ -35,8 +37,14 @@ MICROGRAPHS = 2
 GAUSSIAN = 0.6
 """How often a blur is a Gaussian."""
 
-MISJUDGED = 0.25
+MISJUDGED = 0.3
 """How often the image prior is told a kernel that is a little off: estimates are."""
+
+MISJUDGEMENT = 0.3
+"""Standard deviation of the logarithm of the variances that it is told then."""
+
+SOFTENED, SHARPENED = 0.3, 0.08
+"""How often a picture is softened, or sharpened as cameras and editors do."""
 
 ROUNDING_NOISE = 1.5 / 255
 """Errors below are those of rounding, which the prior knows of."""
@@ -144,9 +152,11 @@ def random_crop(
     missing = [side - n for n in crop.shape[:2]]
     if max(missing) > 0:
         crop = np.pad(crop, ((0, missing[0]), (0, missing[1]), (0, 0)), mode="symmetric")
+    crop = crop.astype(np.float32)
     mixture = rng.dirichlet([0.5, 0.5, 0.5]) if rng.random() < 0.7 else np.array([0.3, 0.59, 0.11])
-    grey = (crop @ mixture.astype(np.float32)) / np.float32(255)
+    grey = np.asarray(crop @ mixture.astype(np.float32) / 255, dtype=np.float32)
     if kind != MICROGRAPHS:
+        grey = _refocus(grey, rng)
         grey = grey ** np.float32(np.exp(rng.uniform(-0.5, 0.5)))
         if rng.random() < 0.3:
             grey = 1 - grey
@@ -159,21 +169,47 @@ def random_crop(
     return np.ascontiguousarray(grey, dtype=np.float32)
 
 
-def observe(blurred: NDArray[np.float32], kind: int, rng: Generator) -> NDArray[np.float32]:
+def _refocus(grey: NDArray[np.float32], rng: Generator) -> NDArray[np.float32]:
+    """Soften or sharpen some pictures: what a sharp picture is differs from one to the next."""
+    choice = rng.random()
+    if choice < SOFTENED:
+        return np.asarray(gaussian_filter(grey, rng.uniform(0.25, 0.9)), dtype=np.float32)
+    if choice < SOFTENED + SHARPENED:
+        detail = grey - gaussian_filter(grey, rng.uniform(0.7, 1.5))
+        return np.asarray(np.clip(grey + rng.uniform(0.2, 0.8) * detail, 0, 1), dtype=np.float32)
+    return grey
+
+
+@dataclass(frozen=True, kw_only=True)
+class Observed:
+    """An observed plane (h, w), and what is known of its noise: variance = shot · level + base."""
+
+    plane: NDArray[np.float32]
+    shot: float
+    base: float
+
+
+def observe(blurred: NDArray[np.float32], kind: int, rng: Generator) -> Observed:
     """Add what a camera or a file format does: noise of photons and of reading, rounding."""
     if kind == MICROGRAPHS and rng.random() < 0.85:
         peak = math.exp(rng.uniform(math.log(25), math.log(3000)))
         arrived = rng.poisson(np.maximum(blurred, 0) * peak) + rng.normal(
             0, READ_NOISE, blurred.shape
         )
-        return np.asarray(arrived / peak, dtype=np.float32)
+        return Observed(
+            plane=np.asarray(arrived / peak, dtype=np.float32),
+            shot=1 / peak,
+            base=(READ_NOISE / peak) ** 2,
+        )
+    noise = 0.0
     if rng.random() < 0.4:
         noise = math.exp(rng.uniform(math.log(0.002), math.log(0.04)))
         blurred = blurred + rng.normal(0, noise, blurred.shape).astype(np.float32)
     if rng.random() < 0.7:
-        levels = np.floor(255 * np.clip(blurred, 0, 1))
-        return np.asarray(levels / np.float32(255), dtype=np.float32)
-    return np.asarray(blurred, dtype=np.float32)
+        blurred = np.floor(255 * np.clip(blurred, 0, 1)).astype(np.float32) / np.float32(255)
+    # Errors of rounding are those that the prior reckons with anyway.
+    base = noise**2 if noise > ROUNDING_NOISE else 0.0
+    return Observed(plane=np.asarray(blurred, dtype=np.float32), shot=0.0, base=base)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -205,7 +241,7 @@ def kernel_batch(bank: list[list[NDArray[np.uint8]]], rng: Generator) -> KernelB
         blurred = F.conv2d(
             torch.from_numpy(sharp)[None, None], blur.kernel[None, None], stride=scale
         )[0, 0, :side, :side]
-        planes.append(torch.from_numpy(observe(blurred.numpy(), kind, rng)))
+        planes.append(torch.from_numpy(observe(blurred.numpy(), kind, rng).plane))
         covariances.append(blur.covariance / scale**2)
         families.append(blur.family)
     return KernelBatch(
@@ -218,7 +254,10 @@ def kernel_batch(bank: list[list[NDArray[np.uint8]]], rng: Generator) -> KernelB
 
 @dataclass(frozen=True, kw_only=True)
 class ImageBatch:
-    """Sharp crops (n, H, W), what is observed of them (n, h, w), the kernels, the noise (n,)."""
+    """Sharp crops (n, H, W), what is observed of them (n, h, w), the kernels, the noise.
+
+    The noise is a standard deviation for each observed pixel (n, h, w).
+    """
 
     sharp: Tensor
     data: Tensor
@@ -242,10 +281,10 @@ def image_batch(
     data, noises = [], []
     for plane, kind in zip(blurred.numpy(), kinds, strict=True):
         observed = observe(plane, kind, rng)
-        data.append(torch.from_numpy(observed))
+        data.append(torch.from_numpy(observed.plane))
         # What is told of the noise is an estimate, too.
-        found = float(np.std(observed - plane)) * math.exp(rng.normal(0, 0.15))
-        noises.append(found if found > ROUNDING_NOISE else 0.0)
+        level = noise_map(observed.plane, shot=observed.shot, base=observed.base)
+        noises.append(torch.from_numpy(level * np.float32(math.exp(rng.normal(0, 0.15)))))
     told = [
         _misjudged(blur, scale, rng) if rng.random() < MISJUDGED else blur.kernel for blur in blurs
     ]
@@ -254,7 +293,7 @@ def image_batch(
         data=torch.stack(data),
         kernels=_stack(told),
         scale=scale,
-        noise=torch.tensor(noises),
+        noise=torch.stack(noises),
     )
 
 
@@ -263,7 +302,7 @@ def _misjudged(blur: Blur, scale: int, rng: Generator) -> Tensor:
     if blur.family != 0:
         return blur.kernel
     variances, angle = principal_axes(blur.covariance.double())
-    wrong = variances * torch.tensor(np.exp(rng.normal(0, 0.25, 2)))
+    wrong = variances * torch.tensor(np.exp(rng.normal(0, MISJUDGEMENT, 2)))
     size = len(blur.kernel)
     return render_gaussian(
         wrong[None], angle[None], size=size, center=kernel_center(size, scale, "camera")

@@ -55,7 +55,7 @@ def filaments(side: int, rng: Generator) -> NDArray[np.float32]:
         row = rng.uniform(0, side) + 0.25 * np.cumsum(np.sin(angles))
         column = rng.uniform(0, side) + 0.25 * np.cumsum(np.cos(angles))
         _splat(image, row, column, np.full(steps, 0.25 * rng.uniform(0.3, 1)))
-    return _smooth(image, rng.uniform(0.4, 1.1))
+    return _smooth(image, rng.uniform(0.35, 0.9))
 
 
 def vesicles(side: int, rng: Generator) -> NDArray[np.float32]:
@@ -65,7 +65,7 @@ def vesicles(side: int, rng: Generator) -> NDArray[np.float32]:
     brightness = rng.gamma(np.exp(rng.uniform(-0.7, 1.5)), size=count)
     rows, columns = rng.uniform(0, side, (2, count))
     _splat(image, rows, columns, brightness)
-    return _smooth(image, rng.uniform(0.4, 1.5))
+    return _smooth(image, np.exp(rng.uniform(np.log(0.35), np.log(1.5))))
 
 
 def beads(side: int, rng: Generator) -> NDArray[np.float32]:
@@ -74,7 +74,7 @@ def beads(side: int, rng: Generator) -> NDArray[np.float32]:
     count = int(side * side * rng.uniform(0.2, 2) / 1000)
     rows, columns = rng.uniform(0, side, (2, count))
     _splat(image, rows, columns, rng.uniform(0.5, 1, count))
-    return _smooth(image, rng.uniform(0.3, 0.8))
+    return _smooth(image, rng.uniform(0.3, 0.7))
 
 
 def nuclei(side: int, rng: Generator) -> NDArray[np.float32]:
@@ -97,7 +97,7 @@ def membranes(side: int, rng: Generator) -> NDArray[np.float32]:
     for _ in range(int(rng.integers(3, 25))):
         size = rng.uniform(20, 90)
         radius = _ellipse(side, rng, size)
-        image += np.exp(-0.5 * ((radius - 1) * size / rng.uniform(0.5, 1.5)) ** 2)
+        image += np.exp(-0.5 * ((radius - 1) * size / rng.uniform(0.4, 1.2)) ** 2)
     return image
 
 

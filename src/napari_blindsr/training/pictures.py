@@ -1,4 +1,4 @@
-"""Sharp pictures to train on: dead leaves, photographs of scikit-image, micrographs.
+"""Sharp pictures to train on: dead leaves, pages, photographs of scikit-image, micrographs.
 
 All are grey or RGB uint8. Everything is drawn from an explicit generator, so a seed means the
 same pictures everywhere.
@@ -6,6 +6,8 @@ same pictures everywhere.
 
 from __future__ import annotations
 
+import math
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -14,6 +16,7 @@ from skimage import data
 from skimage.transform import rescale
 
 from napari_blindsr.training.micrographs import micrograph
+from napari_blindsr.training.pages import page
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -37,21 +40,33 @@ PHOTOGRAPHS = (
 SIDE = 640
 """Of generated pictures, in pixels."""
 
+SIZES = 4
+"""In how many smaller sizes each photograph is taken, besides its own."""
 
-def photographs() -> Iterator[NDArray[np.uint8]]:
-    """Yield the photographs at their own size and at two smaller, sharper ones."""
+SMALLEST_FACTOR = 0.35
+SMALLEST_SIDE = 160
+
+PAGES = 0.12
+"""Share of printed pages among the dead leaves."""
+
+
+def photographs(seed: int = 0) -> Iterator[NDArray[np.uint8]]:
+    """Yield the photographs at their own size and at some smaller ones, sharp or soft."""
+    rng = np.random.default_rng([seed, 2])
     for name in PHOTOGRAPHS:
         loaded = getattr(data, name)()
         # The stereo pair comes with its disparity, which is no picture.
         pictures = loaded[:2] if isinstance(loaded, tuple) else (loaded,)
         for picture in pictures:
             colour = picture if picture.ndim == 3 else np.repeat(picture[..., None], 3, axis=2)
-            for factor in (1.0, 0.7, 0.5):
-                if min(colour.shape[:2]) * factor >= 200:
-                    smaller = rescale(
-                        colour, factor, order=1, anti_aliasing=factor < 1, channel_axis=2
-                    )
-                    yield np.asarray(np.clip(np.rint(255 * smaller), 0, 255), dtype=np.uint8)
+            yield np.asarray(colour, dtype=np.uint8)
+            least = max(SMALLEST_FACTOR, SMALLEST_SIDE / min(colour.shape[:2]))
+            for factor in np.exp(rng.uniform(math.log(least), 0, SIZES)):
+                # How much is smoothed beforehand says how soft a smaller picture is.
+                smoothing = (1 / factor - 1) * rng.uniform(0.2, 0.6)
+                smoothed = gaussian_filter(colour / 255.0, (smoothing, smoothing, 0))
+                smaller = rescale(smoothed, factor, order=1, anti_aliasing=False, channel_axis=2)
+                yield np.asarray(np.clip(np.rint(255 * smaller), 0, 255), dtype=np.uint8)
 
 
 def dead_leaves(side: int, rng: Generator) -> NDArray[np.uint8]:
@@ -59,7 +74,8 @@ def dead_leaves(side: int, rng: Generator) -> NDArray[np.uint8]:
 
     Discs, ellipses, rectangles, polygons and strokes with radii distributed as r⁻³, which makes
     the statistics of the picture those of natural ones (Lee, Mumford and Huang, 2001), with flat,
-    shaded or textured surfaces.
+    shaded or textured surfaces, some with outlines. Some edges are soft, as those of shadows and
+    of things out of focus are, and the light may change over the picture.
 
     Parameters
     ----------
@@ -73,7 +89,8 @@ def dead_leaves(side: int, rng: Generator) -> NDArray[np.uint8]:
     colours = _palette(rng)
     image = np.empty((side, side, 3), dtype=np.float32)
     image[:] = colours[rng.integers(len(colours))]
-    smallest = float(np.exp(rng.uniform(np.log(1.5), np.log(16))))
+    style = _Style.random(rng)
+    smallest = math.exp(rng.uniform(math.log(1.5), math.log(40 if style.textured < 0.2 else 16)))
     largest = side * rng.uniform(0.15, 0.4)
     exponent = rng.uniform(1.4, 2.2)
     count = int(min(side**2 * rng.uniform(0.2, 1.2) / smallest**2, 2500))
@@ -86,11 +103,47 @@ def dead_leaves(side: int, rng: Generator) -> NDArray[np.uint8]:
         radii = np.sort(radii)[::-1]
     textures = [_texture(rng) for _ in range(6)]
     for radius in radii:
-        _draw_leaf(image, float(radius), colours, textures, rng)
+        _draw_leaf(image, float(radius), colours, textures, rng, style=style)
+    if rng.random() < 0.4:
+        image *= _light(side, rng)[..., None]
     if rng.random() < 0.5:
         # Optics and sensors leave few pictures with steps from one pixel to the next.
         image = gaussian_filter(image, (*[rng.uniform(0.2, 0.7)] * 2, 0))
     return np.asarray(np.clip(np.rint(255 * image), 0, 255), dtype=np.uint8)
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Style:
+    """How the things of a picture look.
+
+    Attributes
+    ----------
+    soft, textured, outlined : float
+        Shares of the things that have soft edges, a texture, and an outline.
+    ink : float
+        Brightness of the outlines.
+    """
+
+    soft: float
+    textured: float
+    outlined: float
+    ink: float
+
+    @classmethod
+    def random(cls, rng: Generator) -> _Style:
+        """Draw a style: from flat drawings with sharp lines to blurred, textured things."""
+        return cls(
+            soft=rng.uniform(0, 0.7) if rng.random() < 0.6 else 0.0,
+            textured=0.6 if rng.random() < 0.6 else rng.uniform(0, 0.2),
+            outlined=rng.uniform(0.1, 0.9) if rng.random() < 0.4 else 0.0,
+            ink=rng.uniform(0, 0.25) if rng.random() < 0.8 else rng.uniform(0.7, 1),
+        )
+
+    def softness(self, radius: float, rng: Generator) -> float:
+        """Return how many pixels wide the edge of a thing is."""
+        if rng.random() >= self.soft:
+            return 1.0
+        return min(math.exp(rng.uniform(0, math.log(6))), max(1.0, radius))
 
 
 def _palette(rng: Generator) -> NDArray[np.float32]:
@@ -143,35 +196,43 @@ def _draw_leaf(
     colours: NDArray[np.float32],
     textures: list[NDArray[np.float32]],
     rng: Generator,
+    *,
+    style: _Style,
 ) -> None:
-    side = len(image)
+    """Draw a thing of about a radius."""
+    side, softness = len(image), style.softness(radius, rng)
     row, column = rng.uniform(-radius, side + radius, size=2)
-    reach = 1.5 * radius + 2
+    reach = 1.5 * radius + 1 + softness
     top, left = max(0, int(row - reach)), max(0, int(column - reach))
     bottom, right = min(side, int(row + reach) + 1), min(side, int(column + reach) + 1)
     if top >= bottom or left >= right:
         return
     y = np.arange(top, bottom, dtype=np.float32)[:, None] - np.float32(row)
     x = np.arange(left, right, dtype=np.float32)[None] - np.float32(column)
-    cover = _shape(y, x, radius, rng)[..., None]
+    distance = _distance(y, x, radius, rng)
+    cover = _cover(distance, softness)[..., None]
     patch = image[top:bottom, left:right]
     colour = np.broadcast_to(colours[rng.integers(len(colours))], patch.shape).copy()
     if rng.random() < 0.5:
         slope = rng.normal(0, 0.25, size=2) / max(radius, 4)
         colour *= np.clip(1 + slope[0] * y + slope[1] * x, 0, 2)[..., None]
-    if radius > 4 and rng.random() < 0.6:
+    if radius > 4 and rng.random() < style.textured:
         texture = textures[rng.integers(len(textures))]
         rows = (np.arange(top, bottom) + rng.integers(256)) % len(texture)
         columns = (np.arange(left, right) + rng.integers(256)) % len(texture)
         strength = 0.3 * rng.beta(1.2, 3)
         colour += strength * texture[np.ix_(rows, columns)][..., None]
+    if rng.random() < style.outlined:
+        width = min(math.exp(rng.uniform(math.log(0.7), math.log(6))), radius)
+        inner = _cover(distance + np.float32(width), softness)[..., None]
+        colour = inner * colour + (1 - inner) * np.float32(style.ink)
     patch += cover * (np.clip(colour, 0, 1) - patch)
 
 
-def _shape(
+def _distance(
     y: NDArray[np.float32], x: NDArray[np.float32], radius: float, rng: Generator
 ) -> NDArray[np.float32]:
-    """Return how much of each pixel a shape covers: its edges are as sharp as pixels allow."""
+    """Return how far each pixel is outside of a shape: negative inside."""
     angle = rng.uniform(0, np.pi)
     cos, sin = np.float32(np.cos(angle)), np.float32(np.sin(angle))
     along, across = cos * x + sin * y, cos * y - sin * x
@@ -197,7 +258,24 @@ def _shape(
         distance = np.maximum(
             np.abs(across - bend * along**2) / slope - width, np.abs(along) - radius
         )
-    return np.asarray(np.clip(0.5 - distance, 0, 1), dtype=np.float32)
+    return np.asarray(distance, dtype=np.float32)
+
+
+def _cover(distance: NDArray[np.float32], softness: float) -> NDArray[np.float32]:
+    """Return how much of each pixel a shape covers; softness 1 is as sharp as pixels allow."""
+    cover = np.clip(0.5 - distance / np.float32(softness), 0, 1)
+    # A soft edge bends smoothly into what lies on both of its sides.
+    return np.asarray(cover if softness == 1 else cover**2 * (3 - 2 * cover), dtype=np.float32)
+
+
+def _light(side: int, rng: Generator) -> NDArray[np.float32]:
+    """Return illumination that changes slowly over a picture, about 1."""
+    y, x = np.indices((side, side), dtype=np.float32) / side
+    tilt = rng.normal(0, 0.4, 2)
+    waves = gaussian_filter(rng.normal(size=(64, 64)), rng.uniform(4, 12))
+    waves = rescale(_standard(waves), side / 64, order=1)
+    light = 1 + tilt[0] * (y - 0.5) + tilt[1] * (x - 0.5) + 0.15 * waves
+    return np.asarray(np.clip(light, 0.2, 1.8), dtype=np.float32)
 
 
 def picture_bank(
@@ -215,17 +293,20 @@ def picture_bank(
     Returns
     -------
     list of list of ndarray, uint8, (H, W, 3)
-        Dead leaves, photographs, micrographs.
+        Dead leaves and pages, photographs, micrographs.
     """
     drawn = generated(leaves, micrographs, np.random.default_rng(seed), side=side)
-    return [drawn[0], list(photographs()), drawn[1]]
+    return [drawn[0], list(photographs(seed)), drawn[1]]
 
 
 def generated(
     leaves: int, micrographs: int, rng: Generator, *, side: int = SIDE
 ) -> tuple[list[NDArray[np.uint8]], list[NDArray[np.uint8]]]:
-    """Return so many pictures of dead leaves, and so many micrographs."""
+    """Return so many pictures of dead leaves or pages, and so many micrographs."""
     return (
-        [dead_leaves(side, rng) for _ in range(leaves)],
+        [
+            page(side, rng) if rng.random() < PAGES else dead_leaves(side, rng)
+            for _ in range(leaves)
+        ],
         [micrograph(side, rng) for _ in range(micrographs)],
     )

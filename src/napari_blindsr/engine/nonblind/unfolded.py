@@ -3,6 +3,8 @@
 A deep unfolding like USRNet's (Zhang, Van Gool and Timofte, CVPR 2020), for single planes. It
 starts from the linear estimate for a 1/f² spectrum instead of repeated pixels, its
 denoiser works at half the resolution and below, and it weighs data against prior by the noise.
+The denoiser sees the image on both sides of the data step, where the noise is strong, and how
+much of the spectrum the kernel lets through; and it hands its features on to the next round.
 """
 
 from __future__ import annotations
@@ -28,6 +30,9 @@ if TYPE_CHECKING:
 ITERATIONS = 5
 WIDTHS = (32, 64, 96)
 
+LEVELS = 3
+"""Maps that tell the denoiser of noise, scale and kernel."""
+
 ROUNDING = 0.3 / 255
 """Standard deviation of the error of rounding to 8 bits: all data have some noise."""
 
@@ -45,6 +50,10 @@ class _Residual(nn.Module):
         return result
 
 
+def _residuals(count: int, channels: int) -> nn.Sequential:
+    return nn.Sequential(*[_Residual(channels) for _ in range(count)])
+
+
 class Denoiser(nn.Module):
     """A residual U-Net on planes folded to half their resolution, without biases.
 
@@ -55,40 +64,49 @@ class Denoiser(nn.Module):
     def __init__(self, widths: tuple[int, int, int] = WIDTHS) -> None:
         super().__init__()
         a, b, c = widths
-        self.head = nn.Conv2d(5, a, 3, padding=1, bias=False)
-        self.first = nn.Sequential(_Residual(a), _Residual(a))
+        self.head = nn.Conv2d(2 * 4 + LEVELS, a, 3, padding=1, bias=False)
+        self.recall = nn.Conv2d(a, a, 3, padding=1, bias=False)
+        self.first = _residuals(2, a)
         self.down1 = nn.Conv2d(a, b, 2, stride=2, bias=False)
-        self.second = nn.Sequential(_Residual(b), _Residual(b))
+        self.second = _residuals(3, b)
         self.down2 = nn.Conv2d(b, c, 2, stride=2, bias=False)
-        self.body = nn.Sequential(_Residual(c), _Residual(c))
+        self.body = _residuals(3, c)
         self.up2 = nn.ConvTranspose2d(c, b, 2, stride=2, bias=False)
-        self.third = nn.Sequential(_Residual(b), _Residual(b))
+        self.third = _residuals(3, b)
         self.up1 = nn.ConvTranspose2d(b, a, 2, stride=2, bias=False)
-        self.fourth = nn.Sequential(_Residual(a), _Residual(a))
+        self.fourth = _residuals(3, a)
         self.tail = nn.Conv2d(a, 4, 3, padding=1, bias=False)
 
-    def forward(self, planes: Tensor, level: Tensor) -> Tensor:
-        """Return planes without their noise.
+    def forward(
+        self, planes: Tensor, before: Tensor, levels: Tensor, memory: Tensor | None
+    ) -> tuple[Tensor, Tensor]:
+        """Return planes without their noise, and features for the next round.
 
         Parameters
         ----------
-        planes : Tensor, (n, H, W)
-        level : Tensor, scalar or (n,)
-            Standard deviation of the noise.
+        planes, before : Tensor, (n, H, W)
+            The image after the data step, and before it.
+        levels : Tensor, (n, 3, ⌈H/8⌉·4, ⌈W/8⌉·4)
+            Standard deviation of the noise at half the resolution, also multiplied by what is
+            told of scale and kernel.
+        memory : Tensor or None
+            Features of the round before.
         """
         height, width = planes.shape[-2:]
         # Folding and two levels halve the sides three times.
         pad = (0, -width % 8, 0, -height % 8)
-        folded = F.pixel_unshuffle(F.pad(planes[:, None], pad, mode="replicate"), 2)
-        map_ = level.reshape(-1, 1, 1, 1).expand(len(planes), 1, *folded.shape[-2:])
-        one = self.first(self.head(torch.cat((folded, map_), dim=1)))
+        both = F.pad(torch.stack((planes, before), dim=1), pad, mode="replicate")
+        one = self.head(torch.cat((F.pixel_unshuffle(both, 2), levels), dim=1))
+        if memory is not None:
+            one = one + self.recall(memory)
+        one = self.first(one)
         two = self.second(self.down1(one))
         three = self.body(self.down2(two))
         two = self.third(self.up2(three) + two)
         one = self.fourth(self.up1(two) + one)
         noise = F.pixel_shuffle(self.tail(one), 2)[:, 0, :height, :width]
         result: Tensor = planes - noise.to(planes.dtype)
-        return result
+        return result, one
 
 
 class UnfoldedPrior(nn.Module):
@@ -102,6 +120,7 @@ class UnfoldedPrior(nn.Module):
         self.levels = nn.Sequential(first, nn.ReLU(), last)
         self.weights = nn.Parameter(torch.zeros(iterations))
         nn.init.zeros_(self.denoiser.tail.weight)
+        nn.init.zeros_(self.denoiser.recall.weight)
         nn.init.zeros_(last.weight)
         with torch.no_grad():
             last.bias.copy_(torch.linspace(math.log(0.08), math.log(0.01), iterations + 1))
@@ -123,8 +142,8 @@ class UnfoldedPrior(nn.Module):
         kernel : Tensor, (K, K) or (n, K, K)
             Correlation kernel in HR pixels.
         scale : int
-        noise : float or Tensor (n,)
-            Standard deviation of the noise in `data`.
+        noise : float or Tensor, (n,) or (n, h, w)
+            Standard deviation of the noise in `data`, for all, for each, or in each pixel.
         measured : Tensor, bool, (h, w), optional
             Where `data` was measured; elsewhere it is only a guess to start from.
 
@@ -145,20 +164,55 @@ class UnfoldedPrior(nn.Module):
         measured: Tensor | None = None,
     ) -> Iterator[Tensor]:
         """Yield the image after each denoising; parameters as in `forward`."""
-        sigma = torch.as_tensor(noise, dtype=data.dtype, device=data.device).expand(len(data))
-        power = (sigma.square() + ROUNDING**2)[:, None, None]
+        sigma = torch.as_tensor(noise, dtype=data.dtype, device=data.device)
+        if sigma.ndim < 3:
+            sigma = sigma.reshape(-1, 1, 1)
+        variance = (sigma.square() + ROUNDING**2).expand(len(data), *data.shape[-2:])
+        power = variance.mean(dim=(1, 2), keepdim=True)
         explain = DataModule(data, kernel, scale, measured=measured)
         image = explain.linear(power)
-        inputs = torch.stack(
-            (0.5 * power.flatten().log() + 5, torch.full_like(sigma, math.log(scale))), dim=1
-        )
+        logarithm = 0.5 * power.flatten().log() + 5
+        inputs = torch.stack((logarithm, torch.full_like(logarithm, math.log(scale))), dim=1)
         # In single precision, whatever the denoiser computes in.
         with torch.autocast(data.device.type, enabled=False):
             levels = self.levels(inputs).exp()[..., None, None].unbind(1)
+        maps = _level_maps(variance / power, kernel, scale)
+        memory: Tensor | None = None
         for before, level, weight in zip(levels[:-1], levels[1:], self.weights, strict=True):
             alpha = weight.exp() * power / before.square()
-            image = self.denoiser(explain(image, alpha), level)
+            explained = explain(image, alpha)
+            image, memory = self.denoiser(explained, image, level[..., None] * maps, memory)
             yield image
+
+
+def _level_maps(variance: Tensor, kernel: Tensor, scale: int) -> Tensor:
+    """Return what the level of the noise is multiplied by to tell where and what it is.
+
+    Parameters
+    ----------
+    variance : Tensor, (n, h, w)
+        Of the noise in the data, of mean 1.
+    kernel : Tensor, (K, K) or (n, K, K)
+    scale : int
+
+    Returns
+    -------
+    Tensor, (n, 3, ⌈s·h/8⌉·4, ⌈s·w/8⌉·4)
+        At half the resolution of the image.
+    """
+    count, height, width = variance.shape
+    half = [4 * -(-scale * side // 8) for side in (height, width)]
+    rows, columns = (
+        (torch.arange(n, device=variance.device) * 2 // scale).clamp(max=side - 1)
+        for n, side in zip(half, (height, width), strict=True)
+    )
+    strength = variance.sqrt()[:, rows[:, None], columns[None, :]]
+    # By Parseval, the sum of the kernel's squares is the share of the spectrum that passes.
+    passed = 0.25 * kernel.square().sum(dim=(-2, -1)).log().reshape(-1, 1, 1)
+    factors = torch.ones_like(strength)
+    return torch.stack(
+        (strength, 0.5 * math.log(scale) * factors, passed * factors.expand(count, -1, -1)), dim=1
+    )
 
 
 @torch.no_grad()
@@ -167,7 +221,7 @@ def unfolded(
     kernel: Tensor,
     network: UnfoldedPrior,
     *,
-    noise: float = 0.0,
+    noise: float | Tensor = 0.0,
     measured: Tensor | None = None,
     autocast: torch.autocast | None = None,
 ) -> Tensor:
@@ -180,8 +234,8 @@ def unfolded(
         Correlation kernel in HR pixels, non-negative, sum 1.
     network : UnfoldedPrior
         On the device of the observation.
-    noise : float
-        σ, standard deviation of the noise in ``observation.data``.
+    noise : float or Tensor, (C, h, w)
+        σ, standard deviation of the noise in ``observation.data``, everywhere or in each pixel.
     measured : Tensor, bool, (h, w), optional
         Where the data were measured. Elsewhere they should hold a guess.
     autocast : torch.autocast, optional
@@ -194,12 +248,20 @@ def unfolded(
     """
 
     def restore(data: Tensor, measured: Tensor | None) -> Tensor:
+        levels = [noise] * len(data) if isinstance(noise, float) else _as_large(noise, data)
         # One at a time: the features of a plane take far more memory than the plane.
         planes = [
-            network(p[None], kernel, scale=observation.scale, noise=noise, measured=measured)
-            for p in data
+            network(p[None], kernel, scale=observation.scale, noise=level, measured=measured)
+            for p, level in zip(data, levels, strict=True)
         ]
         return torch.cat(planes)
 
     with autocast if autocast is not None else nullcontext():
         return with_periodic_borders(observation, kernel.shape[-1], restore, measured=measured)
+
+
+def _as_large(noise: Tensor, data: Tensor) -> list[Tensor]:
+    """Return a map of noise (1, h, w) for each channel, continued as far as the data are."""
+    rows, columns = ((data.shape[d] - noise.shape[d]) // 2 for d in (-2, -1))
+    padded = F.pad(noise[None], (columns, columns, rows, rows), mode="replicate")[0]
+    return [plane[None] for plane in padded]
