@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import torch
 import torch.nn.functional as F
 
+from napari_blindsr.engine.graphs import captured
 from napari_blindsr.engine.losses import (
     StructuralSimilarity,
     gradient_prior,
@@ -28,6 +29,8 @@ from napari_blindsr.engine.result import Estimate
 from napari_blindsr.engine.solve import Step
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from torch import Tensor
 
     from napari_blindsr.engine.device import Compute
@@ -50,11 +53,18 @@ WARMUP_CHUNK = 20
 
 @dataclass(kw_only=True)
 class ImageState:
-    """The image generator and what its optimiser needs."""
+    """The image generator and what its optimiser needs.
+
+    Attributes
+    ----------
+    evaluate : callable
+        Evaluates the network in its precision, by captured graphs where that works.
+    """
 
     network: ImageGenerator
     noise: Tensor
     optimiser: torch.optim.Adam
+    evaluate: Callable[[Tensor], Tensor]
 
 
 @dataclass(kw_only=True)
@@ -185,11 +195,21 @@ class AlternatingSolver:
         layout = self.compute.memory_format
         # torch's annotations leave this overload out.
         network = network.to(self.device, memory_format=layout)  # type: ignore[call-overload]
+        noise = noise.to(self.device, memory_format=layout)
         return ImageState(
             network=network,
-            noise=noise.to(self.device, memory_format=layout),
+            noise=noise,
             optimiser=self._adam(network, self.schedule.image_rate),
+            evaluate=captured(network, noise, self.compute) or self._eager(network),
         )
+
+    def _eager(self, network: ImageGenerator) -> Callable[[Tensor], Tensor]:
+        def evaluate(noise: Tensor) -> Tensor:
+            with self.compute.autocast:
+                image: Tensor = network(noise)
+            return image
+
+        return evaluate
 
     def _init_kernel(
         self, observation: Observation, family: KernelFamily, generator: torch.Generator
@@ -255,8 +275,7 @@ class AlternatingSolver:
     def _image_step(self, state: AlternatingState) -> tuple[Tensor, Tensor]:
         schedule, observation, part = self.schedule, state.observation, state.kernel_part
         outer, inner = divmod(state.image_steps, schedule.inner_steps)
-        with self.compute.autocast:
-            image = state.image_part.network(state.image_part.noise)[0]
+        image = state.image_part.evaluate(state.image_part.noise)[0]
         # The Monte-Carlo step and the image step look at the same image: one evaluation.
         if isinstance(part, KernelState) and inner == 0:
             kernels = part.pool[part.chosen[outer]]
@@ -316,8 +335,8 @@ class AlternatingSolver:
         """Return the averaged late iterates, or the state after the last update."""
         if state.mean is not None:
             return state.mean
-        with torch.no_grad(), self.compute.autocast:
-            image = state.image_part.network(state.image_part.noise)[0]
+        with torch.no_grad():
+            image = state.image_part.evaluate(state.image_part.noise)[0]
         kernel = state.kernel_part.leaf.detach()
         after = Estimate(image=image, kernel=kernel)
         if state.last is None:
