@@ -62,6 +62,23 @@ def test_every_finish_restores_and_says_so(
         assert width == pytest.approx(variance**0.5, rel=0.4)
 
 
+def test_a_refined_reading_owns_up_to_the_network_that_refined_it(
+    image: NDArray[np.uint8],
+) -> None:
+    small = image[:24, :24]
+    plain = restore(small, **options("measurement"))
+    other = restore(small, **{**options("measurement"), "quality": "refined"})
+    assert plain.learned_priors == ("kernel estimator",)
+    assert other.learned_priors == ("kernel estimator", "image prior")
+    assert plain.blur is not None
+    assert other.blur is not None
+    assert (plain.blur.refined, other.blur.refined) == (False, True)
+    assert plain.blur.widths != other.blur.widths
+    # No other family is refined.
+    disk = restore(small, **{**options("measurement"), "quality": "refined", "kernel": "disk"})
+    assert disk.learned_priors == ("kernel estimator",)
+
+
 def test_without_a_finish_there_is_no_image(image: NDArray[np.uint8]) -> None:
     with pytest.raises(SettingsError, match=r"makes its image by a finish.*'prior', 'usrnet'"):
         restore(image, **options("none"))

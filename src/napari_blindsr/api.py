@@ -55,7 +55,7 @@ def restore(
     mask_saturated: bool = False,
     finish: Finish | None = None,
     usrnet_weights: str | os.PathLike[str] | None = None,
-    quality: Quality = "best",
+    quality: Quality = "fast",
     schedule: Schedule | ScheduleName = "published",
     steps: int | None = None,
     seed: int = 0,
@@ -109,7 +109,7 @@ def restore(
         method's own way if left out.
     usrnet_weights : path, optional
         File with the published weights of USRNet.
-    quality : {"fast", "best"}
+    quality : {"fast", "refined"}
         Whether "fast" leaves the blur as a network reads it, or refines it, too.
     schedule : Schedule or {"published", "reference"}
         Of the optimisation; "fast" has none.
@@ -179,7 +179,7 @@ def make_settings(
     mask_saturated: bool = False,
     finish: Finish | None = None,
     usrnet_weights: str | os.PathLike[str] | None = None,
-    quality: Quality = "best",
+    quality: Quality = "fast",
     schedule: Schedule | ScheduleName = "published",
     steps: int | None = None,
     seed: int = 0,

@@ -77,6 +77,8 @@ class BlurEstimate:
     scale : int
     reader : {"network", "spectrum"}
         How the image was read.
+    refined : bool
+        Whether what was read was moved to where the image prior's image explains the data better.
     """
 
     kernel: NDArray[np.float32]
@@ -88,6 +90,7 @@ class BlurEstimate:
     found: bool
     scale: int
     reader: Reader
+    refined: bool = False
 
     def report(self) -> dict[str, Any]:
         """Return everything but the kernel, as plain JSON types; lengths in HR pixels."""
@@ -101,6 +104,7 @@ class BlurEstimate:
             "found": self.found,
             "scale": self.scale,
             "reader": self.reader,
+            "refined": self.refined,
         }
 
 
@@ -137,8 +141,8 @@ def estimate_kernel(
     border : {"extend", "circular"}
     mask : array_like, (h, w), optional
         Nonzero where the image is covered.
-    quality : {"fast", "best"}
-        "best" refines a Gaussian by how well the image that the image prior restores explains
+    quality : {"fast", "refined"}
+        "refined" refines a Gaussian by how well the image that the image prior restores explains
         the data, which takes a few seconds.
     seed : int
         Of the kernels that are drawn from a family other than Gaussians.
@@ -211,6 +215,7 @@ def read_planes(
     if measured is not None:
         # Smooth fillings have no detail, and so little weight.
         whole = inpaint_biharmonic(data, ~measured, channel_axis=0).astype(np.float32)
+    refines = reader == "network" and quality == "refined" and isinstance(family, Gaussian)
     if reader == "network":
         network, calibration = load_kernel_estimator()
         with compute.autocast:
@@ -220,7 +225,7 @@ def read_planes(
                 network.to(compute.device),
                 calibration=calibration,
             )
-            if quality == "best" and isinstance(family, Gaussian):
+            if refines:
                 reading = refine(
                     torch.from_numpy(whole).mean(dim=0).to(compute.device),
                     reading,
@@ -253,6 +258,7 @@ def read_planes(
         found=upper > limit,
         scale=scale,
         reader=reader,
+        refined=refines,
     )
 
 

@@ -88,9 +88,13 @@ class Result:
     @property
     def learned_priors(self) -> tuple[str, ...]:
         """Names of the trained networks that took part; none were told of this image."""
-        reader = () if self.blur is None else ("kernel estimator",)
-        names = {"prior": ("image prior",), "usrnet": ("USRNet",)}
-        return reader + names.get(self.finish, ())
+        names = [] if self.blur is None else ["kernel estimator"]
+        refined = self.blur is not None and self.blur.refined
+        if refined or self.finish == "prior":
+            names.append("image prior")
+        if self.finish == "usrnet":
+            names.append("USRNet")
+        return tuple(names)
 
     def report(self) -> dict[str, Any]:
         """Return everything but the pixels, as plain JSON types."""

@@ -18,7 +18,7 @@ Border = Literal["extend", "circular"]
 Precision = Literal["auto", "float32", "bfloat16"]
 ScheduleName = Literal["published", "reference"]
 
-Quality = Literal["fast", "best"]
+Quality = Literal["fast", "refined"]
 QUALITIES: tuple[Quality, ...] = get_args(Quality)
 
 GEOMETRIES: tuple[Geometry, ...] = get_args(Geometry)
@@ -279,9 +279,10 @@ class Settings:
         is the method's own way.
     usrnet_weights : str or None
         File with the weights of USRNet; None looks where they usually are.
-    quality : {"fast", "best"}
+    quality : {"fast", "refined"}
         Whether a method that reads the blur leaves it at that, or refines a Gaussian by how well
-        the restored image explains the data, which takes some seconds.
+        the restored image explains the data, which takes some seconds more and was no gain on
+        the mean of what was measured.
     schedule : Schedule
         Of the optimisation; without one it has no influence.
     seed : int
@@ -303,7 +304,7 @@ class Settings:
     mask_saturated: bool = False
     finish: Finish | None = None
     usrnet_weights: str | None = None
-    quality: Quality = "best"
+    quality: Quality = "fast"
     schedule: Schedule = field(default_factory=Schedule)
     seed: int = 0
     device: str = "auto"

@@ -14,6 +14,7 @@ from napari_blindsr.settings import (
     BORDERS,
     GEOMETRIES,
     PRECISIONS,
+    QUALITIES,
     SCHEDULES,
     Finish,
     Method,
@@ -72,10 +73,11 @@ class AdvancedOptions:
             "Measurement only does so by sparse gradients: nothing in it was learnt from images.",
         )
         self.quality = ComboBox(
-            value="best",
-            choices=[("Best", "best"), ("Fast", "fast")],
-            tooltip="Best refines the blur that a network read by how well the restored image\n"
-            "explains the data, in some seconds; for Gaussians. Fast leaves it as it was read.",
+            value=QUALITIES[0],
+            choices=[(name.capitalize(), name) for name in QUALITIES],
+            tooltip="Fast takes the blur as a network read it. Refined moves a Gaussian to where\n"
+            "the restored image explains the data better: some seconds more, and not always\n"
+            "nearer to the truth.",
         )
         self.schedule = ComboBox(
             value=SCHEDULES[0],

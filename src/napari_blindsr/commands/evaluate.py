@@ -99,7 +99,7 @@ def evaluate(
         ),
     ] = None,
     usrnet_weights: UsrnetOption = None,
-    quality: QualityOption = "best",
+    quality: QualityOption = "fast",
     schedule: ScheduleOption = "published",
     steps: StepsOption = None,
     seed: SeedOption = 0,

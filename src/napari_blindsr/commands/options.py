@@ -28,7 +28,9 @@ ScaleOption = Annotated[
 MethodOption = Annotated[str, typer.Option(help=f"One of: {', '.join(METHODS)}.")]
 QualityOption = Annotated[
     Quality,
-    typer.Option(help="fast: the blur as a network reads it; best: refined, in some seconds."),
+    typer.Option(
+        help="fast: the blur as a network reads it; refined: moved by the residual, seconds more."
+    ),
 ]
 ScheduleOption = Annotated[
     ScheduleName, typer.Option(help="Numbers and habits of the optimisation, if there is one.")

@@ -126,7 +126,7 @@ def restore(
         ),
     ] = None,
     usrnet_weights: UsrnetOption = None,
-    quality: QualityOption = "best",
+    quality: QualityOption = "fast",
     schedule: ScheduleOption = "published",
     steps: StepsOption = None,
     seed: SeedOption = 0,
