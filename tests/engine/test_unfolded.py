@@ -187,6 +187,62 @@ def test_the_maps_of_the_noise_lie_over_the_pixels(scale: int) -> None:
     assert bool((maps[1, 0] == 1).all())
 
 
+@pytest.mark.parametrize("border", ["extend", "circular"])
+@pytest.mark.parametrize("scale", [2, 3])
+def test_the_other_geometry_is_the_mirror_image(scale: int, border: Any) -> None:
+    planes = torch.rand(1, 12, 9, generator=torch.Generator().manual_seed(0))
+    # A new denoiser does nothing; others see where pixels lie on the grid that they fold.
+    kernel, network = blur(scale), UnfoldedPrior().requires_grad_(False)
+    level = torch.linspace(0.01, 0.1, planes.numel()).reshape(planes.shape)
+    camera = Observation(data=planes, scale=scale, kernel_size=15, border=border)
+    other = replace(camera, geometry="benchmark", data=planes.flip(1, 2))
+    first = unfolded(camera, kernel, network, noise=level)
+    second = unfolded(other, kernel.flip(0, 1), network, noise=level.flip(1, 2))
+    # Outer edges coincide in both geometries: whole images turn by half a turn. LR pixels 0, s, …
+    # of the one are pixels s − 1, 2s − 1, … of the other.
+    shifted = second.flip(1, 2).roll((1 - scale, 1 - scale), (1, 2))
+    if border == "extend":
+        inner = (slice(None), slice(2 * scale, -2 * scale), slice(2 * scale, -2 * scale))
+        first, shifted = first[inner], shifted[inner]
+    torch.testing.assert_close(first, shifted, rtol=1e-3, atol=1e-4)
+
+
+def test_mirroring_takes_everything_along() -> None:
+    planes = torch.rand(2, 9, 12, generator=torch.Generator().manual_seed(0))
+    level = torch.linspace(0.01, 0.1, planes.numel()).reshape(planes.shape)
+    measured = torch.ones(9, 12, dtype=torch.bool)
+    measured[3:5, 4:9] = False
+    network, kernel = random_prior(), blur(2)
+    found = network(planes, kernel, scale=2, noise=level, measured=measured, mirrored=True)
+
+    def turned(x: Tensor) -> Tensor:
+        return x.flip(-2, -1).roll((1, 1), (-2, -1))
+
+    expected = network(
+        turned(planes), turned(kernel).roll((-1, -1), (0, 1)), scale=2, noise=turned(level),
+        measured=turned(measured),
+    )  # fmt: skip
+    torch.testing.assert_close(found, turned(expected))
+
+
+@pytest.mark.parametrize("name", ["camera", "coins"])
+def test_the_mirror_image_is_what_the_network_knows(name: str) -> None:
+    scale, size = 4, 21
+    kernel = render_gaussian(
+        torch.tensor([[6.0, 3.0]]),
+        torch.tensor([0.6]),
+        size=size,
+        center=kernel_center(size, scale, "benchmark"),
+    )[0]
+    sharp = torch.from_numpy(getattr(data, name)()[80:240, 150:310] / 255).float()[None]
+    planes = DataModule(sharp[:, ::scale, ::scale], kernel, scale).predict(sharp)
+    network = load_image_prior()
+    plain, mirrored = (
+        network(planes, kernel, scale=scale, noise=0.0, mirrored=choice) for choice in (False, True)
+    )
+    assert spread(mirrored - sharp) < spread(plain - sharp)
+
+
 def test_channels_are_independent() -> None:
     network, kernel = random_prior(), blur(2)
     planes = torch.rand(4, 11, 14, generator=torch.Generator().manual_seed(0))

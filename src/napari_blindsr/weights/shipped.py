@@ -16,9 +16,10 @@ from napari_blindsr.errors import WeightsError
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
-CALIBRATION = 1.2
-"""By what the kernel estimator's standard deviations are multiplied: those of pictures that were
-not generated would else be too small; see docs/networks."""
+CALIBRATION = 1.0
+"""By what the kernel estimator's standard deviations are multiplied, unless its file tells: too
+large for what was trained on, right for photographs, too small for stranger pictures; see
+docs/benchmarks."""
 
 KERNEL_FILE = "kernel.safetensors"
 IMAGE_FILE = "image.safetensors"
