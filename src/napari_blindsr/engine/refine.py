@@ -132,14 +132,7 @@ class _Restore:
             ones = torch.ones_like(self.plane, dtype=torch.bool)
             measured = F.pad(ones, (margin, margin, margin, margin))
         data = data.expand(len(kernels), -1, -1)
-        images = self.prior(
-            data,
-            kernels,
-            scale=self.scale,
-            noise=self.noise,
-            measured=measured,
-            mirrored=self.offset < 0,
-        )
+        images = self.prior(data, kernels, scale=self.scale, noise=self.noise, measured=measured)
         explain = DataModule(data, kernels, self.scale)
         residual = explain.predict(images.to(data.dtype)) - data
         height, width = residual.shape[-2:]

@@ -148,9 +148,8 @@ class UnfoldedPrior(nn.Module):
         measured : Tensor, bool, (h, w), optional
             Where `data` was measured; elsewhere it is only a guess to start from.
         mirrored : bool
-            Restore the point reflection of everything instead, and reflect the result. The
-            network was trained for LR pixels that lie where a camera's do, δ ≥ 0; for δ < 0
-            the reflection is what it knows, and restored better by 0.1 to 0.3 dB.
+            Restore the point reflection of everything instead, and reflect the result: a
+            second opinion, as the network does not treat both alike.
 
         Returns
         -------
@@ -263,16 +262,13 @@ def unfolded(
     """
 
     def restore(data: Tensor, measured: Tensor | None) -> Tensor:
-        levels = [noise] * len(data) if isinstance(noise, float) else _as_large(noise, data)
+        levels: list[float] | list[Tensor] = (
+            _as_large(noise, data) if isinstance(noise, torch.Tensor) else [noise] * len(data)
+        )
         # One at a time: the features of a plane take far more memory than the plane.
         planes = [
-            network(
-                p[None],
-                kernel,
-                scale=observation.scale,
-                noise=level,
-                measured=measured,
-                mirrored=observation.offset < 0,
+            _mean_of_both(
+                network, p[None], kernel, scale=observation.scale, noise=level, measured=measured
             )
             for p, level in zip(data, levels, strict=True)
         ]
@@ -280,6 +276,23 @@ def unfolded(
 
     with autocast if autocast is not None else nullcontext():
         return with_periodic_borders(observation, kernel.shape[-1], restore, measured=measured)
+
+
+def _mean_of_both(
+    network: UnfoldedPrior,
+    plane: Tensor,
+    kernel: Tensor,
+    *,
+    scale: int,
+    noise: float | Tensor,
+    measured: Tensor | None,
+) -> Tensor:
+    """Return the mean of a restoration and that of the mirror image: some 0.1 dB better."""
+    views = [
+        network(plane, kernel, scale=scale, noise=noise, measured=measured, mirrored=mirrored)
+        for mirrored in (False, True)
+    ]
+    return torch.stack(views).mean(dim=0)
 
 
 def _as_large(noise: Tensor, data: Tensor) -> list[Tensor]:
