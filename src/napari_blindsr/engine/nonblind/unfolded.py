@@ -262,9 +262,9 @@ def unfolded(
     """
 
     def restore(data: Tensor, measured: Tensor | None) -> Tensor:
-        levels: list[float] | list[Tensor] = (
-            _as_large(noise, data) if isinstance(noise, torch.Tensor) else [noise] * len(data)
-        )
+        levels: list[float | Tensor] = [noise] * len(data)
+        if isinstance(noise, torch.Tensor):
+            levels = list(_as_large(noise, data))
         # One at a time: the features of a plane take far more memory than the plane.
         planes = [
             _mean_of_both(
