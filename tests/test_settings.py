@@ -152,3 +152,20 @@ def test_a_schedule_has_influence_only_where_there_is_one(method: Any) -> None:
     stays = Settings(scale=2, method=method.name, schedule=Schedule.named("reference"))
     assert stays.recentres == (not method.optimises)
     assert Settings(scale=2, method=method.name).recentres
+
+
+@pytest.mark.parametrize(
+    ("noise", "geometry", "estimates"),
+    [
+        ("auto", "camera", True),
+        ("auto", "benchmark", True),
+        (0.0, "camera", True),
+        (0.0, "benchmark", False),
+        (3.0, "camera", False),
+        (3.0, "benchmark", False),
+    ],
+)
+def test_noise_is_estimated_for_a_finish_if_nothing_is_said_of_a_camera(
+    noise: Any, geometry: Any, *, estimates: bool
+) -> None:
+    assert Settings(scale=2, noise=noise, geometry=geometry).estimates_noise is estimates

@@ -106,21 +106,17 @@ def load_finisher(settings: Settings, compute: Compute) -> tuple[Finisher, tuple
     return Finisher(name=name, usrnet=network.to(compute.device), compute=compute), ()
 
 
-def finish_noise(planes: Planes, settings: Settings, observation: Observation) -> float:
-    """Return the noise that the finish is told of.
-
-    Every camera has some, and a finish that is told of none takes it for detail; the published
-    test data have none.
-    """
-    if settings.noise != 0 or settings.geometry == "benchmark":
-        return observation.noise
-    return estimate_noise(planes.data, planes.measured)
+def finish_noise(planes: Planes, settings: Settings) -> float:
+    """Return the noise that the finish is told of, in the planes' unit."""
+    if settings.estimates_noise:
+        return estimate_noise(planes.data, planes.measured)
+    assert settings.noise != "auto"
+    return settings.noise / planes.span
 
 
 def light_noise(planes: Planes, settings: Settings, compute: Compute) -> Tensor | None:
     """Return the noise in each pixel (C, h, w), if it is not told and grows with the light."""
-    estimated = settings.noise == "auto" or (settings.noise == 0 and settings.geometry == "camera")
-    levels = shot_noise(planes.data, planes.measured) if estimated else None
+    levels = shot_noise(planes.data, planes.measured) if settings.estimates_noise else None
     return None if levels is None else torch.from_numpy(levels).to(compute.device)
 
 

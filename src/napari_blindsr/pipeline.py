@@ -90,17 +90,19 @@ def iterate(
         source = _kernel_source(settings, known_kernel)
         compute = choose_compute(settings.device, settings.precision)
         finisher, notes = load_finisher(settings, compute)
+        finishes = finisher.name != "none"
+        noise = finish_noise(planes, settings) if finishes else 0.0
         with _threads(settings.threads):
             if not optimises and not isinstance(source, np.ndarray):
                 _check_readable(planes)
                 stop = yield _reading(time.perf_counter() - start)
-                blur = _read(planes, settings, source)
+                blur = _read(planes, settings, source, noise)
                 source = blur.kernel
                 if not blur.found:
                     notes = (*notes, NO_BLUR)
             observation = _observe(planes, settings, source, compute)
-            finishes = finisher.name != "none"
-            noise = finish_noise(planes, settings, observation) if finishes else observation.noise
+            if not finishes:
+                noise = observation.noise
             shot = light_noise(planes, settings, compute) if finisher.prior is not None else None
             if not optimises:
                 observation = replace(observation, noise=noise)
@@ -154,8 +156,8 @@ def _reading(seconds: float) -> Progress:
     )
 
 
-def _read(planes: Planes, settings: Settings, family: KernelFamily) -> BlurEstimate:
-    """Read the kernel off the image."""
+def _read(planes: Planes, settings: Settings, family: KernelFamily, noise: float) -> BlurEstimate:
+    """Read the kernel off the image, whose noise is given in the planes' unit."""
     return read_planes(
         planes.data,
         measured=planes.measured,
@@ -167,15 +169,8 @@ def _read(planes: Planes, settings: Settings, family: KernelFamily) -> BlurEstim
         seed=settings.seed,
         device=settings.device,
         quality=settings.quality,
-        noise=_told_noise(planes, settings),
+        noise=noise,
     )
-
-
-def _told_noise(planes: Planes, settings: Settings) -> float:
-    """Return the noise in the planes' unit: as it is told, or estimated."""
-    if settings.noise == "auto" or (settings.noise == 0 and settings.geometry == "camera"):
-        return estimate_noise(planes.data, planes.measured)
-    return settings.noise / planes.span
 
 
 def _at_once(solver: Solver[Any], observation: Observation) -> Outcome:

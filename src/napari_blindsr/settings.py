@@ -387,6 +387,15 @@ class Settings:
         """The finish: as set, or the method's own."""
         return method_named(self.method).finish if self.finish is None else self.finish
 
+    @property
+    def estimates_noise(self) -> bool:
+        """Whether a finish is told an estimate of the noise.
+
+        As asked for; or because nothing is said of it, and every camera has some, which a finish
+        that is told of none takes for detail. The published test data have none.
+        """
+        return self.noise == "auto" or (self.noise == 0 and self.geometry == "camera")
+
     def to_json(self) -> dict[str, Any]:
         """Return the settings as plain JSON types."""
         record = {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}
