@@ -9,10 +9,20 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from numpy.typing import NDArray
 
-from napari_blindsr.arrays import check_kernel, from_planes, to_planes
+from napari_blindsr.arrays import Planes, check_kernel, result_array, to_intensities, to_planes
 from napari_blindsr.errors import InputError
 
 DTYPES = st.sampled_from([np.uint8, np.uint16, np.int16, np.float32, np.float64])
+
+
+def turned_back(planes: Planes) -> NDArray[np.float32]:
+    """Return planes as an array in the axes and intensities that they came from."""
+    height, width = planes.data.shape[1:]
+    array = result_array((height, width), planes)
+    view = np.moveaxis(array, 0, -1) if planes.axes == "CYX" else array
+    values = to_intensities(np.moveaxis(planes.data, 0, -1), planes)
+    view[...] = values[..., 0] if planes.axes == "YX" else values
+    return array
 
 
 @given(
@@ -30,9 +40,10 @@ def test_planes_can_be_turned_back(array: NDArray[Any], geometry: Any) -> None:
     if array.min() == array.max():
         return
     planes = to_planes(array, axes=None, geometry=geometry)
-    back = from_planes(planes.data, planes)
+    back = turned_back(planes)
     assert planes.data.dtype == back.dtype == np.float32
-    tolerance = 1e-6 * (abs(planes.low) + planes.span)
+    # What float32 cannot hold comes back as 0.
+    tolerance = 1e-6 * (abs(planes.low) + planes.span) + np.finfo(np.float32).tiny
     np.testing.assert_allclose(back, array, rtol=1e-6, atol=tolerance)
 
 
@@ -49,7 +60,7 @@ def test_axes(shape: tuple[int, ...], axes: str | None, planes: tuple[int, ...])
     array = np.random.default_rng(0).random(shape)
     result = to_planes(array, axes=axes, geometry="camera")
     assert result.data.shape == planes
-    np.testing.assert_allclose(from_planes(result.data, result), array, atol=1e-6)
+    np.testing.assert_allclose(turned_back(result), array, atol=1e-6)
 
 
 def test_benchmark_uses_the_range_of_the_type() -> None:

@@ -6,10 +6,13 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from napari_blindsr.arrays import check_kernel
+import numpy as np
+
+from napari_blindsr.arrays import check_axes, check_kernel, plane_shape
 from napari_blindsr.engine.kernels import FAMILIES, KernelFamily
 from napari_blindsr.errors import InputError
 from napari_blindsr.io import read_kernel
+from napari_blindsr.parts import Box, as_box
 from napari_blindsr.pipeline import iterate, versions
 from napari_blindsr.settings import (
     METHODS,
@@ -28,7 +31,6 @@ from napari_blindsr.settings import (
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    import numpy as np
     from numpy.typing import ArrayLike, NDArray
 
     from napari_blindsr.engine.result import Progress
@@ -62,6 +64,8 @@ def restore(
     device: str = "auto",
     precision: Precision = "auto",
     threads: int | None = None,
+    tile: int | Literal["auto"] | None = "auto",
+    region: Box | tuple[slice, slice] | None = None,
     progress: Callable[[Progress], bool | None] | None = None,
 ) -> Result:
     """Estimate the blur of an image and an image that is `scale` times finer.
@@ -121,6 +125,13 @@ def restore(
     precision : {"auto", "float32", "bfloat16"}
     threads : int, optional
         CPU threads to compute with.
+    tile : int, "auto" or None
+        Largest side, in pixels of the result, of the tiles that large results are made in, with
+        overlap; "auto" does so beyond 2048 × 2048 pixels, None never. MLMC and DDSR without a
+        finish make their image in one go only.
+    region : Box or tuple of slice, optional
+        Rows and columns to restore, instead of all; around it the image is looked at as far as
+        it has an influence. The result is that of the region alone.
     progress : callable, optional
         Called with a `Progress` after each step; a true return value stops the run,
         which then returns the best state so far.
@@ -154,8 +165,11 @@ def restore(
         device=device,
         precision=precision,
         threads=threads,
+        tile=tile,
     )
-    run = iterate(image, settings, axes=axes, known_kernel=known, mask=mask)
+    array: Any = image if hasattr(image, "shape") else np.asarray(image)
+    box = as_box(region, plane_shape(array, check_axes(array, axes)))
+    run = iterate(array, settings, axes=axes, known_kernel=known, mask=mask, region=box)
     stop: bool | None = None
     while True:
         try:
@@ -186,6 +200,7 @@ def make_settings(
     device: str = "auto",
     precision: Precision = "auto",
     threads: int | None = None,
+    tile: int | Literal["auto"] | None = "auto",
 ) -> tuple[Settings, NDArray[np.float32] | None]:
     """Check the options of `restore`; return its settings and the known kernel, if one is given."""
     known: NDArray[np.float32] | None = None
@@ -221,6 +236,7 @@ def make_settings(
         device=device,
         precision=precision,
         threads=threads,
+        tile=tile,
     )
     return settings, known
 

@@ -12,6 +12,7 @@ from napari_blindsr.errors import InputError
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
 
+    from napari_blindsr.parts import Box
     from napari_blindsr.settings import Geometry
 
 AXES = ("YX", "YXC", "CYX")
@@ -78,7 +79,7 @@ def to_planes(
         If it is no such image; says what came and what is expected.
     """
     array = np.asarray(image)
-    axes = _check_axes(array, axes)
+    axes = check_axes(array, axes)
     planes = array[None] if axes == "YX" else array
     if axes == "YXC":
         planes = np.moveaxis(planes, -1, 0)
@@ -128,31 +129,30 @@ def find_covered(
         If the mask has another size, or nothing is left.
     """
     array = np.asarray(image)
-    axes = _check_axes(array, axes)
+    axes = check_axes(array, axes)
     invalid = ~np.isfinite(array) if array.dtype.kind == "f" else np.zeros(array.shape, dtype=bool)
     if saturated and array.dtype.kind in "iu":
         invalid |= array == np.iinfo(array.dtype).max
     if array.ndim == 3:
         invalid = invalid.any(axis=axes.index("C"))
     if mask is not None:
-        given = np.asarray(mask)
-        if given.shape != invalid.shape:
-            raise InputError(
-                f"the mask is {_size(given)}; expected {_size(invalid)}, the size of the image"
-            )
-        invalid = invalid | (given != 0)
+        size = plane_shape(array, axes)
+        invalid = invalid | (check_mask(mask, size) != 0)
     if invalid.all():
         raise InputError("the mask covers the whole image; expected some pixels that are measured")
     return invalid
 
 
-def from_planes(result: NDArray[np.float32], source: Planes) -> NDArray[np.float32]:
-    """Return result planes (C, H, W) in the axes and intensity unit of their source."""
-    values = (result.astype(np.float64) * source.span + source.low).astype(np.float32)
-    if source.axes == "YX":
-        plane: NDArray[np.float32] = values[0]
-        return plane
-    return values if source.axes == "CYX" else np.moveaxis(values, 0, -1)
+def result_array(shape: tuple[int, int], source: Planes) -> NDArray[np.float32]:
+    """Return an array for a result of (H, W), in the axes of its source; its values are any."""
+    count = len(source.data)
+    sizes = {"YX": shape, "YXC": (*shape, count), "CYX": (count, *shape)}
+    return np.empty(sizes[source.axes], dtype=np.float32)
+
+
+def to_intensities(values: NDArray[np.floating], source: Planes) -> NDArray[np.float32]:
+    """Return scaled values in the intensity unit of their source."""
+    return (values.astype(np.float64) * source.span + source.low).astype(np.float32)
 
 
 def _automatic_gain(values: NDArray[Any]) -> float:
@@ -167,11 +167,24 @@ def _automatic_gain(values: NDArray[Any]) -> float:
     return min(1.0, brightest / white)
 
 
-def _size(array: NDArray[Any]) -> str:
+def _size(array: Any) -> str:
     return " × ".join(map(str, array.shape)) or "a single number"
 
 
-def _check_axes(array: NDArray[Any], axes: str | None) -> str:
+def check_axes(array: Any, axes: str | None) -> str:
+    """Return the axes of an image, guessed from its shape if they are not told.
+
+    Parameters
+    ----------
+    array : array
+        Anything that has a shape; its pixels are not read.
+    axes : str or None
+
+    Raises
+    ------
+    InputError
+        If these are no axes of one image.
+    """
     shape = _size(array)
     if axes is None:
         if array.ndim == 2:
@@ -186,9 +199,31 @@ def _check_axes(array: NDArray[Any], axes: str | None) -> str:
         raise InputError(f"axes are {axes!r}; expected one of {list(AXES)}")
     if array.ndim != len(axes):
         raise InputError(f"the image is {shape}, but axes {axes!r} mean {len(axes)} dimensions")
-    if array.size == 0:
+    if 0 in array.shape:
         raise InputError(f"the image is empty ({shape}); expected at least one pixel")
     return axes
+
+
+def plane_shape(array: Any, axes: str) -> tuple[int, int]:
+    """Return (h, w) of an image."""
+    return int(array.shape[axes.index("Y")]), int(array.shape[axes.index("X")])
+
+
+def window_of(array: Any, axes: str, window: Box) -> NDArray[Any]:
+    """Read a window of an image, in its own axes; no other pixels are read."""
+    cut = [slice(None)] * len(axes)
+    cut[axes.index("Y")], cut[axes.index("X")] = window.slices
+    return np.asarray(array[tuple(cut)])
+
+
+def check_mask(mask: ArrayLike, shape: tuple[int, int]) -> NDArray[Any]:
+    """Return a mask as an array; raises an `InputError` if it is not (h, w)."""
+    given = np.asarray(mask)
+    if given.shape != shape:
+        raise InputError(
+            f"the mask is {_size(given)}; expected {shape[0]} × {shape[1]}, the size of the image"
+        )
+    return given
 
 
 def _check_values(array: NDArray[Any]) -> None:

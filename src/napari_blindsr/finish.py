@@ -40,6 +40,26 @@ FINISH_NAMES: dict[Finish, str] = {
 """What is said of each finish."""
 
 
+@dataclass(frozen=True, kw_only=True, eq=False)
+class LightNoise:
+    """Noise that grows with the light.
+
+    Attributes
+    ----------
+    levels : Tensor, (C, h, w)
+        Its standard deviation in each pixel of an image, or of a part of one.
+    typical : Tensor, (C,)
+        The root mean square of that over the whole image.
+    """
+
+    levels: Tensor
+    typical: Tensor
+
+    def brightened(self, gain: float) -> LightNoise:
+        """Return the noise of the image at normal brightness."""
+        return LightNoise(levels=self.levels / gain, typical=self.typical / gain)
+
+
 @dataclass(frozen=True, kw_only=True)
 class Finisher:
     """What makes the image once the kernel is known, loaded and ready.
@@ -64,12 +84,11 @@ class Finisher:
         *,
         noise: float,
         measured: Tensor | None,
-        shot: Tensor | None = None,
+        light: LightNoise | None = None,
     ) -> Tensor:
         """Return the image (C, s·h, s·w) of an observation at normal brightness.
 
-        Where it is known that noise grows with the light, `shot` (C, h, w) is its standard
-        deviation in each pixel; only the image prior makes use of it.
+        Only the image prior makes use of noise that grows with the light.
         """
         if self.usrnet is not None:
             return usrnet(observation, kernel, self.usrnet, noise=noise, measured=measured)
@@ -78,7 +97,8 @@ class Finisher:
                 observation,
                 kernel,
                 self.prior,
-                noise=noise if shot is None else shot,
+                noise=noise if light is None else light.levels,
+                typical=None if light is None else light.typical,
                 measured=measured,
                 autocast=self.compute.autocast,
             )
@@ -114,10 +134,13 @@ def finish_noise(planes: Planes, settings: Settings) -> float:
     return settings.noise / planes.span
 
 
-def light_noise(planes: Planes, settings: Settings, compute: Compute) -> Tensor | None:
-    """Return the noise in each pixel (C, h, w), if it is not told and grows with the light."""
-    levels = shot_noise(planes.data, planes.measured) if settings.estimates_noise else None
-    return None if levels is None else torch.from_numpy(levels).to(compute.device)
+def light_noise(planes: Planes, settings: Settings, compute: Compute) -> LightNoise | None:
+    """Return the noise in each pixel, if it is not told and grows with the light."""
+    found = shot_noise(planes.data, planes.measured) if settings.estimates_noise else None
+    if found is None:
+        return None
+    levels = torch.from_numpy(found).to(compute.device)
+    return LightNoise(levels=levels, typical=levels.square().mean(dim=(1, 2)).sqrt())
 
 
 def finishing(name: Finish, total: int, seconds: float) -> Progress:
@@ -148,7 +171,7 @@ def finish(
     finisher: Finisher,
     *,
     noise: float,
-    shot: Tensor | None = None,
+    light: LightNoise | None = None,
 ) -> Pixels:
     """Put kernel and image in their place, and finish the image.
 
@@ -161,7 +184,7 @@ def finish(
     finisher : Finisher
     noise : float
         Standard deviation of the noise in the observation's data.
-    shot : Tensor, (C, h, w), optional
+    light : LightNoise, optional
         That in each pixel, where it is known to grow with the light.
     """
     canvas, kernel = outcome.estimate.image.float(), outcome.estimate.kernel.float()
@@ -175,7 +198,7 @@ def finish(
             kernel,
             noise=noise / observation.gain,
             measured=observation.measured,
-            shot=None if shot is None else shot / observation.gain,
+            light=None if light is None else light.brightened(observation.gain),
         )
     support = observation.support(kernel > CORE * kernel.max())
     return Pixels(

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
 
     from napari_blindsr.blur import BlurEstimate
     from napari_blindsr.engine.result import StopReason
+    from napari_blindsr.parts import Box
     from napari_blindsr.settings import Finish, Settings
 
 
@@ -36,7 +37,12 @@ class Result:
     axes : str
         "YX", "YXC" or "CYX".
     offset : float
-        δ: LR pixel i lies at HR coordinate scale·i + offset, on both axes.
+        δ: LR pixel i lies at HR coordinate scale·i + offset, on both axes. Of a region, i
+        counts from where the region begins.
+    region : Box or None
+        What was restored of the image, in pixels of the input; None is all of it.
+    tiles : int
+        In how many parts the image was made.
     trace : ndarray, float32, (n,)
         The loss of each image step.
     settings : Settings
@@ -67,6 +73,8 @@ class Result:
     kernel_center: tuple[float, float]
     axes: str
     offset: float
+    region: Box | None = None
+    tiles: int = 1
     trace: NDArray[np.float32]
     settings: Settings
     gain: float = 1.0
@@ -119,6 +127,8 @@ class Result:
             "kernel_center": list(self.kernel_center),
             "kernel_size": int(self.kernel.shape[0]),
             "offset": self.offset,
+            "region": None if self.region is None else self.region.to_json(),
+            "tiles": self.tiles,
             "axes": self.axes,
             "versions": dict(self.versions),
             "settings": settings.to_json(),

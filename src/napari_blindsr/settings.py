@@ -28,6 +28,8 @@ SCHEDULES: tuple[ScheduleName, ...] = get_args(ScheduleName)
 Finish = Literal["none", "prior", "usrnet", "measurement"]
 FINISHES: tuple[Finish, ...] = get_args(Finish)
 SCALES = (1, 2, 3, 4, 5, 6, 7, 8)
+SMALLEST_TILE = 256
+"""Side, in pixels of the result, below which tiles would see little else than their borders."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -291,6 +293,10 @@ class Settings:
     precision : {"auto", "float32", "bfloat16"}
     threads : int or None
         CPU threads to compute with; None leaves torch's choice.
+    tile : int, "auto" or None
+        Largest side, in pixels of the result, of the tiles that large results are made in;
+        "auto" makes results beyond 2048 × 2048 pixels in tiles, None all in one go. Methods
+        that have neither a known kernel nor a finish make their image in one go only.
     """
 
     scale: int
@@ -310,6 +316,7 @@ class Settings:
     device: str = "auto"
     precision: Precision = "auto"
     threads: int | None = None
+    tile: int | Literal["auto"] | None = "auto"
 
     def __post_init__(self) -> None:
         _require(
@@ -370,6 +377,12 @@ class Settings:
         _require(
             self.threads is None or self.threads >= 1,
             f"threads is {self.threads}; it must be at least 1",
+        )
+        _require(
+            self.tile is None
+            or self.tile == "auto"
+            or (isinstance(self.tile, int) and self.tile >= SMALLEST_TILE),
+            f"tile is {self.tile!r}; expected a whole number from {SMALLEST_TILE}, 'auto' or None",
         )
 
     @property

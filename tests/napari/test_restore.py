@@ -83,7 +83,7 @@ def test_a_run_without_steps_tells_what_it_does(
     wait_idle(qtbot, widget)
     assert_free(widget)
     assert seen[0] == "reading the blur"
-    assert seen[-2:] == ["fitting the measurement", "finishing: image prior (trained)"]
+    assert seen[-2:] == ["holding the kernel", "finishing: image prior (trained)"]
     assert said[0] == "Reading the blur"
     assert said[-1] == "Finishing: image prior (trained)"
     assert widget.status.value.startswith("Done: in ")

@@ -203,7 +203,7 @@ class RestoreWidget(Container[Widget]):
         # Masks lie on the image, which is what one goes on with.
         images = [layer for layer in added if isinstance(layer, Image)]
         self._viewer.layers.selection.active = images[-1]
-        self.progress.value = result.trace.size
+        self.progress.value = self.progress.max
         self.status.value = result_text(result)
         if result.notes or str(result.reason) == "diverged":
             show_warning(self.status.value)

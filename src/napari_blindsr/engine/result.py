@@ -38,6 +38,8 @@ class Progress:
         Time since the run began.
     remaining : float or None
         Seconds left at the pace of the image steps so far; None before there is a pace.
+    unit : str
+        What is counted: "step", or "tile" or "plane" where those are many.
     """
 
     step: int
@@ -46,6 +48,7 @@ class Progress:
     loss: float | None
     seconds: float
     remaining: float | None
+    unit: str = "step"
 
 
 @dataclass(frozen=True, kw_only=True)

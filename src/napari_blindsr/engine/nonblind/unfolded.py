@@ -132,6 +132,7 @@ class UnfoldedPrior(nn.Module):
         *,
         scale: int,
         noise: float | Tensor,
+        typical: float | Tensor | None = None,
         measured: Tensor | None = None,
         mirrored: bool = False,
     ) -> Tensor:
@@ -145,6 +146,9 @@ class UnfoldedPrior(nn.Module):
         scale : int
         noise : float or Tensor, (n,) or (n, h, w)
             Standard deviation of the noise in `data`, for all, for each, or in each pixel.
+        typical : float or Tensor, (n,), optional
+            Root mean square of `noise` over the whole image, if `data` are a part of one: all
+            parts are then treated alike.
         measured : Tensor, bool, (h, w), optional
             Where `data` was measured; elsewhere it is only a guess to start from.
         mirrored : bool
@@ -160,7 +164,9 @@ class UnfoldedPrior(nn.Module):
             measured = None if measured is None else _reflect(measured)
             if isinstance(noise, torch.Tensor) and noise.ndim == 3:
                 noise = _reflect(noise)
-        *_, image = self.iterates(data, kernel, scale=scale, noise=noise, measured=measured)
+        *_, image = self.iterates(
+            data, kernel, scale=scale, noise=noise, typical=typical, measured=measured
+        )
         return _reflect(image) if mirrored else image
 
     def iterates(
@@ -170,6 +176,7 @@ class UnfoldedPrior(nn.Module):
         *,
         scale: int,
         noise: float | Tensor,
+        typical: float | Tensor | None = None,
         measured: Tensor | None = None,
     ) -> Iterator[Tensor]:
         """Yield the image after each denoising; parameters as in `forward`."""
@@ -177,7 +184,11 @@ class UnfoldedPrior(nn.Module):
         if sigma.ndim < 3:
             sigma = sigma.reshape(-1, 1, 1)
         variance = (sigma.square() + ROUNDING**2).expand(len(data), *data.shape[-2:])
-        power = variance.mean(dim=(1, 2), keepdim=True)
+        if typical is None:
+            power = variance.mean(dim=(1, 2), keepdim=True)
+        else:
+            level = torch.as_tensor(typical, dtype=data.dtype, device=data.device)
+            power = (level.square() + ROUNDING**2).reshape(-1, 1, 1).expand(len(data), 1, 1)
         explain = DataModule(data, kernel, scale, measured=measured)
         image = explain.linear(power)
         logarithm = 0.5 * power.flatten().log() + 5
@@ -236,6 +247,7 @@ def unfolded(
     network: UnfoldedPrior,
     *,
     noise: float | Tensor = 0.0,
+    typical: Tensor | None = None,
     measured: Tensor | None = None,
     autocast: torch.autocast | None = None,
 ) -> Tensor:
@@ -253,6 +265,8 @@ def unfolded(
         On the device of the observation.
     noise : float or Tensor, (C, h, w)
         σ, standard deviation of the noise in ``observation.data``, everywhere or in each pixel.
+    typical : Tensor, (C,), optional
+        Root mean square of `noise` over the whole image that the observation is a part of.
     measured : Tensor, bool, (h, w), optional
         Where the data were measured. Elsewhere they should hold a guess.
     autocast : torch.autocast, optional
@@ -272,13 +286,15 @@ def unfolded(
         views = (False, True) if len(data) == 1 else (False,)
         # One at a time: the features of a plane take far more memory than the plane.
         planes = []
-        for plane, level in zip(data, levels, strict=True):
+        usual: list[Tensor | None] = [None] * len(data) if typical is None else [*typical]
+        for plane, level, mean in zip(data, levels, usual, strict=True):
             images = [
                 network(
                     plane[None],
                     kernel,
                     scale=observation.scale,
                     noise=level,
+                    typical=mean,
                     measured=measured,
                     mirrored=mirrored,
                 )

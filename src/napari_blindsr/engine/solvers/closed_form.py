@@ -39,11 +39,15 @@ class ClosedFormSolver:
     kernel : Tensor, (K, K)
     covered : bool
         Whether the observation has covered pixels.
+    finished : bool
+        Whether a finish makes the image anew: then it is asked for what is covered only, and
+        without covered pixels nothing is fitted, so that no work is done twice.
     """
 
-    def __init__(self, *, kernel: Tensor, covered: bool = False) -> None:
+    def __init__(self, *, kernel: Tensor, covered: bool = False, finished: bool = False) -> None:
         self.kernel = kernel
         self.rounds = ROUNDS if covered else 1
+        self._holds = finished and not covered
 
     @property
     def total(self) -> int:
@@ -67,8 +71,10 @@ class ClosedFormSolver:
     def step(self, state: ClosedFormState) -> Step:
         """Restore from the data, completed by what is known so far."""
         observation = state.observation
-        state.canvas = self._restore(observation, state.canvas)
         state.rounds += 1
+        if self._holds:
+            return Step(image_steps=state.rounds, stage="holding the kernel")
+        state.canvas = self._restore(observation, state.canvas)
         residual = observation.predict(state.canvas, self.kernel[None])[0] - observation.data
         squared = residual.square().mean()
         return Step(
@@ -97,7 +103,10 @@ class ClosedFormSolver:
         return self.rounds - state.rounds
 
     def estimate(self, state: ClosedFormState) -> Estimate:
-        """Return canvas and kernel."""
+        """Return canvas and kernel; a canvas that nobody asks for is empty."""
+        if self._holds:
+            empty = state.observation.data.new_zeros(())
+            return Estimate(image=empty.expand(state.observation.canvas_shape), kernel=self.kernel)
         if state.canvas is None:
             state.canvas = self._restore(state.observation, None)
         return Estimate(image=state.canvas, kernel=self.kernel)

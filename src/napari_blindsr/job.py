@@ -1,0 +1,391 @@
+"""What a run is about to do: the image as planes, its conditions, and the tools made ready."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from skimage.restoration import inpaint_biharmonic
+
+from napari_blindsr.arrays import (
+    Planes,
+    check_axes,
+    check_kernel,
+    check_mask,
+    find_covered,
+    plane_shape,
+    to_planes,
+    window_of,
+)
+from napari_blindsr.blur import SMALLEST_SIDE as SMALLEST_READ
+from napari_blindsr.blur import BlurEstimate, read_planes
+from napari_blindsr.engine.device import Compute, choose_compute
+from napari_blindsr.engine.networks import SMALLEST_SIDE
+from napari_blindsr.engine.observation import Observation, kernel_center
+from napari_blindsr.engine.recentre import NEGLIGIBLE, locate
+from napari_blindsr.engine.solvers.alternating import AlternatingSolver
+from napari_blindsr.engine.solvers.closed_form import ClosedFormSolver
+from napari_blindsr.errors import InputError, SettingsError
+from napari_blindsr.finish import Finisher, LightNoise, finish_noise, light_noise, load_finisher
+from napari_blindsr.noise import estimate_noise
+from napari_blindsr.parts import Box, check_region, context_for, tile_side
+from napari_blindsr.settings import METHOD_TABLE, Border, Settings, method_named
+
+if TYPE_CHECKING:
+    from numpy.typing import ArrayLike, NDArray
+    from torch import Tensor
+
+    from napari_blindsr.engine.kernels import KernelFamily
+    from napari_blindsr.engine.solve import Solver
+
+NO_BLUR = (
+    "no blur found: the image is as sharp as one that was never blurred, so no gain is expected "
+    "beyond interpolation"
+)
+
+READABLE = 128
+"""Pixels of the input that are looked at around a region, if there are so many: for its blur."""
+
+WIDE = 7
+"""Reach of the widest blur that is read off an image, in its pixels."""
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Job:
+    """A run, checked and ready.
+
+    Attributes
+    ----------
+    settings : Settings
+    planes : Planes
+        What is looked at of the image: all of it, or a region and what surrounds it.
+    wanted : Box
+        What of that is restored.
+    border : {"extend", "circular"}
+        What lies beyond the planes' borders.
+    source : KernelFamily or ndarray
+        Where the kernel comes from, or the kernel (K, K).
+    compute : Compute
+    finisher : Finisher
+    noise : float
+        Standard deviation of the noise, in the planes' unit.
+    light : LightNoise or None
+        That in each pixel, if it grows with the light.
+    tile : int or None
+        Largest side of the parts that the result is made in; None is in one go.
+    blur : BlurEstimate or None
+        What was read of the blur.
+    notes : tuple of str
+    """
+
+    settings: Settings
+    planes: Planes
+    wanted: Box
+    border: Border
+    source: KernelFamily | NDArray[np.float32]
+    compute: Compute
+    finisher: Finisher
+    noise: float
+    light: LightNoise | None
+    tile: int | None
+    blur: BlurEstimate | None = None
+    notes: tuple[str, ...] = ()
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """(h, w) of the planes."""
+        return self.planes.data.shape[1], self.planes.data.shape[2]
+
+    @property
+    def optimises(self) -> bool:
+        """Whether the method optimises."""
+        return method_named(self.settings.method).optimises
+
+    @property
+    def reads(self) -> bool:
+        """Whether the blur is still to be read off the image."""
+        return not self.optimises and not isinstance(self.source, np.ndarray)
+
+
+def prepare(
+    image: ArrayLike,
+    settings: Settings,
+    *,
+    axes: str | None,
+    known: NDArray[Any] | None,
+    mask: ArrayLike | None,
+    region: Box | None,
+) -> Job:
+    """Check an image and settings, and make everything ready; parameters as in `iterate`.
+
+    Raises
+    ------
+    BlindSRError
+    """
+    source = _kernel_source(settings, known)
+    array: Any = image if hasattr(image, "shape") else np.asarray(image)
+    axes = check_axes(array, axes)
+    shape = plane_shape(array, axes)
+    looked, wanted = Box.whole(shape), Box.whole(shape)
+    if region is not None:
+        check_region(region, shape)
+        wanted = region
+        if settings.border == "extend":
+            size = _size_of(source, settings)
+            reach = max(context_for(size, settings.scale), WIDE)
+            looked = region.grown(reach, shape).at_least(READABLE, shape)
+            wanted = region.moved(-looked.top, -looked.left)
+    planes = _planes(array, settings, axes=axes, mask=mask, window=looked)
+    tile = tile_side(wanted.scaled(settings.scale).shape, settings.tile)
+    _check_tiles(settings, tile, wanted)
+    compute = choose_compute(settings.device, settings.precision)
+    finisher, notes = load_finisher(settings, compute)
+    finishes = finisher.name != "none"
+    job = Job(
+        settings=settings,
+        planes=planes,
+        wanted=wanted,
+        border=settings.border,
+        source=source,
+        compute=compute,
+        finisher=finisher,
+        noise=finish_noise(planes, settings) if finishes else _told_noise(planes, settings),
+        light=light_noise(planes, settings, compute) if finisher.prior is not None else None,
+        tile=tile,
+        notes=notes,
+    )
+    if job.reads:
+        _check_readable(planes)
+    return job
+
+
+def with_blur(job: Job) -> Job:
+    """Return the job with the kernel that is read off its planes."""
+    settings, planes = job.settings, job.planes
+    assert not isinstance(job.source, np.ndarray)
+    blur = read_planes(
+        planes.data,
+        measured=planes.measured,
+        scale=settings.scale,
+        family=job.source,
+        reader="network",
+        geometry=settings.geometry,
+        border=settings.border,
+        seed=settings.seed,
+        device=settings.device,
+        quality=settings.quality,
+        noise=job.noise,
+    )
+    notes = job.notes if blur.found else (*job.notes, NO_BLUR)
+    return replace(job, source=blur.kernel, blur=blur, notes=notes)
+
+
+def wrapped(job: Job, margin: int) -> Job:
+    """Return a periodic job continued by so many pixels on each side, so that parts see them."""
+    if job.border == "extend":
+        return job
+    sides = ((0, 0), (margin, margin), (margin, margin))
+    measured, light = job.planes.measured, job.light
+    planes = replace(
+        job.planes,
+        data=np.pad(job.planes.data, sides, mode="wrap"),
+        measured=None if measured is None else np.pad(measured, margin, mode="wrap"),
+    )
+    return replace(
+        job,
+        planes=planes,
+        light=None if light is None else replace(light, levels=_wrap(light.levels, margin)),
+        wanted=job.wanted.moved(margin, margin),
+        border="extend",
+    )
+
+
+def _wrap(planes: Tensor, margin: int) -> Tensor:
+    return F.pad(planes[None], (margin,) * 4, mode="circular")[0]
+
+
+def cut(job: Job, seen: Box) -> Job:
+    """Return the job for a part of its planes."""
+    if seen == Box.whole(job.shape):
+        return job
+    measured = job.planes.measured
+    planes = replace(
+        job.planes,
+        data=np.ascontiguousarray(job.planes.data[:, *seen.slices]),
+        measured=None if measured is None else measured[seen.slices],
+    )
+    light = job.light
+    if light is not None:
+        light = replace(light, levels=light.levels[:, *seen.slices])
+    return replace(job, planes=planes, light=light, wanted=Box.whole(seen.shape))
+
+
+def observe(job: Job) -> Observation:
+    """Return what was measured, on the device."""
+    settings, planes, device = job.settings, job.planes, job.compute.device
+    measured = None if planes.measured is None else torch.from_numpy(planes.measured)
+    if measured is not None and bool(measured.all()):
+        measured = None
+    noise = _told_noise(planes, settings) if job.optimises else job.noise
+    observation = Observation(
+        data=torch.from_numpy(planes.data).to(device),
+        scale=settings.scale,
+        kernel_size=_size_of(job.source, settings),
+        geometry=settings.geometry,
+        border=job.border,
+        measured=None if measured is None else measured.to(device),
+        gain=planes.gain,
+        noise=noise,
+    )
+    check_size(observation, settings)
+    if measured is None:
+        return observation
+    assert planes.measured is not None
+    guess = inpaint_biharmonic(planes.data, ~planes.measured, channel_axis=0).astype(np.float32)
+    return replace(observation, guess=torch.from_numpy(guess).to(device))
+
+
+def solver_for(job: Job, observation: Observation, *, held: bool = False) -> Solver[Any]:
+    """Return what solves an observation.
+
+    Parameters
+    ----------
+    job : Job
+    observation : Observation
+    held : bool
+        Take the job's kernel for granted and leave the image to the finish, whatever the method.
+    """
+    settings = job.settings
+    kernel: KernelFamily | torch.Tensor
+    if isinstance(job.source, np.ndarray):
+        kernel = torch.from_numpy(job.source).to(job.compute.device)
+        if held or not job.optimises:
+            covered = observation.measured is not None
+            return ClosedFormSolver(kernel=kernel, covered=covered, finished=True)
+    else:
+        kernel = job.source
+    schedule = settings.schedule
+    noise_power = None
+    if method_named(settings.method).degradations:
+        if observation.gain != 1:
+            # The published dark runs have no gradient prior.
+            schedule = replace(schedule, prior_weight=0.0)
+        if observation.noise > 0:
+            noise_power = _noise_power(observation)
+    return AlternatingSolver(
+        schedule=schedule,
+        bounded=settings.is_bounded,
+        kernel=kernel,
+        seed=settings.seed,
+        compute=job.compute,
+        noise_power=noise_power,
+    )
+
+
+def _planes(
+    array: Any, settings: Settings, *, axes: str, mask: ArrayLike | None, window: Box
+) -> Planes:
+    """Read a window of the image, and of the mask, as planes."""
+    image = window_of(array, axes, window)
+    if not method_named(settings.method).degradations:
+        if mask is not None:
+            raise SettingsError(
+                f"method {settings.method!r} takes no mask; use one of "
+                f"{[m.name for m in METHOD_TABLE if m.degradations]}"
+            )
+        return to_planes(image, axes=axes, geometry=settings.geometry)
+    if mask is not None:
+        mask = check_mask(mask, plane_shape(array, axes))[window.slices]
+    covered = find_covered(image, axes=axes, mask=mask, saturated=settings.mask_saturated)
+    return to_planes(
+        image, axes=axes, geometry=settings.geometry, covered=covered, gain=settings.gain
+    )
+
+
+def _kernel_source(
+    settings: Settings, known_kernel: NDArray[Any] | None
+) -> KernelFamily | NDArray[np.float32]:
+    """Return where the kernel comes from: a family, or the array of a known one."""
+    if settings.kernel == "known":
+        if known_kernel is not None:
+            known = check_kernel(known_kernel)
+            return _with_room(known, settings) if settings.recentres else known
+    elif known_kernel is None:
+        return settings.kernel
+    raise InputError(
+        f"kernel is {settings.kernel!r} and known_kernel is "
+        f"{'missing' if known_kernel is None else 'given'}; "
+        "a known kernel goes with kernel='known', and only with it"
+    )
+
+
+def _with_room(kernel: NDArray[np.float32], settings: Settings) -> NDArray[np.float32]:
+    """Pad a known kernel so that moving its centre to its place does not cut it."""
+    center = kernel_center(len(kernel), settings.scale, settings.geometry)
+    distance = max(abs(found - center) for found in locate(torch.from_numpy(kernel)))
+    # Equal padding on all sides leaves K//2, and so the geometry, as it is.
+    return kernel if distance < NEGLIGIBLE else np.pad(kernel, math.ceil(distance))
+
+
+def _size_of(source: KernelFamily | NDArray[np.float32], settings: Settings) -> int:
+    """Return the side of a kernel in HR pixels."""
+    return source.shape[0] if isinstance(source, np.ndarray) else source.size(settings.scale)
+
+
+def _told_noise(planes: Planes, settings: Settings) -> float:
+    """Return the noise that an optimisation is told of, in the planes' unit."""
+    if settings.noise == "auto":
+        return estimate_noise(planes.data, planes.measured)
+    return settings.noise / planes.span
+
+
+def _check_readable(planes: Planes) -> None:
+    """Raise an `InputError` if an image is too small to read a blur off."""
+    height, width = planes.data.shape[1:]
+    if min(height, width) < SMALLEST_READ:
+        raise InputError(
+            f"the image is {height} × {width} pixels; expected at least {SMALLEST_READ} on each "
+            "side to read a blur off, or a known kernel"
+        )
+
+
+def _check_tiles(settings: Settings, tile: int | None, wanted: Box) -> None:
+    """Raise a `SettingsError` if a method makes images in one go only, and this one is large."""
+    if tile is None or settings.used_finish != "none":
+        return
+    height, width = wanted.scaled(settings.scale).shape
+    raise SettingsError(
+        f"method {settings.method!r} makes its image in one go, and {height} × {width} pixels "
+        f"would be made in tiles of {tile}; expected a finish (finish='prior'), a method that has "
+        f"one ({[m.name for m in METHOD_TABLE if m.finish != 'none']}), a region, or tile=None"
+    )
+
+
+def check_size(observation: Observation, settings: Settings) -> None:
+    """Raise an `InputError` if an image is too small for its kernel, or for the generator."""
+    height, width = observation.data.shape[1:]
+    size = observation.kernel_size
+    least = SMALLEST_SIDE if method_named(settings.method).optimises else 1
+    # What a pixel lacks at the border is counted on a periodic grid, which the kernel's reach
+    # must not exceed.
+    smallest = max(max(least, size) - 2 * observation.margin, size // 2)
+    if settings.scale * min(height, width) < smallest:
+        raise InputError(
+            f"the image is {height} × {width} pixels; at scale {settings.scale} with a kernel of "
+            f"{size} × {size} expected at least {-(-smallest // settings.scale)} on each side"
+        )
+
+
+def _noise_power(observation: Observation) -> float:
+    """Return the mean squared difference to the data that the noise explains."""
+    power = observation.noise**2
+    # Covered pixels are 0 in data and prediction.
+    return (
+        power
+        if observation.measured is None
+        else power * float(observation.measured.float().mean())
+    )

@@ -1,0 +1,261 @@
+"""An image in parts: where they lie, what each of them sees, and how they are joined."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+
+from napari_blindsr.errors import InputError
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+WHOLE = 2048 * 2048
+"""Pixels of the largest result that is made in one go if nothing is said of tiles."""
+
+USUAL_TILE = 1536
+"""Largest side of a tile of the result, in pixels, if nothing is said of it."""
+
+CONTEXT = 64
+"""Pixels of the result that a part sees on each side beyond the kernel's reach and its blend."""
+
+GRID = 8
+"""Pixels between two points of the coarsest grid that a network computes on."""
+
+BLEND = 16
+"""Pixels of the result over which neighbouring parts go over into each other."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Box:
+    """A rectangle of pixels: rows top … bottom − 1, columns left … right − 1."""
+
+    top: int
+    left: int
+    bottom: int
+    right: int
+
+    @classmethod
+    def whole(cls, shape: tuple[int, int]) -> Box:
+        """Return the box of a whole image (h, w)."""
+        return cls(top=0, left=0, bottom=shape[0], right=shape[1])
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """(h, w)."""
+        return self.bottom - self.top, self.right - self.left
+
+    @property
+    def slices(self) -> tuple[slice, slice]:
+        """Of rows and columns."""
+        return slice(self.top, self.bottom), slice(self.left, self.right)
+
+    def moved(self, rows: int, columns: int) -> Box:
+        """Return the box so many pixels further down and right."""
+        return Box(
+            top=self.top + rows,
+            left=self.left + columns,
+            bottom=self.bottom + rows,
+            right=self.right + columns,
+        )
+
+    def scaled(self, scale: int) -> Box:
+        """Return the pixels of a `scale` times finer image that the box covers."""
+        return Box(
+            top=scale * self.top,
+            left=scale * self.left,
+            bottom=scale * self.bottom,
+            right=scale * self.right,
+        )
+
+    def grown(self, margin: int, shape: tuple[int, int]) -> Box:
+        """Return the box with a margin on each side, as far as an image (h, w) goes."""
+        return Box(
+            top=max(0, self.top - margin),
+            left=max(0, self.left - margin),
+            bottom=min(shape[0], self.bottom + margin),
+            right=min(shape[1], self.right + margin),
+        )
+
+    def at_least(self, side: int, shape: tuple[int, int]) -> Box:
+        """Return the box widened to so many pixels a side, as far as an image (h, w) goes."""
+        top, bottom = _widened(self.top, self.bottom, side, shape[0])
+        left, right = _widened(self.left, self.right, side, shape[1])
+        return Box(top=top, left=left, bottom=bottom, right=right)
+
+    def to_json(self) -> list[int]:
+        """Return top, left, bottom, right."""
+        return [self.top, self.left, self.bottom, self.right]
+
+
+def _widened(start: int, stop: int, side: int, length: int) -> tuple[int, int]:
+    missing = max(0, min(side, length) - (stop - start))
+    start = max(0, start - missing // 2)
+    stop = min(length, max(stop, start + min(side, length)))
+    return max(0, min(start, stop - min(side, length))), stop
+
+
+def as_box(region: Box | tuple[slice, slice] | None, shape: tuple[int, int]) -> Box | None:
+    """Return a region of an image (h, w) as a box, be it given as one or as two slices.
+
+    Raises
+    ------
+    InputError
+        If the slices have a step.
+    """
+    if region is None or isinstance(region, Box):
+        return region
+    for cut in region:
+        if cut.step not in (None, 1):
+            raise InputError(f"the region has the step {cut.step}; expected rows and columns")
+    bounds = [
+        (
+            0 if cut.start is None else int(cut.start),
+            length if cut.stop is None else int(cut.stop),
+        )
+        for cut, length in zip(region, shape, strict=True)
+    ]
+    (top, bottom), (left, right) = bounds
+    return Box(top=top, left=left, bottom=bottom, right=right)
+
+
+def check_region(region: Box, shape: tuple[int, int]) -> None:
+    """Raise an `InputError` if a region is no part of an image (h, w)."""
+    inside = 0 <= region.top < region.bottom <= shape[0]
+    inside = inside and 0 <= region.left < region.right <= shape[1]
+    if not inside:
+        raise InputError(
+            f"the region is rows {region.top}:{region.bottom}, columns "
+            f"{region.left}:{region.right}; expected a part of the image, which has "
+            f"{shape[0]} rows and {shape[1]} columns"
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Part:
+    """A part of an image.
+
+    Attributes
+    ----------
+    seen : Box
+        Pixels of the input that it is restored from.
+    kept : Box
+        Pixels of the input that it counts for; those of neighbours overlap by `BLEND`.
+    """
+
+    seen: Box
+    kept: Box
+
+
+def context_for(kernel_size: int, scale: int) -> int:
+    """Return how many pixels of the input a part sees beyond what is kept of it, on each side."""
+    return math.ceil((kernel_size // 2 + CONTEXT) / scale)
+
+
+def tile_side(result: tuple[int, int], tile: int | Literal["auto"] | None) -> int | None:
+    """Return the largest side of tiles for a result (H, W), or None to make it in one go.
+
+    Parameters
+    ----------
+    result : tuple of int
+    tile : int, "auto" or None
+        As in `Settings`.
+    """
+    if tile == "auto":
+        return USUAL_TILE if result[0] * result[1] > WHOLE else None
+    return tile if tile is not None and max(result) > tile else None
+
+
+def plan_parts(
+    shape: tuple[int, int], *, scale: int, region: Box, tile: int | None, context: int
+) -> list[list[Part]]:
+    """Cut a region of an image into parts.
+
+    Parameters
+    ----------
+    shape : tuple of int
+        (h, w) of the image.
+    scale : int
+    region : Box
+        What of it is wanted.
+    tile : int or None
+        Largest side of a part in the result, without its overlaps; None is one part.
+    context : int
+        Pixels of the image that a part sees on each side of what is kept, where it has them.
+
+    Returns
+    -------
+    list of list of Part
+        Rows of parts, from top to bottom and from left to right.
+    """
+    side = None if tile is None else max(1, tile // scale)
+    overlap = max(1, BLEND // scale)
+    return [
+        [
+            Part(kept=kept, seen=_aligned(kept.grown(context, shape), shape))
+            for left, right in _cuts(region.left, region.right, side, overlap)
+            for kept in (Box(top=top, left=left, bottom=bottom, right=right),)
+        ]
+        for top, bottom in _cuts(region.top, region.bottom, side, overlap)
+    ]
+
+
+def _aligned(box: Box, shape: tuple[int, int]) -> Box:
+    """Widen a box so that the coarsest grid of the image prior lies in it as in the whole image.
+
+    That grid is counted from the first pixel and, for the mirrored image, from the last.
+    """
+    return Box(
+        top=box.top - box.top % GRID,
+        left=box.left - box.left % GRID,
+        bottom=box.bottom + (shape[0] - box.bottom) % GRID,
+        right=box.right + (shape[1] - box.right) % GRID,
+    )
+
+
+def _cuts(start: int, stop: int, side: int | None, overlap: int) -> list[tuple[int, int]]:
+    """Cut an interval into pieces of about one length, that overlap."""
+    length = stop - start
+    count = 1 if side is None else math.ceil(length / side)
+    edges = [start + length * index // count for index in range(count + 1)]
+    before, after = overlap // 2, overlap - overlap // 2
+    return [
+        (low - before * (low > start), high + after * (high < stop))
+        for low, high in itertools.pairwise(edges)
+    ]
+
+
+def most_detailed(planes: NDArray[np.float32], side: int) -> Box:
+    """Return the square of at most so many pixels a side that has the most detail.
+
+    Parameters
+    ----------
+    planes : ndarray, (C, h, w)
+    side : int
+    """
+    shape = planes.shape[1], planes.shape[2]
+    boxes = [
+        Box(top=top, left=left, bottom=min(top + side, shape[0]), right=min(left + side, shape[1]))
+        for top in _starts(shape[0], side)
+        for left in _starts(shape[1], side)
+    ]
+    return max(boxes, key=lambda box: detail(planes[:, *box.slices]))
+
+
+def _starts(length: int, side: int) -> list[int]:
+    """Return where squares begin that cover a length and lie within it."""
+    count = max(1, math.ceil(length / side))
+    return [round(index * max(0, length - side) / max(1, count - 1)) for index in range(count)]
+
+
+def detail(planes: NDArray[np.float32]) -> float:
+    """Return the mean square of the differences between neighbouring pixels of planes (C, h, w).
+
+    Flat and textureless parts of an image tell nothing of its blur.
+    """
+    slopes = [np.square(np.diff(planes, axis=axis)).mean() for axis in (-2, -1)]
+    return float(sum(slopes))
