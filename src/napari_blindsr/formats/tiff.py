@@ -15,7 +15,6 @@ from napari_blindsr.formats.format import Format
 from napari_blindsr.formats.lazy import MappedArray, colour_last, full_index
 from napari_blindsr.formats.tiff_metadata import read_metadata
 from napari_blindsr.formats.tiff_out import SUFFIXES, check_tiff, create_tiff
-from napari_blindsr.pixelsize import read_pixel_size
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -97,10 +96,10 @@ def _open(path: Path, axes: str | None) -> ImageFile:
     with tifffile.TiffFile(path) as tif:
         series = tif.series[0]
         stored = axes or distinct_axes(series.axes)
-        size = read_pixel_size(tif)
         facts = read_metadata(tif)
         count = len(tif.series)
-        offset = series.dataoffset
+        # Those of several files lie at the same offsets, but not in one file.
+        offset = None if series.is_multifile else series.dataoffset
         shape, dtype = tuple(series.shape), np.dtype(series.dtype)
         length = tif.filehandle.size
         order = tif.byteorder
@@ -123,7 +122,7 @@ def _open(path: Path, axes: str | None) -> ImageFile:
         array=array,
         description=Description(
             axes=stored,
-            pixel_size=size,
+            pixel_size=facts.pixel_size,
             steps=facts.steps,
             channel_names=facts.channel_names,
             flavour=facts.flavour,

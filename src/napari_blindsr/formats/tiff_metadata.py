@@ -8,7 +8,13 @@ from typing import TYPE_CHECKING, Any, Literal
 import tifffile
 
 from napari_blindsr.formats.description import AxisStep
-from napari_blindsr.pixelsize import METRES, OME_UNITS, resolution_tags
+from napari_blindsr.pixelsize import (
+    METRES,
+    OME_UNITS,
+    PixelSize,
+    read_pixel_size,
+    resolution_tags,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -28,10 +34,12 @@ class TiffFacts:
     flavour: Literal["imagej", "ome", "tags"]
     steps: tuple[AxisStep, ...] = ()
     channel_names: tuple[str, ...] = ()
+    pixel_size: PixelSize | None = None
 
 
 def read_metadata(tif: tifffile.TiffFile) -> TiffFacts:
     """Return what a file says of its first image."""
+    size = read_pixel_size(tif)
     if tif.is_ome and tif.ome_metadata is not None:
         pixels = _ome_pixels(tif.ome_metadata)
         channels = pixels.get("Channel", [])
@@ -41,16 +49,27 @@ def read_metadata(tif: tifffile.TiffFile) -> TiffFacts:
             flavour="ome",
             steps=_steps(pixels),
             channel_names=known if len(known) == len(names) else (),
+            pixel_size=size,
         )
     if tif.is_imagej:
-        return TiffFacts(flavour="imagej", steps=_imagej_steps(tif.imagej_metadata or {}))
+        steps = _imagej_steps(tif.imagej_metadata or {})
+        return TiffFacts(flavour="imagej", steps=steps, pixel_size=size)
     shaped = (tif.shaped_metadata or ({},))[0]
     names = shaped.get("ChannelNames", [])
     return TiffFacts(
         flavour="tags",
         steps=_steps(shaped),
         channel_names=tuple(map(str, names)) if isinstance(names, list) else (),
+        pixel_size=_shaped_size(shaped) or size,
     )
+
+
+def _shaped_size(attributes: Mapping[str, Any]) -> PixelSize | None:
+    y, x = (_number(attributes.get(f"PhysicalSize{axis}")) for axis in "YX")
+    unit = attributes.get("PhysicalSizeXUnit")
+    if y is None or x is None or not min(y, x) > 0 or not isinstance(unit, str):
+        return None
+    return PixelSize(y=y, x=x, unit=unit, flavour="tags")
 
 
 def _ome_pixels(xml: str) -> Mapping[str, Any]:

@@ -82,7 +82,8 @@ def _layout(output: Output) -> tuple[str, dict[str, Any]]:
     stored = "".join(axis for axis in given.axes if axis not in planes) + planes
     description = replace(given, axes=stored)
     if not output.path.name.lower().endswith(OME_SUFFIXES):
-        if stored == planes:
+        ome = given.pixel_size is not None and given.pixel_size.flavour != "tags"
+        if stored == planes and (output.dtype.str[1:] in _OME_TYPES or not ome):
             return stored, plane_options(colour=planes == "YXS", size=given.pixel_size)
         if given.flavour == "imagej":
             hyperstack = _hyperstack(output, description)
