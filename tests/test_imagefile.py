@@ -387,7 +387,7 @@ def test_axes_are_made_distinct(axes: str) -> None:
     result = distinct_axes(axes)
     assert len(set(result)) == len(result) == len(axes)
     for before, after in zip(axes, result, strict=True):
-        assert before == after or before == "Q" or axes.count(before) > 1
+        assert before in (after, "Q") or axes.count(before) > 1
 
 
 @given(st.data())

@@ -183,8 +183,8 @@ class MappedArray:
     offset : int
         In bytes.
     shape : tuple of int
-    dtype : dtype
-        With its byte order.
+    stored : dtype
+        Of the file, with its byte order.
     columns_first : bool
         Fortran's order instead of C's.
     """
@@ -192,7 +192,7 @@ class MappedArray:
     path: Path
     offset: int
     shape: tuple[int, ...]
-    dtype: np.dtype[Any]
+    stored: np.dtype[Any]
     columns_first: bool = False
 
     @property
@@ -201,16 +201,21 @@ class MappedArray:
         return len(self.shape)
 
     @property
+    def dtype(self) -> np.dtype[Any]:
+        """The type of its values, in native byte order."""
+        return self.stored.newbyteorder("=")
+
+    @property
     def nbytes(self) -> int:
         """How many bytes of the file it takes."""
-        return math.prod(self.shape) * self.dtype.itemsize
+        return math.prod(self.shape) * self.stored.itemsize
 
     def __getitem__(self, index: Part | tuple[Part, ...]) -> NDArray[Any]:
         parts = full_index(index, self.shape)
         try:
             mapped = np.memmap(
                 self.path,
-                self.dtype,
+                self.stored,
                 "r",
                 self.offset,
                 self.shape,
@@ -219,4 +224,4 @@ class MappedArray:
         except (OSError, ValueError) as error:
             raise FileError(f"cannot read {self.path}: {error}") from error
         # A copy in native byte order: the mapping ends here.
-        return np.array(mapped[parts], self.dtype.newbyteorder("="))
+        return np.array(mapped[parts], self.dtype)

@@ -136,7 +136,9 @@ def channel_attributes(
     names = _COLOUR_NAMES if colour else description.channel_names
     channels = []
     for number, (low, high) in enumerate(ranges):
-        window = {"min": low, "max": high, "start": low, "end": high}
+        # A viewer cannot show a range of nothing.
+        end = high if high > low else low + 1
+        window = {"min": low, "max": end, "start": low, "end": end}
         channel: dict[str, Any] = {
             "active": True,
             "color": _COLOURS[number] if colour else "FFFFFF",

@@ -169,9 +169,13 @@ class ZarrWriter:
 
     def _read_journal(self) -> None:
         with suppress(FileNotFoundError):
-            text = (self._part / _JOURNAL).read_text(encoding="ascii")
+            journal = self._part / _JOURNAL
+            text = journal.read_text(encoding="ascii")
+            if text and not text.endswith("\n"):
+                # The last line was cut short; what follows must not be part of it.
+                with journal.open("a", encoding="ascii") as stream:
+                    stream.write("\n")
             for line in text.splitlines():
-                # The last line may have been cut short.
                 with suppress(ValueError, KeyError, TypeError, IndexError):
                     self._note(json.loads(line))
 
