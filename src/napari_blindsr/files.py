@@ -32,12 +32,22 @@ def check_output(path: Path, *, suffixes: Collection[str], force: bool) -> None:
     check_suffix(path, suffixes, "write")
     if path.is_dir():
         raise FileError(f"cannot write {path}: it is a folder; expected the name of a file")
+    check_free(path, force=force)
+    check_folder(path)
+
+
+def check_free(path: Path, *, force: bool) -> None:
+    """Check that nothing has a name that is to be given, unless it may be replaced."""
     if path.exists() and not force:
         raise FileError(f"cannot write {path}: it exists already; --force replaces it")
+
+
+def check_folder(path: Path) -> None:
+    """Check that something can be made in the folder that a path names."""
     if not path.parent.is_dir():
         raise FileError(f"cannot write {path}: there is no folder {path.parent}")
     # Permissions alone do not tell: file systems may be read-only, users privileged.
-    part = _part(path)
+    part = part_of(path)
     try:
         with part.open("xb"):
             pass
@@ -72,21 +82,29 @@ def replacing(path: Path, *, force: bool) -> Iterator[BinaryIO]:
     FileError
         If it cannot be written, or has come into being meanwhile and `force` is not set.
     """
-    part = _part(path)
+    part = part_of(path)
     try:
-        with part.open("xb+") as stream:
-            yield stream
-        if path.exists() and not force:
-            raise FileError(f"cannot write {path}: it exists already; --force replaces it")
-        part.replace(path)
-    except OSError as error:
-        raise FileError(f"cannot write {path}: {_reason(error)}") from error
+        with writing(path):
+            with part.open("xb+") as stream:
+                yield stream
+            check_free(path, force=force)
+            part.replace(path)
     finally:
         with suppress(OSError):
             part.unlink(missing_ok=True)
 
 
-def _part(path: Path) -> Path:
+@contextmanager
+def writing(path: Path) -> Iterator[None]:
+    """Turn what the system says while a file is being written into a `FileError`."""
+    try:
+        yield
+    except OSError as error:
+        raise FileError(f"cannot write {path}: {_reason(error)}") from error
+
+
+def part_of(path: Path) -> Path:
+    """Return a name beside a file, free, for what is not complete."""
     return path.with_name(f".{uuid.uuid4().hex[:12]}.part")
 
 

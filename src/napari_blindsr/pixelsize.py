@@ -15,7 +15,7 @@ Flavour = Literal["imagej", "ome", "tags"]
 
 # tifffile.RESUNIT
 _TAG_UNITS = {2: "inch", 3: "cm"}
-_METRES = {
+METRES = {
     "nm": 1e-9,
     "um": 1e-6,
     "µm": 1e-6,
@@ -27,7 +27,7 @@ _METRES = {
     "m": 1.0,
     "inch": 0.0254,
 }
-_OME_UNITS = {"um": "µm", "μm": "µm", "micron": "µm", "microns": "µm", "inch": "in"}
+OME_UNITS = {"um": "µm", "μm": "µm", "micron": "µm", "microns": "µm", "inch": "in"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -117,7 +117,11 @@ def tiff_options(image: NDArray[Any], size: PixelSize | None) -> dict[str, Any]:
     The size is written the way it was read. ImageJ has no RGB images of floats, so those
     become OME files.
     """
-    colour = image.ndim == 3
+    return plane_options(colour=image.ndim == 3, size=size)
+
+
+def plane_options(*, colour: bool, size: PixelSize | None) -> dict[str, Any]:
+    """Return those options for one grey or RGB image."""
     options: dict[str, Any] = {
         "photometric": "rgb" if colour else "minisblack",
         "metadata": None,
@@ -126,7 +130,7 @@ def tiff_options(image: NDArray[Any], size: PixelSize | None) -> dict[str, Any]:
         return options
     if size.flavour == "imagej" and not colour:
         # ImageJ's description is ASCII.
-        unit = "um" if _METRES.get(size.unit) == _METRES["um"] else size.unit
+        unit = "um" if METRES.get(size.unit) == METRES["um"] else size.unit
         if unit.isascii():
             options |= {
                 "imagej": True,
@@ -134,9 +138,9 @@ def tiff_options(image: NDArray[Any], size: PixelSize | None) -> dict[str, Any]:
                 "metadata": {"axes": "YX", "unit": unit},
             }
             return options
-    options |= _resolution_tags(size)
+    options |= resolution_tags(size)
     if size.flavour != "tags":
-        unit = _OME_UNITS.get(size.unit, size.unit)
+        unit = OME_UNITS.get(size.unit, size.unit)
         options["ome"] = True
         options["metadata"] = {
             "axes": "YXS" if colour else "YX",
@@ -148,13 +152,13 @@ def tiff_options(image: NDArray[Any], size: PixelSize | None) -> dict[str, Any]:
     return options
 
 
-def _resolution_tags(size: PixelSize) -> dict[str, Any]:
+def resolution_tags(size: PixelSize) -> dict[str, Any]:
     """Return the resolution as plain tags, for programs that read no more than those."""
-    metres = _METRES.get(size.unit)
+    metres = METRES.get(size.unit)
     if metres is None:
         return {}
     unit = "inch" if size.unit == "inch" else "cm"
-    factor = _METRES[unit] / metres
+    factor = METRES[unit] / metres
     return {
         "resolution": (factor / size.x, factor / size.y),
         "resolutionunit": tifffile.RESUNIT.INCH if unit == "inch" else tifffile.RESUNIT.CENTIMETER,
