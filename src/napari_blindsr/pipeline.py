@@ -37,6 +37,7 @@ from napari_blindsr.errors import (
     OutOfMemoryError,
     SettingsError,
 )
+from napari_blindsr.facts import run_flags
 from napari_blindsr.finish import finish, finish_noise, finishing, light_noise, load_finisher
 from napari_blindsr.noise import estimate_noise
 from napari_blindsr.result import Result
@@ -48,12 +49,6 @@ if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
 
     from napari_blindsr.engine.kernels import KernelFamily
-
-
-NO_BLUR = (
-    "no blur found: the image is as sharp as one that was never blurred, so no gain is expected "
-    "beyond interpolation"
-)
 
 
 def iterate(
@@ -98,8 +93,6 @@ def iterate(
                 stop = yield _reading(time.perf_counter() - start)
                 blur = _read(planes, settings, source, noise)
                 source = blur.kernel
-                if not blur.found:
-                    notes = (*notes, NO_BLUR)
             observation = _observe(planes, settings, source, compute)
             if not finishes:
                 noise = observation.noise
@@ -116,6 +109,14 @@ def iterate(
             if finishes:
                 yield finishing(finisher.name, solver.total, time.perf_counter() - start)
             pixels = finish(outcome, observation, settings, finisher, noise=noise, shot=shot)
+            flags = run_flags(
+                planes,
+                pixels,
+                settings,
+                blur=blur,
+                guess=observation.guess,
+                device=compute.device,
+            )
     return Result(
         image=from_planes(pixels.image, planes),
         kernel=pixels.kernel,
@@ -131,6 +132,7 @@ def iterate(
         finish=finisher.name,
         blur=blur,
         notes=notes,
+        flags=flags,
         seconds=time.perf_counter() - start,
         device=str(compute.device),
         dtype=str(compute.dtype).removeprefix("torch."),

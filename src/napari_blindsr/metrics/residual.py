@@ -120,6 +120,7 @@ def residual(
     border: Literal["extend", "circular"],
     measured: NDArray[np.bool_] | None = None,
     noise: float | None = None,
+    least: float = 0.0,
 ) -> Residual:
     """Return the residual of a source and its prediction, and what it is like.
 
@@ -134,6 +135,8 @@ def residual(
     noise : float, optional
         Standard deviation of the noise; if left out, it is estimated, in each pixel where it
         grows with the light.
+    least : float
+        The least noise that there is, of rounding for instance.
 
     Raises
     ------
@@ -155,7 +158,7 @@ def residual(
             f"only {counts.sum()} pixels of the source lie farther from the border than the "
             "kernel reaches; expected at least 64"
         )
-    levels = _noise_levels(source, measured, noise)
+    levels = np.maximum(_noise_levels(source, measured, noise), least)
     if not (levels > 0).all():
         raise InputError("no noise is found in the source, and so there is no unit for a residual")
     values = np.where(counts, (source - predicted) / levels, np.nan)
