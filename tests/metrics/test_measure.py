@@ -6,12 +6,14 @@ import csv
 import io
 import json
 import math
+from pathlib import Path
 
 import numpy as np
 import pytest
 from scipy.ndimage import gaussian_filter
 
 from napari_blindsr.errors import InputError
+from napari_blindsr.flags import FLAGS
 from napari_blindsr.measure import maps, measure, plots, to_csv, to_metadata
 from napari_blindsr.metrics import CURVES, MAPS, METRICS, Evidence, Metric
 from napari_blindsr.samples import photograph
@@ -101,6 +103,16 @@ def test_every_judging_metric_tells_good_from_bad(metric: Metric) -> None:
         )
     ]
     assert (values[0] > values[1]) == metric.higher_is_better
+
+
+def test_every_number_is_documented() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "measure.md").read_text(encoding="utf-8")
+    for metric in METRICS:
+        assert f"| {metric.label} |" in page
+        assert metric.caveat in page
+    for kind in FLAGS:
+        assert f"| `{kind.name}` |" in page
+        assert kind.meaning in page
 
 
 def test_only_what_the_evidence_allows_is_measured() -> None:

@@ -28,8 +28,8 @@ class ErrorMap:
     Attributes
     ----------
     error : ndarray, (h, w)
-        |source − blurred and rescaled result| in each pixel of the source; NaN where it was
-        not measured.
+        Absolute difference of the source and the blurred and rescaled result, in each pixel of
+        the source; NaN where it was not measured.
     sigma : float
         Standard deviation of the blur that fits best, in pixels of the source.
     factor, offset : float
