@@ -168,7 +168,7 @@ def micrograph_scores(case: Case) -> dict[str, float]:
     record = {
         "fast": case.fidelity(result.image),
         "cubic": case.fidelity(enlarged),
-        "no_blur": float(any("no blur" in note for note in result.notes)),
+        "no_blur": float(any(flag.name == "no_blur" for flag in result.flags)),
         "seconds": taken,
     }
     for count in (5, 10, 20):

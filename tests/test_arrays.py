@@ -43,7 +43,7 @@ def test_planes_can_be_turned_back(array: NDArray[Any], geometry: Any) -> None:
     back = turned_back(planes)
     assert planes.data.dtype == back.dtype == np.float32
     # What float32 cannot hold comes back as 0.
-    tolerance = 1e-6 * (abs(planes.low) + planes.span) + np.finfo(np.float32).tiny
+    tolerance = 1e-6 * (abs(planes.low) + planes.span) + float(np.finfo(np.float32).tiny)
     np.testing.assert_allclose(back, array, rtol=1e-6, atol=tolerance)
 
 

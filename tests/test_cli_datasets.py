@@ -17,7 +17,7 @@ from scipy.io import loadmat
 from skimage import data
 
 from napari_blindsr import terminal, weights
-from napari_blindsr.metrics import METRICS
+from napari_blindsr.metrics import SCORES
 from napari_blindsr.pipeline import iterate
 from napari_blindsr.result import Result
 from napari_blindsr.settings import METHOD_TABLE, Method
@@ -142,7 +142,7 @@ def test_evaluate_prints_a_table_and_resumes(
     arguments = f"evaluate SET -s 2 {options} --device cpu --threads 1"
     assert run_here(f"{arguments} --csv out.csv", monkeypatch, prepared) == 0
     first = capfd.readouterr()
-    for metric in METRICS:
+    for metric in SCORES:
         assert metric.label in first.out
     for heading in ("time [s]", "memory [MiB]", "cubic", "mean"):
         assert heading in first.out

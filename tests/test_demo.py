@@ -19,7 +19,7 @@ from napari_blindsr.demo import (
     demo_settings,
     side_by_side,
 )
-from napari_blindsr.metrics import METRICS, psnr_y
+from napari_blindsr.metrics import SCORES, psnr_y
 from napari_blindsr.result import Result
 from napari_blindsr.samples import Sample
 from napari_blindsr.settings import METHODS, Settings
@@ -74,7 +74,7 @@ def test_the_default_convinces(sample: Sample) -> None:
 
 def test_scores_compare_with_interpolation_and_truth(sample: Sample, result: Result) -> None:
     scores = demo_scores(DemoCase(sample=sample), result)
-    assert [score.metric for score in scores] == list(METRICS)
+    assert [score.metric for score in scores] == list(SCORES)
     for score in scores:
         assert np.isfinite(score.result)
         assert (score.interpolation is None) == (score.metric.subject == "kernel")
@@ -110,7 +110,7 @@ def test_command_prints_scores_and_writes_a_picture(
             cli.main()
         captured = capfd.readouterr()
         assert end.value.code == 0, captured.err
-        for metric in METRICS:
+        for metric in SCORES:
             assert metric.label in captured.out
         assert "interpolation" in captured.out
         with Image.open(tmp_path / "out" / "comparison.png") as picture:

@@ -26,14 +26,14 @@ from napari_blindsr.evaluate import (
     Row,
     mean_row,
     restored_rows,
-    same_size,
     score,
     scored_rows,
     settings_for,
 )
 from napari_blindsr.evaluation_table import evaluation_table, write_csv
 from napari_blindsr.memory import peak_memory
-from napari_blindsr.metrics import METRICS
+from napari_blindsr.metrics import SCORES
+from napari_blindsr.metrics.kernel import same_size
 from napari_blindsr.pipeline import iterate
 from napari_blindsr.prepare import Preparation, prepare_dataset
 from napari_blindsr.result import Result
@@ -180,7 +180,7 @@ def test_the_truth_has_perfect_scores_and_the_baseline_its_own(small: DataSet) -
     for name in small.names:
         case = small.load(name)
         perfect = score(case.truth, case, scale=2, kernel=case.kernel)
-        assert perfect.keys() == {metric.name for metric in METRICS}
+        assert perfect.keys() == {metric.name for metric in SCORES}
         assert math.isinf(perfect["psnr_y"])
         assert perfect["ssim_y"] == pytest.approx(1)
         assert perfect["kernel_error"] == 0
@@ -205,7 +205,7 @@ def test_a_method_that_reads_the_blur_is_scored(small: DataSet, tmp_path: Path) 
     assert [row.name for row in rows] == ["face", "grey"]
     for row in rows:
         # The kernel that was read may be larger than the true one, or smaller.
-        assert row.restored.keys() == {metric.name for metric in METRICS}
+        assert row.restored.keys() == {metric.name for metric in SCORES}
         assert all(map(math.isfinite, row.restored.values()))
         assert row.reason == "completed"
     record = json.loads((tmp_path / "fast" / "face.json").read_text(encoding="utf-8"))

@@ -14,7 +14,6 @@ from napari_blindsr.engine.kernels import Gaussian, Motion
 from napari_blindsr.engine.kernels.base import KernelFamily
 from napari_blindsr.engine.result import Progress, StopReason
 from napari_blindsr.errors import InputError, SettingsError
-from napari_blindsr.job import NO_BLUR
 from napari_blindsr.metrics import psnr_y
 from napari_blindsr.samples import Sample, photograph
 from napari_blindsr.settings import FINISHES
@@ -225,8 +224,8 @@ def test_a_stop_keeps_what_there_is(moment: str, image: NDArray[np.uint8]) -> No
 
 def test_an_image_that_is_sharp_already_is_told(sample: Sample, image: NDArray[np.uint8]) -> None:
     chosen = options("measurement")
-    assert NO_BLUR not in restore(image, **chosen).notes
+    assert not restore(image, **chosen).flags
     sharp = restore(sample.truth[:128, :128], **{**chosen, "scale": 1})
-    assert NO_BLUR in sharp.notes
+    assert "no_blur" in {flag.name for flag in sharp.flags}
     assert sharp.blur is not None
     assert not sharp.report()["blur"]["found"]

@@ -26,7 +26,12 @@ def loaded_after(statement: str) -> set[str]:
 
 @pytest.mark.parametrize(
     "statement",
-    ["import napari_blindsr", "import napari_blindsr.settings", "import napari_blindsr.cli"],
+    [
+        "import napari_blindsr",
+        "import napari_blindsr.settings",
+        "import napari_blindsr.cli",
+        "import napari_blindsr.measure",
+    ],
 )
 def test_torch_is_not_loaded_before_it_is_needed(statement: str) -> None:
     assert "torch" not in loaded_after(statement)

@@ -13,6 +13,7 @@ from rich.console import Console
 from napari_blindsr.commands.demo import demo
 from napari_blindsr.commands.evaluate import evaluate
 from napari_blindsr.commands.kernel import kernel
+from napari_blindsr.commands.measure import measure
 from napari_blindsr.commands.prepare import prepare
 from napari_blindsr.commands.restore import restore
 from napari_blindsr.errors import BlindSRError, EngineError
@@ -48,7 +49,7 @@ def common(
     """Blind super-resolution: estimate the blur and a finer image from one image."""
 
 
-for command in (restore, kernel, prepare, evaluate, demo):
+for command in (restore, kernel, measure, prepare, evaluate, demo):
     app.command()(command)
 
 

@@ -12,8 +12,8 @@ from PIL import Image, ImageDraw, ImageFont
 from skimage import data
 from skimage.restoration import inpaint_biharmonic
 
-from napari_blindsr.evaluate import same_size
-from napari_blindsr.metrics import METRICS, Metric
+from napari_blindsr.metrics import SCORES, Evidence, Metric
+from napari_blindsr.metrics.kernel import same_size
 from napari_blindsr.samples import Sample, degraded_piece
 from napari_blindsr.settings import METHODS, Schedule, Settings, method_named
 from napari_blindsr.simulate import interpolate
@@ -171,18 +171,24 @@ def demo_scores(case: DemoCase, result: Result) -> list[Score]:
     result : Result
     """
     sample = case.sample
-    restored, plain = _to_8bit(result.image), _to_8bit(case.plain)
-    scores = []
-    for metric in METRICS:
-        if metric.subject == "image":
-            before, after = (
-                metric(image, sample.truth, crop=sample.scale) for image in (plain, restored)
-            )
-            scores.append(Score(metric=metric, interpolation=before, result=after))
-        else:
-            error = metric(*same_size(result.kernel, sample.kernel))
-            scores.append(Score(metric=metric, interpolation=None, result=error))
-    return scores
+    restored, plain = (
+        Evidence(
+            image=image,
+            reference=_to_8bit(sample.truth),
+            kernel=kernel,
+            true_kernel=sample.kernel,
+            crop=sample.scale,
+        )
+        for image, kernel in ((result.image, result.kernel), (case.plain, None))
+    )
+    return [
+        Score(
+            metric=metric,
+            interpolation=metric(plain) if plain.allows(metric.needs) else None,
+            result=metric(restored),
+        )
+        for metric in SCORES
+    ]
 
 
 def side_by_side(case: DemoCase, result: Result) -> NDArray[np.uint8]:

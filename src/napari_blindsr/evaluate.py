@@ -16,7 +16,7 @@ from napari_blindsr.engine.nonblind.usrnet import usrnet
 from napari_blindsr.engine.observation import Observation
 from napari_blindsr.errors import FileError, InputError
 from napari_blindsr.memory import peak_memory
-from napari_blindsr.metrics import METRICS
+from napari_blindsr.metrics import SCORES, Evidence, to_8bit
 from napari_blindsr.pipeline import iterate
 from napari_blindsr.prepare import LEVELS, published_variances
 from napari_blindsr.results_folder import (
@@ -43,7 +43,7 @@ if TYPE_CHECKING:
     Runner = Callable[[Case, Settings, NDArray[np.float32] | None], Result]
 
 Scores = dict[str, float]
-"""By the names of `napari_blindsr.metrics.METRICS`; those that cannot be told are left out."""
+"""By the names of `napari_blindsr.metrics.SCORES`; those that cannot be told are left out."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -127,21 +127,14 @@ def score(
         Pixels left out at each border.
     kernel : ndarray, (K, K), optional
     """
-    scores: Scores = {}
-    for metric in METRICS:
-        if metric.subject == "image":
-            scores[metric.name] = metric(image, case.truth, crop=scale)
-        elif kernel is not None and case.kernel is not None:
-            scores[metric.name] = metric(*same_size(kernel, check_kernel(case.kernel)))
-    return scores
-
-
-def same_size(
-    first: NDArray[np.float32], second: NDArray[np.float32]
-) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Pad the smaller of two square kernels of odd sides with zeros; K//2 stays K//2."""
-    missing = (len(second) - len(first)) // 2
-    return np.pad(first, max(missing, 0)), np.pad(second, max(-missing, 0))
+    evidence = Evidence(
+        image=to_8bit(image),
+        reference=to_8bit(case.truth),
+        kernel=kernel,
+        true_kernel=None if case.kernel is None else check_kernel(case.kernel),
+        crop=scale,
+    )
+    return {metric.name: metric(evidence) for metric in SCORES if evidence.allows(metric.needs)}
 
 
 def restored_rows(
@@ -296,7 +289,7 @@ def mean_row(rows: list[Row]) -> Row:
 
 
 def _means(scores: list[Scores]) -> Scores:
-    means = {m.name: _mean([entry.get(m.name) for entry in scores]) for m in METRICS}
+    means = {m.name: _mean([entry.get(m.name) for entry in scores]) for m in SCORES}
     return {name: value for name, value in means.items() if value is not None}
 
 

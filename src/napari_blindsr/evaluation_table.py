@@ -11,7 +11,7 @@ from rich.table import Table
 
 from napari_blindsr.evaluate import Row, mean_row
 from napari_blindsr.files import replacing
-from napari_blindsr.metrics import METRICS
+from napari_blindsr.metrics import SCORES
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -51,7 +51,7 @@ def columns() -> list[Column]:
         ("usrnet_true_kernel_", "USRNet,\ntrue kernel\n", lambda row: row.usrnet),
     )
     for prefix, group, pick in parts:
-        for metric in METRICS:
+        for metric in SCORES:
             if prefix and metric.subject == "kernel":
                 continue
             unit = f" [{metric.unit}]" if metric.unit else ""

@@ -42,11 +42,6 @@ if TYPE_CHECKING:
     from napari_blindsr.engine.kernels import KernelFamily
     from napari_blindsr.engine.solve import Solver
 
-NO_BLUR = (
-    "no blur found: the image is as sharp as one that was never blurred, so no gain is expected "
-    "beyond interpolation"
-)
-
 READABLE = 128
 """Pixels of the input that are looked at around a region, if there are so many: for its blur."""
 
@@ -180,8 +175,7 @@ def with_blur(job: Job) -> Job:
         quality=settings.quality,
         noise=job.noise,
     )
-    notes = job.notes if blur.found else (*job.notes, NO_BLUR)
-    return replace(job, source=blur.kernel, blur=blur, notes=notes)
+    return replace(job, source=blur.kernel, blur=blur)
 
 
 def wrapped(job: Job, margin: int) -> Job:

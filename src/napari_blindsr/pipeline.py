@@ -13,6 +13,7 @@ import torch
 
 from napari_blindsr.engine.result import Progress
 from napari_blindsr.errors import EngineError, OutOfMemoryError
+from napari_blindsr.facts import run_flags
 from napari_blindsr.job import prepare, with_blur
 from napari_blindsr.restoration import is_lack_of_memory, restored
 from napari_blindsr.result import Result
@@ -68,6 +69,15 @@ def iterate(
                 stop = yield _reading(time.perf_counter() - start)
                 job = with_blur(job)
             joined = yield from restored(job, target, start=start, stop=bool(stop))
+            flags = run_flags(
+                job.planes,
+                joined.kernel,
+                settings,
+                blur=job.blur,
+                guess=joined.observation.guess if joined.tiles == 1 else None,
+                residual=joined.residual,
+                device=job.compute.device,
+            )
     observation = joined.observation
     return Result(
         image=joined.image,
@@ -86,6 +96,7 @@ def iterate(
         finish=job.finisher.name,
         blur=job.blur,
         notes=(*job.notes, *joined.notes),
+        flags=flags,
         seconds=time.perf_counter() - start,
         device=str(job.compute.device),
         dtype=str(job.compute.dtype).removeprefix("torch."),

@@ -14,6 +14,7 @@ from napari_blindsr.arrays import result_array, to_intensities
 from napari_blindsr.engine.recentre import recentre
 from napari_blindsr.engine.result import Outcome, Progress, StopReason
 from napari_blindsr.engine.solve import Solver, solve
+from napari_blindsr.facts import find_residual
 from napari_blindsr.finish import Pixels, finish, finishing
 from napari_blindsr.job import Job, cut, observe, solver_for, wrapped
 from napari_blindsr.mosaic import Mosaic
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from napari_blindsr.engine.observation import Observation
+    from napari_blindsr.metrics.residual import Residual
     from napari_blindsr.mosaic import Target
     from napari_blindsr.parts import Part
 
@@ -49,6 +51,8 @@ class Restored:
         Of the last part; its reason is that of the whole.
     tiles : int
         How many parts there were.
+    residual : Residual or None
+        What the result leaves unexplained: of all, or of the part in the middle.
     notes : tuple of str
     """
 
@@ -58,6 +62,7 @@ class Restored:
     observation: Observation
     outcome: Outcome
     tiles: int
+    residual: Residual | None
     notes: tuple[str, ...] = ()
 
 
@@ -135,6 +140,7 @@ def _in_one_go(
         observation=observation,
         outcome=outcome,
         tiles=1,
+        residual=find_residual(job.planes, pixels, job.settings, border=job.border),
     )
 
 
@@ -155,12 +161,18 @@ def _in_tiles(
     mosaics = Mosaic(rows, scale=scale, target=delivery), Mosaic(rows, scale=scale, target=support)
     count = sum(map(len, rows))
     last: tuple[Outcome, Observation, Pixels] | None = None
+    unexplained: Residual | None = None
     done, began = 0, time.perf_counter()
     for row, line in enumerate(rows):
         for column, part in enumerate(line):
             # The first one is always made: there is no result without a kernel.
             if last is None or not stop:
                 last = _tile(job, part)
+                if done == 0 or done == count // 2:
+                    piece = cut(job, part.seen)
+                    unexplained = find_residual(
+                        piece.planes, last[2], job.settings, border=piece.border
+                    )
                 done += 1
                 image, seen = _kept(last[2], part, scale)
                 stop = bool((yield _tile_progress(done, count, began=began, start=start))) or stop
@@ -180,6 +192,7 @@ def _in_tiles(
         observation=observation,
         outcome=outcome,
         tiles=count,
+        residual=unexplained,
         notes=notes,
     )
 

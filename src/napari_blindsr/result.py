@@ -11,6 +11,7 @@ if TYPE_CHECKING:
 
     from napari_blindsr.blur import BlurEstimate
     from napari_blindsr.engine.result import StopReason
+    from napari_blindsr.flags import Flag
     from napari_blindsr.parts import Box
     from napari_blindsr.settings import Finish, Settings
 
@@ -57,6 +58,8 @@ class Result:
         What was read of the blur, with its uncertainty, if a network read it.
     notes : tuple of str
         What the user should know, such as why a finish was left out.
+    flags : tuple of Flag
+        Reasons not to believe the result, or parts of it.
     seconds : float
         Wall time of the run.
     device, dtype : str
@@ -82,6 +85,7 @@ class Result:
     finish: Finish = "none"
     blur: BlurEstimate | None = None
     notes: tuple[str, ...] = ()
+    flags: tuple[Flag, ...] = ()
     seconds: float
     device: str
     dtype: str
@@ -118,6 +122,7 @@ class Result:
             "noise": self.noise,
             "covered": 0 if self.covered is None else int(self.covered.sum()),
             "notes": list(self.notes),
+            "flags": [flag.report() for flag in self.flags],
             "seconds": self.seconds,
             "device": self.device,
             "dtype": self.dtype,

@@ -12,6 +12,7 @@ from napari_blindsr._napari.devices import device_label, missing_gpu_hint, torch
 from napari_blindsr._napari.texts import NO_BREAK, duration_text, progress_text, result_text
 from napari_blindsr.blur import BlurEstimate
 from napari_blindsr.engine.result import Progress, StopReason
+from napari_blindsr.flags import Flag
 from napari_blindsr.settings import Settings
 from tests.napari.conftest import make_result
 
@@ -48,6 +49,12 @@ def test_progress_before_the_first_step_tells_the_stage() -> None:
 def test_progress_after_the_last_step_tells_the_stage() -> None:
     report = Progress(step=9, total=9, stage="finishing", loss=None, seconds=9, remaining=None)
     assert progress_text(report) == "Finishing"
+
+
+def test_flags_are_told_with_what_they_mean() -> None:
+    flag = Flag(name="x", message="it is so", meaning="This follows.", advice="Do that.")
+    result = dataclasses.replace(make_result(scale=2, shape=(5, 5)), flags=(flag,))
+    assert result_text(result).endswith("Caution: it is so. This follows.")
 
 
 def test_notes_follow_the_ending() -> None:

@@ -205,7 +205,7 @@ class RestoreWidget(Container[Widget]):
         self._viewer.layers.selection.active = images[-1]
         self.progress.value = self.progress.max
         self.status.value = result_text(result)
-        if result.notes or str(result.reason) == "diverged":
+        if result.notes or result.flags or str(result.reason) == "diverged":
             show_warning(self.status.value)
 
     def _on_error(self, error: Exception) -> None:

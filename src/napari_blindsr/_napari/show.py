@@ -55,7 +55,7 @@ def fill_viewer(viewer: napari.Viewer, sample: Sample, result: Result) -> None:
 
 def _same_kernel_size(sample: Sample, result: Result) -> tuple[Sample, Result]:
     """Pad the smaller kernel, so that both lie on each other and can be compared."""
-    from napari_blindsr.evaluate import same_size  # noqa: PLC0415
+    from napari_blindsr.metrics.kernel import same_size  # noqa: PLC0415
 
     estimated, true = same_size(result.kernel, sample.kernel)
     missing = (len(estimated) - len(result.kernel)) // 2

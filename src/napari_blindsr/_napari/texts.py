@@ -73,7 +73,8 @@ def result_text(result: Result) -> str:
         # A finish estimates the noise if nothing is said of it.
         if asked == "auto" or (asked == 0 and value > 0)
     ]
-    return " ".join([summary, *estimated, *map(_sentence, result.notes)])
+    cautions = [f"Caution: {flag.message}. {flag.meaning}" for flag in result.flags]
+    return " ".join([summary, *estimated, *map(_sentence, result.notes), *cautions])
 
 
 def blur_text(blur: BlurEstimate) -> str:

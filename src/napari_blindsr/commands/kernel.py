@@ -259,11 +259,11 @@ def axes_in_micrometres(
     tuple of float, or None
         None if the size is unknown or in no unit of length.
     """
-    from napari_blindsr.pixelsize import _METRES  # noqa: PLC0415
+    from napari_blindsr.pixelsize import METRES  # noqa: PLC0415
 
-    if size is None or size.unit not in _METRES:
+    if size is None or size.unit not in METRES:
         return None
-    unit = 1e6 * _METRES[size.unit] / estimate.scale
+    unit = 1e6 * METRES[size.unit] / estimate.scale
     cos, sin = math.cos(estimate.angle), math.sin(estimate.angle)
     # A pixel may be higher than it is wide.
     return (

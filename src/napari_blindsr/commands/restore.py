@@ -285,6 +285,7 @@ class Outputs:
 def conclude(result: Result, written: Sequence[Path], console: Console) -> int:
     """Say how a run ended; returns the exit code."""
     lines = [f"note: {note}" for note in result.notes]
+    lines += [f"caution: {f.message}. {f.meaning} {f.advice}" for f in result.flags]
     if result.settings.gain == "auto":
         lines.append(f"gain {result.gain:.3g} (estimated)")
     if result.settings.noise == "auto":

@@ -24,6 +24,9 @@ FAMILY_ORDER = ("gaussian", "disk", "line", "motion", "airy")
 NARROWEST_BLUR = 0.14
 """Variance of the narrowest blur that the network knows, in HR px², over the scale."""
 
+WIDEST_BLUR = 5.0
+"""Variance of the widest blur that the network knows, in LR px²."""
+
 COVARIANCE = 3
 REFERENCE_AREA = 64 * 64
 """LR pixels of an image whose uncertainty needs no correction for its size."""

@@ -1,22 +1,30 @@
-"""Scores of an image or a kernel against a known truth.
+"""Measuring images and kernels, with a truth and without one.
 
-A metric is a function of (estimate, truth) that returns a float; one that is appended to
-`METRICS` is inherited by the demo, by the tables and by the tests.
+A metric is a function of the `Evidence`, all that is known to measure an image by. One that is
+appended to `METRICS` is inherited by whatever measures, by the documentation and by the tests;
+what can be plotted or shown as a layer stands in `CURVES` and `MAPS`.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
-
+from napari_blindsr.metrics.catalogue import METRICS, SCORES
+from napari_blindsr.metrics.evidence import Evidence
 from napari_blindsr.metrics.image import luma, psnr_y, ssim_y, to_8bit
 from napari_blindsr.metrics.kernel import kernel_error, kernel_psnr
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
+from napari_blindsr.metrics.metric import Metric
+from napari_blindsr.metrics.views import CURVES, MAPS, Curve, CurveKind, Line, Map, MapKind
 
 __all__ = [
+    "CURVES",
+    "MAPS",
     "METRICS",
+    "SCORES",
+    "Curve",
+    "CurveKind",
+    "Evidence",
+    "Line",
+    "Map",
+    "MapKind",
     "Metric",
     "kernel_error",
     "kernel_psnr",
@@ -25,72 +33,3 @@ __all__ = [
     "ssim_y",
     "to_8bit",
 ]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Metric:
-    """One metric, as tables and tests see it.
-
-    Attributes
-    ----------
-    name : str
-        A valid identifier.
-    label : str
-        What a table shows.
-    unit : str
-        Empty for a pure number.
-    subject : {"image", "kernel"}
-        What is compared. An image metric is called as ``function(estimate, truth, crop=s)``,
-        a kernel metric as ``function(estimate, truth)``.
-    higher_is_better : bool
-    function : callable
-    """
-
-    name: str
-    label: str
-    unit: str
-    subject: Literal["image", "kernel"]
-    higher_is_better: bool
-    function: Callable[..., float]
-
-    def __call__(self, estimate: Any, truth: Any, *, crop: int = 0) -> float:
-        """Return the score; `crop` is the border in pixels that an image metric leaves out."""
-        if self.subject == "image":
-            return self.function(estimate, truth, crop=crop)
-        return self.function(estimate, truth)
-
-
-METRICS: tuple[Metric, ...] = (
-    Metric(
-        name="psnr_y",
-        label="Y-PSNR",
-        unit="dB",
-        subject="image",
-        higher_is_better=True,
-        function=psnr_y,
-    ),
-    Metric(
-        name="ssim_y",
-        label="SSIM",
-        unit="",
-        subject="image",
-        higher_is_better=True,
-        function=ssim_y,
-    ),
-    Metric(
-        name="kernel_psnr",
-        label="kernel PSNR",
-        unit="dB",
-        subject="kernel",
-        higher_is_better=True,
-        function=kernel_psnr,
-    ),
-    Metric(
-        name="kernel_error",
-        label="e_k",
-        unit="",
-        subject="kernel",
-        higher_is_better=False,
-        function=kernel_error,
-    ),
-)

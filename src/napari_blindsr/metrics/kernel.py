@@ -6,9 +6,7 @@ import math
 from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
 
-from napari_blindsr.engine.recentre import locate, shift
 from napari_blindsr.errors import InputError
 
 if TYPE_CHECKING:
@@ -66,6 +64,11 @@ def kernel_error(estimate: ArrayLike, truth: ArrayLike) -> float:
     float
         0 for kernels that differ in position only, to the accuracy of the interpolation.
     """
+    # torch takes seconds to import.
+    import torch  # noqa: PLC0415
+
+    from napari_blindsr.engine.recentre import locate, shift  # noqa: PLC0415
+
     side = max(*np.shape(estimate), *np.shape(truth)) + 2 * PADDING
     first, second = (_embed(_kernel(values), side) for values in (estimate, truth))
     here, there = locate(torch.from_numpy(first)), locate(torch.from_numpy(second))
@@ -73,6 +76,14 @@ def kernel_error(estimate: ArrayLike, truth: ArrayLike) -> float:
     if max(map(abs, offset)) > 1e-6:
         first = shift(torch.from_numpy(first), offset, border="zero").numpy()
     return float(np.linalg.norm(first - second) / np.linalg.norm(second))
+
+
+def same_size(
+    first: NDArray[np.float32], second: NDArray[np.float32]
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Pad the smaller of two square kernels of odd sides with zeros; K//2 stays K//2."""
+    missing = (len(second) - len(first)) // 2
+    return np.pad(first, max(missing, 0)), np.pad(second, max(-missing, 0))
 
 
 def _embed(kernel: NDArray[np.float64], side: int) -> NDArray[np.float64]:

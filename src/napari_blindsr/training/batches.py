@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from scipy.ndimage import gaussian_filter
 
-from napari_blindsr.engine.estimator import FAMILY_ORDER, NARROWEST_BLUR
+from napari_blindsr.engine.estimator import FAMILY_ORDER, NARROWEST_BLUR, WIDEST_BLUR
 from napari_blindsr.engine.kernels import Airy, Disk, Line, Motion, render_gaussian, side_for
 from napari_blindsr.engine.kernels.width import core_covariance, principal_axes
 from napari_blindsr.engine.nonblind.data_module import DataModule
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from napari_blindsr.engine.kernels import KernelFamily
 
-WIDEST = 5.0
+WIDEST = WIDEST_BLUR
 """Largest variance of a blur in LR px²."""
 
 SHARES = (0.35, 0.35, 0.3)
