@@ -1,0 +1,27 @@
+"""Layers beside each other, moved and zoomed together."""
+
+from __future__ import annotations
+
+from napari_blindsr._napari.comparing.mode import Mode
+from napari_blindsr._napari.comparing.state import set_grid
+
+ROW = 3
+"""Most layers that stand in one row."""
+
+
+class SideBySide(Mode):
+    """One cell of napari's grid for each layer; one camera serves them all."""
+
+    name = "side by side"
+    label = "Side by side"
+
+    def enter(self) -> None:
+        """Show each layer in a cell, from left to right in the order of the layer list."""
+        self.only()
+        # Hidden layers take no cell.
+        shape = (1, -1) if len(self.layers) <= ROW else (-1, -1)
+        set_grid(self.viewer, enabled=True, stride=1, shape=shape)
+
+    def text(self) -> str:
+        """Return which layer is where."""
+        return "From left to right: " + ", ".join(layer.name for layer in self.layers)
