@@ -9,7 +9,7 @@ from magicgui.widgets import CheckBox, ComboBox, Container, FloatSlider
 from magicgui.widgets.bases import Widget
 from napari.layers import Image
 from napari.utils.notifications import show_error
-from qtpy.QtWidgets import QLabel
+from qtpy.QtWidgets import QLabel, QVBoxLayout, QWidget
 
 from napari_blindsr._napari.comparing.curtain import Curtain
 from napari_blindsr._napari.comparing.mode import ModeOptions
@@ -18,6 +18,7 @@ from napari_blindsr._napari.comparing.picker import LayerPicker, suggested
 from napari_blindsr._napari.comparing.profile_panel import ProfilePanel
 from napari_blindsr._napari.comparing.session import Session
 from napari_blindsr._napari.fields import Rows, number, text_line
+from napari_blindsr._napari.scroll import Scroll
 from napari_blindsr.errors import BlindSRError
 
 if TYPE_CHECKING:
@@ -66,8 +67,9 @@ class CompareWidget(Container[Widget]):
         )
         self.linked = CheckBox(
             text="Link contrast, gamma and colormap",
-            tooltip="While layers are compared, all look as the lowest of them does, and change\n"
-            "together. Afterwards each has its own looks again, and links end.",
+            tooltip="While layers are compared, all have the colormap and gamma of the lowest of\n"
+            "them and limits that span those of all, and change together. Afterwards each has\n"
+            "its own looks again, and the links end.",
         )
         self.status = text_line("What is on display.")
         self.profile = ProfilePanel(self._viewer, self.picker.chosen)
@@ -103,7 +105,9 @@ class CompareWidget(Container[Widget]):
 
     def _lay_out(self) -> None:
         self.rows = Rows()
-        layout = self.native.layout()
+        form = QWidget()
+        layout = QVBoxLayout(form)
+        layout.setContentsMargins(0, 0, 0, 0)
         layout.addWidget(QLabel("Layers to compare"))
         layout.addWidget(self.picker)
         layout.addLayout(self.rows.layout)
@@ -113,6 +117,7 @@ class CompareWidget(Container[Widget]):
         self.rows.add("Position", self.position)
         self.rows.add("", self.linked)
         self.extend([self.status, self.profile])
+        self.native.layout().insertWidget(0, Scroll(form))
         self._show_what_matters()
 
     def _connect(self) -> None:

@@ -27,7 +27,7 @@ def why_not() -> str | None:
 
 
 def fill_viewer(viewer: napari.Viewer, sample: Sample, result: Result) -> None:
-    """Add the layers of a sample and of its result, and the dock.
+    """Add the layers of a sample and of its result, the dock, and a comparison of both.
 
     Parameters
     ----------
@@ -37,8 +37,9 @@ def fill_viewer(viewer: napari.Viewer, sample: Sample, result: Result) -> None:
         Of the sample's image.
     """
     # Without napari, `why_not` still has to say so.
-    from napari.layers import Layer  # noqa: PLC0415
+    from napari.layers import Image, Layer  # noqa: PLC0415
 
+    from napari_blindsr._napari.compare import open_comparison  # noqa: PLC0415
     from napari_blindsr._napari.layers import read_layer  # noqa: PLC0415
     from napari_blindsr._napari.outputs import result_layers  # noqa: PLC0415
     from napari_blindsr._napari.sample_data import sample_layers  # noqa: PLC0415
@@ -47,10 +48,13 @@ def fill_viewer(viewer: napari.Viewer, sample: Sample, result: Result) -> None:
     for layer_data in sample_layers(sample):
         viewer.add_layer(Layer.create(*layer_data))
     source = read_layer(viewer.layers[sample.name], viewer.dims)
-    for layer_data in result_layers(result, source):
-        viewer.add_layer(Layer.create(*layer_data))
+    restored = [
+        viewer.add_layer(Layer.create(*layer_data)) for layer_data in result_layers(result, source)
+    ]
     viewer.window.add_plugin_dock_widget("napari-blindsr", "Blind super-resolution")
     viewer.reset_view()
+    image = next(layer for layer in reversed(restored) if isinstance(layer, Image))
+    open_comparison(viewer, [viewer.layers[sample.name], image])
 
 
 def _same_kernel_size(sample: Sample, result: Result) -> tuple[Sample, Result]:

@@ -14,6 +14,7 @@ from napari_blindsr._napari.comparing.planes import MOST_PIXELS, check_comparabl
 from napari_blindsr._napari.comparing.watch import PlaneWatcher
 from napari_blindsr._napari.geometry import Frame
 from napari_blindsr._napari.layers import find_plane
+from napari_blindsr._napari.outputs import METADATA_KEY
 from napari_blindsr.errors import BlindSRError, InputError
 from napari_blindsr.placed import difference
 
@@ -31,6 +32,7 @@ DIVERGING = Colormap(
     name="blue-white-red",
     nan_color=[0, 0, 0, 0],
 )
+KIND = "difference"
 QUANTILE = 0.999
 """Of the absolute difference, which the colours span: single pixels shall not pale the rest."""
 
@@ -119,6 +121,7 @@ class Difference(Mode):
         attributes = {
             **Frame.of_layer(finer).resampled(origin, steps).attributes(),
             "name": f"{second} − {first}",
+            "metadata": {METADATA_KEY: {"kind": KIND}},
             "colormap": DIVERGING,
             "contrast_limits": (-self._limit, self._limit),
         }

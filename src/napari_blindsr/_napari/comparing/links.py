@@ -17,7 +17,9 @@ MOST_APART = 10
 
 
 class LookLink:
-    """Gives layers the looks of the first one and keeps them alike, until it is undone.
+    """Gives layers the same looks and keeps them alike, until it is undone.
+
+    Colormap and gamma are those of the first one, contrast limits span those of all.
 
     Only what makes sense is linked: RGB layers have no such looks, and where values differ
     by an order of magnitude, common contrast limits would show one of the layers black.
@@ -25,7 +27,7 @@ class LookLink:
     Parameters
     ----------
     layers : sequence of Image
-        The first gives its looks to the others.
+        Those that are compared.
 
     Attributes
     ----------
@@ -49,9 +51,14 @@ class LookLink:
         self._before = {layer: _looks(layer) for layer in grey} if attributes else {}
         self._links = ExitStack()
         if attributes:
-            for layer in grey[1:]:
-                for name in attributes:
-                    setattr(layer, name, getattr(grey[0], name))
+            looks: dict[str, Any] = {name: getattr(grey[0], name) for name in attributes}
+            if "contrast_limits" in looks:
+                # Of all together: what was in sight before is so still.
+                lows, highs = zip(*(layer.contrast_limits for layer in grey), strict=True)
+                looks["contrast_limits"] = (min(lows), max(highs))
+            for layer in grey:
+                for name, value in looks.items():
+                    setattr(layer, name, value)
             # Links that were there before are not taken, and so stay afterwards.
             self._links.enter_context(layers_linked(grey, attributes))
 

@@ -8,11 +8,12 @@ from dataclasses import dataclass
 from typing import ClassVar, Literal
 
 from napari.components import ViewerModel
-from napari.layers import Image, Layer
+from napari.layers import Image, Layer, Points, Shapes, Tracks, Vectors
 from psygnal import Signal
 
 from napari_blindsr._napari.comparing.state import set_grid, show
 
+DRAWINGS = (Points, Shapes, Tracks, Vectors)
 Edge = Literal["upright", "level"]
 
 
@@ -79,10 +80,21 @@ class Mode(ABC):
         """Return what there is to say, in one line."""
         return ""
 
-    def only(self, *, visible: bool = True) -> None:
-        """Hide all other layers, and show those that are compared, or hide them as well."""
+    def only(self, *, visible: bool = True, drawings: bool = True) -> None:
+        """Hide what lies over or beside the layers that are compared.
+
+        Parameters
+        ----------
+        visible : bool
+            Whether those that are compared are shown, or hidden as well.
+        drawings : bool
+            Whether points, shapes and the like may stay: they cover little.
+        """
         for layer in self.viewer.layers:
-            show(layer, visible=visible and layer in self.layers)
+            if layer in self.layers:
+                show(layer, visible=visible)
+            elif not (drawings and isinstance(layer, DRAWINGS)):
+                show(layer, visible=False)
 
     def without_grid(self) -> None:
         """Show all layers in one place."""

@@ -5,10 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 
 from napari.components import LayerList
-from napari.layers import Image
+from napari.layers import Image, Layer
 from psygnal import Signal
 from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QListWidget, QListWidgetItem
+
+from napari_blindsr._napari.comparing.difference import KIND
+from napari_blindsr._napari.outputs import METADATA_KEY
 
 ROWS = 5
 """Layers in sight; more are scrolled."""
@@ -53,7 +56,7 @@ class LayerPicker(QListWidget):
 
     def refresh(self) -> None:
         """Bring the list up to date; what is ticked stays, and new layers are not."""
-        self._rows = [layer for layer in self._layers if isinstance(layer, Image)]
+        self._rows = [layer for layer in self._layers if _is_choice(layer)]
         before = self._chosen
         self.blockSignals(True)
         self.clear()
@@ -95,6 +98,13 @@ class LayerPicker(QListWidget):
 
 def _check(ticked: bool) -> Qt.CheckState:
     return Qt.CheckState.Checked if ticked else Qt.CheckState.Unchecked
+
+
+def _is_choice(layer: Layer) -> bool:
+    """Tell whether a layer can be compared: a difference is one already, and goes."""
+    record = layer.metadata.get(METADATA_KEY)
+    difference = isinstance(record, dict) and record.get("kind") == KIND
+    return isinstance(layer, Image) and not difference
 
 
 def suggested(layers: LayerList) -> list[Image]:

@@ -13,6 +13,8 @@ from napari_blindsr._napari.comparing.profiles import ProfileSet
 # Okabe and Ito's colours, which the colour-blind tell apart, on dark and on light.
 COLOURS = ("#e69f00", "#56b4e9", "#009e73", "#cc79a7", "#d55e00", "#0072b2", "#f0e442")
 HEIGHT = 190
+AXIS_HEIGHT = 44
+"""Room for the numbers and the label, in napari's font."""
 ROWS = 4
 """Rows of the table that are in sight."""
 
@@ -30,12 +32,15 @@ class ProfilePlot(pyqtgraph.PlotWidget):  # type: ignore[misc] # it has no types
         self.showGrid(x=True, y=True, alpha=0.2)
         self.getAxis("left").enableAutoSIPrefix(False)
         self.getAxis("bottom").enableAutoSIPrefix(False)
+        self.getAxis("bottom").setHeight(AXIS_HEIGHT)
 
     def show_profiles(self, shown: ProfileSet, *, scaled: bool) -> None:
         """Draw profiles, each scaled to its own range from 0 to 1 if asked."""
         self.clear()
         self.setLabel("bottom", f"Distance along the line ({shown.unit})")
         self.setLabel("left", "Intensity, scaled" if scaled else "Intensity")
+        # In the colour of the text, as a good fit lies on its curve.
+        text = self.palette().text().color()
         for number, profile in enumerate(shown.profiles):
             if not np.isfinite(profile.values).any():
                 continue
@@ -46,7 +51,7 @@ class ProfilePlot(pyqtgraph.PlotWidget):  # type: ignore[misc] # it has no types
             self.plot(distance, values, pen=pyqtgraph.mkPen(colour, width=2), name=profile.name)
             if profile.peak is not None:
                 fit = factor * (profile.peak.at(distance) - shift)
-                pen = pyqtgraph.mkPen(colour, width=1, style=Qt.PenStyle.DashLine)
+                pen = pyqtgraph.mkPen(text, width=1, style=Qt.PenStyle.DashLine)
                 self.plot(distance, fit, pen=pen)
 
 

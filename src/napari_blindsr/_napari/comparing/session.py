@@ -42,6 +42,7 @@ class Session:
         self._state: ViewerState | None = None
         self._link: LookLink | None = None
         self.mode: Mode | None = None
+        viewer.layers.events.inserted.connect(self._on_inserted)
         viewer.layers.events.removed.connect(self._on_removed)
         viewer.dims.events.ndisplay.connect(self._on_dims)
         viewer.dims.events.order.connect(self._on_dims)
@@ -62,6 +63,8 @@ class Session:
             _check(kind, layers, self._viewer)
             if self._state is None:
                 self._state = ViewerState.of(self._viewer)
+            # What the mode before has hidden may have a place in this one.
+            self._state.restore_visible(self._viewer)
             self.mode = kind(self._viewer, layers, options)
             self.mode.enter()
         except BlindSRError:
@@ -95,6 +98,7 @@ class Session:
 
     def disconnect(self) -> None:
         """Listen to the viewer no more."""
+        self._viewer.layers.events.inserted.disconnect(self._on_inserted)
         self._viewer.layers.events.removed.disconnect(self._on_removed)
         self._viewer.dims.events.ndisplay.disconnect(self._on_dims)
         self._viewer.dims.events.order.disconnect(self._on_dims)
@@ -109,6 +113,10 @@ class Session:
         link, self._link = self._link, None
         if link is not None:
             link.undo()
+
+    def _on_inserted(self, event: Any) -> None:
+        if self._state is not None:
+            self._state.visible[event.value] = event.value.visible
 
     def _on_removed(self, event: Any) -> None:
         layer = event.value

@@ -17,8 +17,8 @@ class SideBySide(Mode):
 
     def enter(self) -> None:
         """Show each layer in a cell, from left to right in the order of the layer list."""
-        self.only()
-        # Hidden layers take no cell.
+        # Whatever is visible takes a cell, drawings included.
+        self.only(drawings=False)
         shape = (1, -1) if len(self.layers) <= ROW else (-1, -1)
         set_grid(self.viewer, enabled=True, stride=1, shape=shape)
 

@@ -19,6 +19,7 @@ class ViewerState:
     Attributes
     ----------
     visible : dict of Layer to bool
+        Layers that come later may be added.
     selected : frozenset of Layer
     active : Layer or None
     grid : dict of str to Any
@@ -42,14 +43,18 @@ class ViewerState:
         )
 
     def restore(self, viewer: ViewerModel) -> None:
-        """Give a viewer this state back; layers that are gone or new are left alone."""
-        for layer, visible in self.visible.items():
-            if layer in viewer.layers:
-                show(layer, visible=visible)
+        """Give a viewer this state back; layers that are gone are left alone."""
+        self.restore_visible(viewer)
         set_grid(viewer, **self.grid)
         viewer.layers.selection = [layer for layer in viewer.layers if layer in self.selected]
         if self.active in viewer.layers:
             viewer.layers.selection.active = self.active
+
+    def restore_visible(self, viewer: ViewerModel) -> None:
+        """Show and hide layers as they were."""
+        for layer, visible in self.visible.items():
+            if layer in viewer.layers:
+                show(layer, visible=visible)
 
 
 def show(layer: Layer, *, visible: bool) -> None:
