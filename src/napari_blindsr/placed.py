@@ -85,12 +85,12 @@ class PlacedImage:
             outermost centres the value of the nearest pixel.
         """
         pixels = self.from_world(points)
+        row, column = pixels.reshape(-1, 2).T
         values = map_coordinates(
-            self.data, np.moveaxis(pixels, -1, 0), order=1, mode="nearest", output=np.float64
+            self.data, (row, column), order=1, mode="nearest", output=np.float64
         )
-        inside = _within(pixels[..., 0], self.data.shape[0])
-        inside &= _within(pixels[..., 1], self.data.shape[1])
-        return np.where(inside, values, np.nan)
+        inside = _within(row, self.data.shape[0]) & _within(column, self.data.shape[1])
+        return np.where(inside, values, np.nan).reshape(pixels.shape[:-1])
 
     def resampled(self, grid: PlacedImage) -> NDArray[np.float32]:
         """Return the values at the pixels of another image, as `sample` does.

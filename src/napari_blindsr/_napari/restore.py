@@ -16,7 +16,6 @@ from napari.qt.threading import GeneratorWorker, create_worker
 from napari.utils.notifications import show_error, show_warning
 from qtpy.QtCore import Qt, QTimer
 
-from napari_blindsr._napari.compare import open_comparison
 from napari_blindsr._napari.controls import RunForm
 from napari_blindsr._napari.devices import DeviceReport, probe_devices
 from napari_blindsr._napari.follow import LayerFollower, SizeWatcher
@@ -181,6 +180,9 @@ class RestoreWidget(Container[Widget]):
             self.cancel_button.enabled = False
 
     def _compare(self) -> None:
+        # Curve fitting takes a moment to import, which this dock shall not when it is shown.
+        from napari_blindsr._napari.compare import open_comparison  # noqa: PLC0415
+
         open_comparison(self._viewer, self._pair)
 
     def _end(self, text: str) -> None:

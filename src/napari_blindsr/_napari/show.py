@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     import napari
+    from napari.layers import Layer
 
     from napari_blindsr.result import Result
     from napari_blindsr.samples import Sample
@@ -51,10 +52,12 @@ def fill_viewer(viewer: napari.Viewer, sample: Sample, result: Result) -> None:
     restored = [
         viewer.add_layer(Layer.create(*layer_data)) for layer_data in result_layers(result, source)
     ]
-    viewer.window.add_plugin_dock_widget("napari-blindsr", "Blind super-resolution")
-    viewer.reset_view()
+    _, dock = viewer.window.add_plugin_dock_widget("napari-blindsr", "Blind super-resolution")
+    dock.image.value = viewer.layers[sample.name]
     image = next(layer for layer in reversed(restored) if isinstance(layer, Image))
-    open_comparison(viewer, [viewer.layers[sample.name], image])
+    pair = [viewer.layers[sample.name], image]
+    open_comparison(viewer, pair)
+    viewer.reset_view(layers=pair)
 
 
 def _same_kernel_size(sample: Sample, result: Result) -> tuple[Sample, Result]:
@@ -74,7 +77,14 @@ def _same_kernel_size(sample: Sample, result: Result) -> tuple[Sample, Result]:
 def open_viewer(sample: Sample, result: Result) -> None:
     """Show a sample and its result in napari; returns when the viewer is closed."""
     import napari  # noqa: PLC0415
+    from qtpy.QtCore import QTimer  # noqa: PLC0415
 
     viewer = napari.Viewer()
     fill_viewer(viewer, sample, result)
+    # Again when the docks have taken their room.
+    QTimer.singleShot(0, lambda: viewer.reset_view(layers=_visible(viewer)))
     napari.run()
+
+
+def _visible(viewer: napari.Viewer) -> list[Layer]:
+    return [layer for layer in viewer.layers if layer.visible]

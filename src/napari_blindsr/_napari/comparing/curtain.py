@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from napari_blindsr._napari.comparing.canvas import EdgeLines, WorldClip, canvas_of
 from napari_blindsr._napari.comparing.drag import EdgeDrag
 from napari_blindsr._napari.comparing.mode import Mode, ModeOptions
-from napari_blindsr._napari.comparing.planes import plane_axes, world_factors
+from napari_blindsr._napari.comparing.planes import world_factors
 from napari_blindsr._napari.geometry import Frame
 from napari_blindsr._napari.layers import find_plane
 
@@ -36,7 +36,6 @@ class Curtain(Mode):
     def enter(self) -> None:
         """Show all layers, cut at evenly spaced edges."""
         canvas = canvas_of(self.viewer)
-        plane_axes(self.viewer)
         self.without_grid()
         self.only()
         # Across all of them together; edges at the middle, or at thirds, and so on.

@@ -11,7 +11,7 @@ from napari.components import ViewerModel
 from napari.layers import Image, Layer, Points, Shapes, Tracks, Vectors
 from psygnal import Signal
 
-from napari_blindsr._napari.comparing.state import set_grid, show
+from napari_blindsr._napari.comparing.state import same_region, set_grid, show
 
 DRAWINGS = (Points, Shapes, Tracks, Vectors)
 Edge = Literal["upright", "level"]
@@ -98,4 +98,5 @@ class Mode(ABC):
 
     def without_grid(self) -> None:
         """Show all layers in one place."""
-        set_grid(self.viewer, enabled=False)
+        with same_region(self.viewer):
+            set_grid(self.viewer, enabled=False)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pyqtgraph
-from qtpy.QtCore import Qt
+from qtpy.QtCore import QSize, Qt
 from qtpy.QtGui import QColor
 from qtpy.QtWidgets import QHeaderView, QSizePolicy, QTableWidget, QTableWidgetItem
 
@@ -28,11 +28,16 @@ class ProfilePlot(pyqtgraph.PlotWidget):  # type: ignore[misc] # it has no types
         self.setMinimumHeight(HEIGHT)
         self.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Expanding)
         self.setMenuEnabled(False)
+        self.plotItem.setContentsMargins(0, 4, 8, 8)
         self.legend = self.addLegend(offset=(-5, 5), labelTextSize="8pt")
         self.showGrid(x=True, y=True, alpha=0.2)
         self.getAxis("left").enableAutoSIPrefix(False)
         self.getAxis("bottom").enableAutoSIPrefix(False)
         self.getAxis("bottom").setHeight(AXIS_HEIGHT)
+
+    def sizeHint(self) -> QSize:  # noqa: N802
+        """Ask for little height; what is left over goes here."""
+        return QSize(super().sizeHint().width(), HEIGHT)
 
     def show_profiles(self, shown: ProfileSet, *, scaled: bool) -> None:
         """Draw profiles, each scaled to its own range from 0 to 1 if asked."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Self
@@ -45,7 +45,8 @@ class ViewerState:
     def restore(self, viewer: ViewerModel) -> None:
         """Give a viewer this state back; layers that are gone are left alone."""
         self.restore_visible(viewer)
-        set_grid(viewer, **self.grid)
+        with same_region(viewer):
+            set_grid(viewer, **self.grid)
         viewer.layers.selection = [layer for layer in viewer.layers if layer in self.selected]
         if self.active in viewer.layers:
             viewer.layers.selection.active = self.active
@@ -64,19 +65,28 @@ def show(layer: Layer, *, visible: bool) -> None:
 
 
 def set_grid(viewer: ViewerModel, **attributes: Any) -> None:
-    """Set the grid, and keep the same region of the world in view."""
+    """Set the grid; what is so already is not touched, as napari lays it out anew."""
     grid = viewer.canvas.grid
-    changed = {name: value for name, value in attributes.items() if getattr(grid, name) != value}
-    if changed:
-        with same_region(viewer):
-            for name, value in changed.items():
-                setattr(grid, name, value)
+    for name, value in attributes.items():
+        if getattr(grid, name) != value:
+            setattr(grid, name, value)
 
 
 @contextmanager
-def same_region(viewer: ViewerModel) -> Iterator[None]:
-    """Within this context the cells of the grid may change; what is seen in one stays."""
-    before = np.array(viewer.canvas.viewbox_size(viewer.layers))
+def same_region(viewer: ViewerModel, layers: Sequence[Layer] | None = None) -> Iterator[None]:
+    """Within this context the cells of the grid may change; what is seen in one stays.
+
+    Parameters
+    ----------
+    viewer : ViewerModel
+    layers : sequence of Layer, optional
+        That share the grid, one a cell; those of the viewer if left out.
+    """
+    sharing = viewer.layers if layers is None else layers
+    before = np.array(viewer.canvas.viewbox_size(sharing))
     yield
-    after = np.array(viewer.canvas.viewbox_size(viewer.layers))
-    viewer.scene.camera.zoom *= float((after / before).min())
+    ratio = np.array(viewer.canvas.viewbox_size(sharing)) / before
+    # The side that changes most decides, so that a change that is undone leaves no trace.
+    factor = ratio.min() if ratio.prod() < 1 else ratio.max()
+    if factor != 1:
+        viewer.scene.camera.zoom *= float(factor)
