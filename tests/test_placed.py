@@ -66,7 +66,7 @@ def test_resampling_is_sampling_at_the_other_grid(turn: float) -> None:
     rng = np.random.default_rng(1)
     coarse = placed(rng.random((6, 5)), size=4, turn=turn, at=(1.5, 1.5))
     fine = placed(rng.random((24, 21)))
-    points = np.stack(np.mgrid[:24, :21], axis=-1)
+    points = np.moveaxis(np.mgrid[:24, :21], 0, -1)
     np.testing.assert_allclose(coarse.resampled(fine), coarse.sample(points), atol=1e-6)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -16,7 +16,6 @@ from napari.utils.interactions import (
     mouse_release_callbacks,
 )
 from numpy.typing import NDArray
-from pytestqt.qtbot import QtBot
 from qtpy.QtWidgets import QApplication
 
 from napari_blindsr._napari.comparing.modes import MODES
@@ -27,7 +26,7 @@ OpenComparison = Callable[..., tuple[Any, Any]]
 
 
 @pytest.fixture
-def open_comparison(make_napari_viewer_proxy: Callable[..., Any]) -> Iterator[OpenComparison]:
+def open_comparison(make_napari_viewer_proxy: Callable[..., Any]) -> OpenComparison:
     """Return a function that makes a viewer with layers of LR, HR and one beside, and the dock."""
 
     def make(ndim: int = 2, *, shown: bool = False, **looks: Any) -> tuple[Any, Any]:
@@ -46,7 +45,7 @@ def open_comparison(make_napari_viewer_proxy: Callable[..., Any]) -> Iterator[Op
         widget.compare([viewer.layers["LR"], viewer.layers["HR"]], mode="off")
         return viewer, widget
 
-    yield make
+    return make
 
 
 def state(viewer: Any) -> Any:
@@ -239,76 +238,6 @@ def test_a_layer_that_gets_other_data_stays_cut(open_comparison: OpenComparison)
     assert shot[row, column + 20, 1] == 255
 
 
-def test_blink_shows_one_after_the_other(open_comparison: OpenComparison, qtbot: QtBot) -> None:
-    viewer, widget = open_comparison()
-    widget.rate.value = 50
-    widget.mode.value = "blink"
-    names: list[str] = []
-    for _ in range(4):
-        (name,) = {x.name for x in viewer.layers if x.visible} - {"marks"}
-        assert name in widget.status.value
-        names.append(name)
-        with qtbot.waitSignal(widget._session.changed, timeout=2000):
-            pass
-    assert names == ["LR", "HR", "LR", "HR"]
-    widget.mode.value = "off"
-    assert not widget._session.mode
-
-
-def test_side_by_side_shows_the_same_region(open_comparison: OpenComparison) -> None:
-    viewer, widget = open_comparison()
-    viewer.reset_view()
-    widget.mode.value = "side by side"
-    grid = viewer.canvas.grid
-    assert tuple(grid.actual_shape(viewer.layers)) == (1, 2)
-    cells = [viewer.layers[i].name for _, ids in grid.iter_viewboxes(viewer.layers) for i in ids]
-    assert cells == ["LR", "HR"]
-    # Nothing that was in sight has gone out of it.
-    width = viewer.canvas.viewbox_size(viewer.layers)[1] / viewer.scene.camera.zoom
-    assert width >= 32
-
-
-@pytest.mark.parametrize("ndim", [2, 3])
-def test_the_difference(open_comparison: OpenComparison, ndim: int, qtbot: QtBot) -> None:
-    viewer, widget = open_comparison(ndim)
-    if ndim == 3:
-        viewer.layers["HR"].data[2] += 7
-        viewer.dims.set_point(0, 1)
-    widget.mode.value = "difference"
-    layer = viewer.layers["HR − LR"]
-    assert layer.data.shape[-2:] == (64, 64)
-    np.testing.assert_allclose(layer.data, 30)
-    low, high = layer.contrast_limits
-    assert low == -high
-    np.testing.assert_allclose(layer.extent.world[:, -2:], viewer.layers["HR"].extent.world[:, -2:])
-    assert "HR − LR" not in [widget.picker.item(i).text() for i in range(widget.picker.count())]
-    if ndim == 3:
-        viewer.dims.set_point(0, 2)
-        qtbot.waitUntil(lambda: bool((layer.data == 37).all()), timeout=2000)
-    else:
-        viewer.layers["LR"].data = np.full((16, 16), 90, np.float32)
-        qtbot.waitUntil(lambda: bool((layer.data == 40).all()), timeout=2000)
-
-
-def test_removing_the_difference_ends_it(open_comparison: OpenComparison) -> None:
-    viewer, widget = open_comparison()
-    before = state(viewer)
-    widget.mode.value = "difference"
-    viewer.layers.remove("HR − LR")
-    assert widget.mode.value == "off"
-    assert state(viewer) == before
-
-
-def test_three_dimensions_end_it(open_comparison: OpenComparison) -> None:
-    viewer, widget = open_comparison(3)
-    widget.mode.value = "curtain"
-    viewer.dims.ndisplay = 3
-    assert widget.mode.value == "off"
-    assert "other axes" in widget.status.value
-    viewer.dims.ndisplay = 2
-    assert all(layer.visible for layer in viewer.layers)
-
-
 def test_too_few_layers(open_comparison: OpenComparison, notifications: Notifications) -> None:
     viewer, widget = open_comparison()
     before = state(viewer)
@@ -320,74 +249,6 @@ def test_too_few_layers(open_comparison: OpenComparison, notifications: Notifica
         assert "1 layers are chosen" in widget.status.value
     assert len(notifications.errors()) == len(MODE_NAMES)
     assert state(viewer) == before
-
-
-def test_rgb_and_grey_are_not_subtracted(
-    open_comparison: OpenComparison, notifications: Notifications
-) -> None:
-    viewer, widget = open_comparison()
-    colour = viewer.add_image(np.zeros((64, 64, 3), np.uint8), rgb=True, name="colour")
-    widget.compare([viewer.layers["LR"], colour], mode="difference")
-    assert widget.mode.value == "off"
-    assert "'colour' is RGB and layer 'LR' is grey" in notifications.errors()[0]
-    # But they can be shown together, and the dock says why they are not linked.
-    widget.linked.value = True
-    widget.compare([viewer.layers["LR"], colour], mode="curtain")
-    assert "RGB has no contrast limits" in widget.status.value
-
-
-def test_links(open_comparison: OpenComparison) -> None:
-    viewer, widget = open_comparison()
-    low, high = viewer.layers["LR"], viewer.layers["HR"]
-    low.contrast_limits, high.contrast_limits = (0, 150), (50, 200)
-    low.colormap = "magma"
-    widget.mode.value = "curtain"
-    assert high.colormap.name == "gray"
-    widget.linked.value = True
-    assert high.colormap.name == "magma"
-    assert tuple(low.contrast_limits) == tuple(high.contrast_limits) == (0, 200)
-    high.gamma = 0.6
-    assert low.gamma == 0.6
-    low.opacity = 0.5
-    assert high.opacity == 1
-    widget.linked.value = False
-    assert (low.gamma, high.gamma, high.colormap.name) == (1, 1, "gray")
-    assert tuple(high.contrast_limits) == (50, 200)
-
-
-def test_what_was_linked_before_stays_linked(open_comparison: OpenComparison) -> None:
-    viewer, widget = open_comparison()
-    low, high = (viewer.layers[name].__wrapped__ for name in ("LR", "HR"))
-    viewer.layers.__wrapped__.link_layers([low, high], ("gamma",))
-    widget.linked.value = True
-    widget.mode.value = "curtain"
-    widget.mode.value = "off"
-    low.gamma = 0.4
-    assert high.gamma == 0.4
-    low.colormap = "red"
-    assert high.colormap.name == "gray"
-    viewer.layers.__wrapped__.unlink_layers([low, high])
-
-
-def test_limits_of_another_order_are_not_linked(open_comparison: OpenComparison) -> None:
-    viewer, widget = open_comparison()
-    unit = viewer.add_image(np.linspace(0, 1, 256).reshape(16, 16), name="unit")
-    viewer.layers["LR"].contrast_limits = (0, 4000)
-    widget.linked.value = True
-    widget.compare([viewer.layers["LR"], unit], mode="blink")
-    assert "limits are not linked: layer 'LR' shows 0 to 4000" in widget.status.value
-    assert tuple(unit.contrast_limits) == (0, 1)
-    unit.gamma = 0.5
-    assert viewer.layers["LR"].gamma == 0.5
-
-
-def test_what_is_suggested(open_comparison: OpenComparison) -> None:
-    viewer, _ = open_comparison()
-    dock, _ = viewer.window.add_plugin_dock_widget("napari-blindsr", "Compare layers")
-    dock.destroyOnClose()
-    _, widget = viewer.window.add_plugin_dock_widget("napari-blindsr", "Compare layers")
-    # The one beside has no place in common with the others.
-    assert [layer.name for layer in widget.picker.chosen()] == ["LR", "HR"]
 
 
 def test_ticking_and_renaming(open_comparison: OpenComparison) -> None:

@@ -102,7 +102,8 @@ def test_an_existing_layer_without_a_line(dock: tuple[Any, Any]) -> None:
     assert "layer 'cells' has no line" in widget.profile.message.value
     shapes.add([[[1.0, 1.0], [1.0, 9.0], [5.0, 9.0]]], shape_type="path")
     widget.profile.follow()
-    assert widget.profile.result.line.distance[-1] == pytest.approx(12)
+    result: Any = widget.profile.result
+    assert result.line.distance[-1] == pytest.approx(12)
 
 
 def test_export(dock: tuple[Any, Any], tmp_path: Path) -> None:
@@ -166,7 +167,8 @@ def test_the_plane_on_display_is_read(kind: str) -> None:
         layer = viewer.add_image(colours, rgb=True)
         expected = (colours / 255) @ [0.2126, 0.7152, 0.0722]
     else:
-        data: Any = dask.array.from_array(stack) if kind == "lazy" else stack
+        lazy: Any = dask.array
+        data: Any = lazy.from_array(stack) if kind == "lazy" else stack
         data = [data, data[:, ::2, ::2]] if kind == "pyramid" else data
         layer = viewer.add_image(data, multiscale=kind == "pyramid")
         viewer.dims.set_point(0, 2)
