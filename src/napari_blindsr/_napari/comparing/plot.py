@@ -12,7 +12,10 @@ from napari_blindsr._napari.comparing.profiles import ProfileSet
 
 # Okabe and Ito's colours, which the colour-blind tell apart, on dark and on light.
 COLOURS = ("#e69f00", "#56b4e9", "#009e73", "#cc79a7", "#d55e00", "#0072b2", "#f0e442")
-HEIGHT = 190
+HEIGHT = 270
+LEAST_HEIGHT = 170
+HEADROOM = 0.16
+"""Room above the curves for a line of the legend, in heights of the curves."""
 AXIS_HEIGHT = 44
 """Room for the numbers and the label, in napari's font."""
 ROWS = 4
@@ -25,7 +28,7 @@ class ProfilePlot(pyqtgraph.PlotWidget):  # type: ignore[misc] # it has no types
     def __init__(self) -> None:
         # Without a colour of its own it has that of the dock, in any theme.
         super().__init__(background=None)
-        self.setMinimumHeight(HEIGHT)
+        self.setMinimumHeight(LEAST_HEIGHT)
         self.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Expanding)
         self.setMenuEnabled(False)
         self.plotItem.setContentsMargins(0, 4, 8, 8)
@@ -45,7 +48,7 @@ class ProfilePlot(pyqtgraph.PlotWidget):  # type: ignore[misc] # it has no types
         self.setLabel("bottom", f"Distance along the line ({shown.unit})")
         self.setLabel("left", "Intensity, scaled" if scaled else "Intensity")
         # In the colour of the text, as a good fit lies on its curve.
-        text = self.palette().text().color()
+        text, ranges = self.palette().text().color(), []
         for number, profile in enumerate(shown.profiles):
             if not np.isfinite(profile.values).any():
                 continue
@@ -53,11 +56,15 @@ class ProfilePlot(pyqtgraph.PlotWidget):  # type: ignore[misc] # it has no types
             shift, factor = (low, 1 / (high - low)) if scaled and high > low else (0.0, 1.0)
             colour, distance = colour_of(number), shown.line.distance
             values = factor * (profile.values - shift)
+            ranges.append((np.nanmin(values), np.nanmax(values)))
             self.plot(distance, values, pen=pyqtgraph.mkPen(colour, width=2), name=profile.name)
             if profile.peak is not None:
                 fit = factor * (profile.peak.at(distance) - shift)
                 pen = pyqtgraph.mkPen(text, width=1, style=Qt.PenStyle.DashLine)
                 self.plot(distance, fit, pen=pen)
+        if ranges:
+            bottom, top = min(low for low, _ in ranges), max(high for _, high in ranges)
+            self.setYRange(bottom, top + HEADROOM * len(ranges) * (top - bottom))
 
 
 class PeakTable(QTableWidget):
