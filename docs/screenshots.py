@@ -17,6 +17,7 @@ from napari.layers import Layer
 from PIL import Image
 from qtpy.QtWidgets import QApplication
 
+from napari_blindsr._napari.comparing.line import LINE_NAME
 from napari_blindsr._napari.sample_data import sample_layers
 from napari_blindsr.demo import demo_sample
 from napari_blindsr.samples import fluorescence
@@ -27,17 +28,20 @@ if TYPE_CHECKING:
 
     from napari_blindsr._napari.restore import RestoreWidget
     from napari_blindsr.samples import Sample
+LINE_UM = np.array([[7.5, 1.2], [7.0, 3.6]])
+"""Ends of a line across a filament of the sample, in µm."""
 IMAGES = Path(__file__).parent / "images"
 
 
 def main() -> None:
-    """Save pictures of a run, of its result, and of the options."""
+    """Save pictures of a run, of its result, of the options, and of a comparison."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--steps", type=int, default=1000)
     parser.add_argument("--output", type=Path, default=IMAGES)
     options = parser.parse_args()
     options.output.mkdir(exist_ok=True)
     show_options(options.output)
+    show_comparison(options.output)
     show_run(options.output, options.steps)
 
 
@@ -71,6 +75,25 @@ def show_options(output: Path) -> None:
     widget.mask.value, widget.noise.value = dust, "auto"
     fit(viewer)
     save(viewer, output / "options.png")
+    viewer.close()
+
+
+def show_comparison(output: Path) -> None:
+    """Save a curtain over a sample and its result, a line through both, and the difference."""
+    viewer, widget = open_viewer(fluorescence())
+    widget.run_button.native.click()
+    wait(lambda: widget.run_button.enabled)
+    widget.compare_button.native.click()
+    comparison = viewer.window.dock_widgets["Compare layers (napari-blindsr)"]
+    comparison.profile.draw.native.click()
+    comparison.linked.value = True
+    line = viewer.layers[LINE_NAME]
+    line.data = [LINE_UM / line.scale]
+    fit(viewer)
+    save(viewer, output / "compare.png")
+    comparison.mode.value = "difference"
+    fit(viewer)
+    save(viewer, output / "difference.png")
     viewer.close()
 
 

@@ -139,10 +139,12 @@ def test_the_manifest_names_what_exists() -> None:
     manifest.validate_imports()
     assert manifest.categories == ["Image Processing"]
     assert [widget.display_name for widget in manifest.contributions.widgets or []] == [
-        "Blind super-resolution"
+        "Blind super-resolution",
+        "Compare layers",
     ]
-    menu = manifest.contributions.menus["napari/layers/filter"]
-    assert [getattr(item, "command", None) for item in menu] == ["napari-blindsr.restore"]
+    for name, command in (("filter", "restore"), ("visualize", "compare")):
+        menu = manifest.contributions.menus[f"napari/layers/{name}"]
+        assert [getattr(item, "command", None) for item in menu] == [f"napari-blindsr.{command}"]
 
 
 @pytest.mark.parametrize("key", ["fluorescence", "micrograph", "photograph"])
@@ -154,22 +156,30 @@ def test_opening_a_sample_makes_it_the_image(open_dock: DockMaker, key: str) -> 
     assert [widget.image.value] == visible
 
 
-@pytest.mark.parametrize("path", ["Plugins", "Layers/Filter"])
-def test_the_menus_open_the_dock(make_napari_viewer: Any, path: str) -> None:
+@pytest.mark.parametrize(
+    ("path", "title"),
+    [
+        ("Plugins/napari-blindsr", "Blind super-resolution"),
+        ("Plugins/napari-blindsr", "Compare layers"),
+        ("Layers/Filter", "Blind super-resolution"),
+        ("Layers/Visualize", "Compare layers"),
+    ],
+)
+def test_the_menus_open_the_docks(make_napari_viewer: Any, path: str, title: str) -> None:
     viewer = make_napari_viewer()
     viewer.add_image(PIXELS)
     menu = viewer.window._qt_window.menuBar()
-    for title in path.split("/"):
+    for name in path.split("/"):
         menu = next(
             action.menu()
             for action in menu.actions()
-            if action.menu() and action.text().replace("&", "") == title
+            if action.menu() and action.text().replace("&", "") == name
         )
         menu.aboutToShow.emit()
-    entry = next(a for a in menu.actions() if a.text().startswith("Blind super-resolution"))
+    entry = next(a for a in menu.actions() if a.text().startswith(title))
     entry.trigger()
     (name,) = viewer.window.dock_widgets
     # The one that a script gets, too.
-    dock, widget = viewer.window.add_plugin_dock_widget("napari-blindsr", "Blind super-resolution")
+    dock, widget = viewer.window.add_plugin_dock_widget("napari-blindsr", title)
     assert dock.name == name
     assert viewer.window.dock_widgets[name] is widget

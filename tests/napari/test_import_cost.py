@@ -47,6 +47,25 @@ def test_showing_the_dock_is_quick_and_loads_no_torch() -> None:
     assert "cpu" in choices
 
 
+COMPARE = """
+import sys
+import napari
+viewer = napari.Viewer(show=False)
+viewer.window.add_plugin_dock_widget("napari-blindsr", "Compare layers")
+print([name for name in ("torch", "pyqtgraph") if name in sys.modules])
+viewer.close()
+"""
+
+
+@pytest.mark.usefixtures("qapp")
+def test_showing_the_comparison_loads_neither_torch_nor_plots() -> None:
+    run = subprocess.run(
+        [sys.executable, "-c", COMPARE], capture_output=True, text=True, timeout=120, check=False
+    )
+    assert run.returncode == 0, run.stderr
+    assert run.stdout.splitlines()[-1] == "[]"
+
+
 @pytest.mark.parametrize(
     ("module", "unwanted"),
     [

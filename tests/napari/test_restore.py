@@ -36,6 +36,7 @@ def test_run_shows_progress_and_adds_aligned_layers(
     source.scale, source.translate, source.units = (0.2, 0.3), (5, -7), ("um", "um")
     seen: list[tuple[float, str]] = []
     widget.progress.changed.connect(lambda value: seen.append((value, widget.status.value)))
+    assert not widget.compare_button.enabled
     click(widget.run_button)
     assert not widget.run_button.enabled
     assert widget.cancel_button.enabled
@@ -63,6 +64,15 @@ def test_run_shows_progress_and_adds_aligned_layers(
     assert Settings.from_json(record["settings"]).schedule.image_steps == 6
     assert viewer.layers.selection.active == fine
     assert widget.image.value == source
+
+    # One click compares both.
+    click(widget.compare_button)
+    comparison = viewer.window.dock_widgets["Compare layers (napari-blindsr)"]
+    assert comparison.mode.value == "curtain"
+    assert comparison.picker.chosen() == [source, fine]
+    viewer.layers.remove(fine)
+    assert comparison.mode.value == "off"
+    assert not widget.compare_button.enabled
 
 
 def test_a_run_without_steps_tells_what_it_does(

@@ -51,7 +51,11 @@ def test_viewer_shows_sample_and_result(
     # Both kernels can be compared by switching one of them off and on.
     kernels = viewer.layers["demo: PSF ×4"], viewer.layers[f"demo PSF ×4 ({method})"]
     np.testing.assert_allclose(kernels[0].extent.world, kernels[1].extent.world)
-    assert "Blind super-resolution (napari-blindsr)" in viewer.window.dock_widgets
+    docks = viewer.window.dock_widgets
+    assert docks["Blind super-resolution (napari-blindsr)"].image.value == viewer.layers["demo"]
+    comparison = docks["Compare layers (napari-blindsr)"]
+    assert comparison.mode.value == "curtain"
+    assert [layer.name for layer in comparison.picker.chosen()] == ["demo", names[-1]]
 
 
 @pytest.mark.parametrize("side", [15, 25])

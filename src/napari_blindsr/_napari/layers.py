@@ -133,8 +133,12 @@ def _spatial_shape(layer: Image) -> tuple[int, ...]:
     return shape[:-1] if layer.rgb else shape
 
 
-def read_pixels(layer: Image | Labels, index: Sequence[int | None]) -> NDArray[Any]:
+def read_pixels(
+    layer: Image | Labels, index: Sequence[int | None], *, level: int = 0
+) -> NDArray[Any]:
     """Read a cut through a layer: an index for each axis, None for the whole axis.
+
+    `level` is that of a multiscale layer, 0 the finest.
 
     Raises
     ------
@@ -142,9 +146,10 @@ def read_pixels(layer: Image | Labels, index: Sequence[int | None]) -> NDArray[A
         If its pixels cannot be read.
     """
     cut = tuple(slice(None) if at is None else at for at in index)
+    data = layer.data[level] if layer.multiscale else layer.data
     try:
         # Slice first: np.array of a lazy stack would load all of it.
-        return np.array(finest(layer)[cut])
+        return np.array(data[cut])
     except Exception as error:
         # Lazy arrays fail in ways of their own: files, networks, codecs.
         text = " ".join(str(error).split())

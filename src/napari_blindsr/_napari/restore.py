@@ -68,7 +68,7 @@ class RestoreWidget(Container[Widget]):
         File with the weights of USRNet, or None.
     finish, schedule, channels, geometry, border, bounded, precision, lacking : Widget
         Advanced settings.
-    run_button, stop_button, cancel_button : PushButton
+    run_button, stop_button, cancel_button, compare_button : PushButton
     progress : ProgressBar
     status, torch_line, hint : Label
         What the run is doing; torch and its devices; advice, if there is any.
@@ -89,7 +89,7 @@ class RestoreWidget(Container[Widget]):
         self.bounded, self.precision = advanced.bounded, advanced.precision
         self.lacking = advanced.lacking
         self.run_button, self.stop_button = buttons.run, buttons.stop
-        self.cancel_button = buttons.cancel
+        self.cancel_button, self.compare_button = buttons.cancel, buttons.compare
         self.progress, self.status = status.bar, status.message
         self.torch_line, self.hint = status.torch, status.hint
 
@@ -98,6 +98,8 @@ class RestoreWidget(Container[Widget]):
         self._follower = LayerFollower(self.image, napari_viewer)
         self._watcher = SizeWatcher(self.image, self._describe)
         self._run: Run | None = None
+        self._pair: tuple[Layer, ...] = ()
+        self._source_layer: Layer | None = None
         self._worker: GeneratorWorker[Progress, bool, Result] | None = None
         self._docked = False
         self._gone = False
@@ -121,12 +123,14 @@ class RestoreWidget(Container[Widget]):
             return
         with self._follower.refreshing():
             self._form.reset_choices()
+        self._show_comparable()
         self._describe()
 
     def _connect(self) -> None:
         self.run_button.changed.connect(self._start)
         self.stop_button.changed.connect(self._stop_and_keep)
         self.cancel_button.changed.connect(self._cancel)
+        self.compare_button.changed.connect(self._compare)
         self.scale.changed.connect(self._describe)
         self._viewer.dims.events.ndisplay.connect(self._describe)
         self._viewer.dims.events.order.connect(self._describe)
@@ -143,7 +147,7 @@ class RestoreWidget(Container[Widget]):
         except BlindSRError as error:
             self._fail(error)
             return
-        self._run = Run(request)
+        self._run, self._source_layer = Run(request), self.image.value
         self._worker = create_worker(
             self._run.steps,
             _start_thread=False,
@@ -175,6 +179,12 @@ class RestoreWidget(Container[Widget]):
             self._end("Cancelling after this step …")
             self.cancel_button.enabled = False
 
+    def _compare(self) -> None:
+        # Curve fitting takes a moment to import, which this dock shall not when it is shown.
+        from napari_blindsr._napari.compare import open_comparison  # noqa: PLC0415
+
+        open_comparison(self._viewer, self._pair)
+
     def _end(self, text: str) -> None:
         self._ending = True
         self.stop_button.enabled = False
@@ -203,6 +213,8 @@ class RestoreWidget(Container[Widget]):
         # Masks lie on the image, which is what one goes on with.
         images = [layer for layer in added if isinstance(layer, Image)]
         self._viewer.layers.selection.active = images[-1]
+        self._pair = () if self._source_layer is None else (self._source_layer, images[-1])
+        self._show_comparable()
         self.progress.value = self.progress.max
         self.status.value = result_text(result)
         if result.notes or result.flags or str(result.reason) == "diverged":
@@ -217,6 +229,7 @@ class RestoreWidget(Container[Widget]):
 
     def _on_finished(self) -> None:
         run, worker, self._run, self._worker = self._run, self._worker, None, None
+        self._source_layer = None
         if run is not None:
             run.close()
         if self._gone:
@@ -245,6 +258,12 @@ class RestoreWidget(Container[Widget]):
         self._form.enabled = True
         self.run_button.enabled = self.image.value is not None
         self.stop_button.enabled = self.cancel_button.enabled = False
+
+    def _show_comparable(self) -> None:
+        # Layers that were removed are not kept alive here.
+        if not all(layer in self._viewer.layers for layer in self._pair):
+            self._pair = ()
+        self.compare_button.enabled = bool(self._pair)
 
     def _describe(self, *_: Any) -> None:
         """Say how large image and result are, or why the image cannot be restored."""

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     import napari
+    from napari.layers import Layer
 
     from napari_blindsr.result import Result
     from napari_blindsr.samples import Sample
@@ -27,7 +28,7 @@ def why_not() -> str | None:
 
 
 def fill_viewer(viewer: napari.Viewer, sample: Sample, result: Result) -> None:
-    """Add the layers of a sample and of its result, and the dock.
+    """Add the layers of a sample and of its result, the dock, and a comparison of both.
 
     Parameters
     ----------
@@ -37,8 +38,9 @@ def fill_viewer(viewer: napari.Viewer, sample: Sample, result: Result) -> None:
         Of the sample's image.
     """
     # Without napari, `why_not` still has to say so.
-    from napari.layers import Layer  # noqa: PLC0415
+    from napari.layers import Image, Layer  # noqa: PLC0415
 
+    from napari_blindsr._napari.compare import open_comparison  # noqa: PLC0415
     from napari_blindsr._napari.layers import read_layer  # noqa: PLC0415
     from napari_blindsr._napari.outputs import result_layers  # noqa: PLC0415
     from napari_blindsr._napari.sample_data import sample_layers  # noqa: PLC0415
@@ -47,10 +49,15 @@ def fill_viewer(viewer: napari.Viewer, sample: Sample, result: Result) -> None:
     for layer_data in sample_layers(sample):
         viewer.add_layer(Layer.create(*layer_data))
     source = read_layer(viewer.layers[sample.name], viewer.dims)
-    for layer_data in result_layers(result, source):
-        viewer.add_layer(Layer.create(*layer_data))
-    viewer.window.add_plugin_dock_widget("napari-blindsr", "Blind super-resolution")
-    viewer.reset_view()
+    restored = [
+        viewer.add_layer(Layer.create(*layer_data)) for layer_data in result_layers(result, source)
+    ]
+    _, dock = viewer.window.add_plugin_dock_widget("napari-blindsr", "Blind super-resolution")
+    dock.image.value = viewer.layers[sample.name]
+    image = next(layer for layer in reversed(restored) if isinstance(layer, Image))
+    pair = [viewer.layers[sample.name], image]
+    open_comparison(viewer, pair)
+    viewer.reset_view(layers=pair)
 
 
 def _same_kernel_size(sample: Sample, result: Result) -> tuple[Sample, Result]:
@@ -70,7 +77,14 @@ def _same_kernel_size(sample: Sample, result: Result) -> tuple[Sample, Result]:
 def open_viewer(sample: Sample, result: Result) -> None:
     """Show a sample and its result in napari; returns when the viewer is closed."""
     import napari  # noqa: PLC0415
+    from qtpy.QtCore import QTimer  # noqa: PLC0415
 
     viewer = napari.Viewer()
     fill_viewer(viewer, sample, result)
+    # Again when the docks have taken their room.
+    QTimer.singleShot(0, lambda: viewer.reset_view(layers=_visible(viewer)))
     napari.run()
+
+
+def _visible(viewer: napari.Viewer) -> list[Layer]:
+    return [layer for layer in viewer.layers if layer.visible]

@@ -10,7 +10,7 @@ from napari_blindsr._napari.fields import text_line
 
 
 class RunButtons(Container[Widget]):
-    """Run, Stop and keep, Cancel."""
+    """Run, Stop and keep, Cancel, Compare."""
 
     def __init__(self) -> None:
         super().__init__(layout="horizontal", labels=False)
@@ -27,7 +27,12 @@ class RunButtons(Container[Widget]):
         self.cancel = PushButton(
             text="Cancel", tooltip="End the run after the current step and drop its result."
         )
-        self.extend([self.run, self.stop, self.cancel])
+        self.compare = PushButton(
+            text="Compare",
+            tooltip="Compare the last result with its source: a curtain whose edge is dragged.",
+            enabled=False,
+        )
+        self.extend([self.run, self.stop, self.cancel, self.compare])
 
 
 class RunStatus(Container[Widget]):

@@ -1,0 +1,1 @@
+"""What the dock "Compare layers" consists of."""
