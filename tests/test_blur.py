@@ -16,14 +16,7 @@ from numpy.typing import NDArray
 
 import napari_blindsr
 from napari_blindsr import blur
-from napari_blindsr.blur import (
-    READERS,
-    SMALLEST_SIDE,
-    BlurEstimate,
-    Reader,
-    candidate_weights,
-    estimate_kernel,
-)
+from napari_blindsr.blur import BlurEstimate, candidate_weights, estimate_kernel
 from napari_blindsr.engine.estimator import FAMILY_ORDER, BlurReading
 from napari_blindsr.engine.kernels import (
     FAMILIES,
@@ -36,6 +29,7 @@ from napari_blindsr.engine.kernels import (
 from napari_blindsr.engine.kernels.width import core_covariance, log_covariance
 from napari_blindsr.engine.observation import kernel_center
 from napari_blindsr.errors import BlindSRError, DeviceError, InputError, SettingsError
+from napari_blindsr.reading import READERS, SMALLEST_SIDE, Reader
 from napari_blindsr.samples import photograph
 from napari_blindsr.settings import GEOMETRIES, SCALES, Border, Geometry
 from napari_blindsr.simulate import Degradation, degrade, gaussian_kernel

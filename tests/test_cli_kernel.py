@@ -13,7 +13,6 @@ import tifffile
 from PIL import Image
 
 from napari_blindsr.blur import BlurEstimate, estimate_kernel
-from napari_blindsr.blur import Reader as LibraryReader
 from napari_blindsr.commands.kernel import (
     FWHM,
     Reader,
@@ -27,6 +26,7 @@ from napari_blindsr.engine.kernels import Disk, Motion
 from napari_blindsr.errors import SettingsError
 from napari_blindsr.io import read_image
 from napari_blindsr.pixelsize import PixelSize
+from napari_blindsr.reading import Reader as LibraryReader
 from napari_blindsr.samples import fluorescence
 from tests.command_line import call, check_refused, run_here
 

@@ -284,6 +284,7 @@ def test_short_memory_is_met_with_smaller_tiles(
     error: Exception, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     image = cells(256)
+
     def greedy(observation: Any, *arguments: Any, **options: Any) -> Any:
         if observation.data.shape[-1] >= 256:
             raise error

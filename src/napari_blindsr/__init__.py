@@ -9,8 +9,11 @@ if TYPE_CHECKING:
     from napari_blindsr.api import iterate, restore
     from napari_blindsr.blur import BlurEstimate, estimate_kernel
     from napari_blindsr.errors import BlindSRError
+    from napari_blindsr.parts import Box
     from napari_blindsr.result import Result
     from napari_blindsr.settings import Schedule, Settings
+    from napari_blindsr.stack import iterate_stack, restore_stack
+    from napari_blindsr.stack_result import StackOptions, StackResult
 
 _HOMES = {
     "restore": "napari_blindsr.api",
@@ -18,6 +21,11 @@ _HOMES = {
     "estimate_kernel": "napari_blindsr.blur",
     "BlurEstimate": "napari_blindsr.blur",
     "Result": "napari_blindsr.result",
+    "restore_stack": "napari_blindsr.stack",
+    "iterate_stack": "napari_blindsr.stack",
+    "StackOptions": "napari_blindsr.stack_result",
+    "StackResult": "napari_blindsr.stack_result",
+    "Box": "napari_blindsr.parts",
     "Settings": "napari_blindsr.settings",
     "Schedule": "napari_blindsr.settings",
     "BlindSRError": "napari_blindsr.errors",
@@ -26,12 +34,17 @@ _HOMES = {
 __all__ = [
     "BlindSRError",
     "BlurEstimate",
+    "Box",
     "Result",
     "Schedule",
     "Settings",
+    "StackOptions",
+    "StackResult",
     "estimate_kernel",
     "iterate",
+    "iterate_stack",
     "restore",
+    "restore_stack",
 ]
 
 

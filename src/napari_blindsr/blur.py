@@ -4,19 +4,16 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal, get_args
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
-from skimage.restoration import inpaint_biharmonic
 
 from napari_blindsr.arrays import find_covered, to_planes
-from napari_blindsr.engine.device import choose_compute
 from napari_blindsr.engine.estimator import (
     FAMILY_ORDER,
     NARROWEST_BLUR,
     BlurReading,
-    read_blur,
 )
 from napari_blindsr.engine.kernels import Gaussian, KernelFamily, render_gaussian, side_for
 from napari_blindsr.engine.kernels.width import (
@@ -25,23 +22,15 @@ from napari_blindsr.engine.kernels.width import (
     log_covariance,
     principal_axes,
 )
-from napari_blindsr.engine.observation import kernel_center, phase
-from napari_blindsr.engine.refine import refine
-from napari_blindsr.engine.spectral import spectral_covariance
-from napari_blindsr.errors import InputError, SettingsError
+from napari_blindsr.engine.observation import kernel_center
+from napari_blindsr.errors import SettingsError
 from napari_blindsr.noise import estimate_noise
+from napari_blindsr.reading import READERS, Reader, refines, take_reading
 from napari_blindsr.settings import Border, Geometry, Quality, Settings, kernel_family
-from napari_blindsr.weights.shipped import load_image_prior, load_kernel_estimator
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
     from torch import Tensor
-
-Reader = Literal["network", "spectrum"]
-READERS: tuple[Reader, ...] = get_args(Reader)
-
-SMALLEST_SIDE = 16
-"""Of an image that tells of its blur, in LR pixels."""
 
 INTERVAL = 1.6449
 """Half-width of a normal distribution's 90 % interval, in standard deviations."""
@@ -203,46 +192,41 @@ def read_planes(
 
     The other parameters are as in `estimate_kernel`.
     """
-    height, width = data.shape[-2:]
-    if min(height, width) < SMALLEST_SIDE:
-        raise InputError(
-            f"the image is {height} × {width} pixels; expected at least {SMALLEST_SIDE} on each "
-            "side to read a blur off"
-        )
-    # A device that does not exist shows before the work.
-    compute = choose_compute(device, "auto")
-    whole = data
-    if measured is not None:
-        # Smooth fillings have no detail, and so little weight.
-        whole = inpaint_biharmonic(data, ~measured, channel_axis=0).astype(np.float32)
-    refines = reader == "network" and quality == "refined" and isinstance(family, Gaussian)
-    if reader == "network":
-        network, calibration = load_kernel_estimator()
-        with compute.autocast:
-            reading = read_blur(
-                torch.from_numpy(whole).to(compute.device),
-                scale,
-                network.to(compute.device),
-                calibration=calibration,
-            )
-            if refines:
-                reading = refine(
-                    torch.from_numpy(whole).mean(dim=0).to(compute.device),
-                    reading,
-                    load_image_prior().to(compute.device),
-                    scale=scale,
-                    center_offset=phase(scale, geometry),
-                    periodic=border == "circular",
-                    noise=noise,
-                )
-        known = True
-    else:
-        covariance = spectral_covariance(torch.from_numpy(whole), scale, taper=border == "extend")
-        unknown = torch.full((3,), math.nan)
-        reading = BlurReading(
-            mean=log_covariance(covariance).float(), deviation=unknown, families=torch.empty(0)
-        )
-        known = False
+    reading = take_reading(
+        data,
+        measured=measured,
+        scale=scale,
+        family=family,
+        reader=reader,
+        geometry=geometry,
+        border=border,
+        device=device,
+        quality=quality,
+        noise=noise,
+    )
+    return estimate_of(
+        reading,
+        scale=scale,
+        family=family,
+        reader=reader,
+        geometry=geometry,
+        seed=seed,
+        refined=refines(family, reader=reader, quality=quality),
+    )
+
+
+def estimate_of(
+    reading: BlurReading,
+    *,
+    scale: int,
+    family: KernelFamily,
+    reader: Reader,
+    geometry: Geometry,
+    seed: int,
+    refined: bool = False,
+) -> BlurEstimate:
+    """Return the kernel of a family, and its widths, that agree with a reading."""
+    known = reader == "network"
     probabilities = dict(zip(FAMILY_ORDER, reading.families.tolist(), strict=True)) if known else {}
     kernel = _kernel_of(family, reading, scale=scale, geometry=geometry, seed=seed)
     widths, intervals, angle = _widths(reading, scale)
@@ -258,7 +242,7 @@ def read_planes(
         found=upper > limit,
         scale=scale,
         reader=reader,
-        refined=refines,
+        refined=refined,
     )
 
 

@@ -21,7 +21,6 @@ from napari_blindsr.arrays import (
     to_planes,
     window_of,
 )
-from napari_blindsr.blur import SMALLEST_SIDE as SMALLEST_READ
 from napari_blindsr.blur import BlurEstimate, read_planes
 from napari_blindsr.engine.device import Compute, choose_compute
 from napari_blindsr.engine.networks import SMALLEST_SIDE
@@ -33,6 +32,7 @@ from napari_blindsr.errors import InputError, SettingsError
 from napari_blindsr.finish import Finisher, LightNoise, finish_noise, light_noise, load_finisher
 from napari_blindsr.noise import estimate_noise
 from napari_blindsr.parts import Box, check_region, context_for, tile_side
+from napari_blindsr.reading import SMALLEST_SIDE as SMALLEST_READ
 from napari_blindsr.settings import METHOD_TABLE, Border, Settings, method_named
 
 if TYPE_CHECKING:

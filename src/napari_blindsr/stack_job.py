@@ -1,0 +1,152 @@
+"""A stack, checked: which planes are restored, what they share, and where they belong."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from napari_blindsr.errors import InputError, SettingsError
+from napari_blindsr.layout import CHANNEL, Index, Layout, parse_axes, parse_selection
+from napari_blindsr.parts import Box, check_region
+from napari_blindsr.pipeline import iterate
+from napari_blindsr.settings import method_named
+from napari_blindsr.stack_result import StackOptions
+from napari_blindsr.stack_target import PlaneTarget, result_type
+
+if TYPE_CHECKING:
+    from collections.abc import Generator
+
+    from numpy.typing import ArrayLike, NDArray
+
+    from napari_blindsr.engine.result import Progress
+    from napari_blindsr.formats.lazy import LazyArray
+    from napari_blindsr.result import Result
+    from napari_blindsr.settings import Settings
+    from napari_blindsr.stack_target import StackTarget
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class StackJob:
+    """A stack, checked: what is restored of it, and how.
+
+    Attributes
+    ----------
+    array : array
+    layout : Layout
+        Of the array.
+    selection : tuple of range
+        The planes along each loop axis.
+    region : Box
+    settings : Settings
+    options : StackOptions
+    known : ndarray, (K, K), or None
+    mask : array_like or None
+    """
+
+    array: Any
+    layout: Layout
+    selection: tuple[range, ...]
+    region: Box
+    settings: Settings
+    options: StackOptions
+    known: NDArray[Any] | None
+    mask: ArrayLike | None
+
+    @property
+    def result(self) -> Layout:
+        """The layout of the result."""
+        plane = self.region.scaled(self.settings.scale).shape
+        return self.layout.resized(self.selection, plane)
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """Type of the result."""
+        return result_type(self.options.dtype, np.dtype(self.array.dtype))
+
+    @property
+    def indices(self) -> list[Index]:
+        """The planes, in order."""
+        return self.layout.indices(self.selection)
+
+    def group(self, index: Index) -> Index:
+        """Return what is common to the planes that share a kernel with this one."""
+        if self.options.kernels == "plane":
+            return index
+        if self.options.kernels == "shared" or CHANNEL not in self.layout.loop_axes:
+            return ()
+        return (index[self.layout.loop_axes.index(CHANNEL)],)
+
+    def position(self, index: Index) -> Index:
+        """Return where a plane is in the result."""
+        return tuple(r.index(at) for r, at in zip(self.selection, index, strict=True))
+
+    def place(self, target: StackTarget, index: Index) -> PlaneTarget:
+        """Return where a plane goes."""
+        return PlaneTarget(
+            target, layout=self.result, position=self.position(index), dtype=self.dtype
+        )
+
+    def run(
+        self, index: Index, kernel: NDArray[Any] | None, *, target: PlaneTarget | None = None
+    ) -> Generator[Progress, bool | None, Result]:
+        """Restore one plane, with a kernel that is held, or with one of its own."""
+        used = self.settings if kernel is None else replace(self.settings, kernel="known")
+        whole = self.region == Box.whole(self.layout.plane_shape)
+        return iterate(
+            self.layout.plane(self.array, index),
+            used,
+            axes=self.layout.plane_axes,
+            known_kernel=kernel,
+            mask=self.mask,
+            region=None if whole else self.region,
+            target=target,
+        )
+
+
+def prepare_stack(
+    image: ArrayLike | LazyArray,
+    settings: Settings,
+    *,
+    axes: str | None,
+    options: StackOptions | None = None,
+    known_kernel: NDArray[Any] | None = None,
+    mask: ArrayLike | None = None,
+) -> StackJob:
+    """Check a stack before any work; parameters as in `restore_stack`.
+
+    Raises
+    ------
+    BlindSRError
+    """
+    options = StackOptions() if options is None else options
+    array: Any = image if hasattr(image, "shape") else np.asarray(image)
+    layout = parse_axes(axes, array.shape)
+    kind = np.dtype(array.dtype)
+    if kind.kind not in "iuf":
+        raise InputError(
+            f"the image has values of type {kind}; expected integers or floating point"
+        )
+    if (settings.kernel == "known") != (known_kernel is not None):
+        raise InputError(
+            f"kernel is {settings.kernel!r} and known_kernel is "
+            f"{'missing' if known_kernel is None else 'given'}; a known kernel goes with "
+            "kernel='known', and only with it"
+        )
+    if mask is not None and not method_named(settings.method).degradations:
+        raise SettingsError(f"method {settings.method!r} takes no mask; expected none")
+    region = options.region
+    if region is None:
+        region = Box.whole(layout.plane_shape)
+    check_region(region, layout.plane_shape)
+    return StackJob(
+        array=array,
+        layout=layout,
+        selection=parse_selection(options.planes, layout),
+        region=region,
+        settings=settings,
+        options=options,
+        known=known_kernel,
+        mask=mask,
+    )

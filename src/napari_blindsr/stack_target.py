@@ -1,0 +1,112 @@
+"""Where the planes of a stack go as they are restored."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Protocol
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from napari_blindsr.layout import Index, Layout
+    from napari_blindsr.stack_result import OutputType, PlaneRecord
+
+
+class StackTarget(Protocol):
+    """Takes the pixels of a result, and knows which planes are there already."""
+
+    def write(self, index: tuple[int | slice, ...], block: NDArray[Any]) -> None:
+        """Take a block of the result, in its axes."""
+
+    def finished(self, position: Index) -> bool:
+        """Tell whether a plane is there, by its position in the result."""
+
+    def note(self, position: Index, record: PlaneRecord) -> None:
+        """Hear that a plane is complete."""
+
+
+class ArrayTarget:
+    """An array in memory.
+
+    Parameters
+    ----------
+    shape : tuple of int
+    dtype : dtype
+    """
+
+    def __init__(self, shape: tuple[int, ...], dtype: np.dtype[Any]) -> None:
+        self.array: NDArray[Any] = np.full(shape, empty_value(dtype), dtype=dtype)
+
+    def write(self, index: tuple[int | slice, ...], block: NDArray[Any]) -> None:
+        """Take a block of the result."""
+        self.array[index] = block
+
+    def finished(self, position: Index) -> bool:  # noqa: ARG002 - no earlier run left anything
+        """Tell that nothing is there yet."""
+        return False
+
+    def note(self, position: Index, record: PlaneRecord) -> None:
+        """Hear that a plane is complete."""
+
+
+class PlaneTarget:
+    """Turns blocks of a plane into the type and axes of the whole result, and hands them on.
+
+    Parameters
+    ----------
+    output : StackTarget
+    layout : Layout
+        Of the result.
+    position : tuple of int
+        Of the plane in the result.
+    dtype : dtype
+    """
+
+    def __init__(
+        self, output: StackTarget, *, layout: Layout, position: Index, dtype: np.dtype[Any]
+    ) -> None:
+        self._output = output
+        self._layout = layout
+        self._position = position
+        self._dtype = dtype
+        self.clipped = 0
+
+    def __setitem__(self, index: tuple[slice, slice], block: NDArray[Any]) -> None:
+        """Take rows and columns of the plane: (h, w) or (h, w, 3)."""
+        values = block
+        if self._dtype.kind in "iu":
+            limits = np.iinfo(self._dtype)
+            rounded = np.rint(np.nan_to_num(block.astype(np.float64)))
+            kept = np.clip(rounded, limits.min, limits.max)
+            self.clipped += int((kept != rounded).sum())
+            values = kept
+        elif self._dtype == np.float16:
+            values = np.clip(block, -65504, 65504)
+            self.clipped += int((values != block).sum())
+        self._write(index, values.astype(self._dtype))
+
+    def fill(self) -> None:
+        """Say of the whole plane that it has no values."""
+        height, width = self._layout.plane_shape
+        samples = (3,) if "S" in self._layout.axes else ()
+        nothing = np.full((height, width, *samples), empty_value(self._dtype), dtype=self._dtype)
+        self._write((slice(0, height), slice(0, width)), nothing)
+
+    def _write(self, index: tuple[slice, slice], values: NDArray[Any]) -> None:
+        height, width = self._layout.plane_shape
+        rows, columns = slice(*index[0].indices(height)), slice(*index[1].indices(width))
+        place = self._layout.place(self._position, rows, columns)
+        self._output.write(place, self._layout.arranged(values))
+
+
+def empty_value(dtype: np.dtype[Any]) -> float:
+    """Return what stands for no value."""
+    return 0 if dtype.kind in "iu" else float("nan")
+
+
+def result_type(wanted: OutputType, source: np.dtype[Any]) -> np.dtype[Any]:
+    """Return the type of a result, in the machine's byte order."""
+    if wanted == "float32":
+        return np.dtype(np.float32)
+    return source.newbyteorder("=")

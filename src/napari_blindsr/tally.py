@@ -1,0 +1,126 @@
+"""What became of the planes of a stack, counted as they come."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from napari_blindsr.engine.result import StopReason
+from napari_blindsr.stack_result import PlaneRecord, StackKernel, StackResult
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from napari_blindsr.blur import BlurEstimate
+    from napari_blindsr.errors import BlindSRError
+    from napari_blindsr.layout import Index
+    from napari_blindsr.result import Result
+    from napari_blindsr.stack_job import StackJob
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class SharedKernel:
+    """A kernel (K, K) that planes share, and what was read of their blur."""
+
+    kernel: NDArray[Any]
+    blur: BlurEstimate | None = None
+
+
+class Tally:
+    """Collects what planes amount to; no pixels are kept.
+
+    Parameters
+    ----------
+    job : StackJob
+    kept : int
+        Planes that an earlier run had finished.
+    """
+
+    def __init__(self, job: StackJob, *, kept: int) -> None:
+        self.records: list[PlaneRecord] = []
+        self._job = job
+        self._kept = kept
+        self._kernels: dict[Index, StackKernel] = {}
+        self._covered: NDArray[np.bool_] | None = None
+        self._example: Result | None = None
+        self._failure: BlindSRError | None = None
+
+    def failed(self, index: Index, error: BlindSRError) -> None:
+        """Hear that a plane could not be restored."""
+        self.records.append(PlaneRecord(index=index, error=str(error)))
+        self._failure = error
+
+    def restored(
+        self, index: Index, result: Result, shared: SharedKernel | None, *, clipped: int
+    ) -> None:
+        """Hear what became of a plane."""
+        self.records.append(PlaneRecord.of(index, result, clipped=clipped))
+        group = self._job.group(index)
+        before = self._kernels.get(group)
+        if before is None:
+            blur = result.blur if shared is None else shared.blur
+            self._kernels[group] = StackKernel(
+                kernel=result.kernel, center=result.kernel_center[0], indices=(index,), blur=blur
+            )
+        else:
+            self._kernels[group] = replace(before, indices=(*before.indices, index))
+        if result.covered is not None:
+            if self._covered is None:
+                shape = (*map(len, self._job.selection), *result.covered.shape)
+                self._covered = np.zeros(shape, dtype=bool)
+            self._covered[self._job.position(index)] = result.covered
+        if self._example is None:
+            small = np.empty((0, 0), dtype=np.float32)
+            self._example = replace(result, image=small, support=small, covered=None)
+
+    def result(self, array: NDArray[Any] | None, *, seconds: float, total: int) -> StackResult:
+        """Return the result.
+
+        Parameters
+        ----------
+        array : ndarray or None
+            The pixels, unless a target has them.
+        seconds : float
+        total : int
+            Planes that were to be restored.
+
+        Raises
+        ------
+        BlindSRError
+            If not a single plane could be restored: what was wrong with the last one.
+        """
+        if self._example is None and self._failure is not None:
+            raise self._failure
+        job = self._job
+        if array is None:
+            array = np.empty((0,) * len(job.layout.axes), dtype=job.dtype)
+        complete = len(self.records) == total
+        return StackResult(
+            image=array,
+            axes=job.layout.axes,
+            loop_axes=job.layout.loop_axes,
+            selection=job.selection,
+            region=job.options.region,
+            kernels=tuple(self._kernels.values()),
+            covered=self._covered,
+            records=tuple(self.records),
+            kept=self._kept,
+            offset=0.0 if self._example is None else self._example.offset,
+            settings=job.settings,
+            options=job.options,
+            example=self._example,
+            notes=self._notes(),
+            seconds=seconds,
+            reason=StopReason.COMPLETED if complete else StopReason.STOPPED,
+        )
+
+    def _notes(self) -> tuple[str, ...]:
+        notes = []
+        if "Z" in self._job.layout.loop_axes:
+            notes.append("each plane was restored by itself: along Z nothing was sharpened")
+        clipped = sum(record.clipped for record in self.records)
+        if clipped:
+            notes.append(f"{clipped} values were beyond the range of {self._job.dtype}: clipped")
+        return tuple(notes)
