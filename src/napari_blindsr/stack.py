@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import ArrayLike, NDArray
 
-    from napari_blindsr.formats.lazy import LazyArray
+    from napari_blindsr.formats.description import LazyArray
     from napari_blindsr.layout import Index
     from napari_blindsr.result import Result
     from napari_blindsr.settings import Settings
