@@ -11,7 +11,7 @@ from napari_blindsr.errors import BlindSRError, OutOfMemoryError
 from napari_blindsr.settings import method_named
 from napari_blindsr.shared_kernel import informative_planes, read_shared
 from napari_blindsr.stack_job import StackJob, prepare_stack
-from napari_blindsr.stack_target import ArrayTarget
+from napari_blindsr.stack_target import ArrayTarget, OutputError
 from napari_blindsr.tally import SharedKernel, Tally
 
 if TYPE_CHECKING:
@@ -129,7 +129,7 @@ def iterate_stack(
         run = job.run(index, None if shared is None else shared.kernel, target=place)
         try:
             result, stop = yield from _watched(run, clock)
-        except OutOfMemoryError:
+        except (OutOfMemoryError, OutputError):
             raise
         except BlindSRError as error:
             place.fill()

@@ -6,11 +6,17 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
+from napari_blindsr.errors import FileError
+
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from napari_blindsr.layout import Index, Layout
     from napari_blindsr.stack_result import OutputType, PlaneRecord
+
+
+class OutputError(FileError):
+    """The output takes no more pixels; no other plane will fare better."""
 
 
 class StackTarget(Protocol):
@@ -97,7 +103,11 @@ class PlaneTarget:
         height, width = self._layout.plane_shape
         rows, columns = slice(*index[0].indices(height)), slice(*index[1].indices(width))
         place = self._layout.place(self._position, rows, columns)
-        self._output.write(place, self._layout.arranged(values))
+        try:
+            self._output.write(place, self._layout.arranged(values))
+        except FileError as error:
+            # Not to be taken for a plane that cannot be read.
+            raise OutputError(str(error)) from error
 
 
 def empty_value(dtype: np.dtype[Any]) -> float:

@@ -6,7 +6,7 @@ import signal
 from contextlib import contextmanager
 from dataclasses import replace
 from importlib.metadata import version
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import torch
 from rich.markup import escape
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
     from napari_blindsr.demo import Score
     from napari_blindsr.engine.result import Progress
+    from napari_blindsr.parts import Box
     from napari_blindsr.result import Result
     from napari_blindsr.settings import Settings
 
@@ -37,6 +38,7 @@ def run(
     *,
     known: NDArray[Any] | None = None,
     mask: NDArray[Any] | None = None,
+    region: Box | None = None,
     notes: Sequence[str] = (),
     console: Console,
 ) -> Result:
@@ -50,6 +52,8 @@ def run(
         The kernel, if ``settings.kernel`` is "known".
     mask : ndarray, (h, w), optional
         Nonzero where the image is covered.
+    region : Box, optional
+        What of it is restored.
     notes : sequence of str
         What to say about the image, once it has proved fit to be restored.
     console : Console
@@ -60,11 +64,11 @@ def run(
     KeyboardInterrupt
         On a second Ctrl-C; the first one ends the run and returns the best state so far.
     """
-    steps = iterate(image, settings, known_kernel=known, mask=mask)
+    steps = iterate(image, settings, known_kernel=known, mask=mask, region=region)
     # Bad input shows on the first step, before anything else is said.
     progress = next(steps)
     with _interruptible(console) as interrupt:
-        for line in (_machine(settings), *notes):
+        for line in (machine(settings), *notes):
             console.print(line, markup=False, soft_wrap=True)
         return _drain(steps, progress, interrupt, console)
 
@@ -77,18 +81,45 @@ def _drain(
 ) -> Result:
     """Run to the end, or until the user asks to stop."""
     with _bar(console) as show:
-        while True:
-            show(progress)
-            try:
-                progress = steps.send(interrupt.requested)
-            except StopIteration as end:
-                result: Result = end.value
-                # What was asked for after the last step counts as well: an evaluation ends.
-                asked = interrupt.requested and result.reason != StopReason.DIVERGED
-                return replace(result, reason=StopReason.STOPPED) if asked else result
+        result = _sent(steps, progress, interrupt, show)
+    # What was asked for after the last step counts as well: an evaluation ends.
+    asked = interrupt.requested and result.reason != StopReason.DIVERGED
+    return replace(result, reason=StopReason.STOPPED) if asked else result
 
 
-def _machine(settings: Settings) -> str:
+Returned = TypeVar("Returned")
+
+
+def _sent(
+    steps: Generator[Progress, bool | None, Returned],
+    progress: Progress,
+    interrupt: Interrupt,
+    show: Callable[[Progress], None],
+) -> Returned:
+    while True:
+        show(progress)
+        try:
+            progress = steps.send(interrupt.requested)
+        except StopIteration as end:
+            result: Returned = end.value
+            return result
+
+
+def watch(steps: Generator[Progress, bool | None, Returned], *, console: Console) -> Returned:
+    """Run to the end, showing how it goes; the first Ctrl-C asks the run to stop.
+
+    Raises
+    ------
+    BlindSRError
+    KeyboardInterrupt
+        On a second Ctrl-C.
+    """
+    progress = next(steps)
+    with _interruptible(console) as interrupt, _bar(console) as show:
+        return _sent(steps, progress, interrupt, show)
+
+
+def machine(settings: Settings) -> str:
     """Return what a run computes with, in words."""
     compute = choose_compute(settings.device, settings.precision)
     dtype = str(compute.dtype).removeprefix("torch.")

@@ -9,7 +9,7 @@ import typer
 from rich.console import Console
 
 from napari_blindsr.commands.options import DeviceOption, MethodOption, UsrnetOption
-from napari_blindsr.commands.restore import conclude
+from napari_blindsr.commands.single import conclude
 from napari_blindsr.errors import FileError
 from napari_blindsr.files import check_output
 from napari_blindsr.settings import METHODS, SCALES, Settings

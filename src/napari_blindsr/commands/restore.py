@@ -1,16 +1,14 @@
-"""``napari-blindsr restore``: one image."""
+"""``napari-blindsr restore``: one image, or many files with any axes."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 from rich.console import Console
 
 from napari_blindsr.commands.options import (
-    FAILED,
     FAMILY_NAMES,
     ApertureOption,
     DefocusOption,
@@ -38,13 +36,8 @@ from napari_blindsr.commands.options import (
     choose_kernel,
     number_or_auto,
 )
-from napari_blindsr.commands.outputs import (
-    IMAGE_SUFFIXES,
-    KERNEL_SUFFIXES,
-    MASK_SUFFIXES,
-    REPORT_SUFFIXES,
-    check_files,
-)
+from napari_blindsr.commands.single import Outputs, conclude
+from napari_blindsr.commands.what import Ask, FileFormat, parse_roi, parse_tile
 from napari_blindsr.engine.kernels import KernelFamily
 from napari_blindsr.settings import (
     METHODS,
@@ -52,26 +45,77 @@ from napari_blindsr.settings import (
     Finish,
     Geometry,
     Settings,
-    method_named,
     plan_schedule,
 )
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from napari_blindsr.io import LoadedImage
-    from napari_blindsr.result import Result
+from napari_blindsr.stack_result import OutputType, Sharing, StackOptions
 
 
 def restore(
-    image: Annotated[
-        Path, typer.Argument(metavar="INPUT", help="A grey or RGB image: .png, .tif or .npy.")
+    images: Annotated[
+        list[Path],
+        typer.Argument(
+            metavar="INPUT...",
+            help="Images or stacks: .tif, .ome.tif, .zarr, .npy or .png; folders and patterns "
+            "stand for the images in them.",
+        ),
     ],
     *,
     output: Annotated[
-        Path,
-        typer.Option("--output", "-o", help="Where the result goes: .png, .tif or .npy."),
-    ],
+        Path | None,
+        typer.Option(
+            "--output", "-o", help="Where the result of one INPUT goes: .png, .tif, .zarr or .npy."
+        ),
+    ] = None,
+    output_dir: Annotated[
+        Path | None,
+        typer.Option(
+            "--output-dir",
+            "-d",
+            help="Folder for the results of all INPUTs, with kernels and reports; what is "
+            "finished there is skipped.",
+        ),
+    ] = None,
+    file_format: Annotated[
+        FileFormat,
+        typer.Option("--format", help="Of the results in --output-dir; same is that of the INPUT."),
+    ] = "same",
+    axes: Annotated[
+        str | None,
+        typer.Option(
+            help="Axes of the INPUT, a letter each, such as TCYX; S stands for RGB.",
+            show_default="what the file says",
+        ),
+    ] = None,
+    planes: Annotated[
+        str | None,
+        typer.Option(
+            help="Planes to restore, such as T=0:10,C=1.", show_default="all", metavar="AXIS=…"
+        ),
+    ] = None,
+    kernels: Annotated[
+        Sharing,
+        typer.Option(
+            help="Which planes share a kernel: none, those of one channel, or all of them."
+        ),
+    ] = "channel",
+    roi: Annotated[
+        str | None,
+        typer.Option(
+            metavar="ROWS,COLUMNS",
+            help="Region to restore, in pixels of the INPUT, such as 100:200,50:150.",
+        ),
+    ] = None,
+    dtype: Annotated[
+        OutputType,
+        typer.Option(help="Of the results: float32, or that of the source, rounded and clipped."),
+    ] = "float32",
+    tile: Annotated[
+        str,
+        typer.Option(
+            metavar="NUMBER|auto|none",
+            help="Largest side of the tiles that large results are made in, in their pixels.",
+        ),
+    ] = "auto",
     scale: ScaleOption,
     method: MethodOption = METHODS[0],
     kernel: Annotated[
@@ -160,12 +204,24 @@ def restore(
     force: ForceOption = False,
     quiet: QuietOption = False,
 ) -> int:
-    """Restore one image.
+    """Restore an image, a stack, or many files.
 
     Ctrl-C ends the run and keeps the best state so far; twice drops it.
     """
-    outputs = Outputs(image=output, kernel=kernel_out, mask=mask_out, report=report, force=force)
-    outputs.check(image, mask)
+    ask = Ask(images=images, output=output, folder=output_dir, axes=axes, mask=mask)
+    options = StackOptions(
+        kernels=kernels, planes=planes, region=None if roi is None else parse_roi(roi), dtype=dtype
+    )
+    alone = ask.single_image(options)
+    outputs: Outputs | None = None
+    if alone is not None:
+        assert output is not None
+        outputs = Outputs(
+            image=output, kernel=kernel_out, mask=mask_out, report=report, force=force
+        )
+        outputs.check(alone, mask)
+    else:
+        ask.check_many(kernel_out=kernel_out, mask_out=mask_out, report=report)
     chosen = choose_kernel(
         kernel,
         FamilyOptions(
@@ -204,105 +260,39 @@ def restore(
         device=device,
         precision=precision,
         threads=threads,
+        tile=parse_tile(tile),
     )
     # Reading comes before torch, which takes seconds to import.
     from napari_blindsr import io, masks  # noqa: PLC0415
 
-    loaded = io.read_image(image)
+    known = None if isinstance(chosen, KernelFamily) else chosen
+    console = Console(stderr=True, quiet=quiet, highlight=False)
+    if alone is None or outputs is None:
+        from napari_blindsr.commands.many import restore_many  # noqa: PLC0415
+
+        return restore_many(
+            ask.jobs(scale=scale, file_format=file_format),
+            settings,
+            options,
+            axes=axes,
+            known=known,
+            mask=None if mask is None else masks.read_mask(mask),
+            force=force,
+            console=console,
+        )
+    loaded = io.read_image(alone)
     covered = None if mask is None else masks.read_mask(mask)
-    io.check_image_type(output, loaded.array)
+    io.check_image_type(outputs.image, loaded.array)
     from napari_blindsr.terminal import run  # noqa: PLC0415
 
-    console = Console(stderr=True, quiet=quiet, highlight=False)
     result = run(
         loaded.array,
         settings,
-        known=None if isinstance(chosen, KernelFamily) else chosen,
+        known=known,
         mask=covered,
+        region=options.region,
         notes=loaded.notes,
         console=console,
     )
     outputs.write(result, loaded, console)
     return conclude(result, outputs.written, console)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Outputs:
-    """What is written of a result, and where."""
-
-    image: Path
-    kernel: Path | None
-    mask: Path | None
-    report: Path | None
-    force: bool
-
-    @property
-    def written(self) -> list[Path]:
-        """The files, in the order in which they are written."""
-        paths = (self.image, self.kernel, self.mask, self.report)
-        return [path for path in paths if path is not None]
-
-    def check(self, *inputs: Path | None) -> None:
-        """Check that everything can be written before anything is read."""
-        outputs = (
-            (self.image, IMAGE_SUFFIXES),
-            (self.kernel, KERNEL_SUFFIXES),
-            (self.mask, MASK_SUFFIXES),
-            (self.report, REPORT_SUFFIXES),
-        )
-        check_files(*inputs, outputs=outputs, force=self.force)
-
-    def write(self, result: Result, loaded: LoadedImage, console: Console) -> None:
-        """Write what was asked for of a result."""
-        import numpy as np  # noqa: PLC0415
-
-        from napari_blindsr import io, masks  # noqa: PLC0415
-
-        dtype, size = loaded.array.dtype, loaded.pixel_size
-        clipped = io.write_image(
-            self.image,
-            result.image,
-            dtype=dtype,
-            pixel_size=None if size is None else size.divided(result.settings.scale),
-            force=self.force,
-        )
-        if self.kernel is not None:
-            io.write_kernel(self.kernel, result.kernel, force=self.force)
-        if self.mask is not None:
-            covered = result.covered
-            if covered is None:
-                covered = np.zeros(result.support.shape, dtype=bool)
-            masks.write_mask(self.mask, covered, force=self.force)
-        if self.report is not None:
-            io.write_report(self.report, result.report(), force=self.force)
-        if clipped:
-            console.print(
-                f"clipped {clipped} of {result.support.size} pixels to the range of {dtype}; "
-                ".tif and .npy keep them"
-            )
-
-
-def conclude(result: Result, written: Sequence[Path], console: Console) -> int:
-    """Say how a run ended; returns the exit code."""
-    lines = [f"note: {note}" for note in result.notes]
-    lines += [f"caution: {f.message}. {f.meaning} {f.advice}" for f in result.flags]
-    if result.settings.gain == "auto":
-        lines.append(f"gain {result.gain:.3g} (estimated)")
-    if result.settings.noise == "auto":
-        lines.append(f"noise {result.noise:.3g} (estimated)")
-    names = ", ".join(map(str, written))
-    if result.blur is not None:
-        widths = " and ".join(
-            f"{width:.2f} ({low:.2f}–{high:.2f})"
-            for width, (low, high) in zip(result.blur.widths, result.blur.intervals, strict=True)
-        )
-        lines.append(f"blur: standard deviations {widths} pixels of the result")
-    if result.learned_priors:
-        lines.append(f"trained networks that took part: {', '.join(result.learned_priors)}")
-    steps = ""
-    if method_named(result.settings.method).optimises:
-        steps = f"{result.trace.size} steps and "
-    lines.append(f"{result.reason} after {steps}{result.seconds:.0f} s; wrote {names}")
-    for line in lines:
-        console.print(line, markup=False, soft_wrap=True)
-    return FAILED if result.reason == "diverged" else 0

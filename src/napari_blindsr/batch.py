@@ -1,0 +1,279 @@
+"""Many files: where their results go, which are finished, and how one is restored."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, Literal, get_args
+
+import numpy as np
+
+from napari_blindsr.errors import FileError
+from napari_blindsr.files import check_output
+from napari_blindsr.imagefile import check_image, open_image
+from napari_blindsr.io import write_kernel, write_report
+from napari_blindsr.stack import iterate_stack
+from napari_blindsr.stack_file import FileTarget
+from napari_blindsr.stack_job import prepare_stack
+
+if TYPE_CHECKING:
+    from collections.abc import Generator, Sequence
+    from pathlib import Path
+
+    from numpy.typing import ArrayLike, NDArray
+
+    from napari_blindsr.engine.result import Progress
+    from napari_blindsr.formats.description import Description
+    from napari_blindsr.settings import Settings
+    from napari_blindsr.stack_job import StackJob
+    from napari_blindsr.stack_result import StackOptions, StackResult
+
+FileFormat = Literal["same", "tif", "zarr", "npy"]
+FILE_FORMATS: tuple[FileFormat, ...] = get_args(FileFormat)
+
+ENDINGS = (".ome.zarr", ".ome.tiff", ".ome.tif")
+
+
+@dataclass(frozen=True, kw_only=True)
+class FileJob:
+    """An image file, and what becomes of it.
+
+    Attributes
+    ----------
+    source, image : Path
+        What is read, and the restored image.
+    kernel, report : Path
+        The kernels, (K, K) or (n, K, K), as .npy; and how the run went, as .json.
+    """
+
+    source: Path
+    image: Path
+    kernel: Path
+    report: Path
+
+
+def file_job(source: Path, image: Path) -> FileJob:
+    """Return the job whose image goes to a file, with kernel and report beside it."""
+    stem, _ = split_name(image)
+    return FileJob(
+        source=source,
+        image=image,
+        kernel=image.with_name(f"{stem}.kernel.npy"),
+        report=image.with_name(f"{stem}.json"),
+    )
+
+
+def plan_files(
+    sources: Sequence[Path], folder: Path, *, scale: int, file_format: FileFormat = "same"
+) -> list[FileJob]:
+    """Return where the results of files go: ``NAME_x4.tif`` and the like, in one folder.
+
+    Parameters
+    ----------
+    sources : sequence of Path
+    folder : Path
+    scale : int
+    file_format : {"same", "tif", "zarr", "npy"}
+        "same" is that of the source, with TIFF for PNG, which cannot hold the results.
+
+    Raises
+    ------
+    FileError
+        If two results would have the same name.
+    """
+    jobs: list[FileJob] = []
+    for source in sources:
+        stem, ending = split_name(source)
+        if file_format != "same":
+            ending = {"tif": ".tif", "zarr": ".ome.zarr", "npy": ".npy"}[file_format]
+        elif ending == ".png":
+            ending = ".tif"
+        job = file_job(source, folder / f"{stem}_x{scale}{ending}")
+        twin = next((other for other in jobs if other.image == job.image), None)
+        if twin is not None:
+            raise FileError(
+                f"{twin.source} and {source} would both become {job.image}; expected files of "
+                "different names"
+            )
+        jobs.append(job)
+    return jobs
+
+
+def split_name(path: Path) -> tuple[str, str]:
+    """Return the name of a file without its ending, and the ending in lower case."""
+    for ending in ENDINGS:
+        if path.name.lower().endswith(ending):
+            return path.name[: -len(ending)], ending
+    return path.stem, path.suffix.lower()
+
+
+def digest(
+    job: FileJob,
+    settings: Settings,
+    options: StackOptions,
+    *,
+    axes: str | None,
+    known: NDArray[Any] | None,
+    mask: ArrayLike | None,
+) -> str:
+    """Return what identifies a computation: the file as it is now, and all that is asked for."""
+    about = job.source.stat()
+    parts = [
+        str(job.source.resolve()),
+        str(about.st_size),
+        str(about.st_mtime_ns),
+        json.dumps(settings.to_json(), sort_keys=True),
+        json.dumps(options.to_json(), sort_keys=True),
+        str(axes),
+        "" if known is None else np.asarray(known, dtype=np.float32).tobytes().hex(),
+        "" if mask is None else hashlib.sha256(np.asarray(mask).tobytes()).hexdigest(),
+    ]
+    return hashlib.sha256("\n".join(parts).encode()).hexdigest()
+
+
+def is_finished(job: FileJob, run: str) -> bool:
+    """Tell whether an earlier run of the same computation has finished a file."""
+    try:
+        report = json.loads(job.report.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return False
+    # Planes that could not be restored would fail again.
+    return report.get("reason") == "completed" and report.get("run") == run and job.image.exists()
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class OpenFile:
+    """A file that is open and checked, nothing of which is read yet.
+
+    Attributes
+    ----------
+    job : FileJob
+    stack : StackJob
+    description : Description
+        Of the result.
+    notes : tuple of str
+        What was left out of the file.
+    """
+
+    job: FileJob
+    stack: StackJob
+    description: Description
+    notes: tuple[str, ...]
+
+
+def open_file(
+    job: FileJob,
+    settings: Settings,
+    options: StackOptions,
+    *,
+    axes: str | None = None,
+    known: NDArray[Any] | None = None,
+    mask: ArrayLike | None = None,
+    force: bool = False,
+) -> OpenFile:
+    """Open a file and check that it can be restored, and the result written.
+
+    Raises
+    ------
+    BlindSRError
+    """
+    opened = open_image(job.source, axes=axes)
+    given = opened.description
+    stack = prepare_stack(
+        opened.array, settings, axes=given.axes, options=options, known_kernel=known, mask=mask
+    )
+    description = _described(given, stack)
+    for path in (job.kernel, job.report):
+        check_output(path, suffixes=(path.suffix,), force=force)
+    check_image(
+        job.image,
+        shape=stack.result.shape,
+        dtype=stack.dtype,
+        description=description,
+        force=force,
+    )
+    return OpenFile(job=job, stack=stack, description=description, notes=given.notes)
+
+
+def restore_file(
+    opened: OpenFile, *, run: str, force: bool = False
+) -> Generator[Progress, bool | None, StackResult]:
+    """Restore a file plane by plane: yields `Progress`, returns the result without its pixels.
+
+    Image, kernels and report are written. A run that is killed or stopped leaves an OME-Zarr to go
+    on with; other formats begin anew.
+
+    Parameters
+    ----------
+    opened : OpenFile
+    run : str
+        What identifies the computation, as from `digest`.
+    force : bool
+        Replace existing files.
+    """
+    stack, job = opened.stack, opened.job
+    target = FileTarget(
+        job.image,
+        layout=stack.result,
+        dtype=stack.dtype,
+        description=opened.description,
+        run=run,
+        force=force,
+    )
+    try:
+        result = yield from iterate_stack(
+            stack.array,
+            stack.settings,
+            axes=stack.layout.axes,
+            options=stack.options,
+            known_kernel=stack.known,
+            mask=stack.mask,
+            target=target,
+        )
+        if result.reason != "completed":
+            target.suspend()
+            return result
+        target.finish()
+    except BaseException:
+        target.suspend()
+        raise
+    kernels = stacked_kernels(result)
+    if kernels is not None:
+        write_kernel(job.kernel, kernels, force=True)
+    write_report(job.report, {**result.report(), "run": run, "source": str(job.source)}, force=True)
+    return result
+
+
+def stacked_kernels(result: StackResult) -> NDArray[np.float32] | None:
+    """Return the kernels of a result, (K, K) or (n, K, K), the smaller ones padded with zeros."""
+    if not result.kernels:
+        return None
+    side = max(len(entry.kernel) for entry in result.kernels)
+    padded = [np.pad(entry.kernel, (side - len(entry.kernel)) // 2) for entry in result.kernels]
+    return padded[0] if len(padded) == 1 else np.stack(padded)
+
+
+def _described(given: Description, stack: StackJob) -> Description:
+    """Return the description of a result: finer, and beginning where its region does."""
+    settings = stack.settings
+    # As camera and benchmark geometry have it: where the first fine pixel lies.
+    shift = (1 - settings.scale) / 2 / settings.scale
+    if settings.geometry == "benchmark":
+        shift = -shift
+    fine = given.finer(settings.scale)
+    names = given.channel_names
+    if "C" in stack.layout.loop_axes and len(names) > 1:
+        chosen = stack.selection[stack.layout.loop_axes.index("C")]
+        names = tuple(names[at] for at in chosen)
+    if given.pixel_size is not None:
+        size = given.pixel_size
+        y, x = given.origin
+        fine = replace(
+            fine,
+            origin=(
+                y + (stack.region.top + shift) * size.y,
+                x + (stack.region.left + shift) * size.x,
+            ),
+        )
+    return replace(fine, channel_names=names, notes=())
