@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 import napari_blindsr
-from napari_blindsr import blur
+from napari_blindsr import blur, reading
 from napari_blindsr.blur import BlurEstimate, candidate_weights, estimate_kernel
 from napari_blindsr.engine.estimator import FAMILY_ORDER, BlurReading
 from napari_blindsr.engine.kernels import (
@@ -353,9 +353,9 @@ def test_bad_input_is_named_before_the_work(case: str, monkeypatch: pytest.Monke
     def work(*_: object, **__: object) -> None:
         raise AssertionError("work was begun")
 
-    monkeypatch.setattr(blur, "load_kernel_estimator", work)
-    monkeypatch.setattr(blur, "spectral_covariance", work)
-    monkeypatch.setattr(blur, "inpaint_biharmonic", work)
+    monkeypatch.setattr(reading, "load_kernel_estimator", work)
+    monkeypatch.setattr(reading, "spectral_covariance", work)
+    monkeypatch.setattr(reading, "inpaint_biharmonic", work)
     values: dict[str, Any] = {"image": PICTURE, "scale": 2, **given_values}
     with pytest.raises(kind, match=message):
         estimate_kernel(values.pop("image"), **values)

@@ -12,8 +12,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import tifffile
 from PIL import Image, UnidentifiedImageError
-from scipy.io import loadmat
-from scipy.io.matlab import MatReadError
 
 from napari_blindsr.errors import FileError, InputError
 from napari_blindsr.files import check_suffix, replacing
@@ -261,6 +259,10 @@ def read_kernel(path: str | os.PathLike[str]) -> NDArray[np.float32]:
 
 
 def _read_mat(file: Path) -> NDArray[Any]:
+    # Not before now: it takes a while to import, and few files need it.
+    from scipy.io import loadmat  # noqa: PLC0415
+    from scipy.io.matlab import MatReadError  # noqa: PLC0415
+
     try:
         variables = loadmat(file)
     except NotImplementedError as error:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Literal
 
 from napari_blindsr.commands.outputs import IMAGE_SUFFIXES
 from napari_blindsr.errors import BlindSRError, FileError, SettingsError
+from napari_blindsr.files import check_suffix
 from napari_blindsr.parts import Box
 
 if TYPE_CHECKING:
@@ -15,6 +16,8 @@ if TYPE_CHECKING:
     from napari_blindsr.stack_result import StackOptions
 
 FileFormat = Literal["same", "tif", "zarr", "npy"]
+
+OUTPUT_SUFFIXES = (*IMAGE_SUFFIXES, ".zarr")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,6 +52,9 @@ class Ask:
                 f"--output is {self.output}, one file, for {len(self.images)} INPUTs; expected "
                 "--output-dir"
             )
+
+        if self.output is not None:
+            check_suffix(self.output, OUTPUT_SUFFIXES, "write")
 
     def single_image(self, options: StackOptions) -> Path | None:
         """Return the INPUT if it is one grey or RGB image in a plain file, or seems to be one."""
