@@ -9,11 +9,13 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from numpy.typing import NDArray
 from skimage import data
 
 from napari_blindsr import restore
-from napari_blindsr.engine.kernels import Gaussian
+from napari_blindsr.engine.kernels import Gaussian, Line
+from napari_blindsr.engine.observation import kernel_center
 from napari_blindsr.facts import piled_up
 from napari_blindsr.flags import FLAGS, Facts, find_flags
 from napari_blindsr.result import Result
@@ -44,6 +46,20 @@ def grainy() -> NDArray[np.float64]:
     return noisy
 
 
+def moved() -> NDArray[np.uint8]:
+    """Return coins that moved along a line while they were photographed."""
+    kernel = Line(half_length=(6.0, 6.0)).sample(
+        1,
+        scale=4,
+        size=25,
+        center=kernel_center(25, 4, "camera"),
+        generator=torch.Generator().manual_seed(1),
+    )[0]
+    made = degrade(data.coins()[:300, :380], kernel.numpy(), Degradation(scale=4, quantise=True))
+    image: NDArray[np.uint8] = made.image
+    return image
+
+
 def overexposed() -> NDArray[np.uint16]:
     """Return cells whose brightest parts exceed what a camera of 12 bit can count."""
     image = fluorescence().image.astype(float)
@@ -61,6 +77,7 @@ WIDE = gaussian_kernel((36.0, 36.0), 0.0, scale=4, size=41)
 DESERVED: dict[str, Callable[[], Result]] = {
     "no_blur": lambda: run(photograph().truth[:128, :128], scale=1),
     "kernel_at_bound": lambda: run(blurred(8.0), kernel=Gaussian(variance=(1.0, 2.0))),
+    "another_family": lambda: run(moved()),
     "kernel_unstable": lambda: run(two_blurs()),
     "residual_not_white": lambda: run(photograph().image, kernel=WIDE),
     "saturated_or_covered": lambda: run(overexposed()),

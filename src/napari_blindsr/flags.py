@@ -52,6 +52,11 @@ NARROW = 0.25
 """Standard deviation in pixels of the image, of a kernel that is as good as none."""
 
 
+ANOTHER = 0.6
+"""Probability of another kernel family than the one asked for, from which on it is said. Of 22
+Gaussian blurs of pictures that were not trained on, none reached it."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Flag:
     """A reason not to believe a result.
@@ -186,6 +191,19 @@ def _beyond_reading(facts: Facts, blur: BlurEstimate) -> str | None:
     return None
 
 
+def _another_family(facts: Facts) -> str | None:
+    blur = facts.blur
+    if blur is None or not blur.found or not blur.families:
+        return None
+    likely = max(blur.families, key=lambda name: blur.families[name])
+    if likely == blur.family or blur.families[likely] < ANOTHER:
+        return None
+    return (
+        f"the blur looks like one of family {likely!r} ({blur.families[likely]:.0%}), not "
+        f"{blur.family!r} ({blur.families.get(blur.family, 0.0):.0%})"
+    )
+
+
 def _not_white(facts: Facts) -> str | None:
     found = facts.residual
     if found is None or found.whiteness <= CHANCE:
@@ -246,6 +264,12 @@ FLAGS: tuple[FlagKind, ...] = (
         meaning="The true blur may be wider than, or unlike, any that could be found.",
         advice="Choose another family, or wider parameters, or reduce the image first.",
         find=_at_bound,
+    ),
+    FlagKind(
+        name="another_family",
+        meaning="A kernel of the wrong shape leaves traces such as double edges.",
+        advice="Restore again with a kernel of the family that is named, and compare.",
+        find=_another_family,
     ),
     FlagKind(
         name="kernel_unstable",
