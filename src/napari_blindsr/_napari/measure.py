@@ -16,12 +16,13 @@ from qtpy.QtCore import Qt
 from napari_blindsr._napari.fields import text_line
 from napari_blindsr._napari.follow import LayerFollower, SizeWatcher
 from napari_blindsr._napari.layers import find_plane, nanometres
-from napari_blindsr._napari.measuring.case import Place, read_case
+from napari_blindsr._napari.measuring.case import read_case
 from napari_blindsr._napari.measuring.findings_panel import FindingsPanel
 from napari_blindsr._napari.measuring.flag_list import FlagList
 from napari_blindsr._napari.measuring.form import MeasureForm
 from napari_blindsr._napari.measuring.maps import map_layer
 from napari_blindsr._napari.measuring.partners import is_restored, keep_measurements
+from napari_blindsr._napari.measuring.place import Place
 from napari_blindsr._napari.measuring.run import Findings, MeasureRun, Step
 from napari_blindsr._napari.save import ask_for_csv, save_csv
 from napari_blindsr._napari.scroll import Scroll
@@ -95,9 +96,9 @@ class MeasureWidget(Container[Widget]):
         """Bring the lists of layers up to date. napari calls this when layers come or go."""
         if self._gone:
             return
+        self.form.reset_choices()
         with self._follower.refreshing():
             self.form.image.reset_choices()
-        self.form.reset_choices()
         self._describe()
 
     def export(self, path: Path) -> None:

@@ -67,11 +67,13 @@ class FindingsPanel(QWidget):
         for found in findings.maps:
             button = self._map_button(found.kind.name, found.kind.label)
             button.setEnabled(found.map is not None)
-            button.setToolTip(
-                found.reason or f"Add the {found.kind.label} as a layer, in its place."
-            )
+            added = f"Add the {found.kind.label} as a layer, in its place."
+            button.setToolTip(found.reason or added)
             button.setVisible(True)
         self.setVisible(True)
+
+    def _ask_for_export(self, *_: object) -> None:
+        self.export_asked.emit()
 
     def _map_button(self, name: str, label: str) -> QPushButton:
         if name not in self.map_buttons:

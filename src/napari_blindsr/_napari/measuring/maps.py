@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from napari_blindsr._napari.colormaps import DIVERGING
-from napari_blindsr._napari.measuring.case import Place
 from napari_blindsr._napari.measuring.partners import MAP_OF
+from napari_blindsr._napari.measuring.place import Place
 from napari_blindsr._napari.outputs import METADATA_KEY, LayerData
 from napari_blindsr.errors import InputError
 
