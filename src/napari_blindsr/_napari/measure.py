@@ -150,7 +150,8 @@ class MeasureWidget(Container[Widget]):
         layout = self.native.layout()
         layout.insertWidget(0, Scroll(self.form.native))
         layout.insertWidget(1, self.flags)
-        layout.addWidget(self.panel, 1)
+        # napari adds a stretch of 1 below, which shall not take half of the room.
+        layout.addWidget(self.panel, 50)
 
     def _connect(self) -> None:
         self.measure_button.changed.connect(self._start)

@@ -17,8 +17,16 @@ if TYPE_CHECKING:
     from napari_blindsr.metrics import Curve
 
 
+LEAST_HEIGHT = 240
+
+
 class CurvePlot(Plot):
     """One plot: a curve for each line, thresholds dashed, and where a value was read off."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        # Room for four lines of the legend.
+        self.setMinimumHeight(LEAST_HEIGHT)
 
     def show_curve(self, curve: Curve, mark: str) -> None:
         """Draw a curve.
@@ -31,7 +39,8 @@ class CurvePlot(Plot):
         """
         self.clear()
         self.setLabel("bottom", curve.x_label)
-        self.setLabel("left", curve.y_label)
+        # Long labels have to fit the height of the plot.
+        self.getAxis("left").setLabel(curve.y_label, **{"font-size": "8pt"})
         text, low, high, number = self.palette().text().color(), 0.0, 0.0, 0
         for line in curve.lines:
             pen = pyqtgraph.mkPen(text, width=1, style=Qt.PenStyle.DashLine)

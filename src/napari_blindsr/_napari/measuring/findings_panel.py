@@ -44,8 +44,10 @@ class FindingsPanel(QWidget):
             "Save the values with all digits, definitions, sources and caveats."
         )
         self.export_button.clicked.connect(self._ask_for_export)
+        # In the height of the tabs.
+        self.export_button.setStyleSheet("padding: 1px 6px;")
+        self.tabs.setCornerWidget(self.export_button)
         self._buttons = QHBoxLayout()
-        self._buttons.addWidget(self.export_button)
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
         layout.addWidget(self.tabs)

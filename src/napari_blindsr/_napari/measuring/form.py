@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from magicgui.widgets import CheckBox, ComboBox, SpinBox
+from magicgui.widgets import CheckBox, ComboBox, Container, FloatSpinBox, Label, SpinBox
 from magicgui.widgets.bases import Widget
 from napari.components import LayerList
-from qtpy.QtWidgets import QWidget
+from qtpy.QtWidgets import QAbstractSpinBox, QWidget
 
 from napari_blindsr._napari.fields import LayerChooser, Rows, number, text_line
 from napari_blindsr._napari.measuring.partners import (
@@ -38,7 +38,8 @@ class MeasureForm:
         Layers, or None.
     numerical_aperture, wavelength : FloatSpinBox
         The wavelength in nm; 0 if unknown.
-    registers, fits_intensity : CheckBox
+    registers, fits_intensity, advanced : CheckBox
+        The last one shows what follows.
     crop : SpinBox
     criterion, geometry, border : ComboBox
     size : Label
@@ -57,8 +58,8 @@ class MeasureForm:
         self.native = QWidget()
         self.rows.layout.setContentsMargins(0, 0, 0, 0)
         self.native.setLayout(self.rows.layout)
-        for chooser in self.choosers:
-            chooser.changed.connect(self.show_what_matters)
+        for field in (*self.choosers, self.advanced):
+            field.changed.connect(self.show_what_matters)
         self.show_what_matters()
 
     @property
@@ -107,13 +108,17 @@ class MeasureForm:
         show([self.size], visible=there["image"])
         show([self.true_kernel], visible=there["kernel"])
         show([self.second_source], visible=there["source"])
-        show([self.fits_intensity, self.crop], visible=there["reference"])
-        show([self.registers], visible=there["reference"] or repeated)
-        show([self.criterion], visible=there["source"] or there["second"])
+        self.fits_intensity.visible = there["reference"]
+        show([self.comparing], visible=there["reference"] or repeated)
+        show([self.optics], visible=there["image"] and self.pixel_size is not None)
+        # What the metadata of a result do not tell cannot be guessed, so it is not tucked away.
         show([self.geometry], visible=own)
         show([self.border], visible=own and there["kernel"])
-        optics = there["image"] and self.pixel_size is not None
-        show([self.numerical_aperture, self.wavelength], visible=optics)
+        rings = there["source"] or there["second"]
+        more = bool(self.advanced.value)
+        show([self.advanced], visible=there["reference"] or rings)
+        show([self.crop], visible=more and there["reference"])
+        show([self.criterion], visible=more and rings)
 
     def _make_choosers(self) -> None:
         self.image = self._chooser(
@@ -155,6 +160,7 @@ class MeasureForm:
         self.wavelength = _unknown_number(
             high=100_000,
             step=10,
+            unit=" nm",
             tooltip="Of the emission, for the diffraction limit.",
         )
         self.registers = CheckBox(
@@ -177,6 +183,13 @@ class MeasureForm:
             tooltip="Threshold of Fourier ring correlation: what counts as agreement.",
         )
         self.geometry, self.border = geometry_field(), border_field()
+        self.advanced = CheckBox(
+            text="Advanced settings", tooltip="Show settings that seldom need a change."
+        )
+        self.optics = _side_by_side(
+            Label(value="NA"), self.numerical_aperture, Label(value="λ"), self.wavelength
+        )
+        self.comparing = _side_by_side(self.registers, self.fits_intensity)
 
     def _labelled(self) -> list[tuple[str, Widget]]:
         return [
@@ -190,16 +203,25 @@ class MeasureForm:
             ("Second source", self.second_source),
             ("Geometry", self.geometry),
             ("Border", self.border),
-            ("NA", self.numerical_aperture),
-            ("Wavelength (nm)", self.wavelength),
+            ("Optics", self.optics),
+            ("", self.comparing),
+            ("", self.advanced),
             ("Crop (px)", self.crop),
             ("FRC threshold", self.criterion),
-            ("", self.registers),
-            ("", self.fits_intensity),
         ]
 
 
-def _unknown_number(*, high: float, step: float, tooltip: str) -> Any:
+def _unknown_number(*, high: float, step: float, unit: str = "", tooltip: str) -> FloatSpinBox:
     field = number(0, low=0, high=high, step=step, tooltip=tooltip)
     field.native.setSpecialValueText("unknown")
+    field.native.setSuffix(unit)
+    field.native.setButtonSymbols(QAbstractSpinBox.ButtonSymbols.NoButtons)
+    # napari's style has room for buttons.
+    field.native.setStyleSheet("min-width: 60px; padding: 1px 4px;")
     return field
+
+
+def _side_by_side(*widgets: Widget) -> Container[Widget]:
+    row = Container[Widget](widgets=widgets, layout="horizontal", labels=False)
+    row.margins = (0, 0, 0, 0)
+    return row

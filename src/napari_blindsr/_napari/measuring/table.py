@@ -11,7 +11,7 @@ from qtpy.QtWidgets import QHeaderView, QTableWidget, QTableWidgetItem
 if TYPE_CHECKING:
     from napari_blindsr.measure import Measurement
 
-COLUMNS = ("", "Value", "Physical")
+COLUMNS = ("Quantity", "Value", "Physical")
 LEAST_ROWS = 5
 """Rows that are in sight when the window is low."""
 
