@@ -107,6 +107,8 @@ class Evidence:
         if self.second_source is not None and self.source is None:
             raise InputError("a second source is given without the first one")
         if self.source is not None:
+            if not np.isfinite(self.source).any():
+                raise InputError("the source has no finite value; expected some that were measured")
             self._check_size("second_source", self.source)
             self._check_scale(self.source)
         self._check_numbers()
