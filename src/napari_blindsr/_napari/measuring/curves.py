@@ -39,8 +39,9 @@ class CurvePlot(Plot):
         """
         self.clear()
         self.setLabel("bottom", curve.x_label)
-        # Long labels have to fit the height of the plot.
-        self.getAxis("left").setLabel(curve.y_label, **{"font-size": "8pt"})
+        # Long labels have to fit the height of the plot; a size alone would turn them black.
+        grey = pyqtgraph.mkColor(pyqtgraph.getConfigOption("foreground")).name()
+        self.getAxis("left").setLabel(curve.y_label, **{"font-size": "8pt", "color": grey})
         text, low, high, number = self.palette().text().color(), 0.0, 0.0, 0
         for line in curve.lines:
             pen = pyqtgraph.mkPen(text, width=1, style=Qt.PenStyle.DashLine)
