@@ -26,6 +26,7 @@ from napari_blindsr._napari.measuring.place import Place
 from napari_blindsr._napari.measuring.run import Findings, MeasureRun, Step
 from napari_blindsr._napari.save import ask_for_csv, save_csv
 from napari_blindsr._napari.scroll import Scroll
+from napari_blindsr._napari.worker import clear_frames
 from napari_blindsr.errors import BlindSRError, EngineError, InputError
 
 if TYPE_CHECKING:
@@ -245,8 +246,9 @@ class MeasureWidget(Container[Widget]):
 
     def _on_error(self, error: Exception) -> None:
         if isinstance(error, EngineError):
-            # Whoever looks into it needs the traceback.
+            # Whoever looks into it needs the traceback; what its frames hold is let go.
             _log.error("A measurement failed.", exc_info=error)
+        clear_frames(error)
         self._fail(error)
 
     def _on_finished(self) -> None:
