@@ -30,11 +30,13 @@ if TYPE_CHECKING:
     from napari_blindsr.samples import Sample
 LINE_UM = np.array([[7.5, 1.2], [7.0, 3.6]])
 """Ends of a line across a filament of the sample, in µm."""
+OPTICS = (1.2, 520)
+"""Numerical aperture, and wavelength in nm, that might have made the sample."""
 IMAGES = Path(__file__).parent / "images"
 
 
 def main() -> None:
-    """Save pictures of a run, of its result, of the options, and of a comparison."""
+    """Save pictures of a run, its result, the options, a comparison, and a measurement."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--steps", type=int, default=1000)
     parser.add_argument("--output", type=Path, default=IMAGES)
@@ -42,6 +44,7 @@ def main() -> None:
     options.output.mkdir(exist_ok=True)
     show_options(options.output)
     show_comparison(options.output)
+    show_measurement(options.output)
     show_run(options.output, options.steps)
 
 
@@ -94,6 +97,36 @@ def show_comparison(output: Path) -> None:
     comparison.mode.value = "difference"
     fit(viewer)
     save(viewer, output / "difference.png")
+    viewer.close()
+
+
+def show_measurement(output: Path) -> None:
+    """Save the numbers of a result beside its residual, and one of their curves."""
+    sample = fluorescence()
+    viewer, widget = open_viewer(sample)
+    widget.run_button.native.click()
+    wait(lambda: widget.run_button.enabled)
+    dock, measuring = viewer.window.add_plugin_dock_widget(
+        "napari-blindsr", "Measure quality", tabify=True
+    )
+    dock.show()
+    dock.raise_()
+    form = measuring.form
+    form.reference.value = viewer.layers[f"{sample.name}: truth ×{sample.scale}"]
+    form.numerical_aperture.value, form.wavelength.value = OPTICS
+    measuring.measure_button.native.click()
+    wait(lambda: measuring.measure_button.enabled)
+    result = form.image.value
+    measuring.add_map("residual")
+    fit(viewer)
+    save(viewer, output / "measure.png")
+    viewer.layers.selection.active = result
+    viewer.layers[-1].visible = False
+    panel = measuring.panel
+    panel.tabs.setCurrentWidget(panel.curves)
+    panel.curves.choice.setCurrentText("Decorrelation analysis")
+    fit(viewer)
+    save(viewer, output / "curves.png")
     viewer.close()
 
 

@@ -4,16 +4,13 @@ from __future__ import annotations
 
 import csv
 from pathlib import Path
-from typing import get_args
 
 import numpy as np
 import pytest
 import tifffile
 from PIL import Image
 
-from napari_blindsr.commands.measure import Criterion
 from napari_blindsr.metrics import METRICS, psnr_y
-from napari_blindsr.metrics.ring_correlation import CRITERIA
 from napari_blindsr.samples import Sample, photograph
 from napari_blindsr.simulate import interpolate
 from tests.command_line import call, check_refused, run_here
@@ -109,10 +106,6 @@ def test_what_cannot_be_told_has_its_reason_in_the_table(
     assert run_here("measure small.npy --second small.npy", monkeypatch, folder) == 0
     # Long texts take several lines.
     assert "finer than 2 pixels cannot be told" in " ".join(capfd.readouterr().out.split())
-
-
-def test_thresholds_are_those_of_the_library() -> None:
-    assert get_args(Criterion) == CRITERIA
 
 
 @pytest.mark.parametrize(

@@ -16,6 +16,8 @@ from napari_blindsr.errors import SettingsError
 Geometry = Literal["camera", "benchmark"]
 Border = Literal["extend", "circular"]
 Precision = Literal["auto", "float32", "bfloat16"]
+Criterion = Literal["one-seventh", "half-bit", "three-sigma"]
+"""Threshold of Fourier ring correlation."""
 ScheduleName = Literal["published", "reference"]
 
 Quality = Literal["fast", "refined"]
@@ -24,6 +26,7 @@ QUALITIES: tuple[Quality, ...] = get_args(Quality)
 GEOMETRIES: tuple[Geometry, ...] = get_args(Geometry)
 BORDERS: tuple[Border, ...] = get_args(Border)
 PRECISIONS: tuple[Precision, ...] = get_args(Precision)
+CRITERIA: tuple[Criterion, ...] = get_args(Criterion)
 SCHEDULES: tuple[ScheduleName, ...] = get_args(ScheduleName)
 Finish = Literal["none", "prior", "usrnet", "measurement"]
 FINISHES: tuple[Finish, ...] = get_args(Finish)

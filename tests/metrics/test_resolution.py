@@ -13,12 +13,8 @@ from napari_blindsr.errors import InputError
 from napari_blindsr.metrics import Evidence
 from napari_blindsr.metrics.decorrelation import decorrelation
 from napari_blindsr.metrics.kernel_shape import diffraction_limit, kernel_shape
-from napari_blindsr.metrics.ring_correlation import (
-    CRITERIA,
-    Criterion,
-    half_image_correlation,
-    ring_correlation,
-)
+from napari_blindsr.metrics.ring_correlation import half_image_correlation, ring_correlation
+from napari_blindsr.settings import CRITERIA, Criterion
 from napari_blindsr.simulate import gaussian_kernel
 
 CUTOFFS = (0.1, 0.14, 0.2, 0.28, 0.4)

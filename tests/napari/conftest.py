@@ -8,8 +8,10 @@ from typing import Any
 
 import numpy as np
 import pytest
+from napari.components import ViewerModel
 from napari.utils.notifications import notification_manager
 from numpy.typing import NDArray
+from pytestqt.qtbot import QtBot
 
 from napari_blindsr.engine.result import StopReason
 from napari_blindsr.result import Result
@@ -103,5 +105,33 @@ def open_dock(make_napari_viewer_proxy: Callable[..., Any]) -> DockMaker:
         widget.method.value, widget.steps.value = method, steps
         widget.device.value = "cpu"
         return viewer, widget
+
+    return make
+
+
+@pytest.fixture
+def measured() -> Any:
+    """A viewer without a window, with a source and what a run has made of it."""
+    # What fills it makes use of this file.
+    from tests.napari.measuring import filled  # noqa: PLC0415
+
+    return filled(ViewerModel())
+
+
+@pytest.fixture
+def open_measure(qtbot: QtBot) -> Callable[[Any], Any]:
+    """Return a function that opens the dock for measuring: in the window, if there is one."""
+    from napari_blindsr._napari.measure import MeasureWidget  # noqa: PLC0415
+
+    def make(viewer: Any) -> Any:
+        if hasattr(viewer, "window"):
+            _, widget = viewer.window.add_plugin_dock_widget("napari-blindsr", "Measure quality")
+            return widget
+        widget = MeasureWidget(viewer)
+        qtbot.addWidget(widget.native)
+        # As napari does for what it docks.
+        viewer.layers.events.inserted.connect(widget.reset_choices)
+        viewer.layers.events.removed.connect(widget.reset_choices)
+        return widget
 
     return make

@@ -47,20 +47,21 @@ def test_showing_the_dock_is_quick_and_loads_no_torch() -> None:
     assert "cpu" in choices
 
 
-COMPARE = """
+OTHERS = """
 import sys
 import napari
 viewer = napari.Viewer(show=False)
-viewer.window.add_plugin_dock_widget("napari-blindsr", "Compare layers")
+for name in ("Compare layers", "Measure quality"):
+    viewer.window.add_plugin_dock_widget("napari-blindsr", name)
 print([name for name in ("torch", "pyqtgraph") if name in sys.modules])
 viewer.close()
 """
 
 
 @pytest.mark.usefixtures("qapp")
-def test_showing_the_comparison_loads_neither_torch_nor_plots() -> None:
+def test_showing_the_other_docks_loads_neither_torch_nor_plots() -> None:
     run = subprocess.run(
-        [sys.executable, "-c", COMPARE], capture_output=True, text=True, timeout=120, check=False
+        [sys.executable, "-c", OTHERS], capture_output=True, text=True, timeout=120, check=False
     )
     assert run.returncode == 0, run.stderr
     assert run.stdout.splitlines()[-1] == "[]"

@@ -18,18 +18,28 @@ if TYPE_CHECKING:
 class LayerFollower:
     """Keeps a chooser of image layers at the layer that the user means.
 
-    It goes to the layer that is selected in the viewer, but not to hidden layers and not to
-    results, so that a run can be repeated. A choice of another layer than the selected one
-    holds until that layer goes, or the selected one is chosen.
+    It goes to the layer that is selected in the viewer, if that is one of those that it
+    follows. A choice of another layer than the selected one holds until that layer goes, or the
+    selected one is chosen.
 
     Parameters
     ----------
     chooser : CategoricalWidget
         Its choices are image layers.
     viewer : ViewerModel
+    follows : callable
+        Tells whether a layer is followed. If left out, neither hidden layers are nor results,
+        so that a run can be repeated.
     """
 
-    def __init__(self, chooser: CategoricalWidget[Image], viewer: ViewerModel) -> None:
+    def __init__(
+        self,
+        chooser: CategoricalWidget[Image],
+        viewer: ViewerModel,
+        *,
+        follows: Callable[[Layer | None], bool] | None = None,
+    ) -> None:
+        self._follows = _is_source if follows is None else follows
         self._chooser = chooser
         self._viewer = viewer
         self._pinned: Layer | None = None
@@ -57,7 +67,7 @@ class LayerFollower:
         if before in choices:
             self._set(before)
         elif choices and self._pinned is None:
-            self._set(next(filter(_is_source, choices), choices[0]))
+            self._set(next(filter(self._follows, choices), choices[0]))
 
     def _on_active(self, event: Any) -> None:
         if self._pinned is None:
@@ -69,7 +79,7 @@ class LayerFollower:
             self._pinned = None if is_selected else layer
 
     def _follow(self, layer: Layer | None) -> bool:
-        if not _is_source(layer):
+        if not self._follows(layer):
             return False
         if layer not in self._chooser.choices:
             with self._own_change():

@@ -93,18 +93,7 @@ class AdvancedOptions:
             tooltip=f"Width of the image generator. {Schedule().channels} were published;\n"
             "fewer take less time and memory.",
         )
-        self.geometry = ComboBox(
-            value=GEOMETRIES[0],
-            choices=[(name.capitalize(), name) for name in GEOMETRIES],
-            tooltip="Camera: a pixel covers whole pixels of the result, so the outer edges of\n"
-            "both images coincide. Benchmark: the pixel positions of the published test data.",
-        )
-        self.border = ComboBox(
-            value=BORDERS[0],
-            choices=[(name.capitalize(), name) for name in BORDERS],
-            tooltip="Extend: nothing is assumed about what lies outside of the image. Circular:\n"
-            "the image continues at its opposite edge, as in the published test data.",
-        )
+        self.geometry, self.border = geometry_field(), border_field()
         self.bounded = OptionalChoice(
             none="As the geometry asks",
             choices=[("May exceed the image's", False), ("Within the image's", True)],
@@ -184,3 +173,23 @@ def _can_mask(layer: Layer) -> bool:
 
 def _can_hold_kernel(layer: Layer) -> bool:
     return isinstance(layer, Image) and not layer.rgb
+
+
+def geometry_field() -> ComboBox:
+    """Return a field for where coarse pixels lie on the fine grid."""
+    return ComboBox(
+        value=GEOMETRIES[0],
+        choices=[(name.capitalize(), name) for name in GEOMETRIES],
+        tooltip="Camera: a pixel covers whole pixels of the result, so the outer edges of\n"
+        "both images coincide. Benchmark: the pixel positions of the published test data.",
+    )
+
+
+def border_field() -> ComboBox:
+    """Return a field for what lies beyond the borders."""
+    return ComboBox(
+        value=BORDERS[0],
+        choices=[(name.capitalize(), name) for name in BORDERS],
+        tooltip="Extend: nothing is assumed about what lies outside of the image. Circular:\n"
+        "the image continues at its opposite edge, as in the published test data.",
+    )

@@ -5,7 +5,6 @@ from __future__ import annotations
 import atexit
 import logging
 import time
-import traceback
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
@@ -25,7 +24,7 @@ from napari_blindsr._napari.request import read_request
 from napari_blindsr._napari.scroll import Scroll
 from napari_blindsr._napari.status import RunButtons, RunStatus
 from napari_blindsr._napari.texts import progress_text, result_text
-from napari_blindsr._napari.worker import Run
+from napari_blindsr._napari.worker import Run, clear_frames
 from napari_blindsr.errors import BlindSRError, EngineError
 
 if TYPE_CHECKING:
@@ -224,7 +223,7 @@ class RestoreWidget(Container[Widget]):
         if isinstance(error, EngineError):
             # Whoever looks into it needs the traceback; what its frames hold is let go.
             _log.error("A run failed.", exc_info=error)
-        _clear_frames(error)
+        clear_frames(error)
         self._fail(error)
 
     def _on_finished(self) -> None:
@@ -305,9 +304,3 @@ class RestoreWidget(Container[Widget]):
         self._viewer.dims.events.order.disconnect(self._describe)
         if self._worker is not None:
             self._worker.quit()
-
-
-def _clear_frames(error: BaseException | None) -> None:
-    while error is not None:
-        traceback.clear_frames(error.__traceback__)
-        error = error.__cause__

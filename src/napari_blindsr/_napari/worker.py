@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import traceback
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -106,3 +107,10 @@ def free_threads() -> int | None:
     else:
         cores = os.cpu_count() or 1
     return cores - 1 if cores > 1 else None
+
+
+def clear_frames(error: BaseException | None) -> None:
+    """Let go of what an error's traceback, and those of its causes, hold."""
+    while error is not None:
+        traceback.clear_frames(error.__traceback__)
+        error = error.__cause__

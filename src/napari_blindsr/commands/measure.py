@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich import box
@@ -15,7 +15,7 @@ from napari_blindsr.commands.options import ForceOption, QuietOption
 from napari_blindsr.commands.outputs import check_files
 from napari_blindsr.errors import InputError, SettingsError
 from napari_blindsr.files import check_suffix, replacing
-from napari_blindsr.settings import SCALES, Border, Geometry
+from napari_blindsr.settings import SCALES, Border, Criterion, Geometry
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -24,9 +24,6 @@ if TYPE_CHECKING:
 
     from napari_blindsr.io import LoadedImage
     from napari_blindsr.measure import Measurement
-
-# metrics.ring_correlation.Criterion, whose module imports scipy.
-Criterion = Literal["one-seventh", "half-bit", "three-sigma"]
 
 CSV_SUFFIXES = (".csv",)
 NANOMETRES = 1e9

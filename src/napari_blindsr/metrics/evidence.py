@@ -14,13 +14,12 @@ from napari_blindsr.metrics.kernel_shape import KernelShape, diffraction_limit, 
 from napari_blindsr.metrics.registration import Registered, fit_intensity, register
 from napari_blindsr.metrics.residual import Residual, predict, residual
 from napari_blindsr.metrics.ring_correlation import (
-    CRITERIA,
-    Criterion,
     RingCorrelation,
     half_image_correlation,
     ring_correlation,
 )
 from napari_blindsr.metrics.squirrel import ErrorMap, error_map
+from napari_blindsr.settings import CRITERIA, Criterion
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -108,6 +107,8 @@ class Evidence:
         if self.second_source is not None and self.source is None:
             raise InputError("a second source is given without the first one")
         if self.source is not None:
+            if not np.isfinite(self.source).any():
+                raise InputError("the source has no finite value; expected some that were measured")
             self._check_size("second_source", self.source)
             self._check_scale(self.source)
         self._check_numbers()

@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal, get_args
+from typing import TYPE_CHECKING
 
 import numpy as np
 from scipy.fft import fft2, fftfreq
 from scipy.ndimage import median_filter
 
 from napari_blindsr.errors import InputError
+from napari_blindsr.settings import CRITERIA, Criterion
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
-
-Criterion = Literal["one-seventh", "half-bit", "three-sigma"]
-CRITERIA: tuple[Criterion, ...] = get_args(Criterion)
 
 SMALLEST_SIDE = 32
 FIRST_RING = 2

@@ -6,9 +6,9 @@ from typing import Any
 
 import numpy as np
 from napari.layers import Image, Layer
-from napari.utils import Colormap
 from numpy.typing import NDArray
 
+from napari_blindsr._napari.colormaps import DIVERGING
 from napari_blindsr._napari.comparing.mode import Mode
 from napari_blindsr._napari.comparing.planes import MOST_PIXELS, check_comparable, read_placed
 from napari_blindsr._napari.comparing.watch import PlaneWatcher
@@ -18,20 +18,6 @@ from napari_blindsr._napari.outputs import METADATA_KEY
 from napari_blindsr.errors import BlindSRError, InputError
 from napari_blindsr.placed import difference
 
-# Two hues that the colour-blind tell apart, as in ColorBrewer's RdBu; zero is white.
-DIVERGING = Colormap(
-    [
-        [0.02, 0.19, 0.38, 1],
-        [0.13, 0.40, 0.67, 1],
-        [0.57, 0.77, 0.87, 1],
-        [1.0, 1.0, 1.0, 1],
-        [0.96, 0.65, 0.51, 1],
-        [0.70, 0.09, 0.17, 1],
-        [0.40, 0.0, 0.12, 1],
-    ],
-    name="blue-white-red",
-    nan_color=[0, 0, 0, 0],
-)
 KIND = "difference"
 QUANTILE = 0.999
 """Of the absolute difference, which the colours span: single pixels shall not pale the rest."""

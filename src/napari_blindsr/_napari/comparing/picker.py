@@ -56,7 +56,7 @@ class LayerPicker(QListWidget):
 
     def refresh(self) -> None:
         """Bring the list up to date; what is ticked stays, and new layers are not."""
-        self._rows = [layer for layer in self._layers if _is_choice(layer)]
+        self._rows = [layer for layer in self._layers if is_picture(layer)]
         before = self._chosen
         self.blockSignals(True)
         self.clear()
@@ -100,8 +100,8 @@ def _check(ticked: bool) -> Qt.CheckState:
     return Qt.CheckState.Checked if ticked else Qt.CheckState.Unchecked
 
 
-def _is_choice(layer: Layer) -> bool:
-    """Tell whether a layer can be compared: a difference is one already, and goes."""
+def is_picture(layer: Layer) -> bool:
+    """Tell whether a layer is an image of its own: a difference is none, and goes."""
     record = layer.metadata.get(METADATA_KEY)
     difference = isinstance(record, dict) and record.get("kind") == KIND
     return isinstance(layer, Image) and not difference

@@ -4,43 +4,19 @@ from __future__ import annotations
 
 import numpy as np
 import pyqtgraph
-from qtpy.QtCore import QSize, Qt
+from qtpy.QtCore import Qt
 from qtpy.QtGui import QColor
-from qtpy.QtWidgets import QHeaderView, QSizePolicy, QTableWidget, QTableWidgetItem
+from qtpy.QtWidgets import QHeaderView, QTableWidget, QTableWidgetItem
 
 from napari_blindsr._napari.comparing.profiles import ProfileSet
+from napari_blindsr._napari.plot import Plot, colour_of
 
-# Okabe and Ito's colours, which the colour-blind tell apart, on dark and on light.
-COLOURS = ("#e69f00", "#56b4e9", "#009e73", "#cc79a7", "#d55e00", "#0072b2", "#f0e442")
-HEIGHT = 270
-LEAST_HEIGHT = 170
-HEADROOM = 0.16
-"""Room above the curves for a line of the legend, in heights of the curves."""
-AXIS_HEIGHT = 44
-"""Room for the numbers and the label, in napari's font."""
 ROWS = 4
 """Rows of the table that are in sight."""
 
 
-class ProfilePlot(pyqtgraph.PlotWidget):  # type: ignore[misc] # it has no types
+class ProfilePlot(Plot):
     """A curve for each layer, its fit dashed, over the distance along the line."""
-
-    def __init__(self) -> None:
-        # Without a colour of its own it has that of the dock, in any theme.
-        super().__init__(background=None)
-        self.setMinimumHeight(LEAST_HEIGHT)
-        self.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Expanding)
-        self.setMenuEnabled(False)
-        self.plotItem.setContentsMargins(0, 4, 8, 8)
-        self.legend = self.addLegend(offset=(-5, 5), labelTextSize="8pt")
-        self.showGrid(x=True, y=True, alpha=0.2)
-        self.getAxis("left").enableAutoSIPrefix(False)
-        self.getAxis("bottom").enableAutoSIPrefix(False)
-        self.getAxis("bottom").setHeight(AXIS_HEIGHT)
-
-    def sizeHint(self) -> QSize:  # noqa: N802
-        """Ask for little height; what is left over goes here."""
-        return QSize(super().sizeHint().width(), HEIGHT)
 
     def show_profiles(self, shown: ProfileSet, *, scaled: bool) -> None:
         """Draw profiles, each scaled to its own range from 0 to 1 if asked."""
@@ -64,7 +40,7 @@ class ProfilePlot(pyqtgraph.PlotWidget):  # type: ignore[misc] # it has no types
                 self.plot(distance, fit, pen=pen)
         if ranges:
             bottom, top = min(low for low, _ in ranges), max(high for _, high in ranges)
-            self.setYRange(bottom, top + HEADROOM * len(ranges) * (top - bottom))
+            self.span(bottom, top, entries=len(ranges))
 
 
 class PeakTable(QTableWidget):
@@ -104,8 +80,3 @@ class PeakTable(QTableWidget):
                 if column == 0:
                     item.setForeground(QColor(colour_of(row)))
                 self.setItem(row, column, item)
-
-
-def colour_of(number: int) -> str:
-    """Return the colour of a curve."""
-    return COLOURS[number % len(COLOURS)]

@@ -11,13 +11,12 @@ from magicgui.widgets.bases import Widget
 from napari.components import ViewerModel
 from napari.layers import Image, Shapes
 from napari.utils.notifications import show_error, show_info
-from qtpy.QtWidgets import QFileDialog
 
 from napari_blindsr._napari.comparing.line import add_line
 from napari_blindsr._napari.comparing.profiles import Profiles, ProfileSet
 from napari_blindsr._napari.fields import LayerChooser, Rows, number, text_line
+from napari_blindsr._napari.save import ask_for_csv, save_csv
 from napari_blindsr.errors import BlindSRError, InputError
-from napari_blindsr.files import check_output, replacing
 
 if TYPE_CHECKING:
     from napari_blindsr._napari.comparing.plot import PeakTable, ProfilePlot
@@ -124,9 +123,7 @@ class ProfilePanel(Container[Widget]):
         """
         if self.result is None:
             raise InputError("there is no profile to save; draw a line first")
-        check_output(path, suffixes=(".csv",), force=True)
-        with replacing(path, force=True) as stream:
-            stream.write(self.result.table().encode("utf-8"))
+        save_csv(path, self.result.table())
 
     def end(self) -> None:
         """Follow nothing more, and remove the line that was made here."""
@@ -194,13 +191,9 @@ class ProfilePanel(Container[Widget]):
         layout.insertWidget(2, self.table)
 
     def _ask_and_export(self) -> None:
-        name, _ = QFileDialog.getSaveFileName(
-            self.native, "Export the profiles", "profiles.csv", "CSV (*.csv)"
-        )
-        if not name:
+        path = ask_for_csv(self.native, "Export the profiles", "profiles.csv")
+        if path is None:
             return
-        # The dialogue asks before it names a file that exists.
-        path = Path(name) if Path(name).suffix else Path(name).with_suffix(".csv")
         try:
             self.export(path)
         except BlindSRError as error:

@@ -1,0 +1,1 @@
+"""What the dock "Measure quality" consists of."""
