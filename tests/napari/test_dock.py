@@ -141,8 +141,10 @@ def test_the_manifest_names_what_exists() -> None:
     assert [widget.display_name for widget in manifest.contributions.widgets or []] == [
         "Blind super-resolution",
         "Compare layers",
+        "Measure quality",
     ]
-    for name, command in (("filter", "restore"), ("visualize", "compare")):
+    docks = (("filter", "restore"), ("visualize", "compare"), ("measure", "measure"))
+    for name, command in docks:
         menu = manifest.contributions.menus[f"napari/layers/{name}"]
         assert [getattr(item, "command", None) for item in menu] == [f"napari-blindsr.{command}"]
 
@@ -163,6 +165,7 @@ def test_opening_a_sample_makes_it_the_image(open_dock: DockMaker, key: str) -> 
         ("Plugins/napari-blindsr", "Compare layers"),
         ("Layers/Filter", "Blind super-resolution"),
         ("Layers/Visualize", "Compare layers"),
+        ("Layers/Measure", "Measure quality"),
     ],
 )
 def test_the_menus_open_the_docks(make_napari_viewer: Any, path: str, title: str) -> None:
