@@ -20,6 +20,7 @@ from napari_blindsr.settings import (
     Method,
     Schedule,
 )
+from napari_blindsr.stack_result import OUTPUT_TYPES
 
 FINISH_LABELS: dict[Finish, str] = {
     "prior": "Image prior",
@@ -122,6 +123,13 @@ class AdvancedOptions:
             tooltip="Add a Labels layer of where less than half of what would see the result's\n"
             "pixels was measured: at the border, and where the image is covered.",
         )
+        self.dtype = ComboBox(
+            value=OUTPUT_TYPES[0],
+            choices=[("32-bit floating point", "float32"), ("As the image", "source")],
+            tooltip="Of the result. Floating point is not clipped. The type of the image is\n"
+            "rounded and clipped to what it can hold, and takes less memory. RGB is always as\n"
+            "the image.",
+        )
         self.of_optimisation: tuple[Widget, ...] = (self.schedule, self.channels, self.bounded)
         self.rows: tuple[tuple[str, Widget], ...] = (
             ("Finish", self.finish),
@@ -132,6 +140,7 @@ class AdvancedOptions:
             ("Border", self.border),
             ("Intensities", self.bounded),
             ("Precision", self.precision),
+            ("Type", self.dtype),
             ("", self.lacking),
         )
 

@@ -6,17 +6,19 @@ import os
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from napari_blindsr._napari.inputs import StackInput
 from napari_blindsr.engine.kernels import Motion
 from napari_blindsr.errors import BlindSRError, EngineError
 
 if TYPE_CHECKING:
     from collections.abc import Generator
 
-    from napari_blindsr._napari.inputs import LayerInput
+    from napari_blindsr._napari.inputs import Source
     from napari_blindsr._napari.request import Request
     from napari_blindsr.engine.result import Progress
     from napari_blindsr.result import Result
     from napari_blindsr.settings import Settings
+    from napari_blindsr.stack_result import StackResult
 
 
 class Run:
@@ -31,17 +33,17 @@ class Run:
     """
 
     def __init__(self, request: Request) -> None:
-        self.source: LayerInput | None = request.source
+        self.source: Source | None = request.source
         self._settings = request.settings
         self._kernel_folder = request.kernel_folder
         self._name = request.source.name
-        self._engine: Generator[Progress, bool | None, Result] | None = None
+        self._engine: Generator[Progress, bool | None, Result | StackResult] | None = None
 
     def __repr__(self) -> str:
         # napari shows this when it is closed during a run.
         return f"blind super-resolution of '{self._name}'"
 
-    def steps(self) -> Generator[Progress, bool | None, Result]:
+    def steps(self) -> Generator[Progress, bool | None, Result | StackResult]:
         """Run step by step; send a true value to stop and keep the best state so far.
 
         For a generator worker. Every failure comes as a `BlindSRError`: a worker swallows
@@ -54,7 +56,7 @@ class Run:
                 try:
                     report = self._engine.send(answer)
                 except StopIteration as end:
-                    result: Result = end.value
+                    result: Result | StackResult = end.value
                     return result
                 answer = yield report
         except BlindSRError:
@@ -65,19 +67,33 @@ class Run:
         finally:
             self._engine = None
 
-    def _open(self) -> Generator[Progress, bool | None, Result]:
+    def _open(self) -> Generator[Progress, bool | None, Result | StackResult]:
         # Not before now: this imports torch, which takes seconds.
         from napari_blindsr.api import iterate  # noqa: PLC0415
+        from napari_blindsr.stack import iterate_stack  # noqa: PLC0415
 
         source = self.source
         if source is None:
             raise EngineError(f"{self!r} was closed before it began")
+        settings = self._complete_settings()
+        kernel = None if source.kernel is None else source.kernel.kernel
+        mask = None if source.mask is None else source.mask.covered
+        if isinstance(source, StackInput):
+            return iterate_stack(
+                source.array,
+                settings,
+                axes=source.layout.axes,
+                options=source.options,
+                known_kernel=kernel,
+                mask=mask,
+            )
         return iterate(
             source.data,
-            self._complete_settings(),
+            settings,
             axes=source.axes,
-            known_kernel=None if source.kernel is None else source.kernel.kernel,
-            mask=None if source.mask is None else source.mask.covered,
+            known_kernel=kernel,
+            mask=mask,
+            region=source.region,
         )
 
     def _complete_settings(self) -> Settings:
