@@ -35,6 +35,12 @@ def on_image(points: NDArray[Any], image: Layer, layer: Layer) -> NDArray[np.flo
     return np.array([layer.world_to_data(image.data_to_world(point)) for point in points])
 
 
+def shifted(rows: float, columns: float) -> NDArray[np.float64]:
+    """Return the box further down and right."""
+    moved: NDArray[np.float64] = np.add(BOX, (rows, columns))
+    return moved
+
+
 def region_of(choice: Any, image: Image, viewer: ViewerModel | None = None) -> Box | None:
     viewer = viewer or ViewerModel()
     return read_region(choice, image, find_plane(image, viewer.dims), viewer)
@@ -51,7 +57,7 @@ def test_the_box_of_what_is_drawn(of_image: dict[str, Any], of_shapes: dict[str,
 
 def test_selected_shapes_or_all() -> None:
     image = Image(np.zeros((64, 80)))
-    layer = Shapes([BOX, BOX + (20, 10), BOX + (200, 0)], shape_type="rectangle")
+    layer = Shapes([BOX, shifted(20, 10), shifted(200, 0)], shape_type="rectangle")
     layer.selected_data = {1}
     assert region_of(layer, image) == REGION.moved(20, 10)
     layer.selected_data = {0, 1}
@@ -66,7 +72,7 @@ def test_selected_shapes_or_all() -> None:
     [
         ([], "the region, layer 'here', holds no shapes"),
         ([BOX + 100], "the region, layer 'here', lies outside of layer 'image'"),
-        ([BOX[:, ::-1] / 4], r"covers 6 × 5 pixels of layer 'image'; expected at least 16"),
+        ([BOX[:, ::-1] / 4], r"covers 6 × 4 pixels of layer 'image'; expected at least 16"),
     ],
 )
 def test_what_is_no_region(shapes: Any, message: str) -> None:
@@ -136,14 +142,16 @@ def test_a_region_lands_in_its_place(open_dock: DockMaker, qtbot: QtBot, geometr
     place = REGION.scaled(2).slices
     span = np.ptp(whole.image)
     assert np.abs(fine.data - whole.image[place]).max() < 0.02 * span
+    # Corner by corner: HR pixel j lies at LR coordinate (j − δ)/s.
+    at = [
+        (10 + (row - whole.offset) / 2, 20 + (column - whole.offset) / 2)
+        for row in (-0.5, 35.5)
+        for column in (-0.5, 47.5)
+    ]
+    target = np.array([image.data_to_world(point) for point in at])
+    np.testing.assert_allclose(corners(fine, Box.whole((36, 48))), target, atol=1e-9)
     if geometry == "camera":
-        target = corners(image, REGION)
-    else:
-        shift = -whole.offset / 2
-        at = [(i + shift + j / 2) for i, j in ((10, -0.5), (10, 35.5), (20, -0.5), (20, 47.5))]
-        target = np.array([image.data_to_world((r, c)) for r in at[:2] for c in at[2:]])
-    fine_box = Box.whole((36, 48))
-    np.testing.assert_allclose(corners(fine, fine_box), target, atol=1e-9)
+        np.testing.assert_allclose(corners(image, REGION), target, atol=1e-9)
     record = fine.metadata["napari-blindsr"]
     assert record["region"] == [10, 20, 28, 44]
     # The kernel lies beside the region.
@@ -164,7 +172,7 @@ def test_of_a_large_lazy_plane_the_region_is_read(open_dock: DockMaker, qtbot: Q
     levels = [da.from_array(large, chunks=(64, 80)).map_blocks(block, meta=large[:0, :0])]
     levels.append(levels[0][::8, ::8])
     image = viewer.add_image(levels, name="cells", multiscale=True, contrast_limits=(0, 1000))
-    layer = viewer.add_shapes([BOX + (128, 160)], shape_type="rectangle", name="here")
+    layer = viewer.add_shapes([shifted(128, 160)], shape_type="rectangle", name="here")
     layer.visible = image.visible = False
     widget.image.value, widget.region.value = image, layer
     qtbot.wait(50)

@@ -11,8 +11,7 @@ import numpy as np
 from napari_blindsr._napari.geometry import Frame
 from napari_blindsr._napari.inputs import Appearance, LayerInput, Plane, StackInput
 from napari_blindsr._napari.layers import finest, quoted, reading
-from napari_blindsr.formats.description import distinct_axes
-from napari_blindsr.layout import SAMPLES, Layout, parse_axes, parse_selection
+from napari_blindsr.layout import SAMPLES, Layout, distinct_axes, parse_axes, parse_selection
 
 if TYPE_CHECKING:
     from napari.layers import Image
