@@ -68,6 +68,7 @@ class RunForm(Container[Widget]):
             text="Advanced settings", tooltip="Show settings that seldom need a change."
         )
         self.advanced = AdvancedOptions()
+        self.found: tuple[str, ...] = ()
         self.rows = Rows()
         self.native.layout().addLayout(self.rows.layout)
         self._add_rows()
@@ -130,10 +131,19 @@ class RunForm(Container[Widget]):
             device=self.device_row.value,
             precision=advanced.precision.value,
             threads=free_threads(),
+            tile=advanced.tiles.value,
         )
+
+    @property
+    def costly(self) -> tuple[Widget, ...]:
+        """What has an influence on how much memory a run takes, apart from its image."""
+        advanced = self.advanced
+        kinds = self.method_row, self.kernel_row, self.device_row
+        return (*kinds, advanced.finish, advanced.channels, advanced.tiles, advanced.folder)
 
     def show_devices(self, report: DeviceReport) -> None:
         """Offer the devices that were found."""
+        self.found = report.names
         found = [(device_label(name), name) for name in ("auto", *report.names)]
         # A function, because magicgui keeps it as the default; a list would not last.
         self.device_row.choices = lambda _: found

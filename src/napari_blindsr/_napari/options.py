@@ -30,6 +30,8 @@ FINISH_LABELS: dict[Finish, str] = {
     "none": "None",
 }
 
+TILES = (512, 1024, 1536, 2048)
+
 
 class MaskOptions:
     """What of the image was not measured, and how bright it is: for methods that take it."""
@@ -130,6 +132,19 @@ class AdvancedOptions:
             "rounded and clipped to what it can hold, and takes less memory. RGB is always as\n"
             "the image.",
         )
+        self.tiles = OptionalChoice(
+            none="In one go",
+            choices=[("Automatic", "auto"), *[(f"At most {n} pixels", n) for n in TILES]],
+            tooltip="Side of the parts, in pixels of the result, that large results are made in, one\n"
+            "after the other, without seams: smaller ones take less memory. Automatic begins with\n"
+            "results beyond 2048 × 2048 pixels.",
+        )
+        self.tiles.value = "auto"
+        self.folder = path_field(
+            FileDialogMode.EXISTING_DIRECTORY,
+            tooltip="Folder to which results are written as they come, as OME-Zarr; their layers\n"
+            "are then read from there. Without one they are kept in memory.",
+        )
         self.of_optimisation: tuple[Widget, ...] = (self.schedule, self.channels, self.bounded)
         self.rows: tuple[tuple[str, Widget], ...] = (
             ("Finish", self.finish),
@@ -141,6 +156,8 @@ class AdvancedOptions:
             ("Intensities", self.bounded),
             ("Precision", self.precision),
             ("Type", self.dtype),
+            ("Tiles", self.tiles),
+            ("Write to Zarr", self.folder),
             ("", self.lacking),
         )
 

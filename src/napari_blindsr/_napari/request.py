@@ -12,7 +12,7 @@ from napari_blindsr._napari.known_kernel import read_kernel_layer
 from napari_blindsr._napari.layers import find_plane, nanometres, read_layer
 from napari_blindsr._napari.masks import read_mask
 from napari_blindsr._napari.region import read_region
-from napari_blindsr._napari.stacks import read_part, read_stack
+from napari_blindsr._napari.stacks import plane_text, read_part, read_stack
 from napari_blindsr.arrays import find_covered, to_planes
 from napari_blindsr.errors import InputError
 from napari_blindsr.settings import Settings
@@ -33,11 +33,14 @@ class Request:
     settings : Settings
     kernel_folder : Path or None
         Folder of kernels that the settings' family draws from, still to be read.
+    target_folder : Path or None
+        Where the result is written; None keeps it in memory.
     """
 
     source: Source
     settings: Settings
     kernel_folder: Path | None = None
+    target_folder: Path | None = None
 
 
 def read_request(form: RunForm, viewer: ViewerModel) -> Request:
@@ -81,7 +84,12 @@ def read_request(form: RunForm, viewer: ViewerModel) -> Request:
 
         local_usrnet(settings.usrnet_weights)
     folder = None if form.family is None else form.family.folder
-    return Request(source=source, settings=settings, kernel_folder=folder)
+    return Request(
+        source=source,
+        settings=settings,
+        kernel_folder=folder,
+        target_folder=_target_folder(form),
+    )
 
 
 def _read_source(form: RunForm, viewer: ViewerModel) -> Source:
@@ -90,9 +98,18 @@ def _read_source(form: RunForm, viewer: ViewerModel) -> Source:
     plane = find_plane(layer, viewer.dims)
     many = extent.is_stack(layer)
     region = read_region(extent.region.value, layer, plane, viewer, any_slice=many)
+    options = extent.options(region, _result_type(form))
     if many:
-        return read_stack(layer, plane, extent.options(region, _result_type(form)))
+        return read_stack(layer, plane, options)
+    if _target_folder(form) is not None:
+        # Files are written plane by plane, be it one.
+        return read_stack(layer, plane, replace(options, planes=plane_text(layer, plane)))
     return read_layer(layer, viewer.dims) if region is None else read_part(layer, plane, region)
+
+
+def _target_folder(form: RunForm) -> Path | None:
+    folder = form.advanced.folder.value
+    return folder if isinstance(folder, Path) else None
 
 
 def _result_type(form: RunForm) -> OutputType:

@@ -71,7 +71,7 @@ class RestoreWidget(Container[Widget]):
         Layer of the known kernel, for kernel "known".
     weights : Widget
         File with the weights of USRNet, or None.
-    finish, schedule, channels, geometry, border, bounded, precision, lacking, dtype : Widget
+    finish, schedule, channels, geometry, border, bounded, precision, lacking, dtype, tiles, folder : Widget
         Advanced settings.
     run_button, stop_button, cancel_button, compare_button : PushButton
     progress : ProgressBar
@@ -93,6 +93,7 @@ class RestoreWidget(Container[Widget]):
         self.geometry, self.border = advanced.geometry, advanced.border
         self.bounded, self.precision = advanced.bounded, advanced.precision
         self.lacking, self.dtype = advanced.lacking, advanced.dtype
+        self.tiles, self.folder = advanced.tiles, advanced.folder
         self.planes, self.range = form.extent.planes, form.extent.range
         self.sharing, self.region = form.extent.kernels, form.extent.region
         self.run_button, self.stop_button = buttons.run, buttons.stop
@@ -140,7 +141,7 @@ class RestoreWidget(Container[Widget]):
         self.stop_button.changed.connect(self._stop_and_keep)
         self.cancel_button.changed.connect(self._cancel)
         self.compare_button.changed.connect(self._compare)
-        for row in (self.scale, self.planes, self.range):
+        for row in (self.scale, self.planes, self.range, *self._form.costly):
             row.changed.connect(self._describe)
         self._viewer.dims.events.ndisplay.connect(self._describe)
         self._viewer.dims.events.order.connect(self._describe)
@@ -218,7 +219,10 @@ class RestoreWidget(Container[Widget]):
         source = self._run.source if self._run is not None else None
         if self._gone or source is None:
             return
-        layers = layers_of(result, source, lacking=self.lacking.value, dtype=self.dtype.value)
+        stored = None if self._run is None else self._run.stored
+        layers = layers_of(
+            result, source, lacking=self.lacking.value, dtype=self.dtype.value, stored=stored
+        )
         added = [self._viewer.add_layer(Layer.create(*layer_data)) for layer_data in layers]
         # Masks lie on the image, which is what one goes on with.
         images = [layer for layer in added if isinstance(layer, Image)]
@@ -227,6 +231,8 @@ class RestoreWidget(Container[Widget]):
         self._show_comparable()
         self.progress.value = self.progress.max
         self.status.value = text_of(result)
+        if stored is not None:
+            self.status.value += f" Written to {stored.path}."
         if is_dubious(result):
             show_warning(self.status.value)
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from napari_blindsr._napari.outputs import (
-    as_rgb,
+    METADATA_KEY,
     finer_frame,
     image_attributes,
     kernel_attributes,
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from napari_blindsr._napari.geometry import Frame
     from napari_blindsr._napari.inputs import Source, StackInput
     from napari_blindsr._napari.outputs import LayerData
+    from napari_blindsr._napari.zarr_target import Stored
     from napari_blindsr.result import Result
     from napari_blindsr.stack_result import OutputType
 
@@ -39,14 +40,17 @@ def layers_of(
     *,
     lacking: bool = False,
     dtype: OutputType = "float32",
+    stored: Stored | None = None,
 ) -> list[LayerData]:
     """Return the layers of any result: as `result_layers`, or as `stack_layers`."""
     if isinstance(result, StackResult):
-        return stack_layers(result, source)  # type: ignore[arg-type]
+        return stack_layers(result, source, stored)  # type: ignore[arg-type]
     return result_layers(result, source, lacking=lacking, dtype=dtype)  # type: ignore[arg-type]
 
 
-def stack_layers(result: StackResult, source: StackInput, image: Any = None) -> list[LayerData]:
+def stack_layers(
+    result: StackResult, source: StackInput, stored: Stored | None = None
+) -> list[LayerData]:
     """Return the restored planes, the point spread functions, and a mask as layer data.
 
     Parameters
@@ -54,25 +58,29 @@ def stack_layers(result: StackResult, source: StackInput, image: Any = None) -> 
     result : StackResult
     source : StackInput
         What the run was given.
-    image : array, optional
-        The restored planes, where the result itself does not hold them.
+    stored : Stored, optional
+        Where the restored planes are, if the result itself does not hold them.
 
     Returns
     -------
     list of (data, attributes, "image" or "labels")
         In the order in which they lie on each other.
     """
-    pixels = result.image if image is None else image
+    pixels = result.image if stored is None else stored.array
     frame = finer_frame(source, scale=result.settings.scale, offset=result.offset)
-    layers = [_kernels(result, source, frame, pixels.shape), _image(result, source, frame, pixels)]
+    image = _image(result, source, frame, pixels)
+    if stored is not None:
+        image[1]["metadata"][METADATA_KEY]["file"] = str(stored.path)
+    layers = [_kernels(result, source, frame, pixels.shape), image]
     if result.covered is not None:
         layers.append(_covered(result, source, frame))
     return layers
 
 
 def _image(result: StackResult, source: StackInput, frame: Frame, pixels: Any) -> LayerData:
-    if source.is_rgb and isinstance(pixels, np.ndarray) and pixels.dtype.kind == "f":
-        pixels = as_rgb(pixels, pixels.dtype)
+    if source.is_rgb and pixels.dtype.kind == "f":
+        # Of a lazy array as well, when it is read.
+        pixels = pixels.clip(0, 1)
     attributes = image_attributes(
         source,
         _sample(pixels, Layout(axes=result.axes, shape=pixels.shape)),

@@ -139,6 +139,12 @@ def axes_text(layer: Image, layout: Layout) -> str:
     return f"{ranges} ({', '.join(other)})" if other else ranges
 
 
+def plane_text(layer: Image, plane: Plane) -> str:
+    """Return the plane on display in the way in which a range is written: "T=3,C=1"."""
+    axes = layer_layout(layer, plane).axes
+    return ",".join(f"{axes[n]}={plane.index[n]}" for n in plane.others)
+
+
 def read_stack(layer: Image, plane: Plane, options: StackOptions) -> StackInput:
     """Make a layer ready to be read plane by plane. Call it on the main thread.
 

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
+from contextlib import nullcontext
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from napari_blindsr._napari.inputs import StackInput
+from napari_blindsr._napari.zarr_target import Stored, ZarrOutput
 from napari_blindsr.engine.kernels import Motion
 from napari_blindsr.errors import BlindSRError, EngineError
 
@@ -37,6 +39,8 @@ class Run:
         self._settings = request.settings
         self._kernel_folder = request.kernel_folder
         self._name = request.source.name
+        self._folder = request.target_folder
+        self.stored: Stored | None = None
         self._engine: Generator[Progress, bool | None, Result | StackResult] | None = None
 
     def __repr__(self) -> str:
@@ -70,7 +74,6 @@ class Run:
     def _open(self) -> Generator[Progress, bool | None, Result | StackResult]:
         # Not before now: this imports torch, which takes seconds.
         from napari_blindsr.api import iterate  # noqa: PLC0415
-        from napari_blindsr.stack import iterate_stack  # noqa: PLC0415
 
         source = self.source
         if source is None:
@@ -79,14 +82,7 @@ class Run:
         kernel = None if source.kernel is None else source.kernel.kernel
         mask = None if source.mask is None else source.mask.covered
         if isinstance(source, StackInput):
-            return iterate_stack(
-                source.array,
-                settings,
-                axes=source.layout.axes,
-                options=source.options,
-                known_kernel=kernel,
-                mask=mask,
-            )
+            return self._open_stack(source, settings)
         return iterate(
             source.data,
             settings,
@@ -95,6 +91,28 @@ class Run:
             mask=mask,
             region=source.region,
         )
+
+    def _open_stack(
+        self, source: StackInput, settings: Settings
+    ) -> Generator[Progress, bool | None, StackResult]:
+        """Restore plane by plane, in memory or into a file."""
+        from napari_blindsr.stack import iterate_stack  # noqa: PLC0415
+
+        folder = self._folder
+        output = None if folder is None else ZarrOutput(folder, source, settings)
+        with nullcontext() if output is None else output.writing() as target:
+            result = yield from iterate_stack(
+                source.array,
+                settings,
+                axes=source.layout.axes,
+                options=source.options,
+                known_kernel=None if source.kernel is None else source.kernel.kernel,
+                mask=None if source.mask is None else source.mask.covered,
+                target=target,
+            )
+        if output is not None:
+            self.stored = output.open()
+        return result
 
     def _complete_settings(self) -> Settings:
         """Return the settings with the kernels of a folder, if one is to be read."""
@@ -107,7 +125,7 @@ class Run:
 
     def close(self) -> None:
         """Let go of everything. Only for a run that is not executing a step."""
-        engine, self._engine, self.source = self._engine, None, None
+        engine, self._engine, self.source, self.stored = self._engine, None, None, None
         if engine is not None:
             engine.close()
 
