@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+import re
 import threading
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import dask.array as da
 import numpy as np
+import psutil
 import pytest
 from napari.components import ViewerModel
 from napari.layers import Layer
@@ -20,6 +23,8 @@ from napari_blindsr._napari.layers import find_plane
 from napari_blindsr._napari.request import read_request
 from napari_blindsr._napari.stacks import axes_text, layer_layout
 from napari_blindsr.fluorescence import Camera, fluorescent_cells
+from napari_blindsr.imagefile import open_image
+from napari_blindsr.pixelsize import PixelSize
 from tests.napari.conftest import DockMaker, Notifications
 from tests.napari.dock import assert_free, click, wait_first_step, wait_idle
 
@@ -72,7 +77,7 @@ def test_rows_of_stacks_are_there_for_stacks(
     assert is_shown(widget, widget.planes)
     assert not is_shown(widget, widget.range)
     assert not is_shown(widget, widget.sharing)
-    assert widget._form.size_row.value == "32 × 32 → 64 × 64 px"
+    assert widget._form.size_row.value.startswith("32 × 32 → 64 × 64 px · about")
     widget.planes.value = "all"
     assert widget._form.size_row.value.startswith("32 × 32 → 64 × 64 px · 6 planes")
     # A known kernel is everybody's.
@@ -363,3 +368,72 @@ def test_a_mask_covers_every_plane(
     assert filled.data.shape == (2, 64, 64)
     assert filled.data[:, 28:32, 32:36].all()
     np.testing.assert_array_equal(filled.scale, viewer.layers["stack ×2 (fast)"].scale)
+
+
+@pytest.mark.parametrize("labels", [("c", "t", "y", "x"), ("z", "t", "y", "x")])
+def test_a_result_on_disk_is_the_same_and_is_read_lazily(
+    stack_dock: Callable[..., tuple[Any, Any]], qtbot: QtBot, tmp_path: Path, labels: Any
+) -> None:
+    image = PLANES[:4].reshape(2, 2, 32, 32)
+    viewer, widget = stack_dock(
+        image, axis_labels=labels, scale=(1, 2, 0.2, 0.2), units=("pixel", "s", "um", "um")
+    )
+    widget.planes.value, widget.folder.value = "all", tmp_path
+    run(qtbot, widget)
+    fine = viewer.layers["stack ×2 (fast)"]
+    (path,) = tmp_path.iterdir()
+    assert path.name == "stack x2 fast.ome.zarr"
+    assert widget.status.value.endswith(f"Written to {path}.")
+    assert fine.metadata["napari-blindsr"]["file"] == str(path)
+    assert isinstance(fine.data, da.Array)
+    axes = "".join(labels).upper()
+    expected = restore_stack(image, HELD, axes=axes, known_kernel=KERNEL)
+    np.testing.assert_array_equal(np.asarray(fine.data), expected.image)
+    opened = open_image(path)
+    assert opened.description.pixel_size == PixelSize(y=0.1, x=0.1, unit="µm")
+    step = opened.description.step("T")
+    assert step is not None
+    assert (step.size, step.unit) == (2, "s")
+
+
+def test_a_plane_on_disk_and_one_that_is_cancelled(
+    stack_dock: Callable[..., tuple[Any, Any]], qtbot: QtBot, tmp_path: Path
+) -> None:
+    viewer, widget = stack_dock(np.concatenate([PLANES] * 40), axis_labels=("t", "y", "x"))
+    viewer.dims.set_point(0, 3)
+    widget.folder.value = tmp_path
+    run(qtbot, widget)
+    fine = viewer.layers["stack ×2 (fast)"]
+    assert fine.data.shape == (1, 64, 64)
+    assert fine.translate[0] == 3
+    alone = restore(PLANES[3], scale=2, kernel=KERNEL, finish="measurement", device="cpu")
+    np.testing.assert_array_equal(np.asarray(fine.data)[0], alone.image)
+    widget.planes.value = "all"
+    click(widget.run_button)
+    wait_first_step(qtbot, widget)
+    click(widget.cancel_button)
+    wait_idle(qtbot, widget)
+    assert len(list(tmp_path.iterdir())) == 1
+    assert_free(widget)
+
+
+def test_what_a_run_takes_is_told_beside_what_is_free(
+    stack_dock: Callable[..., tuple[Any, Any]], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    _, widget = stack_dock(da.zeros((50, 1024, 1024), chunks=(1, 512, 512), dtype=np.uint8))
+    text = widget._form.size_row.value
+    assert re.fullmatch(r"1024 × 1024 → 2048 × 2048 px · about .* GB of .* GB free", text)
+    available = psutil.virtual_memory()._replace(available=3 * 10**9)
+    monkeypatch.setattr(psutil, "virtual_memory", lambda: available)
+    widget.planes.value = "all"
+    text = widget._form.size_row.value
+    assert "50 planes" in text
+    assert "of 3.0 GB free" in text
+    assert "it may not fit: choose a Region, or smaller Tiles" in text
+    assert "Write to Zarr" in text
+    widget.folder.value = tmp_path
+    assert "Write to Zarr" not in widget._form.size_row.value
+    before = widget._form.size_row.value
+    widget.tiles.value = 512
+    assert widget._form.size_row.value != before
+    assert "it may not fit" not in widget._form.size_row.value

@@ -28,7 +28,7 @@ LAGS = tuple(
 BORDER_MASS = 0.01
 """Pixels count whose kernel has less than this part of its weight beyond the border."""
 
-STRIP = 2**22
+STRIP = 2**20
 """Values that are laid out at once where a prediction is made in strips."""
 
 
@@ -112,13 +112,11 @@ def predict(
     weights = torch.from_numpy(np.ascontiguousarray(kernel, dtype=np.float64))[None]
     # For doubles torch lays out what each pixel sees, which takes K² times what the pixels do.
     rows = max(1, STRIP // (len(image) * size[1] * kernel.size))
-    strips = [
-        observation.predict(
-            planes[:, scale * top : scale * (min(top + rows, size[0]) - 1) + len(kernel)], weights
-        )[0]
-        for top in range(0, size[0], rows)
-    ]
-    predicted: NDArray[np.float64] = torch.cat(strips, dim=1).numpy()
+    predicted = np.empty((len(image), *size))
+    for top in range(0, size[0], rows):
+        bottom = min(top + rows, size[0])
+        seen = planes[:, scale * top : scale * (bottom - 1) + len(kernel)]
+        predicted[:, top:bottom] = observation.predict(seen, weights)[0].numpy()
     return predicted
 
 
