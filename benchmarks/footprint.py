@@ -18,6 +18,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from napari_blindsr.footprint import estimate_memory
 from napari_blindsr.memory import peak_memory
@@ -43,16 +44,16 @@ LARGEST = {"mlmc": 512, "ddsr": 512}
 """Of results whose image is optimised: a step of larger ones takes long."""
 
 
-def picture(height: int, width: int, channels: int) -> np.ndarray:
+def picture(height: int, width: int, channels: int) -> NDArray[np.uint16]:
     """Return some smooth picture, which costs no memory to speak of."""
     row, column = np.mgrid[:height, :width].astype(np.float32)
     image = 500 + 300 * np.sin(row / 3) * np.cos(column / 4)
     if channels > 1:
         image = np.stack([image] * channels, axis=-1)
-    return image.astype(np.uint16)
+    return np.asarray(image, dtype=np.uint16)
 
 
-def drain(image: np.ndarray, settings: Settings) -> object:
+def drain(image: NDArray[np.uint16], settings: Settings) -> object:
     run = iterate(image, settings)
     while True:
         try:

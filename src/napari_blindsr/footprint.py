@@ -1,7 +1,7 @@
 """How much memory a run takes, before it is begun.
 
-A model of the peak, measured by ``benchmarks/footprint.py``: the largest part that is made in one go
-takes so much a pixel, and what all parts have in common comes on top.
+A model of the peak, measured by ``benchmarks/footprint.py``: the largest part that is made in one
+go takes so much a pixel, and what all parts have in common comes on top.
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ def result_memory(shape: tuple[int, int], channels: int, settings: Settings) -> 
 
 
 def _largest_part(shape: tuple[int, int], channels: int, settings: Settings) -> float:
-    """Return the bytes of the largest part that is made in one go, and of what all have in common."""
+    """Return the bytes of the largest part that is made in one go, and of what all share."""
     scale = settings.scale
     height, width = scale * shape[0], scale * shape[1]
     family = Gaussian() if settings.kernel == "known" else settings.kernel

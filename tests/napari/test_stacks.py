@@ -420,14 +420,14 @@ def test_a_plane_on_disk_and_one_that_is_cancelled(
 def test_what_a_run_takes_is_told_beside_what_is_free(
     stack_dock: Callable[..., tuple[Any, Any]], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    _, widget = stack_dock(da.zeros((50, 1024, 1024), chunks=(1, 512, 512), dtype=np.uint8))
+    _, widget = stack_dock(da.zeros((200, 1024, 1024), chunks=(1, 512, 512), dtype=np.uint8))
     text = widget._form.size_row.value
     assert re.fullmatch(r"1024 × 1024 → 2048 × 2048 px · about .* GB of .* GB free", text)
     available = psutil.virtual_memory()._replace(available=3 * 10**9)
     monkeypatch.setattr(psutil, "virtual_memory", lambda: available)
     widget.planes.value = "all"
     text = widget._form.size_row.value
-    assert "50 planes" in text
+    assert "200 planes" in text
     assert "of 3.0 GB free" in text
     assert "it may not fit: choose a Region, or smaller Tiles" in text
     assert "Write to Zarr" in text

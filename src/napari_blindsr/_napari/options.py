@@ -135,9 +135,9 @@ class AdvancedOptions:
         self.tiles = OptionalChoice(
             none="In one go",
             choices=[("Automatic", "auto"), *[(f"At most {n} pixels", n) for n in TILES]],
-            tooltip="Side of the parts, in pixels of the result, that large results are made in, one\n"
-            "after the other, without seams: smaller ones take less memory. Automatic begins with\n"
-            "results beyond 2048 × 2048 pixels.",
+            tooltip="Side of the parts, in pixels of the result, that large results are made in,\n"
+            "one after the other, without seams: smaller ones take less memory. Automatic begins\n"
+            "with results beyond 2048 × 2048 pixels.",
         )
         self.tiles.value = "auto"
         self.folder = path_field(

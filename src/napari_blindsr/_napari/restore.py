@@ -71,7 +71,8 @@ class RestoreWidget(Container[Widget]):
         Layer of the known kernel, for kernel "known".
     weights : Widget
         File with the weights of USRNet, or None.
-    finish, schedule, channels, geometry, border, bounded, precision, lacking, dtype, tiles, folder : Widget
+    finish, schedule, channels, geometry, border, bounded, precision : Widget
+    lacking, dtype, tiles, folder : Widget
         Advanced settings.
     run_button, stop_button, cancel_button, compare_button : PushButton
     progress : ProgressBar
