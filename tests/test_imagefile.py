@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from napari_blindsr.errors import BlindSRError, FileError, InputError
 from napari_blindsr.formats import FORMATS
-from napari_blindsr.formats.description import distinct_axes, guessed_axes
+from napari_blindsr.formats.description import guessed_axes
 from napari_blindsr.formats.lazy import full_index, rearranged
 from napari_blindsr.imagefile import (
     AxisStep,
@@ -31,6 +31,7 @@ from napari_blindsr.imagefile import (
     image_suffixes,
     open_image,
 )
+from napari_blindsr.layout import distinct_axes
 from napari_blindsr.pixelsize import PixelSize
 
 LENGTHS = {"T": 2, "C": 3, "Z": 4, "Y": 11, "X": 13, "S": 3, "Q": 5, "I": 2}

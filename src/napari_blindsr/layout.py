@@ -25,6 +25,9 @@ SAMPLES = "S"
 CHANNEL = "C"
 """Pictures of different light: each has a blur of its own."""
 
+UNNAMED = "QIJKLMNO"
+"""Letters for axes of which a file does not say what they are, one after the other."""
+
 Index = tuple[int, ...]
 
 
@@ -139,6 +142,16 @@ class Plane:
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> NDArray[Any]:
         """Read all."""
         return np.asarray(self[:, :], dtype=dtype)
+
+
+def distinct_axes(axes: str) -> str:
+    """Return axes in which those that are unnamed or named twice have letters of their own."""
+    free = [letter for letter in UNNAMED if letter not in axes or letter == "Q"]
+    result = ""
+    for letter in axes:
+        named = "A" <= letter <= "Z" and letter != "Q" and letter not in result
+        result += letter if named else free.pop(0)
+    return result
 
 
 def parse_axes(axes: str | None, shape: Sequence[int]) -> Layout:

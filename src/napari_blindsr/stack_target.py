@@ -80,17 +80,9 @@ class PlaneTarget:
 
     def __setitem__(self, index: tuple[slice, slice], block: NDArray[Any]) -> None:
         """Take rows and columns of the plane: (h, w) or (h, w, 3)."""
-        values = block
-        if self._dtype.kind in "iu":
-            limits = np.iinfo(self._dtype)
-            rounded = np.rint(np.nan_to_num(block.astype(np.float64)))
-            kept = np.clip(rounded, limits.min, limits.max)
-            self.clipped += int((kept != rounded).sum())
-            values = kept
-        elif self._dtype == np.float16:
-            values = np.clip(block, -65504, 65504)
-            self.clipped += int((values != block).sum())
-        self._write(index, values.astype(self._dtype))
+        values, clipped = converted(block, self._dtype)
+        self.clipped += clipped
+        self._write(index, values)
 
     def fill(self) -> None:
         """Say of the whole plane that it has no values."""
@@ -120,3 +112,16 @@ def result_type(wanted: OutputType, source: np.dtype[Any]) -> np.dtype[Any]:
     if wanted == "float32":
         return np.dtype(np.float32)
     return source.newbyteorder("=")
+
+
+def converted(block: NDArray[Any], dtype: np.dtype[Any]) -> tuple[NDArray[Any], int]:
+    """Return floating-point values in a type, and how many of them it cannot hold: clipped."""
+    if dtype.kind in "iu":
+        limits = np.iinfo(dtype)
+        rounded = np.rint(np.nan_to_num(block.astype(np.float64)))
+        kept = np.clip(rounded, limits.min, limits.max)
+        return kept.astype(dtype), int((kept != rounded).sum())
+    if dtype == np.float16:
+        held = np.clip(block, -65504, 65504)
+        return held.astype(dtype), int((held != block).sum())
+    return block.astype(dtype, copy=False), 0

@@ -27,6 +27,7 @@ CONTROLS = [
     *("image", "scale", "method", "mask", "mask_saturated", "gain", "noise", "weights"),
     *("kernel", "kernel_layer", "steps", "seed", "device", "finish", "schedule", "channels"),
     *("geometry", "border", "bounded", "precision", "lacking"),
+    *("planes", "range", "sharing", "region", "dtype", "tiles", "folder"),
     *("run_button", "stop_button", "cancel_button", "progress", "status"),
 ]
 
@@ -127,11 +128,13 @@ def test_a_choice_ends_with_its_layer(open_dock: DockMaker) -> None:
 
 def test_the_size_follows_image_and_scale(open_dock: DockMaker) -> None:
     viewer, widget = open_dock(np.zeros((9, 12), np.float32))
-    assert widget._form.size_row.value == "9 × 12 → 18 × 24 px"
+    text = widget._form.size_row.value
+    assert text.startswith("9 × 12 → 18 × 24 px · about ")
+    assert text.endswith(" free")
     widget.scale.value = 4
-    assert widget._form.size_row.value == "9 × 12 → 36 × 48 px"
+    assert widget._form.size_row.value.startswith("9 × 12 → 36 × 48 px")
     viewer.add_image(np.zeros((5, 6, 3), np.uint8), rgb=True)
-    assert widget._form.size_row.value == "5 × 6 → 20 × 24 px"
+    assert widget._form.size_row.value.startswith("5 × 6 → 20 × 24 px")
 
 
 def test_the_manifest_names_what_exists() -> None:

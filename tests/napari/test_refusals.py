@@ -164,7 +164,7 @@ def test_a_stack_in_3d_is_refused_with_its_reason_on_show(
     open_dock: DockMaker, notifications: Notifications
 ) -> None:
     viewer, widget = open_dock(np.zeros((4, 24, 24), np.float32))
-    assert widget._form.size_row.value == "24 × 24 → 48 × 48 px"
+    assert widget._form.size_row.value.startswith("24 × 24 → 48 × 48 px")
     viewer.dims.ndisplay = 3
     assert "switch the viewer to 2-D" in widget._form.size_row.value
     click(widget.run_button)

@@ -12,6 +12,7 @@ from napari.components import LayerList
 from napari.layers import Image
 
 from napari_blindsr._napari.devices import DeviceReport, device_label
+from napari_blindsr._napari.extent import ExtentOptions
 from napari_blindsr._napari.families import FamilyForm, family_forms
 from napari_blindsr._napari.fields import Rows, text_line
 from napari_blindsr._napari.known_kernel import holds_own_kernel
@@ -50,6 +51,7 @@ class RunForm(Container[Widget]):
         super().__init__(labels=False)
         self.margins = (0, 0, 0, 0)
         self.image_row = _image_row()
+        self.extent = ExtentOptions(layers)
         self.scale_row = _scale_row()
         self.size_row = text_line("Height × width in pixels, of the image and of the result.")
         self.method_row = _method_row()
@@ -66,11 +68,13 @@ class RunForm(Container[Widget]):
             text="Advanced settings", tooltip="Show settings that seldom need a change."
         )
         self.advanced = AdvancedOptions()
+        self.found: tuple[str, ...] = ()
         self.rows = Rows()
         self.native.layout().addLayout(self.rows.layout)
         self._add_rows()
         self._show_what_matters()
-        for row in (self.method_row, self.kernel_row, self.advanced_row, self.advanced.finish):
+        shaping = self.method_row, self.kernel_row, self.advanced_row, self.advanced.finish
+        for row in (*shaping, self.image_row, self.extent.planes):
             row.changed.connect(self._show_what_matters)
         for form in self.families.values():
             for _, field in form.rows:
@@ -87,6 +91,7 @@ class RunForm(Container[Widget]):
         self.image_row.reset_choices()
         self.masking.mask.reset_choices()
         self.kernel_layer_row.reset_choices()
+        self.extent.region.reset_choices()
 
     @property
     def method(self) -> Method:
@@ -126,10 +131,19 @@ class RunForm(Container[Widget]):
             device=self.device_row.value,
             precision=advanced.precision.value,
             threads=free_threads(),
+            tile=advanced.tiles.value,
         )
+
+    @property
+    def costly(self) -> tuple[Widget, ...]:
+        """What has an influence on how much memory a run takes, apart from its image."""
+        advanced = self.advanced
+        kinds = self.method_row, self.kernel_row, self.device_row
+        return (*kinds, advanced.finish, advanced.channels, advanced.tiles, advanced.folder)
 
     def show_devices(self, report: DeviceReport) -> None:
         """Offer the devices that were found."""
+        self.found = report.names
         found = [(device_label(name), name) for name in ("auto", *report.names)]
         # A function, because magicgui keeps it as the default; a list would not last.
         self.device_row.choices = lambda _: found
@@ -161,6 +175,7 @@ class RunForm(Container[Widget]):
     def _add_rows(self) -> None:
         rows: list[tuple[str, Widget]] = [
             ("Image", self.image_row),
+            *self.extent.rows,
             ("Scale", self.scale_row),
             ("Size", self.size_row),
             ("Method", self.method_row),
@@ -170,6 +185,7 @@ class RunForm(Container[Widget]):
             ("Blur kernel", self.kernel_row),
             *(row for form in self.families.values() for row in form.rows),
             ("Kernel layer", self.kernel_layer_row),
+            ("Kernels", self.extent.kernels),
             ("Steps", self.steps_row),
             ("Seed", self.seed_row),
             ("Device", self.device_row),
@@ -191,11 +207,16 @@ class RunForm(Container[Widget]):
             for field in fields:
                 show([field], visible=form is chosen and field not in idle)
         show([self.kernel_layer_row], visible=chosen is None)
+        layer, extent = self.image_row.value, self.extent
+        for part in (extent.planes, extent.range, extent.kernels):
+            show([part], visible=extent.matters(part, layer, known=chosen is None))
         for row in (field for _, field in self.advanced.rows):
             show([row], visible=self.advanced_row.value and self._matters(row))
 
     def _matters(self, row: Widget) -> bool:
         """Tell whether an advanced setting has an influence on the method."""
+        if row is self.advanced.lacking and self.extent.is_stack(self.image_row.value):
+            return False
         if self.method.optimises:
             return row is not self.advanced.quality
         return row not in self.advanced.of_optimisation

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import shutil
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+
+import psutil
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,6 +26,24 @@ class DeviceReport:
 
     names: tuple[str, ...]
     hint: str
+
+
+def free_memory(device: str, found: Sequence[str]) -> int:
+    """Return how many bytes are free where a run computes.
+
+    Parameters
+    ----------
+    device : str
+        As in `Settings`.
+    found : sequence of str
+        Devices that are known by now, best first; empty before they were looked for.
+    """
+    used = found[0] if device == "auto" and found else device
+    torch = sys.modules.get("torch")
+    if used.startswith("cuda") and torch is not None and found:
+        free: int = torch.cuda.mem_get_info(used)[0]
+        return free
+    return int(psutil.virtual_memory().available)
 
 
 def torch_build() -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Literal
 
 from magicgui.types import FileDialogMode
@@ -192,15 +192,28 @@ class LayerChooser(OptionalChoice):
         The viewer's.
     accepts : callable
         Tells whether a layer can be chosen.
+    none : str
+        What no layer is called.
+    first : sequence of (str, value)
+        Choices that are no layers.
     tooltip : str
     """
 
     def __init__(
-        self, layers: LayerList, accepts: Callable[[Layer], bool], *, tooltip: str
+        self,
+        layers: LayerList,
+        accepts: Callable[[Layer], bool],
+        *,
+        none: str = "(none)",
+        first: Sequence[tuple[str, Any]] = (),
+        tooltip: str,
     ) -> None:
         super().__init__(
-            none="(none)",
-            choices=lambda _: [(layer.name, layer) for layer in reversed(layers) if accepts(layer)],
+            none=none,
+            choices=lambda _: [
+                *first,
+                *[(layer.name, layer) for layer in reversed(layers) if accepts(layer)],
+            ],
             tooltip=tooltip,
         )
 

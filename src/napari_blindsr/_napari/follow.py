@@ -140,5 +140,50 @@ class SizeWatcher:
             layer.events.units.connect(self._callback)
 
 
+class RegionWatcher:
+    """Calls back when another region is chosen, and when that one changes.
+
+    Parameters
+    ----------
+    chooser : CategoricalWidget
+        Its choices are layers of shapes, None, or "view".
+    viewer : ViewerModel
+    callback : callable
+        Its arguments mean nothing.
+    """
+
+    def __init__(
+        self, chooser: CategoricalWidget[Any], viewer: ViewerModel, callback: Callable[..., None]
+    ) -> None:
+        self._chooser = chooser
+        self._canvas = viewer.canvas
+        self._camera = viewer.scene.camera
+        self._callback = callback
+        self._watched: list[Any] = []
+        chooser.changed.connect(self._on_choice)
+
+    def disconnect(self) -> None:
+        """Call back no more."""
+        self._chooser.changed.disconnect(self._on_choice)
+        self._watch([])
+
+    def _on_choice(self, choice: Any) -> None:
+        if choice is None:
+            self._watch([])
+        elif isinstance(choice, Layer):
+            self._watch([choice.events.data])
+        else:
+            camera, canvas = self._camera.events, self._canvas.events
+            self._watch([camera.center, camera.zoom, canvas.size])
+        self._callback()
+
+    def _watch(self, emitters: list[Any]) -> None:
+        for emitter in self._watched:
+            emitter.disconnect(self._callback)
+        self._watched = emitters
+        for emitter in emitters:
+            emitter.connect(self._callback)
+
+
 def _is_source(layer: Layer | None) -> bool:
     return isinstance(layer, Image) and layer.visible and not is_result(layer)

@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self, TypeAlias
 
 import numpy as np
 
 from napari_blindsr._napari.geometry import Frame
 
 if TYPE_CHECKING:
+    from napari.layers import Image
     from numpy.typing import NDArray
+
+    from napari_blindsr.layout import Layout
+    from napari_blindsr.parts import Box
+    from napari_blindsr.stack_result import StackOptions
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,6 +53,19 @@ class Appearance:
     opacity: float
     interpolation2d: str
     contrast_limits: tuple[float, float]
+
+    @classmethod
+    def of_layer(cls, layer: Image) -> Self:
+        """Return how a layer is shown."""
+        low, high = layer.contrast_limits
+        return cls(
+            colormap=layer.colormap,
+            gamma=float(layer.gamma),
+            blending=str(layer.blending),
+            opacity=float(layer.opacity),
+            interpolation2d=str(layer.interpolation2d),
+            contrast_limits=(float(low), float(high)),
+        )
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -103,8 +121,9 @@ class LayerInput:
     Attributes
     ----------
     name : str
-    data : ndarray
-        A copy: grey (h, w), or RGB (h, w, 3), in the layer's own type.
+    data : array
+        Grey (h, w), or RGB (h, w, 3), in the layer's own type: a copy; or, where a region is
+        restored of a lazy layer, what reads no more than is sliced.
     axes : str
         "YX" or "YXC".
     plane : Plane
@@ -117,10 +136,12 @@ class LayerInput:
         What of it is covered.
     kernel : KernelInput or None
         Its blur, if that is known.
+    region : Box or None
+        What of it is restored.
     """
 
     name: str
-    data: NDArray[Any]
+    data: Any
     axes: str
     plane: Plane
     frame: Frame
@@ -128,17 +149,106 @@ class LayerInput:
     notes: tuple[str, ...] = ()
     mask: MaskInput | None = None
     kernel: KernelInput | None = None
+    region: Box | None = None
+
+    @property
+    def kind(self) -> np.dtype[Any]:
+        """Type of the layer's values."""
+        kind: np.dtype[Any] = np.dtype(self.data.dtype)
+        return kind
+
+    @property
+    def is_rgb(self) -> bool:
+        """Whether it has three colours a pixel."""
+        return self.axes == "YXC"
+
+    def provenance(self) -> dict[str, Any]:
+        """Return where the pixels came from, as plain JSON types."""
+        held = isinstance(self.data, np.ndarray)
+        return {
+            "layer": self.name,
+            "shape": list(self.data.shape),
+            "dtype": str(self.kind),
+            "axes": self.axes,
+            "index": list(self.plane.index),
+            # Of what is read lazily no more is read than what is restored.
+            "sha256": hashlib.sha256(np.ascontiguousarray(self.data).tobytes()).hexdigest()
+            if held
+            else None,
+            **_belongings(self),
+        }
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class StackInput:
+    """What is read from an image layer of which many planes are restored.
+
+    Attributes
+    ----------
+    name : str
+    array : array
+        The layer's, of which no more is read than what is sliced.
+    layout : Layout
+        What its axes are.
+    options : StackOptions
+        Which planes, and what of them.
+    plane : Plane
+        The first plane that is restored.
+    frame : Frame
+        Of the whole layer.
+    appearance : Appearance
+    notes : tuple of str
+        What was left out in reading it, and what the user should know.
+    mask : MaskInput or None
+        What of every plane is covered.
+    kernel : KernelInput or None
+        The blur of every plane, if that is known.
+    """
+
+    name: str
+    array: Any
+    layout: Layout
+    options: StackOptions
+    plane: Plane
+    frame: Frame
+    appearance: Appearance
+    notes: tuple[str, ...] = ()
+    mask: MaskInput | None = None
+    kernel: KernelInput | None = None
+
+    @property
+    def region(self) -> Box | None:
+        """What of each plane is restored."""
+        return self.options.region
+
+    @property
+    def kind(self) -> np.dtype[Any]:
+        """Type of the layer's values."""
+        kind: np.dtype[Any] = np.dtype(self.array.dtype)
+        return kind
+
+    @property
+    def is_rgb(self) -> bool:
+        """Whether it has three colours a pixel."""
+        return self.layout.plane_axes == "YXC"
 
     def provenance(self) -> dict[str, Any]:
         """Return where the pixels came from, as plain JSON types."""
         return {
             "layer": self.name,
-            "shape": list(self.data.shape),
-            "dtype": str(self.data.dtype),
-            "axes": self.axes,
-            "index": list(self.plane.index),
-            "sha256": hashlib.sha256(np.ascontiguousarray(self.data).tobytes()).hexdigest(),
-            "notes": list(self.notes),
-            "mask": None if self.mask is None else self.mask.provenance(),
-            "known_kernel": None if self.kernel is None else self.kernel.provenance(),
+            "shape": list(self.layout.shape),
+            "dtype": str(self.kind),
+            "axes": self.layout.axes,
+            **_belongings(self),
         }
+
+
+Source: TypeAlias = LayerInput | StackInput
+
+
+def _belongings(source: Source) -> dict[str, Any]:
+    return {
+        "notes": list(source.notes),
+        "mask": None if source.mask is None else source.mask.provenance(),
+        "known_kernel": None if source.kernel is None else source.kernel.provenance(),
+    }

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -96,21 +98,13 @@ def read_layer(layer: Image, dims: Dims | None = None) -> LayerInput:
     if layer.rgb and data.shape[-1] == 4:
         data = np.ascontiguousarray(data[..., :3])
         notes.append("alpha channel left out")
-    low, high = layer.contrast_limits
     return LayerInput(
         name=str(layer.name),
         data=data,
         axes="YXC" if layer.rgb else "YX",
         plane=plane,
         frame=Frame.of_layer(layer),
-        appearance=Appearance(
-            colormap=layer.colormap,
-            gamma=float(layer.gamma),
-            blending=str(layer.blending),
-            opacity=float(layer.opacity),
-            interpolation2d=str(layer.interpolation2d),
-            contrast_limits=(float(low), float(high)),
-        ),
+        appearance=Appearance.of_layer(layer),
         notes=tuple(notes),
     )
 
@@ -147,15 +141,20 @@ def read_pixels(
     """
     cut = tuple(slice(None) if at is None else at for at in index)
     data = layer.data[level] if layer.multiscale else layer.data
-    try:
+    with reading(quoted(layer)):
         # Slice first: np.array of a lazy stack would load all of it.
         return np.array(data[cut])
+
+
+@contextmanager
+def reading(called: str) -> Iterator[None]:
+    """Raise an `InputError` for whatever goes wrong when a layer's pixels are read."""
+    try:
+        yield
     except Exception as error:
         # Lazy arrays fail in ways of their own: files, networks, codecs.
         text = " ".join(str(error).split())
-        raise InputError(
-            f"{quoted(layer)} cannot be read: {type(error).__name__}: {text}"
-        ) from error
+        raise InputError(f"{called} cannot be read: {type(error).__name__}: {text}") from error
 
 
 def nanometres(layer: Image, plane: Plane) -> float | None:

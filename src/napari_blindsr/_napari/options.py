@@ -20,6 +20,7 @@ from napari_blindsr.settings import (
     Method,
     Schedule,
 )
+from napari_blindsr.stack_result import OUTPUT_TYPES
 
 FINISH_LABELS: dict[Finish, str] = {
     "prior": "Image prior",
@@ -28,6 +29,8 @@ FINISH_LABELS: dict[Finish, str] = {
     # Last, because that is where it is added when it is offered again.
     "none": "None",
 }
+
+TILES = (512, 1024, 1536, 2048)
 
 
 class MaskOptions:
@@ -111,6 +114,26 @@ class AdvancedOptions:
             tooltip="Add a Labels layer of where less than half of what would see the result's\n"
             "pixels was measured: at the border, and where the image is covered.",
         )
+        self.dtype = ComboBox(
+            value=OUTPUT_TYPES[0],
+            choices=[("32-bit floating point", "float32"), ("As the image", "source")],
+            tooltip="Of the result. Floating point is not clipped. The type of the image is\n"
+            "rounded and clipped to what it can hold, and takes less memory. RGB is always as\n"
+            "the image.",
+        )
+        self.tiles = OptionalChoice(
+            none="In one go",
+            choices=[("Automatic", "auto"), *[(f"At most {n} pixels", n) for n in TILES]],
+            tooltip="Side of the parts, in pixels of the result, that large results are made in,\n"
+            "one after the other, without seams: smaller ones take less memory. Automatic begins\n"
+            "with results beyond 2048 × 2048 pixels.",
+        )
+        self.tiles.value = "auto"
+        self.folder = path_field(
+            FileDialogMode.EXISTING_DIRECTORY,
+            tooltip="Folder to which results are written as they come, as OME-Zarr; their layers\n"
+            "are then read from there. Without one they are kept in memory.",
+        )
         self.of_optimisation: tuple[Widget, ...] = (self.schedule, self.channels, self.bounded)
         self.rows: tuple[tuple[str, Widget], ...] = (
             ("Finish", self.finish),
@@ -121,6 +144,9 @@ class AdvancedOptions:
             ("Border", self.border),
             ("Intensities", self.bounded),
             ("Precision", self.precision),
+            ("Type", self.dtype),
+            ("Tiles", self.tiles),
+            ("Write to Zarr", self.folder),
             ("", self.lacking),
         )
 

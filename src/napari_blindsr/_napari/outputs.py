@@ -6,13 +6,17 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
+from napari_blindsr.stack_target import converted, result_type
+
 if TYPE_CHECKING:
     from napari.layers import Layer
     from numpy.typing import NDArray
 
     from napari_blindsr._napari.geometry import Frame
-    from napari_blindsr._napari.inputs import LayerInput
+    from napari_blindsr._napari.inputs import LayerInput, Source
     from napari_blindsr.result import Result
+    from napari_blindsr.settings import Settings
+    from napari_blindsr.stack_result import OutputType
 
 METADATA_KEY = "napari-blindsr"
 ENOUGH = 0.5
@@ -22,7 +26,9 @@ MASK_COLOURS = {"filled in": "magenta", "lacking data": "cyan"}
 LayerData: TypeAlias = "tuple[NDArray[Any], dict[str, Any], str]"
 
 
-def result_layers(result: Result, source: LayerInput, *, lacking: bool = False) -> list[LayerData]:
+def result_layers(
+    result: Result, source: LayerInput, *, lacking: bool = False, dtype: OutputType = "float32"
+) -> list[LayerData]:
     """Return the restored image, the point spread function, and masks as layer data.
 
     Parameters
@@ -32,6 +38,8 @@ def result_layers(result: Result, source: LayerInput, *, lacking: bool = False) 
         What the run was given.
     lacking : bool
         Whether to add a mask of where data are lacking.
+    dtype : {"float32", "source"}
+        Of a grey image.
 
     Returns
     -------
@@ -39,7 +47,7 @@ def result_layers(result: Result, source: LayerInput, *, lacking: bool = False) 
         In the order in which they lie on each other: the kernel, the image, and on it what
         was filled in, if anything was.
     """
-    layers = [kernel_layer(result, source), image_layer(result, source)]
+    layers = [kernel_layer(result, source), image_layer(result, source, dtype=dtype)]
     if lacking:
         layers.append(lacking_layer(result, source))
     if result.covered is not None:
@@ -48,24 +56,69 @@ def result_layers(result: Result, source: LayerInput, *, lacking: bool = False) 
 
 
 def image_frame(result: Result, source: LayerInput) -> Frame:
-    """Return the placement of the restored image.
+    """Return the placement of the restored image."""
+    return finer_frame(source, scale=result.settings.scale, offset=result.offset)
 
-    HR pixel j lies at LR coordinate (j − δ)/s, so pixel 0 lies at −δ/s.
+
+def finer_frame(source: Source, *, scale: int, offset: float) -> Frame:
+    """Return the placement of what is restored of a source.
+
+    HR pixel j lies at LR coordinate (j − δ)/s, so pixel 0 lies at −δ/s; of a region, these count
+    from where it begins. Along axes with planes it begins with the first plane.
     """
-    scale = result.settings.scale
-    origin = [-result.offset / scale if at is None else float(at) for at in source.plane.index]
+    start = dict.fromkeys(source.plane.axes, 0)
+    if source.region is not None:
+        corner = source.region.top, source.region.left
+        start = dict(zip(source.plane.axes, corner, strict=True))
+    origin = [
+        start[axis] - offset / scale if at is None else float(at)
+        for axis, at in enumerate(source.plane.index)
+    ]
     step = [1 / scale if at is None else 1.0 for at in source.plane.index]
     return source.frame.resampled(origin, step)
 
 
-def image_layer(result: Result, source: LayerInput) -> LayerData:
+def image_layer(result: Result, source: LayerInput, *, dtype: OutputType = "float32") -> LayerData:
     """Return the restored image as layer data.
 
-    Grey images stay float32 in the source's unit, unclipped. RGB images come back in the
-    source's type, because napari shows RGB within the range of the type only.
+    Grey images stay in the source's unit, in float32, unclipped, or else in the source's type. RGB
+    images come back in the source's type, because napari shows RGB within the range of the type
+    only.
     """
-    settings = result.settings
-    data = result.image if source.axes == "YX" else _as_rgb(result.image, source.data.dtype)
+    if source.is_rgb:
+        data: NDArray[Any] = as_rgb(result.image, source.kind)
+    else:
+        data, _ = converted(result.image, result_type(dtype, source.kind))
+    attributes = image_attributes(
+        source,
+        data,
+        settings=result.settings,
+        frame=image_frame(result, source),
+        record=provenance(result, source, kind="image"),
+    )
+    return _stacked(data, source), attributes, "image"
+
+
+def image_attributes(
+    source: Source,
+    data: NDArray[Any],
+    *,
+    settings: Settings,
+    frame: Frame,
+    record: dict[str, Any],
+) -> dict[str, Any]:
+    """Return what a restored image is called, where it lies, and how it is shown.
+
+    Parameters
+    ----------
+    source : LayerInput or StackInput
+    data : ndarray
+        Its pixels, or some of them.
+    settings : Settings
+    frame : Frame
+    record : dict
+        Its provenance.
+    """
     looks = source.appearance
     attributes = {
         "name": f"{source.name} ×{settings.scale} ({settings.method})",
@@ -73,14 +126,14 @@ def image_layer(result: Result, source: LayerInput) -> LayerData:
         "blending": looks.blending,
         "opacity": looks.opacity,
         "interpolation2d": looks.interpolation2d,
-        "rgb": source.axes == "YXC",
-        "metadata": {METADATA_KEY: provenance(result, source, kind="image")},
-        **image_frame(result, source).attributes(),
+        "rgb": source.is_rgb,
+        "metadata": {METADATA_KEY: record},
+        **frame.attributes(),
     }
-    if source.axes == "YX":
+    if not source.is_rgb:
         attributes["colormap"] = looks.colormap
         attributes["contrast_limits"] = _contrast_limits(data, looks.contrast_limits)
-    return _stacked(data, source), attributes, "image"
+    return attributes
 
 
 def covered_layer(result: Result, source: LayerInput) -> LayerData:
@@ -100,20 +153,63 @@ def kernel_layer(result: Result, source: LayerInput) -> LayerData:
     It has the pixel size of the restored image, and its centre is that of the array:
     where the kernel's own centre is not, zeros are added on one side.
     """
-    settings = result.settings
+    psf = shown_psf(result.kernel, result.kernel_center)
+    attributes = kernel_attributes(
+        source,
+        psf.shape,
+        settings=result.settings,
+        top=float(psf.max()),
+        frame=image_frame(result, source),
+        image=result.image.shape[:2],
+        record=provenance(result, source, kind="kernel"),
+    )
+    return _stacked(psf, source), attributes, "image"
+
+
+def shown_psf(
+    kernel: NDArray[np.float32], kernel_center: tuple[float, float]
+) -> NDArray[np.float32]:
+    """Return a correlation kernel as a point spread function with its centre in the middle."""
     # Flipping the kernel flips its centre.
-    side = result.kernel.shape[0]
-    center = (side - 1 - result.kernel_center[0], side - 1 - result.kernel_center[1])
-    psf = _centred(result.psf, center)
-    attributes = {
+    side = kernel.shape[0]
+    return _centred(kernel[::-1, ::-1], (side - 1 - kernel_center[0], side - 1 - kernel_center[1]))
+
+
+def kernel_attributes(
+    source: Source,
+    shape: tuple[int, ...],
+    *,
+    settings: Settings,
+    top: float,
+    frame: Frame,
+    image: tuple[int, ...],
+    record: dict[str, Any],
+) -> dict[str, Any]:
+    """Return what a point spread function is called, where it lies, and how it is shown.
+
+    Parameters
+    ----------
+    source : LayerInput or StackInput
+    shape : tuple of int
+        (h, w) of it.
+    settings : Settings
+    top : float
+        Its largest value.
+    frame : Frame
+        That of the restored image.
+    image : tuple of int
+        (h, w) of that.
+    record : dict
+        Its provenance.
+    """
+    return {
         "name": f"{source.name} PSF ×{settings.scale} ({settings.method})",
         "colormap": "inferno",
-        "contrast_limits": (0.0, float(psf.max())),
+        "contrast_limits": (0.0, top),
         "blending": source.appearance.blending,
-        "metadata": {METADATA_KEY: provenance(result, source, kind="kernel")},
-        **_beside(result, source, psf.shape).attributes(),
+        "metadata": {METADATA_KEY: record},
+        **_beside(frame, source, image, shape).attributes(),
     }
-    return _stacked(psf, source), attributes, "image"
 
 
 def provenance(result: Result, source: LayerInput, *, kind: str) -> dict[str, Any]:
@@ -143,23 +239,35 @@ def is_result(layer: Layer) -> bool:
 def _mask_layer(
     mask: NDArray[np.bool_], meaning: str, result: Result, source: LayerInput
 ) -> LayerData:
-    attributes = {
-        "name": f"{source.name} ×{result.settings.scale} {meaning}",
+    attributes = mask_attributes(
+        source,
+        meaning,
+        settings=result.settings,
+        frame=image_frame(result, source),
+        record=provenance(result, source, kind=meaning),
+    )
+    return _stacked(mask.astype(np.uint8), source), attributes, "labels"
+
+
+def mask_attributes(
+    source: Source, meaning: str, *, settings: Settings, frame: Frame, record: dict[str, Any]
+) -> dict[str, Any]:
+    """Return what a mask is called, where it lies, and how it is shown."""
+    return {
+        "name": f"{source.name} ×{settings.scale} {meaning}",
         "opacity": 0.5,
         "colormap": {None: "transparent", 1: MASK_COLOURS[meaning]},
         # Shown in the status bar.
         "features": {"index": [1], "meaning": [meaning]},
-        "metadata": {METADATA_KEY: provenance(result, source, kind=meaning)},
-        **image_frame(result, source).attributes(),
+        "metadata": {METADATA_KEY: record},
+        **frame.attributes(),
     }
-    return _stacked(mask.astype(np.uint8), source), attributes, "labels"
 
 
-def _beside(result: Result, source: LayerInput, shape: tuple[int, ...]) -> Frame:
-    """Return a frame right of the image, its top level with it, for an array of a shape."""
+def _beside(frame: Frame, source: Source, image: tuple[int, ...], shape: tuple[int, ...]) -> Frame:
+    """Return a frame right of an image (h, w), its top level with it, for an array of a shape."""
     row, column = source.plane.axes
-    frame = image_frame(result, source)
-    image_low, image_high = frame.edges(_spatial(result.image.shape[:2], source))
+    image_low, image_high = frame.edges(_spatial(image, source))
     low, _ = frame.edges(_spatial(shape, source))
     shift = np.zeros(len(image_low))
     shift[row] = image_low[row] - low[row]
@@ -168,7 +276,7 @@ def _beside(result: Result, source: LayerInput, shape: tuple[int, ...]) -> Frame
     return frame.moved(shift)
 
 
-def _spatial(shape: tuple[int, ...], source: LayerInput) -> tuple[int, ...]:
+def _spatial(shape: tuple[int, ...], source: Source) -> tuple[int, ...]:
     """Return the shape of a plane among the axes of its layer, one pixel thick elsewhere."""
     sides = dict(zip(source.plane.axes, shape, strict=True))
     return tuple(sides.get(axis, 1) for axis in range(len(source.plane.index)))
@@ -179,18 +287,21 @@ def _stacked(plane: NDArray[Any], source: LayerInput) -> NDArray[Any]:
     return np.expand_dims(plane, source.plane.others)
 
 
-def _as_rgb(image: NDArray[np.float32], dtype: np.dtype[Any]) -> NDArray[Any]:
+def as_rgb(image: NDArray[np.float32], dtype: np.dtype[Any]) -> NDArray[Any]:
+    """Return colours in the type of their source, within what napari shows of it."""
     if np.issubdtype(dtype, np.integer):
         limits = np.iinfo(dtype)
         return np.clip(np.rint(image), limits.min, limits.max).astype(dtype)
     return np.clip(image, 0, 1)
 
 
-def _contrast_limits(data: NDArray[np.float32], source: tuple[float, float]) -> tuple[float, float]:
+def _contrast_limits(data: NDArray[Any], source: tuple[float, float]) -> tuple[float, float]:
     # The source's limits keep both comparable; restored peaks may exceed them, and a few
     # single pixels shall not darken the rest.
     low, high = source
-    return low, max(high, float(np.quantile(data, 0.999)))
+    # Planes that could not be restored have no values.
+    known = data[np.isfinite(data)]
+    return low, max(high, float(np.quantile(known, 0.999)) if known.size else high)
 
 
 def _centred(kernel: NDArray[np.float32], center: tuple[float, float]) -> NDArray[np.float32]:

@@ -17,13 +17,15 @@ from qtpy.QtCore import Qt, QTimer
 
 from napari_blindsr._napari.controls import RunForm
 from napari_blindsr._napari.devices import DeviceReport, probe_devices
-from napari_blindsr._napari.follow import LayerFollower, SizeWatcher
+from napari_blindsr._napari.follow import LayerFollower, RegionWatcher, SizeWatcher
 from napari_blindsr._napari.layers import find_plane, nanometres
-from napari_blindsr._napari.outputs import result_layers
 from napari_blindsr._napari.request import read_request
 from napari_blindsr._napari.scroll import Scroll
+from napari_blindsr._napari.size import size_text
+from napari_blindsr._napari.stack_outputs import layers_of
+from napari_blindsr._napari.stack_texts import is_dubious, text_of
 from napari_blindsr._napari.status import RunButtons, RunStatus
-from napari_blindsr._napari.texts import progress_text, result_text
+from napari_blindsr._napari.texts import progress_text
 from napari_blindsr._napari.worker import Run, clear_frames
 from napari_blindsr.errors import BlindSRError, EngineError
 
@@ -32,6 +34,7 @@ if TYPE_CHECKING:
 
     from napari_blindsr.engine.result import Progress
     from napari_blindsr.result import Result
+    from napari_blindsr.stack_result import StackResult
 
 PROBE_PERIOD = 100
 """Milliseconds between making the dock and looking for devices, and between looks."""
@@ -56,6 +59,8 @@ class RestoreWidget(Container[Widget]):
     ----------
     image, scale, method, kernel, steps, seed, device : Widget
         Their ``value`` is what the next run takes.
+    planes, range, sharing, region : Widget
+        Which planes of a stack, which of them share a kernel, and what part of each.
     mask, mask_saturated, gain, noise : Widget
         The same, for methods that take them. `mask` is a layer or None; `gain` and `noise`
         are numbers or "auto".
@@ -65,7 +70,8 @@ class RestoreWidget(Container[Widget]):
         Layer of the known kernel, for kernel "known".
     weights : Widget
         File with the weights of USRNet, or None.
-    finish, schedule, channels, geometry, border, bounded, precision, lacking : Widget
+    finish, schedule, channels, geometry, border, bounded, precision : Widget
+    lacking, dtype, tiles, folder : Widget
         Advanced settings.
     run_button, stop_button, cancel_button, compare_button : PushButton
     progress : ProgressBar
@@ -86,7 +92,10 @@ class RestoreWidget(Container[Widget]):
         self.channels = advanced.channels
         self.geometry, self.border = advanced.geometry, advanced.border
         self.bounded, self.precision = advanced.bounded, advanced.precision
-        self.lacking = advanced.lacking
+        self.lacking, self.dtype = advanced.lacking, advanced.dtype
+        self.tiles, self.folder = advanced.tiles, advanced.folder
+        self.planes, self.range = form.extent.planes, form.extent.range
+        self.sharing, self.region = form.extent.kernels, form.extent.region
         self.run_button, self.stop_button = buttons.run, buttons.stop
         self.cancel_button, self.compare_button = buttons.cancel, buttons.compare
         self.progress, self.status = status.bar, status.message
@@ -96,14 +105,16 @@ class RestoreWidget(Container[Widget]):
         self._viewer = napari_viewer
         self._follower = LayerFollower(self.image, napari_viewer)
         self._watcher = SizeWatcher(self.image, self._describe)
+        self._region_watcher = RegionWatcher(self.region, napari_viewer, self._describe)
         self._run: Run | None = None
         self._pair: tuple[Layer, ...] = ()
         self._source_layer: Layer | None = None
-        self._worker: GeneratorWorker[Progress, bool, Result] | None = None
+        self._worker: GeneratorWorker[Progress, bool, Result | StackResult] | None = None
         self._docked = False
         self._gone = False
         self._ending = False
         self._last_refresh = 0.0
+        self._unit = "step"
         super().__init__(widgets=[buttons, status], labels=False)
         self.native.layout().insertWidget(0, Scroll(form.native))
 
@@ -130,7 +141,8 @@ class RestoreWidget(Container[Widget]):
         self.stop_button.changed.connect(self._stop_and_keep)
         self.cancel_button.changed.connect(self._cancel)
         self.compare_button.changed.connect(self._compare)
-        self.scale.changed.connect(self._describe)
+        for row in (self.scale, self.planes, self.range, *self._form.costly):
+            row.changed.connect(self._describe)
         self._viewer.dims.events.ndisplay.connect(self._describe)
         self._viewer.dims.events.order.connect(self._describe)
         self.native_parent_changed.connect(self._on_parent)
@@ -142,7 +154,7 @@ class RestoreWidget(Container[Widget]):
         if self.image.value is None or self._worker is not None:
             return
         try:
-            request = read_request(self._form, self._viewer.dims)
+            request = read_request(self._form, self._viewer)
         except BlindSRError as error:
             self._fail(error)
             return
@@ -159,7 +171,7 @@ class RestoreWidget(Container[Widget]):
         )
         # In the worker's own thread, because that of the GUI may be about to end.
         self._worker.aborted.connect(self._run.close, type=Qt.ConnectionType.DirectConnection)
-        self._ending = False
+        self._ending, self._unit = False, "step"
         self._form.enabled = self.run_button.enabled = False
         self.cancel_button.enabled = True
         steps = self.steps.value if self._form.method.optimises else 1
@@ -170,7 +182,7 @@ class RestoreWidget(Container[Widget]):
     def _stop_and_keep(self) -> None:
         if self._worker is not None:
             self._worker.send(True)
-            self._end("Stopping after this step …")
+            self._end(f"Stopping after this {self._unit} …")
 
     def _cancel(self) -> None:
         if self._worker is not None:
@@ -199,15 +211,18 @@ class RestoreWidget(Container[Widget]):
         now = time.monotonic()
         if now - self._last_refresh < REFRESH and progress.step < progress.total:
             return
-        self._last_refresh = now
+        self._last_refresh, self._unit = now, progress.unit
         self.progress.max, self.progress.value = progress.total, progress.step
         self.status.value = progress_text(progress)
 
-    def _on_result(self, result: Result) -> None:
+    def _on_result(self, result: Result | StackResult) -> None:
         source = self._run.source if self._run is not None else None
         if self._gone or source is None:
             return
-        layers = result_layers(result, source, lacking=self.lacking.value)
+        stored = None if self._run is None else self._run.stored
+        layers = layers_of(
+            result, source, lacking=self.lacking.value, dtype=self.dtype.value, stored=stored
+        )
         added = [self._viewer.add_layer(Layer.create(*layer_data)) for layer_data in layers]
         # Masks lie on the image, which is what one goes on with.
         images = [layer for layer in added if isinstance(layer, Image)]
@@ -215,8 +230,10 @@ class RestoreWidget(Container[Widget]):
         self._pair = () if self._source_layer is None else (self._source_layer, images[-1])
         self._show_comparable()
         self.progress.value = self.progress.max
-        self.status.value = result_text(result)
-        if result.notes or result.flags or str(result.reason) == "diverged":
+        self.status.value = text_of(result)
+        if stored is not None:
+            self.status.value += f" Written to {stored.path}."
+        if is_dubious(result):
             show_warning(self.status.value)
 
     def _on_error(self, error: Exception) -> None:
@@ -274,13 +291,13 @@ class RestoreWidget(Container[Widget]):
             return
         try:
             plane = find_plane(layer, self._viewer.dims)
+            text = size_text(self._form, plane, self._viewer)
         except BlindSRError as error:
             self._form.size_row.value = str(error)
             return
         if (size := nanometres(layer, plane)) is not None:
             self._form.show_pixel_size(size)
-        scale, (height, width) = self.scale.value, plane.shape
-        self._form.size_row.value = f"{height} × {width} → {scale * height} × {scale * width} px"
+        self._form.size_row.value = text
 
     def _fail(self, error: Exception) -> None:
         show_error(str(error))
@@ -300,6 +317,7 @@ class RestoreWidget(Container[Widget]):
         self._gone = True
         self._follower.disconnect()
         self._watcher.disconnect()
+        self._region_watcher.disconnect()
         self._viewer.dims.events.ndisplay.disconnect(self._describe)
         self._viewer.dims.events.order.disconnect(self._describe)
         if self._worker is not None:

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 NO_BREAK = "\N{NO-BREAK SPACE}"
 
-_ENDINGS = {
+ENDINGS = {
     "completed": "Done",
     "converged": "Done, converged",
     "stopped": "Stopped and kept",
@@ -39,9 +39,13 @@ def duration_text(seconds: float) -> str:
 def progress_text(progress: Progress) -> str:
     """Return step, loss and time left in one line."""
     parts = [f"Step {progress.step} of {progress.total}"]
-    if progress.step == 0 or (progress.step == progress.total and progress.remaining is None):
-        # Something else than image steps is going on: a warm-up, a finish.
-        parts = [_sentence(progress.stage)]
+    if (
+        progress.unit != "step"
+        or progress.step == 0
+        or (progress.step == progress.total and progress.remaining is None)
+    ):
+        # Something else than image steps is going on: a warm-up, a finish, planes or tiles.
+        parts = [sentence(progress.stage)]
     if progress.loss is not None:
         parts.append(f"loss {progress.loss:.4g}")
     if progress.remaining is not None:
@@ -52,7 +56,7 @@ def progress_text(progress: Progress) -> str:
 
 def result_text(result: Result) -> str:
     """Return how a run ended, and what the user should know, in one line."""
-    ending = _ENDINGS[str(result.reason)]
+    ending = ENDINGS[str(result.reason)]
     steps = ""
     if method_named(result.settings.method).optimises:
         steps = f"{result.trace.size} of {result.settings.schedule.image_steps} steps "
@@ -74,7 +78,7 @@ def result_text(result: Result) -> str:
         if asked == "auto" or (asked == 0 and value > 0)
     ]
     cautions = [f"Caution: {flag.message}. {flag.meaning}" for flag in result.flags]
-    return " ".join([summary, *estimated, *map(_sentence, result.notes), *cautions])
+    return " ".join([summary, *estimated, *map(sentence, result.notes), *cautions])
 
 
 def blur_text(blur: BlurEstimate) -> str:
@@ -86,5 +90,6 @@ def blur_text(blur: BlurEstimate) -> str:
     return f"Blur: standard deviations {widths} pixels of the image."
 
 
-def _sentence(text: str) -> str:
+def sentence(text: str) -> str:
+    """Return a text that begins with a capital letter."""
     return text[:1].upper() + text[1:]

@@ -4,20 +4,24 @@ from __future__ import annotations
 
 import os
 import traceback
+from contextlib import nullcontext
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from napari_blindsr._napari.inputs import StackInput
+from napari_blindsr._napari.zarr_target import Stored, ZarrOutput
 from napari_blindsr.engine.kernels import Motion
 from napari_blindsr.errors import BlindSRError, EngineError
 
 if TYPE_CHECKING:
     from collections.abc import Generator
 
-    from napari_blindsr._napari.inputs import LayerInput
+    from napari_blindsr._napari.inputs import Source
     from napari_blindsr._napari.request import Request
     from napari_blindsr.engine.result import Progress
     from napari_blindsr.result import Result
     from napari_blindsr.settings import Settings
+    from napari_blindsr.stack_result import StackResult
 
 
 class Run:
@@ -32,17 +36,19 @@ class Run:
     """
 
     def __init__(self, request: Request) -> None:
-        self.source: LayerInput | None = request.source
+        self.source: Source | None = request.source
         self._settings = request.settings
         self._kernel_folder = request.kernel_folder
         self._name = request.source.name
-        self._engine: Generator[Progress, bool | None, Result] | None = None
+        self._folder = request.target_folder
+        self.stored: Stored | None = None
+        self._engine: Generator[Progress, bool | None, Result | StackResult] | None = None
 
     def __repr__(self) -> str:
         # napari shows this when it is closed during a run.
         return f"blind super-resolution of '{self._name}'"
 
-    def steps(self) -> Generator[Progress, bool | None, Result]:
+    def steps(self) -> Generator[Progress, bool | None, Result | StackResult]:
         """Run step by step; send a true value to stop and keep the best state so far.
 
         For a generator worker. Every failure comes as a `BlindSRError`: a worker swallows
@@ -55,7 +61,7 @@ class Run:
                 try:
                     report = self._engine.send(answer)
                 except StopIteration as end:
-                    result: Result = end.value
+                    result: Result | StackResult = end.value
                     return result
                 answer = yield report
         except BlindSRError:
@@ -66,20 +72,48 @@ class Run:
         finally:
             self._engine = None
 
-    def _open(self) -> Generator[Progress, bool | None, Result]:
+    def _open(self) -> Generator[Progress, bool | None, Result | StackResult]:
         # Not before now: this imports torch, which takes seconds.
         from napari_blindsr.api import iterate  # noqa: PLC0415
 
         source = self.source
         if source is None:
             raise EngineError(f"{self!r} was closed before it began")
+        settings = self._complete_settings()
+        kernel = None if source.kernel is None else source.kernel.kernel
+        mask = None if source.mask is None else source.mask.covered
+        if isinstance(source, StackInput):
+            return self._open_stack(source, settings)
         return iterate(
             source.data,
-            self._complete_settings(),
+            settings,
             axes=source.axes,
-            known_kernel=None if source.kernel is None else source.kernel.kernel,
-            mask=None if source.mask is None else source.mask.covered,
+            known_kernel=kernel,
+            mask=mask,
+            region=source.region,
         )
+
+    def _open_stack(
+        self, source: StackInput, settings: Settings
+    ) -> Generator[Progress, bool | None, StackResult]:
+        """Restore plane by plane, in memory or into a file."""
+        from napari_blindsr.stack import iterate_stack  # noqa: PLC0415
+
+        folder = self._folder
+        output = None if folder is None else ZarrOutput(folder, source, settings)
+        with nullcontext() if output is None else output.writing() as target:
+            result = yield from iterate_stack(
+                source.array,
+                settings,
+                axes=source.layout.axes,
+                options=source.options,
+                known_kernel=None if source.kernel is None else source.kernel.kernel,
+                mask=None if source.mask is None else source.mask.covered,
+                target=target,
+            )
+        if output is not None:
+            self.stored = output.open()
+        return result
 
     def _complete_settings(self) -> Settings:
         """Return the settings with the kernels of a folder, if one is to be read."""
@@ -92,7 +126,7 @@ class Run:
 
     def close(self) -> None:
         """Let go of everything. Only for a run that is not executing a step."""
-        engine, self._engine, self.source = self._engine, None, None
+        engine, self._engine, self.source, self.stored = self._engine, None, None, None
         if engine is not None:
             engine.close()
 

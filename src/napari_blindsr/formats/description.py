@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from napari_blindsr.errors import InputError
+from napari_blindsr.layout import distinct_axes
 
 if TYPE_CHECKING:
     from types import EllipsisType
@@ -15,9 +16,6 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from napari_blindsr.pixelsize import PixelSize
-
-UNNAMED = "QIJKLMNO"
-"""Letters for axes of which a file does not say what they are, one after the other."""
 
 
 class LazyArray(Protocol):
@@ -196,13 +194,3 @@ def guessed_axes(shape: tuple[int, ...]) -> str:
         size = " × ".join(map(str, shape)) or "a single number"
         raise InputError(f"the image is {size}; expected two dimensions or more")
     return distinct_axes("Q" * (len(shape) - len(ends)) + ends)
-
-
-def distinct_axes(axes: str) -> str:
-    """Return axes in which those that are unnamed or named twice have letters of their own."""
-    free = [letter for letter in UNNAMED if letter not in axes or letter == "Q"]
-    result = ""
-    for letter in axes:
-        named = "A" <= letter <= "Z" and letter != "Q" and letter not in result
-        result += letter if named else free.pop(0)
-    return result

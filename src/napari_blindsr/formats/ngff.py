@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from napari_blindsr.errors import FileError
-from napari_blindsr.formats.description import AxisStep, Description, distinct_axes
+from napari_blindsr.formats.description import AxisStep, Description
+from napari_blindsr.layout import distinct_axes
 from napari_blindsr.pixelsize import PixelSize
 
 if TYPE_CHECKING:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from napari_blindsr.errors import BlindSRError, FileError
-from napari_blindsr.formats.description import Description, ImageFile, distinct_axes, guessed_axes
+from napari_blindsr.formats.description import Description, ImageFile, guessed_axes
 from napari_blindsr.formats.format import Format
 from napari_blindsr.formats.lazy import colour_last, full_index
 from napari_blindsr.formats.ngff import read_attributes
@@ -18,6 +18,7 @@ from napari_blindsr.formats.ome_zarr_out import (
     create_zarr,
     is_zarr,
 )
+from napari_blindsr.layout import distinct_axes
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -10,11 +10,12 @@ import numpy as np
 import tifffile
 
 from napari_blindsr.errors import BlindSRError, FileError
-from napari_blindsr.formats.description import Description, ImageFile, distinct_axes
+from napari_blindsr.formats.description import Description, ImageFile
 from napari_blindsr.formats.format import Format
 from napari_blindsr.formats.lazy import MappedArray, colour_last, full_index
 from napari_blindsr.formats.tiff_metadata import read_metadata
 from napari_blindsr.formats.tiff_out import SUFFIXES, check_tiff, create_tiff
+from napari_blindsr.layout import distinct_axes
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -28,6 +28,9 @@ LAGS = tuple(
 BORDER_MASS = 0.01
 """Pixels count whose kernel has less than this part of its weight beyond the border."""
 
+STRIP = 2**20
+"""Values that are laid out at once where a prediction is made in strips."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Residual:
@@ -94,20 +97,26 @@ def predict(
         scale=scale,
         kernel_size=len(kernel),
         geometry=geometry,
-        border=border,
         gain=gain,
     )
-    if border == "circular" and min(image.shape[1:]) <= len(kernel) // 2:
+    reach = len(kernel) // 2
+    if border == "circular" and min(image.shape[1:]) <= reach:
         raise InputError(
             f"an image of {image.shape[1]} × {image.shape[2]} pixels is smaller than the reach of "
             f"its kernel of {len(kernel)} × {len(kernel)}"
         )
-    m = observation.margin
-    canvas = np.pad(image, ((0, 0), (m, m), (m, m)), mode="edge")
+    sides = ((0, 0), (reach, reach), (reach, reach))
+    canvas = np.pad(image, sides, mode="edge" if border == "extend" else "wrap")
     # Doubles: intensities of 16 bit leave little room for a residual in single precision.
     planes = torch.from_numpy(np.ascontiguousarray(canvas, dtype=np.float64))
-    weights = torch.from_numpy(np.ascontiguousarray(kernel, dtype=np.float64))
-    predicted: NDArray[np.float64] = observation.predict(planes, weights[None])[0].numpy()
+    weights = torch.from_numpy(np.ascontiguousarray(kernel, dtype=np.float64))[None]
+    # For doubles torch lays out what each pixel sees, which takes K² times what the pixels do.
+    rows = max(1, STRIP // (len(image) * size[1] * kernel.size))
+    predicted = np.empty((len(image), *size))
+    for top in range(0, size[0], rows):
+        bottom = min(top + rows, size[0])
+        seen = planes[:, scale * top : scale * (bottom - 1) + len(kernel)]
+        predicted[:, top:bottom] = observation.predict(seen, weights)[0].numpy()
     return predicted
 
 
