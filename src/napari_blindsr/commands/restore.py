@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
+from napari_blindsr.cluster import ClusterChoice
 from napari_blindsr.commands.options import (
     FAMILY_NAMES,
     ApertureOption,
@@ -48,6 +49,8 @@ from napari_blindsr.settings import (
     plan_schedule,
 )
 from napari_blindsr.stack_result import OutputType, Sharing, StackOptions
+
+CLUSTER_PANEL = "Clusters"
 
 
 def restore(
@@ -174,6 +177,23 @@ def restore(
     schedule: ScheduleOption = "published",
     steps: StepsOption = None,
     seed: SeedOption = 0,
+    workers: Annotated[
+        int | None,
+        typer.Option(
+            help="Share the planes among so many processes of this machine, of one CPU thread "
+            "each unless --threads tells.",
+            show_default="this process",
+            rich_help_panel=CLUSTER_PANEL,
+        ),
+    ] = None,
+    dask: Annotated[
+        str | None,
+        typer.Option(
+            metavar="ADDRESS",
+            help="Share them among the workers of a Dask scheduler, such as tcp://10.0.0.1:8786.",
+            rich_help_panel=CLUSTER_PANEL,
+        ),
+    ] = None,
     device: DeviceOption = "auto",
     precision: PrecisionOption = "auto",
     threads: ThreadsOption = None,
@@ -212,7 +232,11 @@ def restore(
     options = StackOptions(
         kernels=kernels, planes=planes, region=None if roi is None else parse_roi(roi), dtype=dtype
     )
-    alone = ask.single_image(options)
+    cluster: ClusterChoice | None = None
+    if workers is not None or dask is not None:
+        cluster = ClusterChoice(workers=workers, address=dask, threads=threads)
+    # A cluster takes one image for a stack of one plane.
+    alone = ask.single_image(options) if cluster is None else None
     outputs: Outputs | None = None
     if alone is not None:
         assert output is not None
@@ -279,6 +303,7 @@ def restore(
             mask=None if mask is None else masks.read_mask(mask),
             force=force,
             console=console,
+            cluster=cluster,
         )
     loaded = io.read_image(alone)
     covered = None if mask is None else masks.read_mask(mask)
