@@ -102,6 +102,8 @@ def local_client(workers: int, *, threads: int = 1) -> Iterator[Client]:
             processes=True,
             host=LOOPBACK,
             dashboard_address=None,
+            # Else it wants the same port for each cluster, and says so.
+            scheduler_kwargs={"dashboard_address": f"{LOOPBACK}:0"},
             # Dask would pause and end workers at limits that a run in one process does not have.
             memory_limit=0,
             # The death of a worker is no news: another one does its work.
@@ -115,15 +117,15 @@ def local_client(workers: int, *, threads: int = 1) -> Iterator[Client]:
 
 
 @contextmanager
-def remote_client(address: str, *, patience: float = PATIENCE) -> Iterator[Client]:
+def remote_client(address: str, *, patience: float | None = None) -> Iterator[Client]:
     """Connect to the scheduler of a cluster.
 
     Parameters
     ----------
     address : str
         Such as "tcp://10.0.0.1:8786".
-    patience : float
-        Seconds until it must have answered.
+    patience : float, optional
+        Seconds until it must have answered; `PATIENCE` if left out.
 
     Raises
     ------
@@ -133,6 +135,7 @@ def remote_client(address: str, *, patience: float = PATIENCE) -> Iterator[Clien
     check_installed()
     from distributed import Client  # noqa: PLC0415
 
+    patience = PATIENCE if patience is None else patience
     try:
         # A client that does not reach its scheduler is not to be got rid of quietly.
         asyncio.run(_reach(address, patience))

@@ -79,7 +79,9 @@ class ClusterRunner:
 
     def describe(self) -> str:
         """Return which cluster it is, in words."""
-        return f"{_counted(self._count())} of {self._client.scheduler.address}"
+        scheduler = self._client.scheduler
+        where = "" if scheduler is None else f" of {scheduler.address}"
+        return f"{_counted(self._count())}{where}"
 
     def kernels(
         self,

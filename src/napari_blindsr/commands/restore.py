@@ -38,7 +38,14 @@ from napari_blindsr.commands.options import (
     number_or_auto,
 )
 from napari_blindsr.commands.single import Outputs, conclude
-from napari_blindsr.commands.what import Ask, FileFormat, parse_roi, parse_tile
+from napari_blindsr.commands.what import (
+    Ask,
+    DaskOption,
+    FileFormat,
+    WorkersOption,
+    parse_roi,
+    parse_tile,
+)
 from napari_blindsr.engine.kernels import KernelFamily
 from napari_blindsr.settings import (
     METHODS,
@@ -49,8 +56,6 @@ from napari_blindsr.settings import (
     plan_schedule,
 )
 from napari_blindsr.stack_result import OutputType, Sharing, StackOptions
-
-CLUSTER_PANEL = "Clusters"
 
 
 def restore(
@@ -177,23 +182,8 @@ def restore(
     schedule: ScheduleOption = "published",
     steps: StepsOption = None,
     seed: SeedOption = 0,
-    workers: Annotated[
-        int | None,
-        typer.Option(
-            help="Share the planes among so many processes of this machine, of one CPU thread "
-            "each unless --threads tells.",
-            show_default="this process",
-            rich_help_panel=CLUSTER_PANEL,
-        ),
-    ] = None,
-    dask: Annotated[
-        str | None,
-        typer.Option(
-            metavar="ADDRESS",
-            help="Share them among the workers of a Dask scheduler, such as tcp://10.0.0.1:8786.",
-            rich_help_panel=CLUSTER_PANEL,
-        ),
-    ] = None,
+    workers: WorkersOption = None,
+    dask: DaskOption = None,
     device: DeviceOption = "auto",
     precision: PrecisionOption = "auto",
     threads: ThreadsOption = None,
