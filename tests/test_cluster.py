@@ -287,6 +287,7 @@ def test_a_run_waits_for_workers_and_ends_when_the_cluster_is_lost() -> None:
         LocalCluster(
             n_workers=0,
             processes=False,
+            protocol="tcp",
             host="127.0.0.1",
             dashboard_address=None,
             scheduler_kwargs={"dashboard_address": "127.0.0.1:0"},

@@ -90,13 +90,18 @@ def local_client(workers: int, *, threads: int = 1) -> Iterator[Client]:
     """Start so many processes that compute with so many threads; a dead one is replaced.
 
     They listen on the loopback interface alone.
+
+    Raises
+    ------
+    ClusterError
+        If they cannot be started.
     """
     check_installed()
     from distributed import Client, LocalCluster  # noqa: PLC0415
 
     count = str(threads)
-    with (
-        LocalCluster(
+    try:
+        cluster = LocalCluster(
             n_workers=workers,
             threads_per_worker=1,
             processes=True,
@@ -109,9 +114,10 @@ def local_client(workers: int, *, threads: int = 1) -> Iterator[Client]:
             # The death of a worker is no news: another one does its work.
             silence_logs=logging.CRITICAL,
             env={"OMP_NUM_THREADS": count, "MKL_NUM_THREADS": count},
-        ) as cluster,
-        Client(cluster, set_as_default=False) as client,
-    ):
+        )
+    except (RuntimeError, OSError) as error:
+        raise ClusterError(f"the workers cannot be started: {_first_line(error)}") from error
+    with cluster, Client(cluster, set_as_default=False) as client:
         client.register_plugin(_deaf_to_interrupts(), name="napari-blindsr-interrupts")
         yield client
 
