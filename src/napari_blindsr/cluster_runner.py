@@ -83,6 +83,10 @@ class ClusterRunner:
         where = "" if scheduler is None else f" of {scheduler.address}"
         return f"{_counted(self._count())}{where}"
 
+    def capacity(self) -> int:
+        """Return how many tasks are handed out at a time."""
+        return AHEAD * max(1, self._count())
+
     def kernels(
         self,
         job: StackJob,
@@ -249,7 +253,7 @@ class ClusterRunner:
         return self._workers
 
     def _has_room(self) -> bool:
-        return self._outstanding < AHEAD * max(1, self._count())
+        return self._outstanding < self.capacity()
 
     def _submit(
         self, function: Callable[..., Answer], given: tuple[Any, ...], *, key: str

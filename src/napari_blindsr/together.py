@@ -35,7 +35,7 @@ def restore_files(
     files: Sequence[tuple[OpenFile, str]],
     *,
     runner: Runner,
-    at_once: int,
+    at_once: Callable[[], int],
     ended: Callable[[OpenFile, StackResult | BlindSRError], None],
     force: bool = False,
 ) -> Generator[Progress, bool | None, None]:
@@ -49,7 +49,8 @@ def restore_files(
         The files, and what identifies their computations, as `restore_file` takes them.
     runner : Runner
         Restores the planes of all; must not wait for them.
-    at_once : int
+    at_once : callable
+        Returns how many files are worth being at, which changes as workers come and go.
     ended : callable
         Called with a file, and what became of it, in the order in which they end.
     force : bool
@@ -66,7 +67,7 @@ def restore_files(
     stop = False
     try:
         while running or (waiting and not stop):
-            while waiting and not stop and len(running) < at_once:
+            while waiting and not stop and len(running) < at_once():
                 opened, run = waiting.popleft()
                 steps = restore_file(opened, run=run, force=force, runner=runner)
                 running.append(_Running(opened=opened, steps=steps))

@@ -23,9 +23,6 @@ if TYPE_CHECKING:
     from napari_blindsr.settings import Settings
     from napari_blindsr.stack_result import StackOptions, StackResult
 
-AT_ONCE = 16
-"""Files that a cluster is at, at a time; of each no more is held than a few planes."""
-
 
 def restore_many(
     jobs: Sequence[FileJob],
@@ -105,7 +102,7 @@ def _on_cluster(
         runner = ClusterRunner(client, patience=0)
         summary.console.print(f"{release()}, {runner.describe()}", markup=False, soft_wrap=True)
         steps = restore_files(
-            opened, runner=runner, at_once=AT_ONCE, ended=summary.take, force=force
+            opened, runner=runner, at_once=runner.capacity, ended=summary.take, force=force
         )
         watch(steps, console=summary.console)
 
