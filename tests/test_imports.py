@@ -37,6 +37,13 @@ def test_torch_is_not_loaded_before_it_is_needed(statement: str) -> None:
     assert "torch" not in loaded_after(statement)
 
 
+@pytest.mark.parametrize(
+    "statement", ["import napari_blindsr.cli", "import napari_blindsr.commands.many"]
+)
+def test_clusters_are_an_extra(statement: str) -> None:
+    assert "distributed" not in loaded_after(statement)
+
+
 @pytest.mark.parametrize("statement", ["import napari_blindsr.api", "import napari_blindsr.cli"])
 def test_the_library_knows_no_viewer(statement: str) -> None:
     assert not loaded_after(statement) & {"napari", "qtpy", "PyQt6", "PySide6", "magicgui"}

@@ -13,7 +13,7 @@ from napari_blindsr.errors import FileError
 from napari_blindsr.files import check_output
 from napari_blindsr.imagefile import check_image, open_image
 from napari_blindsr.io import write_kernel, write_report
-from napari_blindsr.stack import iterate_stack
+from napari_blindsr.stack import run_stack
 from napari_blindsr.stack_file import FileTarget
 from napari_blindsr.stack_job import prepare_stack
 
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
     from napari_blindsr.engine.result import Progress
     from napari_blindsr.formats.description import Description
+    from napari_blindsr.runner import Runner
     from napari_blindsr.settings import Settings
     from napari_blindsr.stack_job import StackJob
     from napari_blindsr.stack_result import StackOptions, StackResult
@@ -197,7 +198,7 @@ def open_file(
 
 
 def restore_file(
-    opened: OpenFile, *, run: str, force: bool = False
+    opened: OpenFile, *, run: str, force: bool = False, runner: Runner | None = None
 ) -> Generator[Progress, bool | None, StackResult]:
     """Restore a file plane by plane: yields `Progress`, returns the result without its pixels.
 
@@ -211,6 +212,8 @@ def restore_file(
         What identifies the computation, as from `digest`.
     force : bool
         Replace existing files.
+    runner : Runner, optional
+        Who restores the planes; this process, if left out.
     """
     stack, job = opened.stack, opened.job
     target = FileTarget(
@@ -222,15 +225,7 @@ def restore_file(
         force=force,
     )
     try:
-        result = yield from iterate_stack(
-            stack.array,
-            stack.settings,
-            axes=stack.layout.axes,
-            options=stack.options,
-            known_kernel=stack.known,
-            mask=stack.mask,
-            target=target,
-        )
+        result = yield from run_stack(stack, target=target, runner=runner)
         if result.reason != "completed":
             target.suspend()
             return result

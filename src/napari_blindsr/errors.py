@@ -27,6 +27,10 @@ class DeviceError(BlindSRError):
     """The device asked for does not exist on this machine."""
 
 
+class ClusterError(BlindSRError):
+    """A cluster cannot be reached or used, or was lost; says which."""
+
+
 class EngineError(BlindSRError):
     """The computation failed; carries the text of the library's own error."""
 

@@ -61,10 +61,10 @@ def iterate(
         × C for "CYX". The `image` of the result is then empty.
     """
     start = time.perf_counter()
-    with _translated_errors():
+    with translated_errors():
         job = prepare(image, settings, axes=axes, mask=mask, region=region, known=known_kernel)
         stop: bool | None = None
-        with _threads(settings.threads):
+        with cpu_threads(settings.threads):
             if job.reads:
                 stop = yield _reading(time.perf_counter() - start)
                 job = with_blur(job)
@@ -113,7 +113,7 @@ def _reading(seconds: float) -> Progress:
 
 
 @contextmanager
-def _translated_errors() -> Iterator[None]:
+def translated_errors() -> Iterator[None]:
     """Turn torch's errors into ours; napari would swallow a RuntimeError."""
     try:
         yield
@@ -131,7 +131,7 @@ def _first_line(error: BaseException) -> str:
 
 
 @contextmanager
-def _threads(count: int | None) -> Iterator[None]:
+def cpu_threads(count: int | None) -> Iterator[None]:
     """Compute with so many CPU threads, and put the number back afterwards."""
     if count is None:
         yield

@@ -11,12 +11,16 @@ from napari_blindsr.blur import estimate_of
 from napari_blindsr.errors import BlindSRError
 from napari_blindsr.job import prepare
 from napari_blindsr.parts import detail
+from napari_blindsr.pipeline import cpu_threads, translated_errors
 from napari_blindsr.reading import pooled, refines, take_reading
+from napari_blindsr.settings import method_named
+from napari_blindsr.tally import SharedKernel
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Generator, Sequence
 
     from napari_blindsr.blur import BlurEstimate
+    from napari_blindsr.engine.result import Progress
     from napari_blindsr.job import Job
     from napari_blindsr.layout import Index
     from napari_blindsr.stack_job import StackJob
@@ -37,6 +41,25 @@ class Informative:
     score: float
 
 
+def find_shared(
+    stack: StackJob, indices: Sequence[Index]
+) -> Generator[Progress, bool | None, SharedKernel | None]:
+    """Find the kernel of planes that share one: yields `Progress` if that is an optimisation.
+
+    Returns None if none of these planes can be restored; each says why in its turn.
+    """
+    with translated_errors(), cpu_threads(stack.settings.threads):
+        try:
+            planes = informative_planes(stack, indices)
+        except BlindSRError:
+            return None
+        if not method_named(stack.settings.method).optimises:
+            blur = read_shared(planes, stack)
+            return SharedKernel(kernel=blur.kernel, blur=blur)
+    result = yield from stack.run(planes[0].index, None)
+    return SharedKernel(kernel=result.kernel)
+
+
 def informative_planes(stack: StackJob, indices: Sequence[Index]) -> list[Informative]:
     """Return some planes that share a kernel, those with the most detail above the noise first.
 
@@ -50,7 +73,7 @@ def informative_planes(stack: StackJob, indices: Sequence[Index]) -> list[Inform
     """
     found: list[Informative] = []
     failure: BlindSRError | None = None
-    for index in _spread(indices):
+    for index in spread(indices):
         try:
             job = prepare(
                 stack.layout.plane(stack.array, index),
@@ -104,7 +127,7 @@ def read_shared(planes: Sequence[Informative], stack: StackJob) -> BlurEstimate:
     )
 
 
-def _spread(indices: Sequence[Index]) -> list[Index]:
-    """Return at most so many of some planes, evenly spread."""
+def spread(indices: Sequence[Index]) -> list[Index]:
+    """Return those of some planes that are looked at, evenly spread."""
     count = min(len(indices), LOOKED_AT)
     return [indices[round(n * (len(indices) - 1) / max(1, count - 1))] for n in range(count)]

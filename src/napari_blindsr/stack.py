@@ -3,25 +3,23 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from napari_blindsr.engine.result import Progress
-from napari_blindsr.errors import BlindSRError, OutOfMemoryError
-from napari_blindsr.settings import method_named
-from napari_blindsr.shared_kernel import informative_planes, read_shared
+from napari_blindsr.runner import Clock, LocalRunner, PlaneOutcome, Runner
 from napari_blindsr.stack_job import StackJob, prepare_stack
-from napari_blindsr.stack_target import ArrayTarget, OutputError
+from napari_blindsr.stack_target import ArrayTarget
 from napari_blindsr.tally import SharedKernel, Tally
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Sequence
 
+    from distributed import Client
     from numpy.typing import ArrayLike, NDArray
 
+    from napari_blindsr.engine.result import Progress
     from napari_blindsr.formats.description import LazyArray
     from napari_blindsr.layout import Index
-    from napari_blindsr.result import Result
     from napari_blindsr.settings import Settings
     from napari_blindsr.stack_result import StackOptions, StackResult
     from napari_blindsr.stack_target import StackTarget
@@ -36,6 +34,7 @@ def restore_stack(
     known_kernel: NDArray[Any] | None = None,
     mask: ArrayLike | None = None,
     target: StackTarget | None = None,
+    client: Client | None = None,
     progress: Callable[[Progress], bool | None] | None = None,
 ) -> StackResult:
     """Restore the planes of an array of any axes.
@@ -61,9 +60,11 @@ def restore_stack(
     target : StackTarget, optional
         Takes the result as it comes, and tells what of it is there already. The result's `image`
         is then empty.
+    client : distributed.Client, optional
+        Of a Dask cluster whose workers restore the planes; the result is the same.
     progress : callable, optional
         Called with a `Progress` after each plane, and in between; a true return value ends the run
-        after the plane that is being restored.
+        after the planes that are being restored.
 
     Returns
     -------
@@ -82,6 +83,7 @@ def restore_stack(
         known_kernel=known_kernel,
         mask=mask,
         target=target,
+        client=client,
     )
     stop: bool | None = None
     while True:
@@ -102,112 +104,84 @@ def iterate_stack(
     known_kernel: NDArray[Any] | None = None,
     mask: ArrayLike | None = None,
     target: StackTarget | None = None,
+    client: Client | None = None,
 ) -> Generator[Progress, bool | None, StackResult]:
     """Run plane by plane: yields `Progress`, returns a `StackResult`.
 
-    Parameters as in `restore_stack`. A true value that is sent in ends the run after the plane that
-    is being restored.
+    Parameters as in `restore_stack`. A true value that is sent in ends the run after the planes
+    that are being restored.
     """
-    start = time.perf_counter()
     job = prepare_stack(
         image, settings, axes=axes, options=options, known_kernel=known_kernel, mask=mask
     )
+    runner: Runner | None = None
+    if client is not None:
+        # Clusters are an extra.
+        from napari_blindsr.cluster_runner import ClusterRunner  # noqa: PLC0415
+
+        runner = ClusterRunner(client)
+    return (yield from run_stack(job, target=target, runner=runner))
+
+
+def run_stack(
+    job: StackJob, *, target: StackTarget | None = None, runner: Runner | None = None
+) -> Generator[Progress, bool | None, StackResult]:
+    """Run a stack that is checked: yields `Progress`, returns a `StackResult`.
+
+    Parameters
+    ----------
+    job : StackJob
+    target : StackTarget, optional
+        As in `restore_stack`.
+    runner : Runner, optional
+        Who restores the planes; this process, if left out.
+    """
+    start = time.perf_counter()
+    runner = LocalRunner() if runner is None else runner
     array: NDArray[Any] | None = None
     if target is None:
-        target = memory = ArrayTarget(job.result.shape, job.dtype)
-        array = memory.array
+        memory = ArrayTarget(job.result.shape, job.dtype)
+        target, array = memory, memory.array
     todo = [index for index in job.indices if not target.finished(job.position(index))]
     tally = Tally(job, kept=len(job.indices) - len(todo))
-    clock = _Clock(start=start, total=len(todo))
-    kernels = yield from _shared_kernels(job, todo, clock)
+    clock = Clock(start=start, total=len(todo))
+    kernels: dict[Index, SharedKernel] = {}
     stop = False
-    for index in todo:
-        if stop:
-            break
-        shared = kernels.get(job.group(index))
-        place = job.place(target, index)
-        run = job.run(index, None if shared is None else shared.kernel, target=place)
-        try:
-            result, stop = yield from _watched(run, clock)
-        except (OutOfMemoryError, OutputError):
-            raise
-        except BlindSRError as error:
-            place.fill()
-            tally.failed(index, error)
-        else:
-            tally.restored(index, result, shared, clipped=place.clipped)
-            target.note(job.position(index), tally.records[-1])
-        clock.done += 1
-        stop = bool((yield clock.progress())) or stop
-    return tally.result(array, seconds=time.perf_counter() - start, total=len(todo))
-
-
-@dataclass(kw_only=True)
-class _Clock:
-    """How many planes are done, and since when."""
-
-    start: float
-    total: int
-    done: int = 0
-    began: float = field(default_factory=time.perf_counter)
-
-    def progress(self, inner: Progress | None = None) -> Progress:
-        """Return how far the run is, and what is being done to the plane at hand."""
-        now = time.perf_counter()
-        pace = (now - self.began) / self.done if self.done else None
-        stage = f"plane {min(self.done + 1, self.total)} of {self.total}"
-        return Progress(
-            step=self.done,
-            total=self.total,
-            stage=stage if inner is None else f"{stage}: {inner.stage}",
-            loss=None if inner is None else inner.loss,
-            seconds=now - self.start,
-            remaining=None if pace is None else pace * (self.total - self.done),
-            unit="plane",
-        )
-
-
-def _watched(
-    run: Generator[Progress, bool | None, Result], clock: _Clock
-) -> Generator[Progress, bool | None, tuple[Result, bool]]:
-    """Restore a plane; a request to stop is remembered until it is done."""
-    stop = False
-    while True:
-        try:
-            inner = next(run)
-        except StopIteration as end:
-            result: Result = end.value
-            return result, stop
-        stop = bool((yield clock.progress(inner))) or stop
-
-
-def _shared_kernels(
-    job: StackJob, todo: Sequence[Index], clock: _Clock
-) -> Generator[Progress, bool | None, dict[Index, SharedKernel]]:
-    """Return the kernel of each group of planes, where planes share one."""
     if job.known is not None:
-        return dict.fromkeys(map(job.group, todo), SharedKernel(kernel=job.known))
-    if job.options.kernels == "plane":
-        return {}
+        kernels = dict.fromkeys(map(job.group, todo), SharedKernel(kernel=job.known))
+    elif job.options.kernels != "plane":
+        stop = yield from runner.kernels(job, _groups(job, todo), clock, kernels)
+
+    def deliver(outcome: PlaneOutcome) -> None:
+        place = job.place(target, outcome.index)
+        if outcome.result is None:
+            assert outcome.error is not None
+            place.fill()
+            tally.failed(outcome.index, outcome.error)
+        else:
+            if outcome.pixels is not None:
+                place.put(outcome.pixels)
+            shared = kernels.get(job.group(outcome.index))
+            record = tally.restored(outcome.index, outcome.result, shared, clipped=outcome.clipped)
+            target.note(job.position(outcome.index), record)
+        clock.done += 1
+
+    if not stop:
+        held = {group: shared.kernel for group, shared in kernels.items()}
+        given = [(index, held.get(job.group(index))) for index in todo]
+        yield from runner.planes(job, given, target, clock, deliver)
+    result = tally.result(array, seconds=time.perf_counter() - start, total=len(todo))
+    return replace(result, notes=(*result.notes, *runner.notes(job)))
+
+
+def _groups(job: StackJob, todo: Sequence[Index]) -> dict[Index, list[Index]]:
+    """Return which planes share a kernel, for all kernels that are needed.
+
+    Planes that are finished count as well, so that a run that is gone on with finds the same.
+    """
     needed = set(map(job.group, todo))
     groups: dict[Index, list[Index]] = {}
     for index in job.indices:
         if job.group(index) in needed:
             groups.setdefault(job.group(index), []).append(index)
-    found: dict[Index, SharedKernel] = {}
-    for number, (group, indices) in enumerate(groups.items()):
-        yield replace(
-            clock.progress(), stage=f"reading the blur, kernel {number + 1} of {len(groups)}"
-        )
-        try:
-            planes = informative_planes(job, indices)
-        except BlindSRError:
-            # None of these planes can be restored; each says why in its turn.
-            continue
-        if method_named(job.settings.method).optimises:
-            result, _ = yield from _watched(job.run(planes[0].index, None), clock)
-            found[group] = SharedKernel(kernel=result.kernel)
-        else:
-            blur = read_shared(planes, job)
-            found[group] = SharedKernel(kernel=blur.kernel, blur=blur)
-    return found
+    return groups

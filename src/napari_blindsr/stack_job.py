@@ -82,6 +82,10 @@ class StackJob:
         """Return where a plane is in the result."""
         return tuple(r.index(at) for r, at in zip(self.selection, index, strict=True))
 
+    def single(self, index: Index) -> StackJob:
+        """Return the job that restores this plane and no other."""
+        return replace(self, selection=tuple(range(at, at + 1) for at in index))
+
     def place(self, target: StackTarget, index: Index) -> PlaneTarget:
         """Return where a plane goes."""
         return PlaneTarget(

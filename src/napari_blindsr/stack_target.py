@@ -84,6 +84,11 @@ class PlaneTarget:
         self.clipped += clipped
         self._write(index, values)
 
+    def put(self, block: NDArray[Any]) -> None:
+        """Take the whole plane as it was made elsewhere: in the result's type and axes."""
+        height, width = self._layout.plane_shape
+        self._hand_on((slice(0, height), slice(0, width)), block)
+
     def fill(self) -> None:
         """Say of the whole plane that it has no values."""
         height, width = self._layout.plane_shape
@@ -94,9 +99,12 @@ class PlaneTarget:
     def _write(self, index: tuple[slice, slice], values: NDArray[Any]) -> None:
         height, width = self._layout.plane_shape
         rows, columns = slice(*index[0].indices(height)), slice(*index[1].indices(width))
-        place = self._layout.place(self._position, rows, columns)
+        self._hand_on((rows, columns), self._layout.arranged(values))
+
+    def _hand_on(self, index: tuple[slice, slice], block: NDArray[Any]) -> None:
+        place = self._layout.place(self._position, *index)
         try:
-            self._output.write(place, self._layout.arranged(values))
+            self._output.write(place, block)
         except FileError as error:
             # Not to be taken for a plane that cannot be read.
             raise OutputError(str(error)) from error

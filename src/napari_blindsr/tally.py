@@ -29,7 +29,7 @@ class SharedKernel:
 
 
 class Tally:
-    """Collects what planes amount to; no pixels are kept.
+    """Collects what planes amount to, in whatever order they come; no pixels are kept.
 
     Parameters
     ----------
@@ -39,41 +39,47 @@ class Tally:
     """
 
     def __init__(self, job: StackJob, *, kept: int) -> None:
-        self.records: list[PlaneRecord] = []
+        self._records: list[PlaneRecord] = []
         self._job = job
         self._kept = kept
         self._kernels: dict[Index, StackKernel] = {}
         self._covered: NDArray[np.bool_] | None = None
-        self._example: Result | None = None
-        self._failure: BlindSRError | None = None
+        self._example: tuple[Index, Result] | None = None
+        self._failure: tuple[Index, BlindSRError] | None = None
 
     def failed(self, index: Index, error: BlindSRError) -> None:
         """Hear that a plane could not be restored."""
-        self.records.append(PlaneRecord(index=index, error=str(error)))
-        self._failure = error
+        self._records.append(PlaneRecord(index=index, error=str(error)))
+        if self._failure is None or index > self._failure[0]:
+            self._failure = index, error
 
     def restored(
         self, index: Index, result: Result, shared: SharedKernel | None, *, clipped: int
-    ) -> None:
-        """Hear what became of a plane."""
-        self.records.append(PlaneRecord.of(index, result, clipped=clipped))
+    ) -> PlaneRecord:
+        """Hear what became of a plane; returns what is noted of it."""
+        record = PlaneRecord.of(index, result, clipped=clipped)
+        self._records.append(record)
         group = self._job.group(index)
         before = self._kernels.get(group)
-        if before is None:
-            blur = result.blur if shared is None else shared.blur
+        if before is None or index < before.indices[0]:
             self._kernels[group] = StackKernel(
-                kernel=result.kernel, center=result.kernel_center[0], indices=(index,), blur=blur
+                kernel=result.kernel,
+                center=result.kernel_center[0],
+                indices=(index, *(() if before is None else before.indices)),
+                blur=result.blur if shared is None else shared.blur,
             )
         else:
-            self._kernels[group] = replace(before, indices=(*before.indices, index))
+            indices = tuple(sorted((*before.indices, index)))
+            self._kernels[group] = replace(before, indices=indices)
         if result.covered is not None:
             if self._covered is None:
                 shape = (*map(len, self._job.selection), *result.covered.shape)
                 self._covered = np.zeros(shape, dtype=bool)
             self._covered[self._job.position(index)] = result.covered
-        if self._example is None:
+        if self._example is None or index < self._example[0]:
             small = np.empty((0, 0), dtype=np.float32)
-            self._example = replace(result, image=small, support=small, covered=None)
+            self._example = index, replace(result, image=small, support=small, covered=None)
+        return record
 
     def result(self, array: NDArray[Any] | None, *, seconds: float, total: int) -> StackResult:
         """Return the result.
@@ -92,25 +98,26 @@ class Tally:
             If not a single plane could be restored: what was wrong with the last one.
         """
         if self._example is None and self._failure is not None:
-            raise self._failure
+            raise self._failure[1]
+        example = None if self._example is None else self._example[1]
         job = self._job
         if array is None:
             array = np.empty((0,) * len(job.layout.axes), dtype=job.dtype)
-        complete = len(self.records) == total
+        complete = len(self._records) == total
         return StackResult(
             image=array,
             axes=job.layout.axes,
             loop_axes=job.layout.loop_axes,
             selection=job.selection,
             region=job.options.region,
-            kernels=tuple(self._kernels.values()),
+            kernels=tuple(sorted(self._kernels.values(), key=lambda kernel: kernel.indices[0])),
             covered=self._covered,
-            records=tuple(self.records),
+            records=tuple(sorted(self._records, key=lambda record: record.index)),
             kept=self._kept,
-            offset=0.0 if self._example is None else self._example.offset,
+            offset=0.0 if example is None else example.offset,
             settings=job.settings,
             options=job.options,
-            example=self._example,
+            example=example,
             notes=self._notes(),
             seconds=seconds,
             reason=StopReason.COMPLETED if complete else StopReason.STOPPED,
@@ -120,7 +127,7 @@ class Tally:
         notes = []
         if "Z" in self._job.layout.loop_axes:
             notes.append("each plane was restored by itself: along Z nothing was sharpened")
-        clipped = sum(record.clipped for record in self.records)
+        clipped = sum(record.clipped for record in self._records)
         if clipped:
             notes.append(f"{clipped} values were beyond the range of {self._job.dtype}: clipped")
         return tuple(notes)

@@ -123,10 +123,12 @@ def machine(settings: Settings) -> str:
     """Return what a run computes with, in words."""
     compute = choose_compute(settings.device, settings.precision)
     dtype = str(compute.dtype).removeprefix("torch.")
-    return (
-        f"napari-blindsr {version('napari-blindsr')}, torch {torch.__version__}, "
-        f"device {compute.device}, {dtype}"
-    )
+    return f"{release()}, device {compute.device}, {dtype}"
+
+
+def release() -> str:
+    """Return which versions compute, in words."""
+    return f"napari-blindsr {version('napari-blindsr')}, torch {torch.__version__}"
 
 
 class Interrupt:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from rich.markup import escape
@@ -10,7 +11,7 @@ from rich.table import Table
 from napari_blindsr.batch import FileJob, OpenFile, digest, is_finished, open_file, restore_file
 from napari_blindsr.commands.options import FAILED
 from napari_blindsr.errors import BlindSRError, EngineError, FileError
-from napari_blindsr.terminal import machine, watch
+from napari_blindsr.terminal import machine, release, watch
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from rich.console import Console
 
+    from napari_blindsr.cluster import ClusterChoice
     from napari_blindsr.settings import Settings
     from napari_blindsr.stack_result import StackOptions, StackResult
 
@@ -32,6 +34,7 @@ def restore_many(
     mask: NDArray[Any] | None,
     force: bool,
     console: Console,
+    cluster: ClusterChoice | None = None,
 ) -> int:
     """Restore files; returns the exit code.
 
@@ -40,43 +43,117 @@ def restore_many(
     Raises
     ------
     BlindSRError
-        If there is one file only, and it fails.
+        If there is one file only, and it fails; or if the cluster cannot be reached, or is lost.
     """
-    outcomes: dict[FileJob, str] = {}
+    summary = _Outcomes(alone=len(jobs) == 1, console=console)
     opened: list[tuple[OpenFile, str]] = []
     for job in jobs:
         try:
             job.image.parent.mkdir(parents=True, exist_ok=True)
             run = _digest(job, settings, options, axes=axes, known=known, mask=mask)
             if not force and is_finished(job, run):
-                outcomes[job] = "finished before"
+                summary.words[job] = "finished before"
                 continue
             given = open_file(
                 job, settings, options, axes=axes, known=known, mask=mask, force=force
             )
         except (BlindSRError, OSError) as error:
-            _fail(job, error, outcomes, alone=len(jobs) == 1, console=console)
+            summary.fail(job, error)
         else:
             opened.append((given, run))
-    if opened:
+    if opened and cluster is None:
         console.print(machine(settings), markup=False, soft_wrap=True)
-    failed = any(outcome.startswith("failed") for outcome in outcomes.values())
+        _one_by_one(opened, summary, force=force)
+    elif opened and cluster is not None:
+        _on_cluster(opened, summary, cluster, force=force)
+    if len(jobs) > 1:
+        console.print(_summary(jobs, summary.words))
+    return FAILED if summary.failed else 0
+
+
+def _one_by_one(opened: Sequence[tuple[OpenFile, str]], summary: _Outcomes, *, force: bool) -> None:
+    """Restore files in this process."""
+    console = summary.console
     for given, run in opened:
         console.print(f"{given.job.source} → {given.job.image}", markup=False, soft_wrap=True)
         try:
             result = watch(restore_file(given, run=run, force=force), console=console)
         except BlindSRError as error:
-            _fail(given.job, error, outcomes, alone=len(jobs) == 1, console=console)
-            failed = True
+            summary.fail(given.job, error)
             continue
-        _say(result, given, console)
-        outcomes[given.job] = _outcome(result)
-        failed = failed or bool(result.failures)
+        summary.end(given, result)
         if result.reason == "stopped":
             break
-    if len(jobs) > 1:
-        console.print(_summary(jobs, outcomes))
-    return FAILED if failed else 0
+
+
+def _on_cluster(
+    opened: Sequence[tuple[OpenFile, str]],
+    summary: _Outcomes,
+    cluster: ClusterChoice,
+    *,
+    force: bool,
+) -> None:
+    """Restore files on a cluster, several at once."""
+    with cluster.client() as client:
+        # distributed may not be installed, unless there is a client.
+        from napari_blindsr.cluster_runner import ClusterRunner  # noqa: PLC0415
+        from napari_blindsr.together import restore_files  # noqa: PLC0415
+
+        runner = ClusterRunner(client, patience=0)
+        summary.console.print(f"{release()}, {runner.describe()}", markup=False, soft_wrap=True)
+        steps = restore_files(
+            opened, runner=runner, at_once=runner.capacity, ended=summary.take, force=force
+        )
+        watch(steps, console=summary.console)
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class _Outcomes:
+    """What became of files: said at once, and kept for the summary.
+
+    Attributes
+    ----------
+    alone : bool
+        Whether there is one file only, so that its failure is that of the command.
+    console : Console
+    words : dict of FileJob to str
+    """
+
+    alone: bool
+    console: Console
+    words: dict[FileJob, str] = field(default_factory=dict)
+    failures: list[FileJob] = field(default_factory=list)
+
+    @property
+    def failed(self) -> bool:
+        """Whether anything could not be restored."""
+        return bool(self.failures)
+
+    def take(self, given: OpenFile, result: StackResult | BlindSRError) -> None:
+        """Hear that a file is done with."""
+        if isinstance(result, BlindSRError):
+            self.fail(given.job, result)
+        else:
+            self.end(given, result)
+
+    def end(self, given: OpenFile, result: StackResult) -> None:
+        """Hear that a file was restored."""
+        _say(result, given, self.console)
+        self.words[given.job] = _outcome(result)
+        if result.failures:
+            self.failures.append(given.job)
+
+    def fail(self, job: FileJob, error: Exception) -> None:
+        """Note what is wrong with a file; say it at once, and go on."""
+        if self.alone:
+            if isinstance(error, OSError) and not isinstance(error, BlindSRError):
+                reason = error.strerror or error
+                raise FileError(f"cannot write {job.image}: {reason}") from error
+            raise error
+        self.failures.append(job)
+        self.words[job] = f"failed: {error}"
+        kind = "failed" if isinstance(error, EngineError) else "not restored"
+        self.console.print(f"{job.source}: {kind}: {error}", markup=False, soft_wrap=True)
 
 
 def _digest(
@@ -92,24 +169,6 @@ def _digest(
         return digest(job, settings, options, axes=axes, known=known, mask=mask)
     except OSError as error:
         raise FileError(f"cannot read {job.source}: {error.strerror or error}") from error
-
-
-def _fail(
-    job: FileJob,
-    error: Exception,
-    outcomes: dict[FileJob, str],
-    *,
-    alone: bool,
-    console: Console,
-) -> None:
-    """Note what is wrong with a file; say it at once, and go on."""
-    if alone:
-        if isinstance(error, OSError) and not isinstance(error, BlindSRError):
-            raise FileError(f"cannot write {job.image}: {error.strerror or error}") from error
-        raise error
-    outcomes[job] = f"failed: {error}"
-    kind = "failed" if isinstance(error, EngineError) else "not restored"
-    console.print(f"{job.source}: {kind}: {error}", markup=False, soft_wrap=True)
 
 
 def _say(result: StackResult, given: OpenFile, console: Console) -> None:

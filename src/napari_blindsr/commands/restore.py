@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
+from napari_blindsr.cluster import ClusterChoice
 from napari_blindsr.commands.options import (
     FAMILY_NAMES,
     ApertureOption,
@@ -37,7 +38,14 @@ from napari_blindsr.commands.options import (
     number_or_auto,
 )
 from napari_blindsr.commands.single import Outputs, conclude
-from napari_blindsr.commands.what import Ask, FileFormat, parse_roi, parse_tile
+from napari_blindsr.commands.what import (
+    Ask,
+    DaskOption,
+    FileFormat,
+    WorkersOption,
+    parse_roi,
+    parse_tile,
+)
 from napari_blindsr.engine.kernels import KernelFamily
 from napari_blindsr.settings import (
     METHODS,
@@ -174,6 +182,8 @@ def restore(
     schedule: ScheduleOption = "published",
     steps: StepsOption = None,
     seed: SeedOption = 0,
+    workers: WorkersOption = None,
+    dask: DaskOption = None,
     device: DeviceOption = "auto",
     precision: PrecisionOption = "auto",
     threads: ThreadsOption = None,
@@ -212,7 +222,11 @@ def restore(
     options = StackOptions(
         kernels=kernels, planes=planes, region=None if roi is None else parse_roi(roi), dtype=dtype
     )
-    alone = ask.single_image(options)
+    cluster: ClusterChoice | None = None
+    if workers is not None or dask is not None:
+        cluster = ClusterChoice(workers=workers, address=dask, threads=threads)
+    # A cluster takes one image for a stack of one plane.
+    alone = ask.single_image(options) if cluster is None else None
     outputs: Outputs | None = None
     if alone is not None:
         assert output is not None
@@ -279,6 +293,7 @@ def restore(
             mask=None if mask is None else masks.read_mask(mask),
             force=force,
             console=console,
+            cluster=cluster,
         )
     loaded = io.read_image(alone)
     covered = None if mask is None else masks.read_mask(mask)

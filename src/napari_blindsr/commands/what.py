@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import typer
 
 from napari_blindsr.commands.outputs import IMAGE_SUFFIXES
 from napari_blindsr.errors import BlindSRError, FileError, SettingsError
@@ -16,6 +18,25 @@ if TYPE_CHECKING:
     from napari_blindsr.stack_result import StackOptions
 
 FileFormat = Literal["same", "tif", "zarr", "npy"]
+
+_PANEL = "Clusters"
+WorkersOption = Annotated[
+    int | None,
+    typer.Option(
+        help="Share the planes among so many processes of this machine, of one CPU thread each "
+        "unless --threads tells.",
+        show_default="this process",
+        rich_help_panel=_PANEL,
+    ),
+]
+DaskOption = Annotated[
+    str | None,
+    typer.Option(
+        metavar="ADDRESS",
+        help="Share them among the workers of a Dask scheduler, such as tcp://10.0.0.1:8786.",
+        rich_help_panel=_PANEL,
+    ),
+]
 
 OUTPUT_SUFFIXES = (*IMAGE_SUFFIXES, ".zarr")
 
@@ -85,8 +106,9 @@ class Ask:
         ):
             if path is not None:
                 raise FileError(
-                    f"{name} is {path}, which goes with one grey or RGB image; kernels and report "
-                    "of a stack, and of files in --output-dir, are written beside the results"
+                    f"{name} is {path}, which goes with one grey or RGB image that this process "
+                    "restores; kernels and report of a stack, of files in --output-dir, and of "
+                    "what a cluster restores, are written beside the results"
                 )
         if self.folder is not None and self.folder.exists() and not self.folder.is_dir():
             raise FileError(f"cannot write to {self.folder}: it is a file; expected a folder")

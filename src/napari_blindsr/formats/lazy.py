@@ -205,6 +205,11 @@ class MappedArray:
         """The type of its values, in native byte order."""
         return self.stored.newbyteorder("=")
 
+    def __reduce__(self) -> tuple[type[MappedArray], tuple[Any, ...]]:
+        # Whoever unpickles it may be in another folder.
+        place = self.path.absolute(), self.offset, self.shape, self.stored, self.columns_first
+        return MappedArray, place
+
     @property
     def nbytes(self) -> int:
         """How many bytes of the file it takes."""

@@ -80,7 +80,8 @@ def open_zarr(path: Path, axes: str | None) -> ImageFile:
     import zarr  # noqa: PLC0415  (takes a while)
 
     try:
-        node = zarr.open(path, mode="r")
+        # What is pickled must be found from wherever it is unpickled.
+        node = zarr.open(path.absolute(), mode="r")
         return _open(path, node, axes)
     except BlindSRError:
         raise

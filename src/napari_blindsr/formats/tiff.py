@@ -40,7 +40,7 @@ class TiffPages:
     def __init__(self, path: Path) -> None:
         import zarr  # noqa: PLC0415  (takes a while)
 
-        self._path = path
+        self.path = path
         self._lock = threading.Lock()
         tif = tifffile.TiffFile(path)
         weakref.finalize(self, tif.close)
@@ -58,7 +58,7 @@ class TiffPages:
         return len(self.shape)
 
     def __reduce__(self) -> tuple[type[TiffPages], tuple[Path]]:
-        return TiffPages, (self._path,)
+        return TiffPages, (self.path.absolute(),)
 
     def __getitem__(self, index: Part | tuple[Part, ...]) -> NDArray[Any]:
         parts = full_index(index, self.shape)
@@ -70,7 +70,7 @@ class TiffPages:
             where = ", ".join(
                 str(p) if isinstance(p, int) else f"{p.start}:{p.stop}" for p in parts
             )
-            raise FileError(f"cannot read [{where}] of {self._path}: {_why(error)}") from error
+            raise FileError(f"cannot read [{where}] of {self.path}: {_why(error)}") from error
 
 
 def _why(error: Exception) -> str:
