@@ -22,16 +22,16 @@ RESULT = 4
 OPTIMISED_SIDE = 96
 """Largest side, in pixels of the input, of what an optimisation finds the kernel of tiles on."""
 
-FIXED = 3_000_000
+FIXED = 1_000_000
 """Bytes that do not depend on the image."""
 
-PRIOR = 250
+PRIOR = 270
 """Bytes a pixel of what the image prior is given, whatever the number of channels."""
 
 PLANE = 55
 """The same for each channel, with any finish."""
 
-SPARSE = 190
+SPARSE = 250
 """And with the finish from the measurement alone."""
 
 FEATURE = 30
@@ -42,6 +42,9 @@ STEP = 1000
 
 WEIGHTS = 1700
 """Bytes a squared channel of the image generator: weights, gradients and the optimiser's state."""
+
+TILED = 1.5
+"""How much more a tile takes than an image of its size: the one before is still there."""
 
 SUPPORT = 4
 """Bytes a pixel of the result for where data are lacking."""
@@ -65,7 +68,9 @@ def estimate_memory(
     Returns
     -------
     int
-        Within a quarter of what was measured for results from 128² to 2048² pixels on a CPU.
+        With the image prior and for optimisations within a quarter of what was measured on a CPU;
+        from the measurement alone within a half. A blur that is read and turns out much wider than
+        its family's usual kernels takes more.
     """
     kept = result_memory(shape, channels, settings) * max(planes - 1, 0)
     return FIXED + round(_largest_part(shape, channels, settings)) + kept
@@ -95,7 +100,7 @@ def _largest_part(shape: tuple[int, int], channels: int, settings: Settings) -> 
         rows, columns = ((_piece(n, tile, reach) + 2 * margin) for n in (height, width))
         pixel = PLANE * channels
         pixel += SPARSE * channels if settings.used_finish == "measurement" else PRIOR
-        needed = max(needed, rows * columns * pixel)
+        needed = max(needed, rows * columns * pixel * (1 if tile is None else TILED))
     return needed + height * width * (SUPPORT + RESULT * channels)
 
 
