@@ -25,13 +25,13 @@ OPTIMISED_SIDE = 96
 FIXED = 1_000_000
 """Bytes that do not depend on the image."""
 
-PRIOR = 270
+PRIOR = 305
 """Bytes a pixel of what the image prior is given, whatever the number of channels."""
 
-PLANE = 55
+PLANE = 20
 """The same for each channel, with any finish."""
 
-SPARSE = 250
+SPARSE = 285
 """And with the finish from the measurement alone."""
 
 FEATURE = 30

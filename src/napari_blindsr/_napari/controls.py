@@ -6,8 +6,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from magicgui.widgets import CheckBox, ComboBox, Container, SpinBox, create_widget
-from magicgui.widgets.bases import CategoricalWidget, Widget
+from magicgui.widgets import CheckBox, ComboBox, Container, FileEdit, SpinBox, create_widget
+from magicgui.widgets.bases import CategoricalWidget, ValueWidget, Widget
 from napari.components import LayerList
 from napari.layers import Image
 
@@ -135,7 +135,7 @@ class RunForm(Container[Widget]):
         )
 
     @property
-    def costly(self) -> tuple[Widget, ...]:
+    def costly(self) -> tuple[ValueWidget[Any] | FileEdit, ...]:
         """What has an influence on how much memory a run takes, apart from its image."""
         advanced = self.advanced
         kinds = self.method_row, self.kernel_row, self.device_row
