@@ -19,14 +19,35 @@ if TYPE_CHECKING:
 RESULT = 4
 """Bytes of a value of the result."""
 
-FIXED = 10_000_000
-WEIGHTS = 1700
+OPTIMISED_SIDE = 96
+"""Largest side, in pixels of the input, of what an optimisation finds the kernel of tiles on."""
+
+FIXED = 1_000_000
+"""Bytes that do not depend on the image."""
+
+PRIOR = 305
+"""Bytes a pixel of what the image prior is given, whatever the number of channels."""
+
+PLANE = 20
+"""The same for each channel, with any finish."""
+
+SPARSE = 285
+"""And with the finish from the measurement alone."""
+
 FEATURE = 30
+"""Bytes a pixel and a channel of the image generator, kept for its gradients."""
+
 STEP = 1000
-PRIOR = 200
-PLANE = 50
+"""Bytes a pixel of an optimisation step for everything else."""
+
+WEIGHTS = 1700
+"""Bytes a squared channel of the image generator: weights, gradients and the optimiser's state."""
+
+TILED = 1.5
+"""How much more a tile takes than an image of its size: the one before is still there."""
+
 SUPPORT = 4
-OPTIMISED = 96
+"""Bytes a pixel of the result for where data are lacking."""
 
 
 def estimate_memory(
@@ -47,7 +68,9 @@ def estimate_memory(
     Returns
     -------
     int
-        Within a quarter of what was measured for results from 128² to 2048² pixels on a CPU.
+        With the image prior and for optimisations within a quarter of what was measured on a CPU;
+        from the measurement alone within a half. A blur that is read and turns out much wider than
+        its family's usual kernels takes more.
     """
     kept = result_memory(shape, channels, settings) * max(planes - 1, 0)
     return FIXED + round(_largest_part(shape, channels, settings)) + kept
@@ -67,7 +90,7 @@ def _largest_part(shape: tuple[int, int], channels: int, settings: Settings) -> 
     tile = tile_side((height, width), settings.tile)
     needed = 0.0
     if method_named(settings.method).optimises:
-        rows, columns = (min(n, scale * OPTIMISED) if tile else n for n in (height, width))
+        rows, columns = (min(n, scale * OPTIMISED_SIDE) if tile else n for n in (height, width))
         generator = settings.schedule.channels
         seen = (rows + size) * (columns + size)
         needed = WEIGHTS * generator**2 + seen * (FEATURE * generator + STEP)
@@ -75,8 +98,9 @@ def _largest_part(shape: tuple[int, int], channels: int, settings: Settings) -> 
         reach = context_for(size, scale) * scale
         margin = scale * (-(-size // scale) + 2)
         rows, columns = ((_piece(n, tile, reach) + 2 * margin) for n in (height, width))
-        finish = PRIOR if settings.used_finish == "prior" else 0
-        needed = max(needed, rows * columns * (finish + PLANE * channels))
+        pixel = PLANE * channels
+        pixel += SPARSE * channels if settings.used_finish == "measurement" else PRIOR
+        needed = max(needed, rows * columns * pixel * (1 if tile is None else TILED))
     return needed + height * width * (SUPPORT + RESULT * channels)
 
 

@@ -195,7 +195,7 @@ class Watched:
         self.broken: int | None = None
 
     def __getitem__(self, index: Any) -> NDArray[Any]:
-        block: NDArray[Any] = self.array[index]
+        block = np.asarray(self.array[index])
         on_main = threading.current_thread() is threading.main_thread()
         self.log.append((block.size, on_main))
         if not on_main and isinstance(index, tuple) and index[0] == self.broken:
