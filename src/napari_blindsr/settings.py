@@ -28,6 +28,8 @@ SCHEDULES: tuple[ScheduleName, ...] = get_args(ScheduleName)
 Finish = Literal["none", "prior", "usrnet", "measurement"]
 FINISHES: tuple[Finish, ...] = get_args(Finish)
 SCALES = (1, 2, 3, 4, 5, 6, 7, 8)
+FEWEST_RESTORATIONS = 2
+"""From which an uncertainty can be told."""
 SMALLEST_TILE = 256
 """Side, in pixels of the result, below which tiles would see little else than their borders."""
 
@@ -297,6 +299,8 @@ class Settings:
         Largest side, in pixels of the result, of the tiles that large results are made in;
         "auto" makes results beyond 2048 × 2048 pixels in tiles, None all in one go. Methods
         that have neither a known kernel nor a finish make their image in one go only.
+    uncertainty : int
+        How many more restorations the standard deviation of each pixel is found from; 0 is none.
     """
 
     scale: int
@@ -317,6 +321,7 @@ class Settings:
     precision: Precision = "auto"
     threads: int | None = None
     tile: int | Literal["auto"] | None = "auto"
+    uncertainty: int = 0
 
     def __post_init__(self) -> None:
         _require(
@@ -384,6 +389,26 @@ class Settings:
             or (isinstance(self.tile, int) and self.tile >= SMALLEST_TILE),
             f"tile is {self.tile!r}; expected a whole number from {SMALLEST_TILE}, 'auto' or None",
         )
+
+        _require(
+            isinstance(self.uncertainty, int)
+            and (self.uncertainty == 0 or self.uncertainty >= FEWEST_RESTORATIONS),
+            f"uncertainty is {self.uncertainty!r}; expected 0, which is off, or a number of "
+            f"restorations from {FEWEST_RESTORATIONS}",
+        )
+        _require(
+            self.uncertainty == 0 or self.takes_uncertainty,
+            f"uncertainty is {self.uncertainty}, but method {self.method!r} optimises, which would "
+            "take as many times as long; expected 0, a method that does not "
+            f"({[m.name for m in METHOD_TABLE if not m.optimises]}), or a known kernel with a "
+            "finish",
+        )
+
+    @property
+    def takes_uncertainty(self) -> bool:
+        """Whether restorations are cheap: nothing is optimised, or the finish has its kernel."""
+        known = self.kernel == "known" and self.used_finish != "none"
+        return known or not method_named(self.method).optimises
 
     @property
     def is_bounded(self) -> bool:
