@@ -332,9 +332,7 @@ def gaussian_of(
     return np.asarray(kernel.numpy(), dtype=np.float32)
 
 
-def draw_candidates(
-    family: KernelFamily, *, scale: int, geometry: Geometry, seed: int
-) -> Tensor:
+def draw_candidates(family: KernelFamily, *, scale: int, geometry: Geometry, seed: int) -> Tensor:
     """Return kernels (n, K, K) of a family, of which a reading tells how probable each is."""
     size = family.size(scale)
     return family.sample(

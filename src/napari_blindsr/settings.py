@@ -77,6 +77,11 @@ def method_named(name: str) -> Method:
     raise SettingsError(f"method is {name!r}; expected one of {list(METHODS)}")
 
 
+def repeats_cheaply(method: Method, *, known: bool, finish: Finish) -> bool:
+    """Tell whether nothing is optimised, or the finish makes its image with a known kernel."""
+    return not method.optimises or (known and finish != "none")
+
+
 def _require(condition: bool, message: str) -> None:
     if not condition:
         raise SettingsError(message)
@@ -406,9 +411,10 @@ class Settings:
 
     @property
     def takes_uncertainty(self) -> bool:
-        """Whether restorations are cheap: nothing is optimised, or the finish has its kernel."""
-        known = self.kernel == "known" and self.used_finish != "none"
-        return known or not method_named(self.method).optimises
+        """Whether an uncertainty can be found."""
+        return repeats_cheaply(
+            method_named(self.method), known=self.kernel == "known", finish=self.used_finish
+        )
 
     @property
     def is_bounded(self) -> bool:

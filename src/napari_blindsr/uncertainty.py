@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 from scipy.ndimage import gaussian_filter, uniform_filter
@@ -27,12 +27,14 @@ from napari_blindsr.restoration import restored
 from napari_blindsr.settings import METHODS
 
 if TYPE_CHECKING:
-    from collections.abc import Generator
+    from collections.abc import Generator, Iterator
 
     from numpy.typing import NDArray
 
     from napari_blindsr.job import Job
     from napari_blindsr.restoration import Restored
+
+Kind = Literal["data", "kernel"]
 
 WINDOW = 3
 """Side, in pixels of the result, in which its local standard deviation is taken."""
@@ -71,10 +73,10 @@ class Rule:
     contrast: float
 
 
-BLIND = Rule(factor=2.15, kernel=0.3, data=0.8, detail=0.15, typical=-0.5, contrast=0.25)
+BLIND = Rule(factor=2.63, kernel=0.21, data=0.79, detail=0.25, typical=-0.44, contrast=0.19)
 """For kernels that were read off the image."""
 
-KNOWN = Rule(factor=2.15, kernel=0.0, data=1.1, detail=0.15, typical=-0.5, contrast=0.25)
+KNOWN = Rule(factor=1.91, kernel=0.0, data=1.08, detail=0.25, typical=-0.61, contrast=0.28)
 """For kernels that are known."""
 
 
@@ -133,8 +135,36 @@ def find_changes(
     Memory does not grow with their number.
     """
     count = job.settings.uncertainty
-    kernels = _kernels(job, count // 2)
-    repeats = count - len(kernels)
+    sums = {kind: np.zeros_like(joined.image) for kind in ("data", "kernel")}
+    numbers = dict.fromkeys(sums, 0)
+    began = time.perf_counter()
+    for index, (kind, other) in enumerate(alternatives(job, joined, count)):
+        if (yield _progress(index, count, began=began, start=start)):
+            return None
+        steps = restored(other, None, start=start, stop=False)
+        while True:
+            try:
+                next(steps)
+            except StopIteration as end:
+                found: Restored = end.value
+                break
+            # Tiles may take long: a stop counts between them.
+            if (yield _progress(index, count, began=began, start=start)):
+                return None
+        sums[kind] += np.square(found.image - joined.image)
+        numbers[kind] += 1
+    return Changes(
+        data=sums["data"] / np.float32(numbers["data"]),
+        kernel=sums["kernel"] / np.float32(numbers["kernel"]) if numbers["kernel"] else None,
+    )
+
+
+def alternatives(job: Job, joined: Restored, count: int) -> Iterator[tuple[Kind, Job]]:
+    """Yield so many restorations to be made, by turns of other data and with other kernels.
+
+    Where the kernel is known, all are of other data. The first ones are the same for any number.
+    """
+    kernels = iter(_kernels(job, count // 2))
     plain = replace(
         job,
         # Kernel in hand, a method that optimises has nothing left to do but its finish.
@@ -145,34 +175,15 @@ def find_changes(
     )
     rng = np.random.default_rng([job.settings.seed, 1])
     again, levels = _blurred_again(plain, joined), _noise_levels(plain)
-    sums = {"data": np.zeros_like(joined.image), "kernel": np.zeros_like(joined.image)}
-    began = time.perf_counter()
     for index in range(count):
-        kind = "data" if index < repeats else "kernel"
-        if kind == "data":
-            noisy = again + levels * rng.standard_normal(again.shape, dtype=np.float32)
-            if job.planes.measured is not None:
-                noisy = np.where(job.planes.measured, noisy, 0)
-            member = replace(plain, planes=replace(job.planes, data=noisy.astype(np.float32)))
-        else:
-            member = replace(plain, source=kernels[index - repeats])
-        if (yield _progress(index, count, began=began, start=start)):
-            return None
-        steps = restored(member, None, start=start, stop=False)
-        while True:
-            try:
-                next(steps)
-            except StopIteration as end:
-                other: Restored = end.value
-                break
-            # Tiles may take long: a stop counts between them.
-            if (yield _progress(index, count, began=began, start=start)):
-                return None
-        sums[kind] += np.square(other.image - joined.image)
-    return Changes(
-        data=sums["data"] / repeats,
-        kernel=sums["kernel"] / len(kernels) if kernels else None,
-    )
+        kernel = next(kernels, None) if index % 2 else None
+        if kernel is not None:
+            yield "kernel", replace(plain, source=kernel)
+            continue
+        noisy = again + levels * rng.standard_normal(again.shape, dtype=np.float32)
+        if job.planes.measured is not None:
+            noisy = np.where(job.planes.measured, noisy, 0)
+        yield "data", replace(plain, planes=replace(job.planes, data=noisy.astype(np.float32)))
 
 
 def combine(
@@ -198,14 +209,15 @@ def combine(
     for power, squares in ((rule.data, changes.data), (rule.kernel, changes.kernel)):
         if power:
             assert squares is not None
-            factors.append((power, np.sqrt(_pooled(squares, axes, scale))))
+            factors.append((power, np.sqrt(pooled(squares, axes, scale))))
     if rule.typical:
         assert changes.data is not None
         factors.append((rule.typical, np.sqrt(np.mean(changes.data, keepdims=True))))
     for power, values in factors:
         # Far below what counts, so that a product with nothing is as good as nothing.
         logarithm += power * np.log(np.maximum(values, 1e-6 * contrast))
-    return np.exp(logarithm).astype(np.float32)
+    deviation: NDArray[np.float32] = np.exp(logarithm).astype(np.float32)
+    return deviation
 
 
 def local_sd(image: NDArray[np.floating], axes: str, window: int = WINDOW) -> NDArray[np.float64]:
@@ -219,10 +231,11 @@ def local_sd(image: NDArray[np.floating], axes: str, window: int = WINDOW) -> ND
     return deviation
 
 
-def _pooled(squares: NDArray[np.float32], axes: str, scale: int) -> NDArray[np.float32]:
+def pooled(squares: NDArray[np.float32], axes: str, scale: int) -> NDArray[np.float32]:
+    """Return squared changes averaged with their neighbours', channel by channel."""
     sigmas = tuple(POOLED * scale if axis in "YX" else 0.0 for axis in axes)
-    pooled: NDArray[np.float32] = gaussian_filter(squares, sigmas, mode="nearest")
-    return pooled
+    averaged: NDArray[np.float32] = gaussian_filter(squares, sigmas, mode="nearest")
+    return averaged
 
 
 def _kernels(job: Job, count: int) -> list[NDArray[np.float32]]:

@@ -32,6 +32,7 @@ from napari_blindsr.settings import (
     Schedule,
     Settings,
     method_named,
+    repeats_cheaply,
 )
 
 KNOWN = "known"
@@ -126,6 +127,7 @@ class RunForm(Container[Widget]):
             device=self.device_row.value,
             precision=advanced.precision.value,
             threads=free_threads(),
+            uncertainty=advanced.uncertainty.value if self._takes_uncertainty else 0,
         )
 
     def show_devices(self, report: DeviceReport) -> None:
@@ -157,6 +159,10 @@ class RunForm(Container[Widget]):
     @property
     def _takes_noise(self) -> bool:
         return self.method.degradations or self._finish != "none"
+
+    @property
+    def _takes_uncertainty(self) -> bool:
+        return repeats_cheaply(self.method, known=self.family is None, finish=self._finish)
 
     def _add_rows(self) -> None:
         rows: list[tuple[str, Widget]] = [
@@ -196,6 +202,8 @@ class RunForm(Container[Widget]):
 
     def _matters(self, row: Widget) -> bool:
         """Tell whether an advanced setting has an influence on the method."""
+        if row is self.advanced.uncertainty:
+            return self._takes_uncertainty
         if self.method.optimises:
             return row is not self.advanced.quality
         return row not in self.advanced.of_optimisation

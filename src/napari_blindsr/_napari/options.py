@@ -21,6 +21,9 @@ from napari_blindsr.settings import (
     Schedule,
 )
 
+RESTORATIONS = (4, 8, 16)
+"""How many an uncertainty may be found from."""
+
 FINISH_LABELS: dict[Finish, str] = {
     "prior": "Image prior",
     "usrnet": "USRNet",
@@ -122,6 +125,16 @@ class AdvancedOptions:
             tooltip="Add a Labels layer of where less than half of what would see the result's\n"
             "pixels was measured: at the border, and where the image is covered.",
         )
+        self.uncertainty = ComboBox(
+            value=0,
+            choices=[
+                ("Do not find it", 0),
+                *[(f"From {count} restorations", count) for count in RESTORATIONS],
+            ],
+            tooltip="Standard deviation of each pixel's error, as a layer below the result: from\n"
+            "restorations with other kernels that the image allows, and with fresh noise. Each\n"
+            "takes as long as the result itself.",
+        )
         self.of_optimisation: tuple[Widget, ...] = (self.schedule, self.channels, self.bounded)
         self.rows: tuple[tuple[str, Widget], ...] = (
             ("Finish", self.finish),
@@ -132,6 +145,7 @@ class AdvancedOptions:
             ("Border", self.border),
             ("Intensities", self.bounded),
             ("Precision", self.precision),
+            ("Uncertainty", self.uncertainty),
             ("", self.lacking),
         )
 

@@ -66,7 +66,7 @@ class RestoreWidget(Container[Widget]):
         Layer of the known kernel, for kernel "known".
     weights : Widget
         File with the weights of USRNet, or None.
-    finish, schedule, channels, geometry, border, bounded, precision, lacking : Widget
+    finish, schedule, channels, geometry, border, bounded, precision, uncertainty, lacking : Widget
         Advanced settings.
     run_button, stop_button, cancel_button : PushButton
     progress : ProgressBar
@@ -87,7 +87,7 @@ class RestoreWidget(Container[Widget]):
         self.channels = advanced.channels
         self.geometry, self.border = advanced.geometry, advanced.border
         self.bounded, self.precision = advanced.bounded, advanced.precision
-        self.lacking = advanced.lacking
+        self.lacking, self.uncertainty = advanced.lacking, advanced.uncertainty
         self.run_button, self.stop_button = buttons.run, buttons.stop
         self.cancel_button = buttons.cancel
         self.progress, self.status = status.bar, status.message

@@ -33,12 +33,14 @@ from napari_blindsr.commands.options import (
     SigmaOption,
     StepsOption,
     ThreadsOption,
+    UncertaintyOption,
     UsrnetOption,
     WavelengthOption,
     choose_kernel,
     number_or_auto,
 )
 from napari_blindsr.commands.outputs import (
+    FLOAT_SUFFIXES,
     IMAGE_SUFFIXES,
     KERNEL_SUFFIXES,
     MASK_SUFFIXES,
@@ -46,6 +48,7 @@ from napari_blindsr.commands.outputs import (
     check_files,
 )
 from napari_blindsr.engine.kernels import KernelFamily
+from napari_blindsr.errors import SettingsError
 from napari_blindsr.settings import (
     METHODS,
     Border,
@@ -154,6 +157,14 @@ def restore(
             "in: .png or .tif."
         ),
     ] = None,
+    uncertainty: UncertaintyOption = 0,
+    uncertainty_out: Annotated[
+        Path | None,
+        typer.Option(
+            help="Where the standard deviation of each pixel goes, in the input's intensities: "
+            ".tif or .npy."
+        ),
+    ] = None,
     report: Annotated[
         Path | None, typer.Option(help="Where a report of the run goes: .json.")
     ] = None,
@@ -164,7 +175,19 @@ def restore(
 
     Ctrl-C ends the run and keeps the best state so far; twice drops it.
     """
-    outputs = Outputs(image=output, kernel=kernel_out, mask=mask_out, report=report, force=force)
+    outputs = Outputs(
+        image=output,
+        kernel=kernel_out,
+        mask=mask_out,
+        uncertainty=uncertainty_out,
+        report=report,
+        force=force,
+    )
+    if (uncertainty > 0) != (uncertainty_out is not None):
+        raise SettingsError(
+            f"--uncertainty is {uncertainty} and --uncertainty-out is "
+            f"{'missing' if uncertainty_out is None else 'given'}; expected both or none"
+        )
     outputs.check(image, mask)
     chosen = choose_kernel(
         kernel,
@@ -204,6 +227,7 @@ def restore(
         device=device,
         precision=precision,
         threads=threads,
+        uncertainty=uncertainty,
     )
     # Reading comes before torch, which takes seconds to import.
     from napari_blindsr import io, masks  # noqa: PLC0415
@@ -223,7 +247,13 @@ def restore(
         console=console,
     )
     outputs.write(result, loaded, console)
-    return conclude(result, outputs.written, console)
+    written = [
+        path
+        for path in outputs.written
+        # A run that is stopped early has none.
+        if path != uncertainty_out or result.uncertainty is not None
+    ]
+    return conclude(result, written, console)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -233,13 +263,14 @@ class Outputs:
     image: Path
     kernel: Path | None
     mask: Path | None
+    uncertainty: Path | None
     report: Path | None
     force: bool
 
     @property
     def written(self) -> list[Path]:
         """The files, in the order in which they are written."""
-        paths = (self.image, self.kernel, self.mask, self.report)
+        paths = (self.image, self.kernel, self.mask, self.uncertainty, self.report)
         return [path for path in paths if path is not None]
 
     def check(self, *inputs: Path | None) -> None:
@@ -248,6 +279,7 @@ class Outputs:
             (self.image, IMAGE_SUFFIXES),
             (self.kernel, KERNEL_SUFFIXES),
             (self.mask, MASK_SUFFIXES),
+            (self.uncertainty, FLOAT_SUFFIXES),
             (self.report, REPORT_SUFFIXES),
         )
         check_files(*inputs, outputs=outputs, force=self.force)
@@ -273,6 +305,14 @@ class Outputs:
             if covered is None:
                 covered = np.zeros(result.support.shape, dtype=bool)
             masks.write_mask(self.mask, covered, force=self.force)
+        if self.uncertainty is not None and result.uncertainty is not None:
+            io.write_image(
+                self.uncertainty,
+                result.uncertainty,
+                dtype=result.uncertainty.dtype,
+                pixel_size=None if size is None else size.divided(result.settings.scale),
+                force=self.force,
+            )
         if self.report is not None:
             io.write_report(self.report, result.report(), force=self.force)
         if clipped:
