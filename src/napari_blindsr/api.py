@@ -66,6 +66,7 @@ def restore(
     threads: int | None = None,
     tile: int | Literal["auto"] | None = "auto",
     region: Box | tuple[slice, slice] | None = None,
+    uncertainty: int = 0,
     progress: Callable[[Progress], bool | None] | None = None,
 ) -> Result:
     """Estimate the blur of an image and an image that is `scale` times finer.
@@ -132,6 +133,10 @@ def restore(
     region : Box or tuple of slice, optional
         Rows and columns to restore, instead of all; around it the image is looked at as far as
         it has an influence. The result is that of the region alone.
+    uncertainty : int
+        From how many more restorations, each with another kernel that the image allows or with
+        fresh noise, the standard deviation of each pixel is found; 0 finds none. Not where an
+        optimisation would have to be repeated.
     progress : callable, optional
         Called with a `Progress` after each step; a true return value stops the run,
         which then returns the best state so far.
@@ -166,6 +171,7 @@ def restore(
         precision=precision,
         threads=threads,
         tile=tile,
+        uncertainty=uncertainty,
     )
     array: Any = image if hasattr(image, "shape") else np.asarray(image)
     box = as_box(region, plane_shape(array, check_axes(array, axes)))
@@ -201,6 +207,7 @@ def make_settings(
     precision: Precision = "auto",
     threads: int | None = None,
     tile: int | Literal["auto"] | None = "auto",
+    uncertainty: int = 0,
 ) -> tuple[Settings, NDArray[np.float32] | None]:
     """Check the options of `restore`; return its settings and the known kernel, if one is given."""
     known: NDArray[np.float32] | None = None
@@ -237,6 +244,7 @@ def make_settings(
         precision=precision,
         threads=threads,
         tile=tile,
+        uncertainty=uncertainty,
     )
     return settings, known
 

@@ -68,6 +68,8 @@ class BlurEstimate:
         How the image was read.
     refined : bool
         Whether what was read was moved to where the image prior's image explains the data better.
+    reading : BlurReading or None
+        The logarithm of the blur's covariance and its uncertainty, as they were read.
     """
 
     kernel: NDArray[np.float32]
@@ -80,6 +82,7 @@ class BlurEstimate:
     scale: int
     reader: Reader
     refined: bool = False
+    reading: BlurReading | None = None
 
     def report(self) -> dict[str, Any]:
         """Return everything but the kernel, as plain JSON types; lengths in HR pixels."""
@@ -243,6 +246,7 @@ def estimate_of(
         scale=scale,
         reader=reader,
         refined=refined,
+        reading=reading if known else None,
     )
 
 
@@ -268,28 +272,60 @@ def _kernel_of(
     family: KernelFamily, reading: BlurReading, *, scale: int, geometry: Geometry, seed: int
 ) -> NDArray[np.float32]:
     """Return the kernel of a family that agrees with a reading."""
-    mean = reading.mean.double().cpu()
     if isinstance(family, Gaussian):
-        variances, angle = principal_axes(scale**2 * covariance_of(mean))
-        if family.variance is not None:
-            variances = variances.clamp(*family.variance)
-        reach = 3 * math.sqrt(float(variances.max()))
-        size = max(family.size(scale), side_for(reach, scale))
-        kernel = render_gaussian(
-            variances[None], angle[None], size=size, center=kernel_center(size, scale, geometry)
-        )[0]
-        return np.asarray(kernel.numpy(), dtype=np.float32)
+        return gaussian_of(
+            family, reading.mean.double().cpu(), scale=scale, geometry=geometry, largest=None
+        )
+    candidates = draw_candidates(family, scale=scale, geometry=geometry, seed=seed)
+    weights = candidate_weights(candidates, reading, scale)
+    kernel = torch.einsum("n,nij->ij", weights, candidates.double())
+    return np.asarray((kernel / kernel.sum()).numpy(), dtype=np.float32)
+
+
+def gaussian_of(
+    family: Gaussian,
+    logarithm: Tensor,
+    *,
+    scale: int,
+    geometry: Geometry,
+    largest: int | None,
+) -> NDArray[np.float32]:
+    """Return the Gaussian kernel whose covariance in LR px² has a logarithm (3,).
+
+    Parameters
+    ----------
+    family : Gaussian
+        Whose widths it has at most, and at least.
+    logarithm : Tensor, (3,)
+        As `width.log_covariance` writes it.
+    scale : int
+    geometry : {"camera", "benchmark"}
+    largest : int or None
+        Largest side, odd: what lies outside is cut off.
+    """
+    variances, angle = principal_axes(scale**2 * covariance_of(logarithm))
+    if family.variance is not None:
+        variances = variances.clamp(*family.variance)
+    reach = 3 * math.sqrt(float(variances.max()))
+    size = max(family.size(scale), side_for(reach, scale))
+    if largest is not None:
+        size = min(size, largest)
+    kernel = render_gaussian(
+        variances[None], angle[None], size=size, center=kernel_center(size, scale, geometry)
+    )[0]
+    return np.asarray(kernel.numpy(), dtype=np.float32)
+
+
+def draw_candidates(family: KernelFamily, *, scale: int, geometry: Geometry, seed: int) -> Tensor:
+    """Return kernels (n, K, K) of a family, of which a reading tells how probable each is."""
     size = family.size(scale)
-    candidates = family.sample(
+    return family.sample(
         CANDIDATES,
         scale=scale,
         size=size,
         center=kernel_center(size, scale, geometry),
         generator=torch.Generator().manual_seed(seed),
     )
-    weights = candidate_weights(candidates, reading, scale)
-    kernel = torch.einsum("n,nij->ij", weights, candidates.double())
-    return np.asarray((kernel / kernel.sum()).numpy(), dtype=np.float32)
 
 
 def candidate_weights(candidates: Tensor, reading: BlurReading, scale: int) -> Tensor:

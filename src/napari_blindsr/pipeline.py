@@ -12,11 +12,12 @@ import numpy as np
 import torch
 
 from napari_blindsr.engine.result import Progress
-from napari_blindsr.errors import EngineError, OutOfMemoryError
+from napari_blindsr.errors import EngineError, OutOfMemoryError, SettingsError
 from napari_blindsr.facts import run_flags
 from napari_blindsr.job import prepare, with_blur
 from napari_blindsr.restoration import is_lack_of_memory, restored
 from napari_blindsr.result import Result
+from napari_blindsr.uncertainty import find_uncertainty
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterator
@@ -62,6 +63,11 @@ def iterate(
     """
     start = time.perf_counter()
     with translated_errors():
+        if settings.uncertainty and target is not None:
+            raise SettingsError(
+                f"uncertainty is {settings.uncertainty}, which needs the result in memory, but a "
+                "target takes its pixels; expected 0"
+            )
         job = prepare(image, settings, axes=axes, mask=mask, region=region, known=known_kernel)
         stop: bool | None = None
         with cpu_threads(settings.threads):
@@ -69,6 +75,10 @@ def iterate(
                 stop = yield _reading(time.perf_counter() - start)
                 job = with_blur(job)
             joined = yield from restored(job, target, start=start, stop=bool(stop))
+            uncertainty: NDArray[np.float32] | None = None
+            doubts: tuple[str, ...] = ()
+            if settings.uncertainty:
+                uncertainty, doubts = yield from find_uncertainty(job, joined, start=start)
             flags = run_flags(
                 job.planes,
                 joined.kernel,
@@ -83,6 +93,7 @@ def iterate(
         image=joined.image,
         kernel=joined.kernel,
         support=joined.support,
+        uncertainty=uncertainty,
         covered=None if job.planes.measured is None else joined.support == 0,
         kernel_center=(observation.center, observation.center),
         axes=job.planes.axes,
@@ -95,7 +106,7 @@ def iterate(
         noise=job.noise * job.planes.span,
         finish=job.finisher.name,
         blur=job.blur,
-        notes=(*job.notes, *joined.notes),
+        notes=(*job.notes, *joined.notes, *doubts),
         flags=flags,
         seconds=time.perf_counter() - start,
         device=str(job.compute.device),

@@ -32,6 +32,9 @@ class Result:
     support : ndarray, float32, (s·h, s·w)
         How much of what would see each HR pixel through the kernel's core was measured,
         from 0 to 1; less than 1 near covered pixels and extended borders.
+    uncertainty : ndarray, float32, or None
+        Standard deviation of each pixel's error, in the shape and unit of `image`, if it was
+        asked for.
     covered : ndarray, bool, (s·h, s·w), or None
         Where the image is filled in: nothing that sees these pixels was measured. None
         if no pixel of the input was covered.
@@ -72,6 +75,7 @@ class Result:
     image: NDArray[np.float32]
     kernel: NDArray[np.float32]
     support: NDArray[np.float32]
+    uncertainty: NDArray[np.float32] | None = None
     covered: NDArray[np.bool_] | None = None
     kernel_center: tuple[float, float]
     axes: str
@@ -108,6 +112,12 @@ class Result:
             names.append("USRNet")
         return tuple(names)
 
+    def _root_mean_square(self) -> float | None:
+        """Return the uncertainty as one number, in the unit of the image."""
+        if self.uncertainty is None:
+            return None
+        return float((self.uncertainty.astype(float) ** 2).mean() ** 0.5)
+
     def report(self) -> dict[str, Any]:
         """Return everything but the pixels, as plain JSON types."""
         settings = self.settings
@@ -118,6 +128,7 @@ class Result:
             "finish": self.finish,
             "learned_priors": list(self.learned_priors),
             "blur": None if self.blur is None else self.blur.report(),
+            "uncertainty": self._root_mean_square(),
             "gain": self.gain,
             "noise": self.noise,
             "covered": 0 if self.covered is None else int(self.covered.sum()),

@@ -31,6 +31,8 @@ SCHEDULES: tuple[ScheduleName, ...] = get_args(ScheduleName)
 Finish = Literal["none", "prior", "usrnet", "measurement"]
 FINISHES: tuple[Finish, ...] = get_args(Finish)
 SCALES = (1, 2, 3, 4, 5, 6, 7, 8)
+FEWEST_RESTORATIONS = 2
+"""From which an uncertainty can be told."""
 SMALLEST_TILE = 256
 """Side, in pixels of the result, below which tiles would see little else than their borders."""
 
@@ -76,6 +78,11 @@ def method_named(name: str) -> Method:
         if method.name == name:
             return method
     raise SettingsError(f"method is {name!r}; expected one of {list(METHODS)}")
+
+
+def repeats_cheaply(method: Method, *, known: bool, finish: Finish) -> bool:
+    """Tell whether nothing is optimised, or the finish makes its image with a known kernel."""
+    return not method.optimises or (known and finish != "none")
 
 
 def _require(condition: bool, message: str) -> None:
@@ -300,6 +307,8 @@ class Settings:
         Largest side, in pixels of the result, of the tiles that large results are made in;
         "auto" makes results beyond 2048 × 2048 pixels in tiles, None all in one go. Methods
         that have neither a known kernel nor a finish make their image in one go only.
+    uncertainty : int
+        How many more restorations the standard deviation of each pixel is found from; 0 is none.
     """
 
     scale: int
@@ -320,6 +329,7 @@ class Settings:
     precision: Precision = "auto"
     threads: int | None = None
     tile: int | Literal["auto"] | None = "auto"
+    uncertainty: int = 0
 
     def __post_init__(self) -> None:
         _require(
@@ -386,6 +396,27 @@ class Settings:
             or self.tile == "auto"
             or (isinstance(self.tile, int) and self.tile >= SMALLEST_TILE),
             f"tile is {self.tile!r}; expected a whole number from {SMALLEST_TILE}, 'auto' or None",
+        )
+
+        _require(
+            isinstance(self.uncertainty, int)
+            and (self.uncertainty == 0 or self.uncertainty >= FEWEST_RESTORATIONS),
+            f"uncertainty is {self.uncertainty!r}; expected 0, which is off, or a number of "
+            f"restorations from {FEWEST_RESTORATIONS}",
+        )
+        _require(
+            self.uncertainty == 0 or self.takes_uncertainty,
+            f"uncertainty is {self.uncertainty}, but method {self.method!r} optimises, which would "
+            "take as many times as long; expected 0, a method that does not "
+            f"({[m.name for m in METHOD_TABLE if not m.optimises]}), or a known kernel with a "
+            "finish",
+        )
+
+    @property
+    def takes_uncertainty(self) -> bool:
+        """Whether an uncertainty can be found."""
+        return repeats_cheaply(
+            method_named(self.method), known=self.kernel == "known", finish=self.used_finish
         )
 
     @property

@@ -138,6 +138,10 @@ def prepare_stack(
             f"{'missing' if known_kernel is None else 'given'}; a known kernel goes with "
             "kernel='known', and only with it"
         )
+    if settings.uncertainty:
+        raise SettingsError(
+            f"uncertainty is {settings.uncertainty}; stacks have none: expected 0, or one plane"
+        )
     if mask is not None and not method_named(settings.method).degradations:
         raise SettingsError(f"method {settings.method!r} takes no mask; expected none")
     region = options.region

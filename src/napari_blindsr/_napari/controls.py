@@ -33,6 +33,7 @@ from napari_blindsr.settings import (
     Schedule,
     Settings,
     method_named,
+    repeats_cheaply,
 )
 
 KNOWN = "known"
@@ -132,6 +133,7 @@ class RunForm(Container[Widget]):
             precision=advanced.precision.value,
             threads=free_threads(),
             tile=advanced.tiles.value,
+            uncertainty=advanced.uncertainty.value if self._takes_uncertainty else 0,
         )
 
     @property
@@ -171,6 +173,10 @@ class RunForm(Container[Widget]):
     @property
     def _takes_noise(self) -> bool:
         return self.method.degradations or self._finish != "none"
+
+    @property
+    def _takes_uncertainty(self) -> bool:
+        return repeats_cheaply(self.method, known=self.family is None, finish=self._finish)
 
     def _add_rows(self) -> None:
         rows: list[tuple[str, Widget]] = [
@@ -217,6 +223,8 @@ class RunForm(Container[Widget]):
         """Tell whether an advanced setting has an influence on the method."""
         if row is self.advanced.lacking and self.extent.is_stack(self.image_row.value):
             return False
+        if row is self.advanced.uncertainty:
+            return self._takes_uncertainty
         if self.method.optimises:
             return row is not self.advanced.quality
         return row not in self.advanced.of_optimisation

@@ -22,6 +22,9 @@ from napari_blindsr.settings import (
 )
 from napari_blindsr.stack_result import OUTPUT_TYPES
 
+RESTORATIONS = (4, 8, 16)
+"""How many an uncertainty may be found from."""
+
 FINISH_LABELS: dict[Finish, str] = {
     "prior": "Image prior",
     "usrnet": "USRNet",
@@ -134,6 +137,16 @@ class AdvancedOptions:
             tooltip="Folder to which results are written as they come, as OME-Zarr; their layers\n"
             "are then read from there. Without one they are kept in memory.",
         )
+        self.uncertainty = ComboBox(
+            value=0,
+            choices=[
+                ("Do not find it", 0),
+                *[(f"From {count} restorations", count) for count in RESTORATIONS],
+            ],
+            tooltip="Standard deviation of each pixel's error, as a layer below the result: from\n"
+            "restorations with other kernels that the image allows, and with fresh noise. Each\n"
+            "takes as long as the result itself.",
+        )
         self.of_optimisation: tuple[Widget, ...] = (self.schedule, self.channels, self.bounded)
         self.rows: tuple[tuple[str, Widget], ...] = (
             ("Finish", self.finish),
@@ -147,6 +160,7 @@ class AdvancedOptions:
             ("Type", self.dtype),
             ("Tiles", self.tiles),
             ("Write to Zarr", self.folder),
+            ("Uncertainty", self.uncertainty),
             ("", self.lacking),
         )
 

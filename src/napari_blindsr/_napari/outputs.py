@@ -44,10 +44,13 @@ def result_layers(
     Returns
     -------
     list of (data, attributes, "image" or "labels")
-        In the order in which they lie on each other: the kernel, the image, and on it what
-        was filled in, if anything was.
+        In the order in which they lie on each other: the kernel, the uncertainty if it was
+        asked for, the image, and on it what was filled in, if anything was.
     """
-    layers = [kernel_layer(result, source), image_layer(result, source, dtype=dtype)]
+    layers = [kernel_layer(result, source)]
+    if result.uncertainty is not None:
+        layers.append(uncertainty_layer(result, source))
+    layers.append(image_layer(result, source, dtype=dtype))
     if lacking:
         layers.append(lacking_layer(result, source))
     if result.covered is not None:
@@ -136,6 +139,26 @@ def image_attributes(
     return attributes
 
 
+def uncertainty_layer(result: Result, source: LayerInput) -> LayerData:
+    """Return the standard deviation of each pixel, in the place of the image.
+
+    Of an RGB image it is the root mean square over the channels.
+    """
+    assert result.uncertainty is not None
+    data = result.uncertainty
+    if source.axes != "YX":
+        data = np.sqrt(np.square(data).mean(axis=source.axes.index("C")))
+    attributes = {
+        "name": f"{source.name} ×{result.settings.scale} uncertainty",
+        "colormap": "magma",
+        # Some pixels of very bright spots shall not darken the rest.
+        "contrast_limits": (0.0, max(float(np.quantile(data, 0.995)), np.finfo(np.float32).tiny)),
+        "metadata": {METADATA_KEY: provenance(result, source, kind="uncertainty")},
+        **image_frame(result, source).attributes(),
+    }
+    return _stacked(data, source), attributes, "image"
+
+
 def covered_layer(result: Result, source: LayerInput) -> LayerData:
     """Return where the image was filled in, over the image."""
     assert result.covered is not None
@@ -219,7 +242,7 @@ def provenance(result: Result, source: LayerInput, *, kind: str) -> dict[str, An
     ----------
     result : Result
     source : LayerInput
-    kind : {"image", "kernel", "filled in", "lacking data"}
+    kind : {"image", "kernel", "uncertainty", "filled in", "lacking data"}
         What the layer that carries it shows. A kernel layer shows the point spread
         function, and its record keeps the correlation kernel.
     """

@@ -71,7 +71,7 @@ class RestoreWidget(Container[Widget]):
     weights : Widget
         File with the weights of USRNet, or None.
     finish, schedule, channels, geometry, border, bounded, precision : Widget
-    lacking, dtype, tiles, folder : Widget
+    lacking, dtype, tiles, folder, uncertainty : Widget
         Advanced settings.
     run_button, stop_button, cancel_button, compare_button : PushButton
     progress : ProgressBar
@@ -96,6 +96,7 @@ class RestoreWidget(Container[Widget]):
         self.tiles, self.folder = advanced.tiles, advanced.folder
         self.planes, self.range = form.extent.planes, form.extent.range
         self.sharing, self.region = form.extent.kernels, form.extent.region
+        self.uncertainty = advanced.uncertainty
         self.run_button, self.stop_button = buttons.run, buttons.stop
         self.cancel_button, self.compare_button = buttons.cancel, buttons.compare
         self.progress, self.status = status.bar, status.message

@@ -13,7 +13,15 @@ import typer
 from napari_blindsr.engine.kernels import FAMILIES, Airy, Disk, Gaussian, KernelFamily, Line, Motion
 from napari_blindsr.engine.kernels.base import check_range
 from napari_blindsr.errors import FileError, SettingsError
-from napari_blindsr.settings import METHODS, SCALES, Precision, Quality, ScheduleName, kernel_family
+from napari_blindsr.settings import (
+    FEWEST_RESTORATIONS,
+    METHODS,
+    SCALES,
+    Precision,
+    Quality,
+    ScheduleName,
+    kernel_family,
+)
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -46,6 +54,15 @@ SeedOption = Annotated[int, typer.Option(help="Of all random numbers.")]
 DeviceOption = Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")]
 PrecisionOption = Annotated[Precision, typer.Option(help="In which the networks are evaluated.")]
 ThreadsOption = Annotated[int | None, typer.Option(help="CPU threads to compute with.")]
+UncertaintyOption = Annotated[
+    int,
+    typer.Option(
+        metavar="N",
+        help="Find the standard deviation of each pixel from so many more restorations, "
+        f"{FEWEST_RESTORATIONS} at least; 0 finds none. Not where an optimisation would be "
+        "repeated.",
+    ),
+]
 UsrnetOption = Annotated[
     Path | None,
     typer.Option(

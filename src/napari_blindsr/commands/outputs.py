@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
 IMAGE_SUFFIXES = (".png", ".tif", ".tiff", ".npy")
 KERNEL_SUFFIXES = (".npy", ".tif", ".tiff", ".png")
+FLOAT_SUFFIXES = (".tif", ".tiff", ".npy")
 MASK_SUFFIXES = (".png", ".tif", ".tiff")
 REPORT_SUFFIXES = (".json",)
 

@@ -32,6 +32,7 @@ from napari_blindsr.commands.options import (
     SigmaOption,
     StepsOption,
     ThreadsOption,
+    UncertaintyOption,
     UsrnetOption,
     WavelengthOption,
     choose_kernel,
@@ -47,6 +48,7 @@ from napari_blindsr.commands.what import (
     parse_tile,
 )
 from napari_blindsr.engine.kernels import KernelFamily
+from napari_blindsr.errors import SettingsError
 from napari_blindsr.settings import (
     METHODS,
     Border,
@@ -208,6 +210,14 @@ def restore(
             "in: .png or .tif."
         ),
     ] = None,
+    uncertainty: UncertaintyOption = 0,
+    uncertainty_out: Annotated[
+        Path | None,
+        typer.Option(
+            help="Where the standard deviation of each pixel goes, in the input's intensities: "
+            ".tif or .npy."
+        ),
+    ] = None,
     report: Annotated[
         Path | None, typer.Option(help="Where a report of the run goes: .json.")
     ] = None,
@@ -218,6 +228,11 @@ def restore(
 
     Ctrl-C ends the run and keeps the best state so far; twice drops it.
     """
+    if (uncertainty > 0) != (uncertainty_out is not None):
+        raise SettingsError(
+            f"--uncertainty is {uncertainty} and --uncertainty-out is "
+            f"{'missing' if uncertainty_out is None else 'given'}; expected both or none"
+        )
     ask = Ask(images=images, output=output, folder=output_dir, axes=axes, mask=mask)
     options = StackOptions(
         kernels=kernels, planes=planes, region=None if roi is None else parse_roi(roi), dtype=dtype
@@ -231,11 +246,21 @@ def restore(
     if alone is not None:
         assert output is not None
         outputs = Outputs(
-            image=output, kernel=kernel_out, mask=mask_out, report=report, force=force
+            image=output,
+            kernel=kernel_out,
+            mask=mask_out,
+            uncertainty=uncertainty_out,
+            report=report,
+            force=force,
         )
         outputs.check(alone, mask)
     else:
-        ask.check_many(kernel_out=kernel_out, mask_out=mask_out, report=report)
+        ask.check_many(
+            kernel_out=kernel_out,
+            mask_out=mask_out,
+            uncertainty_out=uncertainty_out,
+            report=report,
+        )
     chosen = choose_kernel(
         kernel,
         FamilyOptions(
@@ -275,6 +300,7 @@ def restore(
         precision=precision,
         threads=threads,
         tile=parse_tile(tile),
+        uncertainty=uncertainty,
     )
     # Reading comes before torch, which takes seconds to import.
     from napari_blindsr import io, masks  # noqa: PLC0415
@@ -310,4 +336,10 @@ def restore(
         console=console,
     )
     outputs.write(result, loaded, console)
-    return conclude(result, outputs.written, console)
+    written = [
+        path
+        for path in outputs.written
+        # A run that is stopped early has none.
+        if path != uncertainty_out or result.uncertainty is not None
+    ]
+    return conclude(result, written, console)

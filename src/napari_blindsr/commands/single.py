@@ -10,6 +10,7 @@ from rich.console import Console
 
 from napari_blindsr.commands.options import FAILED
 from napari_blindsr.commands.outputs import (
+    FLOAT_SUFFIXES,
     IMAGE_SUFFIXES,
     KERNEL_SUFFIXES,
     MASK_SUFFIXES,
@@ -32,13 +33,14 @@ class Outputs:
     image: Path
     kernel: Path | None
     mask: Path | None
+    uncertainty: Path | None
     report: Path | None
     force: bool
 
     @property
     def written(self) -> list[Path]:
         """The files, in the order in which they are written."""
-        paths = (self.image, self.kernel, self.mask, self.report)
+        paths = (self.image, self.kernel, self.mask, self.uncertainty, self.report)
         return [path for path in paths if path is not None]
 
     def check(self, *inputs: Path | None) -> None:
@@ -47,6 +49,7 @@ class Outputs:
             (self.image, IMAGE_SUFFIXES),
             (self.kernel, KERNEL_SUFFIXES),
             (self.mask, MASK_SUFFIXES),
+            (self.uncertainty, FLOAT_SUFFIXES),
             (self.report, REPORT_SUFFIXES),
         )
         check_files(*inputs, outputs=outputs, force=self.force)
@@ -72,6 +75,14 @@ class Outputs:
             if covered is None:
                 covered = np.zeros(result.support.shape, dtype=bool)
             masks.write_mask(self.mask, covered, force=self.force)
+        if self.uncertainty is not None and result.uncertainty is not None:
+            io.write_image(
+                self.uncertainty,
+                result.uncertainty,
+                dtype=result.uncertainty.dtype,
+                pixel_size=None if size is None else size.divided(result.settings.scale),
+                force=self.force,
+            )
         if self.report is not None:
             io.write_report(self.report, result.report(), force=self.force)
         if clipped:

@@ -96,12 +96,18 @@ class Ask:
         return path if found in ("YX", "YXS") else None
 
     def check_many(
-        self, *, kernel_out: Path | None, mask_out: Path | None, report: Path | None
+        self,
+        *,
+        kernel_out: Path | None,
+        mask_out: Path | None,
+        uncertainty_out: Path | None,
+        report: Path | None,
     ) -> None:
         """Raise an error for files that are written of one image only."""
         for name, path in (
             ("--kernel-out", kernel_out),
             ("--mask-out", mask_out),
+            ("--uncertainty-out", uncertainty_out),
             ("--report", report),
         ):
             if path is not None:
