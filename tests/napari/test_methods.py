@@ -178,6 +178,27 @@ def test_where_data_are_lacking_is_shown_on_request(
     assert record_of(lacking)["kind"] == "lacking data"
 
 
+def test_the_uncertainty_is_a_layer_in_the_place_of_the_image(
+    open_dock: DockMaker, blurred: NDArray[Any], qtbot: QtBot
+) -> None:
+    colour = np.stack([blurred, blurred + 5, blurred], axis=-1) / 300
+    viewer, widget = open_dock(blurred, colour, method="fast")
+    widget.uncertainty.value, widget.finish.value = 4, "measurement"
+    for image in list(viewer.layers):
+        image.scale = (0.2, 0.3)
+        widget.image.value = image
+        run(qtbot, widget)
+        layer = viewer.layers[f"{image.name} ×2 uncertainty"]
+        fine = viewer.layers[f"{image.name} ×2 (fast)"]
+        np.testing.assert_allclose(layer.extent.world, fine.extent.world)
+        assert layer.data.shape == (48, 48)
+        assert (layer.data >= 0).all()
+        assert layer.contrast_limits[1] > 0
+        assert record_of(layer)["kind"] == "uncertainty"
+        assert record_of(layer)["settings"]["uncertainty"] == 4
+        assert viewer.layers.selection.active == fine
+
+
 @pytest.mark.parametrize("method", DEGRADED)
 def test_estimates_of_gain_and_noise_are_told(
     open_dock: DockMaker, blurred: NDArray[Any], qtbot: QtBot, method: str
