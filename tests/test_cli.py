@@ -165,7 +165,7 @@ BAD = [
     ("in.tif -o out.tif -s 2 --kernel text.png", "no PNG image"),
     ("in.tif -o out.tif -s 2 --kernel stack.npy", "expected a"),
     ("in.tif -o out.tif -s 2 --kernel even.npy", "positive sum"),
-    ("in.tif -o out.jpg -s 2", "expected .png, .tif, .tiff or .npy"),
+    ("in.tif -o out.jpg -s 2", "expected .png, .tif, .tiff, .npy or .zarr"),
     ("in.tif -o none/out.tif -s 2", "there is no folder none"),
     ("in.tif -o folder.tif -s 2", "it is a folder"),
     ("in.tif -o in.png -s 2", "exists already"),

@@ -204,7 +204,7 @@ def test_covered_pixels_take_some_rounds(sample: Sample, image: NDArray[np.uint8
     assert error < np.abs(truth - sample.truth.mean()).mean() / 2
 
 
-@pytest.mark.parametrize("moment", ["reading the blur", "holding the kernel"])
+@pytest.mark.parametrize("moment", ["reading the blur", "fitting the measurement"])
 def test_a_stop_keeps_what_there_is(moment: str, image: NDArray[np.uint8]) -> None:
     mask = np.zeros(image.shape)
     mask[10:14, 20:23] = 1

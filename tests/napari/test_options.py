@@ -183,6 +183,22 @@ def test_options_of_an_optimisation_have_no_effect_without_one(open_dock: DockMa
     assert widget._form.settings().schedule.image_steps == 77
 
 
+def test_an_uncertainty_is_offered_where_nothing_is_optimised(open_dock: DockMaker) -> None:
+    _, widget = open_dock(PIXELS, method="fast")
+    shown = widget._form.rows.is_shown
+    widget._form.advanced_row.value = True
+    assert shown(widget.uncertainty)
+    assert widget._form.settings().uncertainty == 0
+    widget.uncertainty.value = 8
+    assert widget._form.settings().uncertainty == 8
+    widget.method.value = "mlmc"
+    assert not shown(widget.uncertainty)
+    assert widget._form.settings().uncertainty == 0
+    widget.kernel.value, widget.finish.value = "known", "prior"
+    assert shown(widget.uncertainty)
+    assert widget._form.settings().uncertainty == 8
+
+
 def test_advanced_settings_make_the_settings(open_dock: DockMaker) -> None:
     _, widget = open_dock(PIXELS)
     widget.method.value, widget.finish.value = "ddsr-usrnet", "none"
