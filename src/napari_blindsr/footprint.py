@@ -29,10 +29,21 @@ PRIOR = 305
 """Bytes a pixel of what the image prior is given, whatever the number of channels."""
 
 PLANE = 20
-"""The same for each channel, with any finish."""
+"""The same for each channel."""
 
-SPARSE = 285
-"""And with the finish from the measurement alone."""
+SPARSE, SPARSE_PLANE = 95, 10
+"""The same with the finish from the measurement alone: for one channel at a time, and for each."""
+
+LEFT, LEFT_COLOUR = 270, 190
+"""Bytes a pixel that this finish leaves free in the heap as long as its planes are small; less for
+several channels."""
+
+LEFT_WHOLE, LEFT_NONE = 0.55e6, 1.27e6
+"""Pixels of a plane up to which that is so, and from which on what is freed goes back to the
+system."""
+
+SPARSE_FIXED = 2_000_000
+"""Bytes that this finish takes for each channel but the first, whatever the image."""
 
 FEATURE = 30
 """Bytes a pixel and a channel of the image generator, kept for its gradients."""
@@ -43,7 +54,7 @@ STEP = 1000
 WEIGHTS = 1700
 """Bytes a squared channel of the image generator: weights, gradients and the optimiser's state."""
 
-TILED = 1.5
+TILED, TILED_SPARSE = 1.5, 1.2
 """How much more a tile takes than an image of its size: the one before is still there."""
 
 SUPPORT = 4
@@ -68,9 +79,9 @@ def estimate_memory(
     Returns
     -------
     int
-        With the image prior and for optimisations within a quarter of what was measured on a CPU;
-        from the measurement alone within a half. A blur that is read and turns out much wider than
-        its family's usual kernels takes more.
+        Within a quarter of what was measured on a CPU, under Linux; in colour from the measurement
+        alone within a third. A blur that is read and turns out much wider than its family's usual
+        kernels takes more.
     """
     kept = result_memory(shape, channels, settings) * max(planes - 1, 0)
     return FIXED + round(_largest_part(shape, channels, settings)) + kept
@@ -98,10 +109,19 @@ def _largest_part(shape: tuple[int, int], channels: int, settings: Settings) -> 
         reach = context_for(size, scale) * scale
         margin = scale * (-(-size // scale) + 2)
         rows, columns = ((_piece(n, tile, reach) + 2 * margin) for n in (height, width))
-        pixel = PLANE * channels
-        pixel += SPARSE * channels if settings.used_finish == "measurement" else PRIOR
-        needed = max(needed, rows * columns * pixel * (1 if tile is None else TILED))
+        if settings.used_finish == "measurement":
+            part = _sparse(rows * columns, channels) * (1 if tile is None else TILED_SPARSE)
+        else:
+            part = rows * columns * (PRIOR + PLANE * channels) * (1 if tile is None else TILED)
+        needed = max(needed, part)
     return needed + height * width * (SUPPORT + RESULT * channels)
+
+
+def _sparse(pixels: int, channels: int) -> float:
+    """Return the bytes that the finish from the measurement alone takes for so many pixels."""
+    left = min(1.0, max(0.0, (LEFT_NONE - pixels) / (LEFT_NONE - LEFT_WHOLE)))
+    left *= LEFT if channels == 1 else LEFT_COLOUR
+    return pixels * (SPARSE + SPARSE_PLANE * channels + left) + SPARSE_FIXED * (channels - 1)
 
 
 def _piece(side: int, tile: int | None, reach: int) -> int:

@@ -105,7 +105,14 @@ def sparse(
     """
 
     def restore(data: Tensor, measured: Tensor | None) -> Tensor:
-        return sparse_planes(data, kernel, scale=observation.scale, noise=noise, measured=measured)
+        # One at a time: the spectra of a plane take far more memory than the plane.
+        planes = [
+            sparse_planes(
+                plane[None], kernel, scale=observation.scale, noise=noise, measured=measured
+            )
+            for plane in data
+        ]
+        return torch.cat(planes)
 
     return with_periodic_borders(
         observation, kernel.shape[-1], restore, measured=measured, canvas=canvas
