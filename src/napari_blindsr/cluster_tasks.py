@@ -117,10 +117,10 @@ def restore_plane(payload: bytes, kernel: NDArray[Any] | None) -> PlaneOutcome |
     """
     with ONE_AT_A_TIME:
         try:
-            job, (index,) = _opened(payload)
+            job, (index,) = opened_job(payload)
             target = ArrayTarget(job.result.shape, job.dtype)
             place = job.place(target, index)
-            result = _drained(job.run(index, kernel, target=place))
+            result = drained(job.run(index, kernel, target=place))
         except BlindSRError as error:
             return error
     at = job.result.place(job.position(index), slice(None), slice(None))
@@ -137,13 +137,14 @@ def find_kernel(payload: bytes) -> SharedKernel | BlindSRError | None:
     """Find the kernel that the planes of a job share."""
     with ONE_AT_A_TIME:
         try:
-            job, indices = _opened(payload)
-            return _drained(find_shared(job, indices))
+            job, indices = opened_job(payload)
+            return drained(find_shared(job, indices))
         except BlindSRError as error:
             return error
 
 
-def _opened(payload: bytes) -> tuple[StackJob, list[Index]]:
+def opened_job(payload: bytes) -> tuple[StackJob, list[Index]]:
+    """Return a job as `as_payload` sent it, and which of its planes are there."""
     try:
         opened: tuple[StackJob, list[Index]] = pickle.loads(payload)  # noqa: S301 - from `as_payload`
     except OSError as error:
@@ -151,7 +152,8 @@ def _opened(payload: bytes) -> tuple[StackJob, list[Index]]:
     return opened
 
 
-def _drained(steps: Generator[Any, bool | None, Returned]) -> Returned:
+def drained(steps: Generator[Any, bool | None, Returned]) -> Returned:
+    """Do a piece of work to its end."""
     while True:
         try:
             next(steps)

@@ -33,7 +33,7 @@ from napari_blindsr.finish import Finisher, LightNoise, finish_noise, light_nois
 from napari_blindsr.noise import estimate_noise
 from napari_blindsr.parts import Box, check_region, context_for, tile_side
 from napari_blindsr.reading import SMALLEST_SIDE as SMALLEST_READ
-from napari_blindsr.settings import METHOD_TABLE, Border, Settings, method_named
+from napari_blindsr.settings import METHOD_TABLE, Border, Finish, Settings, method_named
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
@@ -136,9 +136,11 @@ def prepare(
             wanted = region.moved(-looked.top, -looked.left)
     planes = _planes(array, settings, axes=axes, mask=mask, window=looked)
     tile = tile_side(wanted.scaled(settings.scale).shape, settings.tile)
-    _check_tiles(settings, tile, wanted)
+    _check_tiles(settings, settings.used_finish, tile, wanted)
     compute = choose_compute(settings.device, settings.precision)
     finisher, notes = load_finisher(settings, compute)
+    # Another one, if its weights are missing.
+    _check_tiles(settings, finisher.name, tile, wanted)
     finishes = finisher.name != "none"
     job = Job(
         settings=settings,
@@ -347,15 +349,16 @@ def _check_readable(planes: Planes) -> None:
         )
 
 
-def _check_tiles(settings: Settings, tile: int | None, wanted: Box) -> None:
-    """Raise a `SettingsError` if a method makes images in one go only, and this one is large."""
-    if tile is None or settings.used_finish != "none":
+def _check_tiles(settings: Settings, finish: Finish, tile: int | None, wanted: Box) -> None:
+    """Raise a `SettingsError` if images are made in one go only, and this one is large."""
+    if tile is None or finish != "none":
         return
     height, width = wanted.scaled(settings.scale).shape
     raise SettingsError(
-        f"method {settings.method!r} makes its image in one go, and {height} × {width} pixels "
-        f"would be made in tiles of {tile}; expected a finish (finish='prior'), a method that has "
-        f"one ({[m.name for m in METHOD_TABLE if m.finish != 'none']}), a region, or tile=None"
+        f"method {settings.method!r} with finish {finish!r} makes its image in one go, and "
+        f"{height} × {width} pixels would be made in tiles of {tile}; expected a finish "
+        "(finish='prior'), a method that has one "
+        f"({[m.name for m in METHOD_TABLE if m.finish != 'none']}), a region, or tile=None"
     )
 
 

@@ -193,13 +193,34 @@ def plan_tiles(job: Job, tile: int) -> Generator[Progress, bool | None, TilePlan
 
 
 def join_tiles(
-    plan: TilePlan, runner: TileRunner, target: Target | None, *, start: float, stop: bool
+    plan: TilePlan,
+    runner: TileRunner,
+    target: Target | None,
+    *,
+    start: float,
+    stop: bool,
+    supported: bool = True,
 ) -> Generator[Progress, bool | None, Restored | None]:
-    """Have tiles restored, and join them as they come; None if not one of them was."""
+    """Have tiles restored, and join them as they come; None if not one of them was.
+
+    Parameters
+    ----------
+    plan : TilePlan
+    runner : TileRunner
+    target : Target or None
+        None makes an array.
+    start : float
+        When the run began.
+    stop : bool
+        Restore as little as there can be.
+    supported : bool
+        Whether anybody asks for the support, which is empty otherwise.
+    """
     job = plan.job
     delivery = _Delivery(job, target)
-    support = np.zeros(job.wanted.scaled(job.settings.scale).shape, dtype=np.float32)
-    joiner = TileJoiner(plan, image=delivery, support=support)
+    shape = job.wanted.scaled(job.settings.scale).shape
+    support = np.zeros(shape if supported else (0, 0), dtype=np.float32)
+    joiner = TileJoiner(plan, image=delivery, support=support if supported else None)
     clock = TileClock(start=start, total=len(plan.parts))
 
     def deliver(number: int, outcome: TileOutcome) -> None:

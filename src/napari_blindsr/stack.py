@@ -6,6 +6,7 @@ import time
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+from napari_blindsr.engine.result import StopReason
 from napari_blindsr.runner import Clock, LocalRunner, PlaneOutcome, Runner
 from napari_blindsr.stack_job import StackJob, prepare_stack
 from napari_blindsr.stack_target import ArrayTarget
@@ -163,6 +164,9 @@ def run_stack(
                 place.put(outcome.pixels)
             shared = kernels.get(job.group(outcome.index))
             record = tally.restored(outcome.index, outcome.result, shared, clipped=outcome.clipped)
+            if outcome.result.reason is StopReason.STOPPED:
+                # Some of its tiles are there; it is none that is complete.
+                return
             target.note(job.position(outcome.index), record)
         clock.done += 1
 

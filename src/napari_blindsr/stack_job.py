@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from napari_blindsr.errors import InputError, SettingsError
+from napari_blindsr.job import prepare
 from napari_blindsr.layout import CHANNEL, Index, Layout, parse_axes, parse_selection
 from napari_blindsr.parts import Box, check_region
 from napari_blindsr.pipeline import iterate
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 
     from napari_blindsr.engine.result import Progress
     from napari_blindsr.formats.description import LazyArray
+    from napari_blindsr.job import Job
     from napari_blindsr.result import Result
     from napari_blindsr.settings import Settings
     from napari_blindsr.stack_target import StackTarget
@@ -92,20 +94,38 @@ class StackJob:
             target, layout=self.result, position=self.position(index), dtype=self.dtype
         )
 
+    @property
+    def part(self) -> Box | None:
+        """The region, unless it is everything."""
+        return None if self.region == Box.whole(self.layout.plane_shape) else self.region
+
+    def settings_with(self, kernel: NDArray[Any] | None) -> Settings:
+        """Return the settings of a plane with a kernel that is held, or with one of its own."""
+        return self.settings if kernel is None else replace(self.settings, kernel="known")
+
     def run(
         self, index: Index, kernel: NDArray[Any] | None, *, target: PlaneTarget | None = None
     ) -> Generator[Progress, bool | None, Result]:
         """Restore one plane, with a kernel that is held, or with one of its own."""
-        used = self.settings if kernel is None else replace(self.settings, kernel="known")
-        whole = self.region == Box.whole(self.layout.plane_shape)
         return iterate(
             self.layout.plane(self.array, index),
-            used,
+            self.settings_with(kernel),
             axes=self.layout.plane_axes,
             known_kernel=kernel,
             mask=self.mask,
-            region=None if whole else self.region,
+            region=self.part,
             target=target,
+        )
+
+    def prepared(self, index: Index, kernel: NDArray[Any] | None) -> Job:
+        """Make one plane ready, to be restored step by step."""
+        return prepare(
+            self.layout.plane(self.array, index),
+            self.settings_with(kernel),
+            axes=self.layout.plane_axes,
+            known=kernel,
+            mask=self.mask,
+            region=self.part,
         )
 
 

@@ -123,17 +123,17 @@ class TileJoiner:
     Parameters
     ----------
     plan : TilePlan
-    image, support : Target
-        Take rows and columns of the result, and how much of what sees them was measured.
+    image : Target
+        Takes rows and columns of the result.
+    support : Target or None
+        Takes how much of what sees them was measured.
     """
 
-    def __init__(self, plan: TilePlan, *, image: Target, support: Target) -> None:
+    def __init__(self, plan: TilePlan, *, image: Target, support: Target | None) -> None:
         scale = plan.job.settings.scale
         self._plan = plan
-        self._mosaics = (
-            Mosaic(plan.rows, scale=scale, target=image),
-            Mosaic(plan.rows, scale=scale, target=support),
-        )
+        self._image = Mosaic(plan.rows, scale=scale, target=image)
+        self._support = None if support is None else Mosaic(plan.rows, scale=scale, target=support)
         self._places = [(r, c) for r, line in enumerate(plan.rows) for c in range(len(line))]
         self._ahead: dict[int, TileOutcome] = {}
         self._next = 0
@@ -183,6 +183,7 @@ class TileJoiner:
 
     def _add(self, image: NDArray[np.float32], support: NDArray[np.float32]) -> None:
         place = self._places[self._next]
-        self._mosaics[0].add(*place, image)
-        self._mosaics[1].add(*place, support)
+        self._image.add(*place, image)
+        if self._support is not None:
+            self._support.add(*place, support)
         self._next += 1
