@@ -159,9 +159,10 @@ class Crew:
         try:
             while running or (waiting and not stop):
                 while waiting and not stop and self._has_room():
-                    if allowed is not None and not allowed(waiting[0]):
+                    item = next((i for i in waiting if allowed is None or allowed(i)), None)
+                    if item is None:
                         break
-                    item = waiting.popleft()
+                    waiting.remove(item)
                     try:
                         given = arguments(item)
                     except BlindSRError as error:

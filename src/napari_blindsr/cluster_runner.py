@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import pickle
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
 
+from napari_blindsr.chains import Chains
 from napari_blindsr.cluster_crew import Crew
 from napari_blindsr.cluster_tasks import as_payload, find_kernel, restore_plane
 from napari_blindsr.cluster_tiles import TiledPlanes
@@ -99,16 +101,19 @@ class ClusterRunner:
     ) -> Generator[Progress, bool | None, bool]:
         """Restore planes, each by one task, or tile by tile; they are delivered as they come."""
         crew, kernels = self._crew, dict(todo)
+        chains = Chains(job, kernels)
 
-        def arguments(index: Index) -> tuple[bytes, NDArray[Any] | None]:
-            return as_payload(job, [index], send=crew.sends(job.array)), kernels[index]
+        def arguments(index: Index) -> tuple[Any, ...]:
+            given = as_payload(job, [index], send=crew.sends(job.array)), kernels[index]
+            start = chains.start(index)
+            return given if start is None else (*given, pickle.dumps(start, protocol=5))
 
         def take(index: Index, answer: PlaneOutcome | BlindSRError) -> None:
             if isinstance(answer, OutOfMemoryError):
                 raise answer
             if isinstance(answer, BlindSRError):
                 answer = PlaneOutcome(index=index, error=answer)
-            deliver(answer)
+            deliver(replace(answer, result=chains.end(index, answer.result)))
 
         if not todo:
             return False
@@ -120,7 +125,12 @@ class ClusterRunner:
             return (yield from tiled.run(todo, deliver))
         return (
             yield from crew.work(
-                restore_plane, kernels, arguments=arguments, take=take, progress=clock.progress
+                restore_plane,
+                chains.order,
+                arguments=arguments,
+                take=take,
+                progress=clock.progress,
+                allowed=chains.is_next,
             )
         )
 
@@ -147,7 +157,7 @@ class ClusterRunner:
         method = method_named(settings.method)
         # An optimisation is no faster for tiles, and finds its kernel on less.
         shares = repeats_cheaply(method, known=known, finish=settings.used_finish)
-        if settings.tile != "auto" or not shares:
+        if settings.tile != "auto" or not shares or job.options.warm_start:
             return tile
         side = shared_side(
             job.region.shape,

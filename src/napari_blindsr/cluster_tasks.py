@@ -110,17 +110,28 @@ def _read(job: StackJob, indices: Sequence[Index]) -> SentPlanes:
     return SentPlanes(job.layout.shape, np.dtype(job.array.dtype), job.layout.loops, blocks)
 
 
-def restore_plane(payload: bytes, kernel: NDArray[Any] | None) -> PlaneOutcome | BlindSRError:
+def restore_plane(
+    payload: bytes, kernel: NDArray[Any] | None, start: bytes | None = None
+) -> PlaneOutcome | BlindSRError:
     """Restore the one plane of a job, with a kernel that is held or with one of its own.
 
     A failure is returned: raised, Dask would log it.
+
+    Parameters
+    ----------
+    payload : bytes
+        As `as_payload` makes it.
+    kernel : ndarray, (K, K), or None
+    start : bytes, optional
+        Pickled weights with which the optimisation begins.
     """
     with ONE_AT_A_TIME:
         try:
             job, (index,) = opened_job(payload)
             target = ArrayTarget(job.result.shape, job.dtype)
             place = job.place(target, index)
-            result = drained(job.run(index, kernel, target=place))
+            weights = None if start is None else pickle.loads(start)  # noqa: S301 - our own
+            result = drained(job.run(index, kernel, target=place, start=weights))
         except BlindSRError as error:
             return error
     at = job.result.place(job.position(index), slice(None), slice(None))

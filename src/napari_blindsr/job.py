@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from napari_blindsr.engine.kernels import KernelFamily
+    from napari_blindsr.engine.result import Weights
     from napari_blindsr.engine.solve import Solver
 
 READABLE = 128
@@ -47,6 +48,19 @@ READABLE = 128
 
 WIDE = 7
 """Reach of the widest blur that is read off an image, in its pixels."""
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Link:
+    """What makes an optimisation one of a chain: its weights are handed on.
+
+    Attributes
+    ----------
+    start : Weights or None
+        Of the run before, with which it begins; None begins anew.
+    """
+
+    start: Weights | None = None
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -75,6 +89,8 @@ class Job:
     blur : BlurEstimate or None
         What was read of the blur.
     notes : tuple of str
+    link : Link or None
+        Of a chain of optimisations.
     """
 
     settings: Settings
@@ -89,6 +105,7 @@ class Job:
     tile: int | None
     blur: BlurEstimate | None = None
     notes: tuple[str, ...] = ()
+    link: Link | None = None
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -279,6 +296,8 @@ def solver_for(job: Job, observation: Observation, *, held: bool = False) -> Sol
         seed=settings.seed,
         compute=job.compute,
         noise_power=noise_power,
+        start=None if job.link is None else job.link.start,
+        keeps_weights=job.link is not None,
     )
 
 

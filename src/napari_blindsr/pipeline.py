@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import ArrayLike, NDArray
 
-    from napari_blindsr.job import Job
+    from napari_blindsr.job import Job, Link
     from napari_blindsr.mosaic import Target
     from napari_blindsr.parts import Box
     from napari_blindsr.restoration import Restored
@@ -41,6 +41,7 @@ def iterate(
     mask: ArrayLike | None = None,
     region: Box | None = None,
     target: Target | None = None,
+    link: Link | None = None,
 ) -> Generator[Progress, bool | None, Result]:
     """Run step by step: yields `Progress`, returns a `Result`.
 
@@ -63,6 +64,8 @@ def iterate(
     target : Target, optional
         Takes the restored pixels as they are complete, float32: rows × columns, × 3 for RGB,
         × C for "CYX". The `image` of the result is then empty.
+    link : Link, optional
+        What an optimisation begins with; the result then has the `weights` to hand on.
     """
     start = time.perf_counter()
     with translated_errors():
@@ -72,6 +75,7 @@ def iterate(
                 "target takes its pixels; expected 0"
             )
         job = prepare(image, settings, axes=axes, mask=mask, region=region, known=known_kernel)
+        job = replace(job, link=link)
         stop: bool | None = None
         with cpu_threads(settings.threads):
             if job.reads:
@@ -135,6 +139,7 @@ def conclude(job: Job, joined: Restored, *, seconds: float) -> Result:
         dtype=str(job.compute.dtype).removeprefix("torch."),
         versions=versions(),
         reason=joined.reason,
+        weights=joined.weights,
     )
 
 

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from napari_blindsr.engine.observation import Observation
+    from napari_blindsr.engine.result import Weights
     from napari_blindsr.metrics.residual import Residual
     from napari_blindsr.mosaic import Target
     from napari_blindsr.parts import Part
@@ -55,6 +56,8 @@ class Restored:
         Why the whole ended.
     guess : Tensor, (C, h, w), or None
         The image with its gaps filled in, if it has any and was made in one go.
+    weights : Weights or None
+        What is handed on in a chain of optimisations; not what has diverged.
     tiles : int
         How many parts there were.
     residual : Residual or None
@@ -70,6 +73,7 @@ class Restored:
     losses: NDArray[np.float32]
     reason: StopReason
     guess: Tensor | None = None
+    weights: Weights | None = None
     tiles: int
     residual: Residual | None
     notes: tuple[str, ...] = ()
@@ -154,6 +158,7 @@ def _in_one_go(
         losses=outcome.losses.numpy(),
         reason=outcome.reason,
         guess=observation.guess,
+        weights=None if outcome.reason is StopReason.DIVERGED else outcome.estimate.weights,
         tiles=1,
         residual=find_residual(job.planes, pixels, job.settings, border=job.border),
     )

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from napari_blindsr.errors import InputError, SettingsError
-from napari_blindsr.job import prepare
+from napari_blindsr.job import Link, prepare
 from napari_blindsr.layout import CHANNEL, Index, Layout, parse_axes, parse_selection
-from napari_blindsr.parts import Box, check_region
+from napari_blindsr.parts import Box, check_region, tile_side
 from napari_blindsr.pipeline import iterate
-from napari_blindsr.settings import method_named
+from napari_blindsr.settings import METHOD_TABLE, method_named
 from napari_blindsr.stack_result import StackOptions
 from napari_blindsr.stack_target import PlaneTarget, result_type
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import ArrayLike, NDArray
 
-    from napari_blindsr.engine.result import Progress
+    from napari_blindsr.engine.result import Progress, Weights
     from napari_blindsr.formats.description import LazyArray
     from napari_blindsr.job import Job
     from napari_blindsr.result import Result
@@ -103,18 +103,42 @@ class StackJob:
         """Return the settings of a plane with a kernel that is held, or with one of its own."""
         return self.settings if kernel is None else replace(self.settings, kernel="known")
 
+    @property
+    def chain_axis(self) -> int | None:
+        """Which of the loop axes planes follow each other along: T, else Z, else the first one."""
+        long = [
+            (axis, n)
+            for n, (axis, chosen) in enumerate(
+                zip(self.layout.loop_axes, self.selection, strict=True)
+            )
+            if axis != CHANNEL and len(chosen) > 1
+        ]
+        return min(long, key=lambda entry: ("TZ".find(entry[0]) % 3, entry[1]))[1] if long else None
+
     def run(
-        self, index: Index, kernel: NDArray[Any] | None, *, target: PlaneTarget | None = None
+        self,
+        index: Index,
+        kernel: NDArray[Any] | None,
+        *,
+        target: PlaneTarget | None = None,
+        start: Weights | None = None,
     ) -> Generator[Progress, bool | None, Result]:
-        """Restore one plane, with a kernel that is held, or with one of its own."""
+        """Restore one plane, with a kernel that is held, or with one of its own.
+
+        With `start`, an optimisation begins with what another plane has ended with.
+        """
+        settings = self.settings_with(kernel)
+        if start is not None:
+            settings = replace(settings, schedule=settings.schedule.continued())
         return iterate(
             self.layout.plane(self.array, index),
-            self.settings_with(kernel),
+            settings,
             axes=self.layout.plane_axes,
             known_kernel=kernel,
             mask=self.mask,
             region=self.part,
             target=target,
+            link=Link(start=start) if self.options.warm_start else None,
         )
 
     def prepared(self, index: Index, kernel: NDArray[Any] | None) -> Job:
@@ -168,7 +192,7 @@ def prepare_stack(
     if region is None:
         region = Box.whole(layout.plane_shape)
     check_region(region, layout.plane_shape)
-    return StackJob(
+    job = StackJob(
         array=array,
         layout=layout,
         selection=parse_selection(options.planes, layout),
@@ -178,3 +202,27 @@ def prepare_stack(
         known=known_kernel,
         mask=mask,
     )
+    if options.warm_start:
+        _check_warm_start(job)
+    return job
+
+
+def _check_warm_start(job: StackJob) -> None:
+    """Raise a `SettingsError` if no plane could begin with what another one has ended with."""
+    settings = job.settings
+    if not method_named(settings.method).optimises:
+        raise SettingsError(
+            f"warm_start is on, but method {settings.method!r} has no optimisation to begin; "
+            f"expected one of {[m.name for m in METHOD_TABLE if m.optimises]}, or no warm_start"
+        )
+    if job.chain_axis is None:
+        raise SettingsError(
+            f"warm_start is on, but {len(job.indices)} planes along {job.layout.loop_axes!r} have "
+            "no neighbours; expected several along an axis other than C, or no warm_start"
+        )
+    height, width = job.result.plane_shape
+    if tile_side((height, width), settings.tile) is not None:
+        raise SettingsError(
+            f"warm_start is on, but planes of {height} × {width} pixels are made in tiles, which "
+            "have no neighbours; expected planes made in one go (tile=None), or no warm_start"
+        )

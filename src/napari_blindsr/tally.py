@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from napari_blindsr.chains import ALONE
 from napari_blindsr.engine.result import StopReason
 from napari_blindsr.stack_result import PlaneRecord, StackKernel, StackResult
 
@@ -133,6 +134,9 @@ class Tally:
         for record in self._partial:
             name = " ".join(map(str, record.index)) or 0
             notes += [f"plane {name} is not complete: {note}" for note in record.notes]
+        alone = sum(ALONE in record.notes for record in self._records)
+        if alone:
+            notes.append(f"{alone} planes {ALONE}")
         clipped = sum(record.clipped for record in self._records)
         if clipped:
             notes.append(f"{clipped} values were beyond the range of {self._job.dtype}: clipped")

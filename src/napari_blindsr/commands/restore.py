@@ -108,6 +108,14 @@ def restore(
             help="Which planes share a kernel: none, those of one channel, or all of them."
         ),
     ] = "channel",
+    warm_start: Annotated[
+        bool,
+        typer.Option(
+            "--warm-start",
+            help="Begin the optimisation of a plane with what the one before it in time, or in "
+            "depth, has ended with: a quarter of the steps. For MLMC and DDSR.",
+        ),
+    ] = False,
     roi: Annotated[
         str | None,
         typer.Option(
@@ -235,7 +243,11 @@ def restore(
         )
     ask = Ask(images=images, output=output, folder=output_dir, axes=axes, mask=mask)
     options = StackOptions(
-        kernels=kernels, planes=planes, region=None if roi is None else parse_roi(roi), dtype=dtype
+        kernels=kernels,
+        planes=planes,
+        region=None if roi is None else parse_roi(roi),
+        dtype=dtype,
+        warm_start=warm_start,
     )
     cluster: ClusterChoice | None = None
     if workers is not None or dask is not None:
