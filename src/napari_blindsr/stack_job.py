@@ -9,7 +9,14 @@ import numpy as np
 
 from napari_blindsr.errors import InputError, SettingsError
 from napari_blindsr.job import Link, prepare
-from napari_blindsr.layout import CHANNEL, Index, Layout, parse_axes, parse_selection
+from napari_blindsr.layout import (
+    CHANNEL,
+    Index,
+    Layout,
+    chain_axis,
+    parse_axes,
+    parse_selection,
+)
 from napari_blindsr.parts import Box, check_region, tile_side
 from napari_blindsr.pipeline import iterate
 from napari_blindsr.settings import METHOD_TABLE, method_named
@@ -105,15 +112,8 @@ class StackJob:
 
     @property
     def chain_axis(self) -> int | None:
-        """Which of the loop axes planes follow each other along: T, else Z, else the first one."""
-        long = [
-            (axis, n)
-            for n, (axis, chosen) in enumerate(
-                zip(self.layout.loop_axes, self.selection, strict=True)
-            )
-            if axis != CHANNEL and len(chosen) > 1
-        ]
-        return min(long, key=lambda entry: ("TZ".find(entry[0]) % 3, entry[1]))[1] if long else None
+        """Which of the loop axes planes follow each other along."""
+        return chain_axis(self.layout.loop_axes, self.selection)
 
     def run(
         self,
