@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from napari_blindsr.layout import follow
+
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
@@ -24,7 +26,7 @@ class Chains:
     """What each plane of a stack begins with, and when its turn has come.
 
     There is a chain for each channel, and each index along all axes but the one that planes follow
-    each other along. Without `StackOptions.warm_start` every plane is a chain of its own.
+    each other along. Where nothing is handed on, every plane is a chain of its own.
 
     Parameters
     ----------
@@ -34,7 +36,7 @@ class Chains:
     """
 
     def __init__(self, job: StackJob, todo: Iterable[Index]) -> None:
-        self._axis = job.chain_axis if job.options.warm_start else None
+        self._axis = job.chain_axis if job.hands_on else None
         self._chosen = None if self._axis is None else job.selection[self._axis]
         self._todo = list(todo)
         self._waiting = set(self._todo)
@@ -46,7 +48,7 @@ class Chains:
         """The planes, chain by chain: so few weights are held at a time."""
         if self._axis is None:
             return self._todo
-        return sorted(self._todo, key=lambda index: (self._chain(index), index))
+        return [index for chain in follow(self._todo, self._axis) for index in chain]
 
     def is_next(self, index: Index) -> bool:
         """Tell whether the plane before this one is done with."""

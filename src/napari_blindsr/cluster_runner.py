@@ -157,7 +157,7 @@ class ClusterRunner:
         method = method_named(settings.method)
         # An optimisation is no faster for tiles, and finds its kernel on less.
         shares = repeats_cheaply(method, known=known, finish=settings.used_finish)
-        if settings.tile != "auto" or not shares or job.options.warm_start:
+        if settings.tile != "auto" or not shares or job.hands_on:
             return tile
         side = shared_side(
             job.region.shape,

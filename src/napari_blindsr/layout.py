@@ -262,3 +262,18 @@ def chain_axis(loop_axes: str, selection: Sequence[range]) -> int | None:
         if axis != CHANNEL and len(chosen) > 1
     ]
     return min(long)[1] if long else None
+
+
+def follow(indices: Sequence[Index], axis: int) -> list[list[Index]]:
+    """Return planes that follow each other along a loop axis, chain by chain.
+
+    Parameters
+    ----------
+    indices : sequence of tuple of int
+    axis : int
+        Which of the loop axes; a chain has one index along each of the others.
+    """
+    chains: dict[Index, list[Index]] = {}
+    for index in sorted(indices):
+        chains.setdefault((*index[:axis], *index[axis + 1 :]), []).append(index)
+    return [chains[key] for key in sorted(chains)]

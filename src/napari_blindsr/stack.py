@@ -10,6 +10,7 @@ from napari_blindsr.engine.result import StopReason
 from napari_blindsr.runner import Clock, LocalRunner, PlaneOutcome, Runner
 from napari_blindsr.stack_job import StackJob, prepare_stack
 from napari_blindsr.stack_target import ArrayTarget
+from napari_blindsr.steadied import steadied
 from napari_blindsr.tally import SharedKernel, Tally
 
 if TYPE_CHECKING:
@@ -150,8 +151,12 @@ def run_stack(
     stop = False
     if job.known is not None:
         kernels = dict.fromkeys(map(job.group, todo), SharedKernel(kernel=job.known))
-    elif job.options.kernels != "plane":
-        stop = yield from runner.kernels(job, _groups(job, todo), clock, kernels)
+    elif job.options.kernels != "plane" or (job.steadies and todo):
+        # Planes that are finished tell of their neighbours as well.
+        groups = _groups(job, job.indices if job.steadies else todo)
+        stop = yield from runner.kernels(job, groups, clock, kernels)
+        if job.steadies and not stop:
+            kernels.update(steadied(job, kernels))
 
     def deliver(outcome: PlaneOutcome) -> None:
         place = job.place(target, outcome.index)

@@ -111,6 +111,16 @@ class StackJob:
         return self.settings if kernel is None else replace(self.settings, kernel="known")
 
     @property
+    def hands_on(self) -> bool:
+        """Whether planes begin with what the ones before them have ended with."""
+        return self.options.warm_start and method_named(self.settings.method).optimises
+
+    @property
+    def steadies(self) -> bool:
+        """Whether the readings of neighbouring planes steady each other."""
+        return self.options.warm_start and not self.hands_on
+
+    @property
     def chain_axis(self) -> int | None:
         """Which of the loop axes planes follow each other along."""
         return chain_axis(self.layout.loop_axes, self.selection)
@@ -138,7 +148,7 @@ class StackJob:
             mask=self.mask,
             region=self.part,
             target=target,
-            link=Link(start=start) if self.options.warm_start else None,
+            link=Link(start=start) if self.hands_on else None,
         )
 
     def prepared(self, index: Index, kernel: NDArray[Any] | None) -> Job:
@@ -210,10 +220,12 @@ def prepare_stack(
 def _check_warm_start(job: StackJob) -> None:
     """Raise a `SettingsError` if no plane could begin with what another one has ended with."""
     settings = job.settings
-    if not method_named(settings.method).optimises:
+    if job.steadies and (job.known is not None or job.options.kernels != "plane"):
+        kind = "known" if job.known is not None else f"one a {job.options.kernels} (kernels)"
         raise SettingsError(
-            f"warm_start is on, but method {settings.method!r} has no optimisation to begin; "
-            f"expected one of {[m.name for m in METHOD_TABLE if m.optimises]}, or no warm_start"
+            f"warm_start is on, but method {settings.method!r} has nothing to begin with where the "
+            f"kernel is {kind}; expected kernels='plane', one of "
+            f"{[m.name for m in METHOD_TABLE if m.optimises]}, or no warm_start"
         )
     if job.chain_axis is None:
         raise SettingsError(
@@ -221,7 +233,7 @@ def _check_warm_start(job: StackJob) -> None:
             "no neighbours; expected several along an axis other than C, or no warm_start"
         )
     height, width = job.result.plane_shape
-    if tile_side((height, width), settings.tile) is not None:
+    if job.hands_on and tile_side((height, width), settings.tile) is not None:
         raise SettingsError(
             f"warm_start is on, but planes of {height} × {width} pixels are made in tiles, which "
             "have no neighbours; expected planes made in one go (tile=None), or no warm_start"

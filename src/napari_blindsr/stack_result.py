@@ -45,7 +45,9 @@ class StackOptions:
         what it can hold.
     warm_start : bool
         Begin the optimisation of a plane with what the one before it has ended with, along T, or Z
-        where there is no T, within the same channel; that takes a quarter of the steps.
+        where there is no T, within the same channel; that takes fewer steps. For a method
+        that reads the blur, with a kernel for each plane: steady the readings of such planes by
+        each other.
     """
 
     kernels: Sharing = "channel"

@@ -75,7 +75,7 @@ class RunForm(Container[Widget]):
         self._add_rows()
         self._show_what_matters()
         shaping = self.method_row, self.kernel_row, self.advanced_row, self.advanced.finish
-        for row in (*shaping, self.image_row, self.extent.planes):
+        for row in (*shaping, self.image_row, self.extent.planes, self.extent.kernels):
             row.changed.connect(self._show_what_matters)
         for form in self.families.values():
             for _, field in form.rows:

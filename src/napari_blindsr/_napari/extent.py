@@ -55,8 +55,9 @@ class ExtentOptions:
         self.warm_start = CheckBox(
             value=False,
             text="Warm start",
-            tooltip="Begin each plane with what the one before it in time, or in depth, has ended\n"
-            "with, within its channel. Such a plane takes a quarter of the steps.",
+            tooltip="MLMC and DDSR begin each plane with what the one before it in time, or in\n"
+            "depth, has ended with, within its channel, and take fewer steps. Fast, with a kernel\n"
+            "for each plane, steadies their readings by each other.",
         )
         self._followed = False
         self.region = LayerChooser(
@@ -112,7 +113,8 @@ class ExtentOptions:
         if row is self.kernels:
             return self.is_stack(layer) and not known
         if row is self.warm_start:
-            return self.is_stack(layer) and optimises and self._followed
+            steadies = self.kernels.value == "plane" and not known
+            return self.is_stack(layer) and self._followed and (optimises or steadies)
         return True
 
 
