@@ -233,7 +233,6 @@ def test_on_a_cluster_chains_are_those_of_one_process(client: Client) -> None:
 @pytest.mark.parametrize(
     ("settings", "axes", "words"),
     [
-        (Settings(scale=1), "TYX", "method 'fast' has no optimisation to begin; expected one of"),
         (MLMC, "CYX", "3 planes along 'C' have no neighbours; expected several along an axis"),
         (
             replace(MLMC, scale=8, finish="measurement", tile=256),

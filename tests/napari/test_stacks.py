@@ -102,6 +102,11 @@ def test_a_warm_start_is_offered_where_planes_follow_each_other(
     widget.planes.value = "all"
     assert widget.method.value == "fast"
     assert not is_shown(widget, widget.warm_start)
+    widget.kernel.value = "gaussian"
+    assert not is_shown(widget, widget.warm_start)
+    widget.sharing.value = "plane"
+    assert is_shown(widget, widget.warm_start)
+    widget.sharing.value = "channel"
     widget.finish.value = None
     widget.method.value, widget.kernel.value = "mlmc", "gaussian"
     assert is_shown(widget, widget.warm_start)

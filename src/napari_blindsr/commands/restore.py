@@ -112,8 +112,9 @@ def restore(
         bool,
         typer.Option(
             "--warm-start",
-            help="Begin the optimisation of a plane with what the one before it in time, or in "
-            "depth, has ended with: a quarter of the steps. For MLMC and DDSR.",
+            help="MLMC and DDSR begin a plane with what the one before it in time, or in depth, "
+            "has ended with, and take a third of the steps; fast, with --kernels plane, steadies "
+            "the readings of such planes by each other.",
         ),
     ] = False,
     roi: Annotated[
