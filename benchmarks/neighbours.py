@@ -1,7 +1,7 @@
 """What planes gain from their neighbours: warm starts, and readings that steady each other.
 
-    python benchmarks/neighbours.py [warm] [steady] [--frames 3] [--side 36] [--steps 300] [--width 32]
-        [--noise 0] [--scenes 6]
+    python benchmarks/neighbours.py [warm] [steady] [--frames 3] [--side 36] [--steps 300]
+        [--width 32] [--noise 0] [--scenes 6]
 
 Simulated cells drift by about two pixels of the result a frame, and are blurred by Gaussians that
 change with time. ``warm``: MLMC from scratch with all steps and with a third of them, and warm
@@ -114,10 +114,9 @@ def scores(
         square = np.mean((image - truth)[4:-4, 4:-4] ** 2)
         found.append(10 * math.log10(truth.max() ** 2 / square))
     for entry, kernel in zip(result.kernels[1:], kernels[1:], strict=True):
-        reach = (SIZE - len(entry.kernel)) // 2
-        own = (
-            np.pad(entry.kernel, reach) if reach >= 0 else entry.kernel[-reach:reach, -reach:reach]
-        )
+        own = np.pad(entry.kernel, max(0, SIZE - len(entry.kernel)) // 2)
+        beyond = (len(own) - SIZE) // 2
+        own = own[beyond : beyond + SIZE, beyond : beyond + SIZE]
         errors.append(float(np.linalg.norm(own - kernel.numpy()) / np.linalg.norm(kernel)))
     return float(np.mean(found)), float(np.mean(errors))
 
@@ -125,7 +124,8 @@ def scores(
 def steady(side: int, frames: int, scenes: int) -> None:
     """Print how far readings are off, with and without their neighbours."""
     for walk in WALKS:
-        alone, together = [], []
+        alone: list[float] = []
+        together: list[float] = []
         for number in range(scenes):
             rng = np.random.default_rng([number, round(1000 * walk)])
             logarithm = np.array([*rng.uniform(-1, 0.8, 2), rng.uniform(-0.4, 0.4)])
