@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import itertools
 import json
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import pytest
@@ -15,21 +15,23 @@ import torch
 from distributed import Client
 from numpy.typing import NDArray
 
-from napari_blindsr import Settings, StackOptions, StackResult, restore, restore_stack
+from napari_blindsr import Settings, StackOptions, restore, restore_stack
 from napari_blindsr.batch import digest, file_job, open_file, restore_file
 from napari_blindsr.chains import ALONE, Chains
 from napari_blindsr.cluster import local_client
 from napari_blindsr.errors import SettingsError
 from napari_blindsr.fluorescence import Camera, fluorescent_cells
 from napari_blindsr.imagefile import open_image
-from napari_blindsr.layout import Index, chain_axis
+from napari_blindsr.layout import chain_axis
 from napari_blindsr.settings import CONTINUED, Schedule
 from napari_blindsr.stack_job import prepare_stack
 from tests.command_line import check_refused, run_here
 from tests.test_cluster import check_same
 from tests.test_stack import KERNEL
 
-QUICK = Schedule(image_steps=16, warmup_steps=10, structural_steps=6, channels=8)
+Returned = TypeVar("Returned")
+
+QUICK = Schedule(image_steps=6, warmup_steps=4, structural_steps=3, channels=4)
 MLMC = Settings(scale=1, method="mlmc", schedule=QUICK, threads=1)
 WARM = StackOptions(kernels="plane", warm_start=True)
 
@@ -45,38 +47,30 @@ def series(count: int, *, side: int = 40, seed: int = 0) -> NDArray[np.uint16]:
     return np.stack(frames).astype(np.uint16)
 
 
-def unexplained(image: NDArray[Any], settings: Settings, options: StackOptions) -> list[float]:
-    """Return the last loss of each frame."""
-    losses: dict[Index, float] = {}
-    job = prepare_stack(image, settings, axes="TYX", options=options)
-    chains = Chains(job, job.indices)
-    for index in chains.order:
-        steps = job.run(index, None, start=chains.start(index))
-        while True:
-            try:
-                next(steps)
-            except StopIteration as end:
-                result = end.value
-                break
-        losses[index] = float(result.trace[-5:].mean())
-        chains.end(index, result)
-    return [losses[index] for index in sorted(losses)]
+def finished(steps: Generator[Any, bool | None, Returned]) -> Returned:
+    """Return what a run returns at its end."""
+    while True:
+        try:
+            next(steps)
+        except StopIteration as end:
+            result: Returned = end.value
+            return result
 
 
 def test_few_warm_steps_explain_what_cold_ones_need_more_for() -> None:
-    image = series(3, side=34)
     schedule = Schedule(image_steps=80, warmup_steps=40, structural_steps=0, channels=8)
     settings = replace(MLMC, schedule=schedule)
-    warm = unexplained(image, settings, WARM)
+    job = prepare_stack(series(2, side=34), settings, axes="TYX", options=WARM)
+    first = finished(job.run((0,), None))
+    warm = finished(job.run((1,), None, start=first.weights))
     few = round(CONTINUED * 80)
-    short = replace(settings, schedule=schedule.scaled(few))
-    cold = unexplained(image, short, StackOptions(kernels="plane", warm_start=False))
-    long = unexplained(image, settings, StackOptions(kernels="plane", warm_start=False))
-    # The first one is what it is without a chain.
-    assert warm[0] == long[0]
-    for frame in (1, 2):
-        assert warm[frame] < 0.5 * cold[frame]
-        assert warm[frame] < 1.5 * long[frame]
+    assert (len(first.trace), len(warm.trace)) == (80, few)
+    short = replace(job, settings=replace(settings, schedule=schedule.scaled(few)))
+    cold = finished(short.run((1,), None))
+    long = finished(job.run((1,), None))
+    losses = [float(result.trace[-5:].mean()) for result in (warm, cold, long)]
+    assert losses[0] < 0.5 * losses[1]
+    assert losses[0] < 1.5 * losses[2]
 
 
 @pytest.mark.parametrize("method", ["mlmc", "ddsr"])
@@ -112,13 +106,7 @@ def test_a_known_kernel_and_a_finish_take_warm_starts_as_well() -> None:
 def test_weights_are_handed_on_and_kept_apart() -> None:
     image = series(2)
     job = prepare_stack(image, MLMC, axes="TYX", options=WARM)
-    steps = job.run((0,), None)
-    while True:
-        try:
-            next(steps)
-        except StopIteration as end:
-            result = end.value
-            break
+    result = finished(job.run((0,), None))
     weights = result.weights
     assert weights is not None
     assert weights.kernel is not None
@@ -190,13 +178,7 @@ def stopped_after(image: NDArray[Any], path: Path, planes: int) -> tuple[Any, st
 def test_a_run_that_is_gone_on_with_says_which_planes_begin_anew(tmp_path: Path) -> None:
     image = series(4)
     job, run = stopped_after(image, tmp_path, 2)
-    steps = restore_file(open_file(job, MLMC, WARM, axes="TYX"), run=run)
-    while True:
-        try:
-            next(steps)
-        except StopIteration as end:
-            result: StackResult = end.value
-            break
+    result = finished(restore_file(open_file(job, MLMC, WARM, axes="TYX"), run=run))
     assert result.kept == 2
     assert [ALONE in record.notes for record in result.records] == [True, False]
     assert any(note.startswith("1 planes began anew") for note in result.notes)

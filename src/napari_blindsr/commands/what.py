@@ -23,8 +23,8 @@ _PANEL = "Clusters"
 WorkersOption = Annotated[
     int | None,
     typer.Option(
-        help="Share planes, tiles and files among so many processes of this machine, of one CPU thread each "
-        "unless --threads tells.",
+        help="Share planes, tiles and files among so many processes of this machine, of one CPU "
+        "thread each unless --threads tells.",
         show_default="this process",
         rich_help_panel=_PANEL,
     ),
