@@ -121,13 +121,13 @@ def test_failed_planes_are_reported_and_the_rest_delivered(client: Client) -> No
         restore_stack(np.ones((3, 32, 32)), READ, axes="TYX", client=client)
 
 
-def busy_worker(client: Client) -> int:
+def busy_worker(client: Client, task: str = "restore_plane") -> int:
     """Return the process of a worker that is at a task."""
     processes = client.run(os.getpid)
     deadline = time.monotonic() + 20
     while time.monotonic() < deadline:
         for worker, tasks in client.call_stack().items():
-            if any(key.startswith("restore_plane") for key in tasks):
+            if any(key.startswith(task) for key in tasks):
                 process: int = processes[worker]
                 return process
         time.sleep(0.01)
@@ -262,7 +262,7 @@ def test_the_name_of_a_file_is_sent_and_not_its_pixels(
 def test_workers_that_do_not_see_a_file_are_sent_its_planes(
     client: Client, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from napari_blindsr import cluster_runner  # noqa: PLC0415
+    from napari_blindsr import cluster_crew  # noqa: PLC0415
 
     image = planes(2)
     np.save(tmp_path / "a.npy", image)
@@ -274,7 +274,7 @@ def test_workers_that_do_not_see_a_file_are_sent_its_planes(
         # As if each process saw a disk of its own.
         return system.getpid()
 
-    monkeypatch.setattr(cluster_runner, "stamp", unlike)
+    monkeypatch.setattr(cluster_crew, "stamp", unlike)
     found = restore_stack(array, KNOWN, axes="TYX", known_kernel=KERNEL, client=client)
     assert any("were sent its planes" in note for note in found.notes)
     expected = restore_stack(image, KNOWN, axes="TYX", known_kernel=KERNEL)
@@ -321,9 +321,9 @@ def test_what_is_no_client_is_refused() -> None:
 
 
 def test_other_versions_are_refused(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
-    from napari_blindsr import cluster_runner  # noqa: PLC0415
+    from napari_blindsr import cluster_crew  # noqa: PLC0415
 
-    monkeypatch.setattr(cluster_runner, "installed_version", lambda: "0.0.1")
+    monkeypatch.setattr(cluster_crew, "installed_version", lambda: "0.0.1")
     with pytest.raises(ClusterError, match=r"worker tcp://.* has napari-blindsr 0\.0\.1; expected"):
         restore_stack(planes(1), READ, axes="TYX", client=client)
 

@@ -14,7 +14,7 @@ from napari_blindsr.files import check_output
 from napari_blindsr.imagefile import check_image, open_image
 from napari_blindsr.io import write_kernel, write_report
 from napari_blindsr.stack import run_stack
-from napari_blindsr.stack_file import FileTarget
+from napari_blindsr.stack_file import FileTarget, can_go_on
 from napari_blindsr.stack_job import prepare_stack
 
 if TYPE_CHECKING:
@@ -203,7 +203,7 @@ def restore_file(
     """Restore a file plane by plane: yields `Progress`, returns the result without its pixels.
 
     Image, kernels and report are written. A run that is killed or stopped leaves an OME-Zarr to go
-    on with; other formats begin anew.
+    on with; other formats begin anew, but for a single image that was stopped at between tiles.
 
     Parameters
     ----------
@@ -226,7 +226,7 @@ def restore_file(
     )
     try:
         result = yield from run_stack(stack, target=target, runner=runner)
-        if result.reason != "completed":
+        if not is_delivered(result, job.image):
             target.suspend()
             return result
         target.finish()
@@ -238,6 +238,17 @@ def restore_file(
         write_kernel(job.kernel, kernels, force=True)
     write_report(job.report, {**result.report(), "run": run, "source": str(job.source)}, force=True)
     return result
+
+
+def is_delivered(result: StackResult, path: Path) -> bool:
+    """Tell whether a result becomes a file: if it is complete, or a part of a single image.
+
+    A single image that was stopped at between tiles is delivered as one process delivers it, unless
+    the file can be gone on with.
+    """
+    alone = all(len(chosen) == 1 for chosen in result.selection)
+    partial = alone and bool(result.records) and not can_go_on(path)
+    return result.reason == "completed" or partial
 
 
 def stacked_kernels(result: StackResult) -> NDArray[np.float32] | None:

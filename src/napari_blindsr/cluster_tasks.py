@@ -110,17 +110,28 @@ def _read(job: StackJob, indices: Sequence[Index]) -> SentPlanes:
     return SentPlanes(job.layout.shape, np.dtype(job.array.dtype), job.layout.loops, blocks)
 
 
-def restore_plane(payload: bytes, kernel: NDArray[Any] | None) -> PlaneOutcome | BlindSRError:
+def restore_plane(
+    payload: bytes, kernel: NDArray[Any] | None, start: bytes | None = None
+) -> PlaneOutcome | BlindSRError:
     """Restore the one plane of a job, with a kernel that is held or with one of its own.
 
     A failure is returned: raised, Dask would log it.
+
+    Parameters
+    ----------
+    payload : bytes
+        As `as_payload` makes it.
+    kernel : ndarray, (K, K), or None
+    start : bytes, optional
+        Pickled weights with which the optimisation begins.
     """
     with ONE_AT_A_TIME:
         try:
-            job, (index,) = _opened(payload)
+            job, (index,) = opened_job(payload)
             target = ArrayTarget(job.result.shape, job.dtype)
             place = job.place(target, index)
-            result = _drained(job.run(index, kernel, target=place))
+            weights = None if start is None else pickle.loads(start)  # noqa: S301 - our own
+            result = drained(job.run(index, kernel, target=place, start=weights))
         except BlindSRError as error:
             return error
     at = job.result.place(job.position(index), slice(None), slice(None))
@@ -137,13 +148,14 @@ def find_kernel(payload: bytes) -> SharedKernel | BlindSRError | None:
     """Find the kernel that the planes of a job share."""
     with ONE_AT_A_TIME:
         try:
-            job, indices = _opened(payload)
-            return _drained(find_shared(job, indices))
+            job, indices = opened_job(payload)
+            return drained(find_shared(job, indices))
         except BlindSRError as error:
             return error
 
 
-def _opened(payload: bytes) -> tuple[StackJob, list[Index]]:
+def opened_job(payload: bytes) -> tuple[StackJob, list[Index]]:
+    """Return a job as `as_payload` sent it, and which of its planes are there."""
     try:
         opened: tuple[StackJob, list[Index]] = pickle.loads(payload)  # noqa: S301 - from `as_payload`
     except OSError as error:
@@ -151,7 +163,8 @@ def _opened(payload: bytes) -> tuple[StackJob, list[Index]]:
     return opened
 
 
-def _drained(steps: Generator[Any, bool | None, Returned]) -> Returned:
+def drained(steps: Generator[Any, bool | None, Returned]) -> Returned:
+    """Do a piece of work to its end."""
     while True:
         try:
             next(steps)

@@ -33,13 +33,14 @@ from napari_blindsr.finish import Finisher, LightNoise, finish_noise, light_nois
 from napari_blindsr.noise import estimate_noise
 from napari_blindsr.parts import Box, check_region, context_for, tile_side
 from napari_blindsr.reading import SMALLEST_SIDE as SMALLEST_READ
-from napari_blindsr.settings import METHOD_TABLE, Border, Settings, method_named
+from napari_blindsr.settings import METHOD_TABLE, Border, Finish, Settings, method_named
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
     from torch import Tensor
 
     from napari_blindsr.engine.kernels import KernelFamily
+    from napari_blindsr.engine.result import Weights
     from napari_blindsr.engine.solve import Solver
 
 READABLE = 128
@@ -47,6 +48,19 @@ READABLE = 128
 
 WIDE = 7
 """Reach of the widest blur that is read off an image, in its pixels."""
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Link:
+    """What makes an optimisation one of a chain: its weights are handed on.
+
+    Attributes
+    ----------
+    start : Weights or None
+        Of the run before, with which it begins; None begins anew.
+    """
+
+    start: Weights | None = None
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -75,6 +89,8 @@ class Job:
     blur : BlurEstimate or None
         What was read of the blur.
     notes : tuple of str
+    link : Link or None
+        Of a chain of optimisations.
     """
 
     settings: Settings
@@ -89,6 +105,7 @@ class Job:
     tile: int | None
     blur: BlurEstimate | None = None
     notes: tuple[str, ...] = ()
+    link: Link | None = None
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -136,9 +153,11 @@ def prepare(
             wanted = region.moved(-looked.top, -looked.left)
     planes = _planes(array, settings, axes=axes, mask=mask, window=looked)
     tile = tile_side(wanted.scaled(settings.scale).shape, settings.tile)
-    _check_tiles(settings, tile, wanted)
+    _check_tiles(settings, settings.used_finish, tile, wanted)
     compute = choose_compute(settings.device, settings.precision)
     finisher, notes = load_finisher(settings, compute)
+    # Another one, if its weights are missing.
+    _check_tiles(settings, finisher.name, tile, wanted)
     finishes = finisher.name != "none"
     job = Job(
         settings=settings,
@@ -277,6 +296,8 @@ def solver_for(job: Job, observation: Observation, *, held: bool = False) -> Sol
         seed=settings.seed,
         compute=job.compute,
         noise_power=noise_power,
+        start=None if job.link is None else job.link.start,
+        keeps_weights=job.link is not None,
     )
 
 
@@ -347,15 +368,16 @@ def _check_readable(planes: Planes) -> None:
         )
 
 
-def _check_tiles(settings: Settings, tile: int | None, wanted: Box) -> None:
-    """Raise a `SettingsError` if a method makes images in one go only, and this one is large."""
-    if tile is None or settings.used_finish != "none":
+def _check_tiles(settings: Settings, finish: Finish, tile: int | None, wanted: Box) -> None:
+    """Raise a `SettingsError` if images are made in one go only, and this one is large."""
+    if tile is None or finish != "none":
         return
     height, width = wanted.scaled(settings.scale).shape
     raise SettingsError(
-        f"method {settings.method!r} makes its image in one go, and {height} × {width} pixels "
-        f"would be made in tiles of {tile}; expected a finish (finish='prior'), a method that has "
-        f"one ({[m.name for m in METHOD_TABLE if m.finish != 'none']}), a region, or tile=None"
+        f"method {settings.method!r} with finish {finish!r} makes its image in one go, and "
+        f"{height} × {width} pixels would be made in tiles of {tile}; expected a finish "
+        "(finish='prior'), a method that has one "
+        f"({[m.name for m in METHOD_TABLE if m.finish != 'none']}), a region, or tile=None"
     )
 
 

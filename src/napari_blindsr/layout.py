@@ -249,3 +249,31 @@ def _bounded(bounds: str, length: int, selection: str | None) -> range:
 def result_layout(layout: Layout, selection: Sequence[range], scale: int, region: Box) -> Layout:
     """Return the layout of what is made of some planes, or of a region of each."""
     return layout.resized(selection, region.scaled(scale).shape)
+
+
+def chain_axis(loop_axes: str, selection: Sequence[range]) -> int | None:
+    """Return which loop axis planes follow each other along: T, else Z, else the first one.
+
+    Of those that have several planes; channels have no order. None if there is none.
+    """
+    long = [
+        (("T", "Z").index(axis) if axis in "TZ" else 2, n)
+        for n, (axis, chosen) in enumerate(zip(loop_axes, selection, strict=True))
+        if axis != CHANNEL and len(chosen) > 1
+    ]
+    return min(long)[1] if long else None
+
+
+def follow(indices: Sequence[Index], axis: int) -> list[list[Index]]:
+    """Return planes that follow each other along a loop axis, chain by chain.
+
+    Parameters
+    ----------
+    indices : sequence of tuple of int
+    axis : int
+        Which of the loop axes; a chain has one index along each of the others.
+    """
+    chains: dict[Index, list[Index]] = {}
+    for index in sorted(indices):
+        chains.setdefault((*index[:axis], *index[axis + 1 :]), []).append(index)
+    return [chains[key] for key in sorted(chains)]

@@ -26,6 +26,9 @@ CONTEXT = 64
 GRID = 8
 """Pixels between two points of the coarsest grid that a network computes on."""
 
+SHARED_TILE = 512
+"""Least side of tiles that are made only to be shared out: what they see besides is done twice."""
+
 BLEND = 16
 """Pixels of the result over which neighbouring parts go over into each other."""
 
@@ -168,6 +171,47 @@ def tile_side(result: tuple[int, int], tile: int | Literal["auto"] | None) -> in
     if tile == "auto":
         return USUAL_TILE if result[0] * result[1] > WHOLE else None
     return tile if tile is not None and max(result) > tile else None
+
+
+def shared_side(
+    shape: tuple[int, int], *, scale: int, planes: int, workers: int, tile: int | None
+) -> int | None:
+    """Return the side of tiles that give each of some workers something to do.
+
+    Parameters
+    ----------
+    shape : tuple of int
+        (h, w) of what is restored of a plane, in pixels of the input.
+    scale : int
+    planes : int
+    workers : int
+    tile : int or None
+        As `tile_side` returned it; what comes of this is no larger.
+
+    Returns
+    -------
+    int or None
+        The largest such side, or the smallest that is worth the while; None is in one go.
+    """
+    longest = max(shape)
+    side = tile
+    for count in range(1, longest + 1):
+        tried = scale * math.ceil(longest / count)
+        if tile is not None and tried > tile:
+            continue
+        if planes * count_parts(shape, scale, side) >= workers or (
+            count > 1 and tried < SHARED_TILE
+        ):
+            break
+        side = tried if count > 1 else side
+    return side
+
+
+def count_parts(shape: tuple[int, int], scale: int, tile: int | None) -> int:
+    """Return how many parts `plan_parts` makes of a region (h, w)."""
+    if tile is None:
+        return 1
+    return math.prod(math.ceil(length / max(1, tile // scale)) for length in shape)
 
 
 def plan_parts(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import platform
 import time
 from contextlib import contextmanager
+from dataclasses import replace
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
@@ -24,8 +25,10 @@ if TYPE_CHECKING:
 
     from numpy.typing import ArrayLike, NDArray
 
+    from napari_blindsr.job import Job, Link
     from napari_blindsr.mosaic import Target
     from napari_blindsr.parts import Box
+    from napari_blindsr.restoration import Restored
     from napari_blindsr.settings import Settings
 
 
@@ -38,6 +41,7 @@ def iterate(
     mask: ArrayLike | None = None,
     region: Box | None = None,
     target: Target | None = None,
+    link: Link | None = None,
 ) -> Generator[Progress, bool | None, Result]:
     """Run step by step: yields `Progress`, returns a `Result`.
 
@@ -60,6 +64,8 @@ def iterate(
     target : Target, optional
         Takes the restored pixels as they are complete, float32: rows × columns, × 3 for RGB,
         × C for "CYX". The `image` of the result is then empty.
+    link : Link, optional
+        What an optimisation begins with; the result then has the `weights` to hand on.
     """
     start = time.perf_counter()
     with translated_errors():
@@ -69,6 +75,7 @@ def iterate(
                 "target takes its pixels; expected 0"
             )
         job = prepare(image, settings, axes=axes, mask=mask, region=region, known=known_kernel)
+        job = replace(job, link=link)
         stop: bool | None = None
         with cpu_threads(settings.threads):
             if job.reads:
@@ -79,40 +86,60 @@ def iterate(
             doubts: tuple[str, ...] = ()
             if settings.uncertainty:
                 uncertainty, doubts = yield from find_uncertainty(job, joined, start=start)
-            flags = run_flags(
-                job.planes,
-                joined.kernel,
-                settings,
-                blur=job.blur,
-                guess=joined.observation.guess if joined.tiles == 1 else None,
-                residual=joined.residual,
-                device=job.compute.device,
-            )
-    observation = joined.observation
+            result = conclude(job, joined, seconds=time.perf_counter() - start)
+    return replace(
+        result,
+        uncertainty=uncertainty,
+        region=region,
+        notes=(*result.notes, *doubts),
+        seconds=time.perf_counter() - start,
+    )
+
+
+def conclude(job: Job, joined: Restored, *, seconds: float) -> Result:
+    """Return the result of a job, with what speaks against it.
+
+    Parameters
+    ----------
+    job : Job
+    joined : Restored
+        What came of it.
+    seconds : float
+        That it took.
+    """
+    planes, settings = job.planes, job.settings
+    flags = run_flags(
+        planes,
+        joined.kernel,
+        settings,
+        blur=job.blur,
+        guess=joined.guess,
+        residual=joined.residual,
+        device=job.compute.device,
+    )
     return Result(
         image=joined.image,
         kernel=joined.kernel,
         support=joined.support,
-        uncertainty=uncertainty,
-        covered=None if job.planes.measured is None else joined.support == 0,
-        kernel_center=(observation.center, observation.center),
-        axes=job.planes.axes,
-        offset=observation.offset,
-        region=region,
+        covered=None if planes.measured is None else joined.support == 0,
+        kernel_center=(joined.center, joined.center),
+        axes=planes.axes,
+        offset=joined.offset,
         tiles=joined.tiles,
-        trace=joined.outcome.losses.numpy(),
+        trace=joined.losses,
         settings=settings,
-        gain=job.planes.gain,
-        noise=job.noise * job.planes.span,
+        gain=planes.gain,
+        noise=job.noise * planes.span,
         finish=job.finisher.name,
         blur=job.blur,
-        notes=(*job.notes, *joined.notes, *doubts),
+        notes=(*job.notes, *joined.notes),
         flags=flags,
-        seconds=time.perf_counter() - start,
+        seconds=seconds,
         device=str(job.compute.device),
         dtype=str(job.compute.dtype).removeprefix("torch."),
         versions=versions(),
-        reason=joined.outcome.reason,
+        reason=joined.reason,
+        weights=joined.weights,
     )
 
 

@@ -17,19 +17,22 @@ from napari_blindsr.engine.solve import Solver, solve
 from napari_blindsr.facts import find_residual
 from napari_blindsr.finish import Pixels, finish, finishing
 from napari_blindsr.job import Job, cut, observe, solver_for, wrapped
-from napari_blindsr.mosaic import Mosaic
 from napari_blindsr.parts import context_for, most_detailed, plan_parts
 from napari_blindsr.settings import SMALLEST_TILE
+from napari_blindsr.tiles import TileClock, TileJoiner, TileOutcome, TilePlan
 
 if TYPE_CHECKING:
-    from collections.abc import Generator
+    from collections.abc import Callable, Generator
 
     from numpy.typing import NDArray
+    from torch import Tensor
 
     from napari_blindsr.engine.observation import Observation
+    from napari_blindsr.engine.result import Weights
     from napari_blindsr.metrics.residual import Residual
     from napari_blindsr.mosaic import Target
     from napari_blindsr.parts import Part
+    from napari_blindsr.tiles import TileRunner
 
 OPTIMISED = 96
 """Largest side, in pixels of the input, of what an optimisation finds the kernel of tiles on."""
@@ -45,10 +48,16 @@ class Restored:
         In the axes and intensities of the input.
     support : ndarray, (s·h, s·w)
     kernel : ndarray, (K, K)
-    observation : Observation
+    center, offset : float
+        As in `Observation`.
+    losses : ndarray, float32, (n,)
         Of the last part.
-    outcome : Outcome
-        Of the last part; its reason is that of the whole.
+    reason : StopReason
+        Why the whole ended.
+    guess : Tensor, (C, h, w), or None
+        The image with its gaps filled in, if it has any and was made in one go.
+    weights : Weights or None
+        What is handed on in a chain of optimisations; not what has diverged.
     tiles : int
         How many parts there were.
     residual : Residual or None
@@ -59,8 +68,12 @@ class Restored:
     image: NDArray[np.float32]
     support: NDArray[np.float32]
     kernel: NDArray[np.float32]
-    observation: Observation
-    outcome: Outcome
+    center: float
+    offset: float
+    losses: NDArray[np.float32]
+    reason: StopReason
+    guess: Tensor | None = None
+    weights: Weights | None = None
     tiles: int
     residual: Residual | None
     notes: tuple[str, ...] = ()
@@ -104,16 +117,19 @@ def restored(
             if tile is None:
                 joined = yield from _in_one_go(job, target, start=start, stop=stop)
             else:
-                joined = yield from _in_tiles(job, tile, target, start=start, stop=stop)
+                plan = yield from plan_tiles(job, tile)
+                tiled = yield from join_tiles(plan, LocalTiles(), target, start=start, stop=stop)
+                assert tiled is not None
+                joined = tiled
             return replace(joined, notes=(*joined.notes, *notes))
         except (MemoryError, RuntimeError) as error:
             largest = max(job.wanted.scaled(job.settings.scale).shape)
             tile = min(tile or largest, largest) // 2
-            tiled = job.finisher.name != "none" and tile >= SMALLEST_TILE
-            if not tiled or not is_lack_of_memory(error):
+            possible = job.finisher.name != "none" and tile >= SMALLEST_TILE
+            if not possible or not is_lack_of_memory(error):
                 raise
         _free_memory(job)
-        notes = (f"memory was short: restored in tiles of at most {tile} pixels a side",)
+        notes = (short_of_memory(tile),)
 
 
 def _in_one_go(
@@ -137,17 +153,39 @@ def _in_one_go(
         image=delivery.array,
         support=pixels.support[inner],
         kernel=pixels.kernel,
-        observation=observation,
-        outcome=outcome,
+        center=observation.center,
+        offset=observation.offset,
+        losses=outcome.losses.numpy(),
+        reason=outcome.reason,
+        guess=observation.guess,
+        weights=None if outcome.reason is StopReason.DIVERGED else outcome.estimate.weights,
         tiles=1,
         residual=find_residual(job.planes, pixels, job.settings, border=job.border),
     )
 
 
-def _in_tiles(
-    job: Job, tile: int, target: Target | None, *, start: float, stop: bool
-) -> Generator[Progress, bool | None, Restored]:
-    """Restore tiles of at most so many pixels a side, with one kernel."""
+class LocalTiles:
+    """Restores tiles in this process, in their order."""
+
+    def tiles(
+        self,
+        plan: TilePlan,
+        clock: TileClock,
+        deliver: Callable[[int, TileOutcome], None],
+        *,
+        stop: bool,
+    ) -> Generator[Progress, bool | None, None]:
+        """Restore tiles, at least one: there is no result without a kernel."""
+        for number, part in enumerate(plan.parts):
+            piece = cut(plan.job, part.seen)
+            deliver(number, restore_tile(piece, part, examined=plan.is_examined(number)))
+            stop = bool((yield clock.progress())) or stop
+            if stop:
+                break
+
+
+def plan_tiles(job: Job, tile: int) -> Generator[Progress, bool | None, TilePlan]:
+    """Find the kernel that tiles of at most so many pixels a side share, and where they lie."""
     scale = job.settings.scale
     notes: tuple[str, ...] = ()
     if not isinstance(job.source, np.ndarray):
@@ -156,50 +194,80 @@ def _in_tiles(
     context = context_for(len(job.source), scale)
     job = wrapped(job, context)
     rows = plan_parts(job.shape, scale=scale, region=job.wanted, tile=tile, context=context)
+    return TilePlan(job=job, rows=rows, notes=notes)
+
+
+def join_tiles(
+    plan: TilePlan,
+    runner: TileRunner,
+    target: Target | None,
+    *,
+    start: float,
+    stop: bool,
+    supported: bool = True,
+) -> Generator[Progress, bool | None, Restored | None]:
+    """Have tiles restored, and join them as they come; None if not one of them was.
+
+    Parameters
+    ----------
+    plan : TilePlan
+    runner : TileRunner
+    target : Target or None
+        None makes an array.
+    start : float
+        When the run began.
+    stop : bool
+        Restore as little as there can be.
+    supported : bool
+        Whether anybody asks for the support, which is empty otherwise.
+    """
+    job = plan.job
     delivery = _Delivery(job, target)
-    support = np.zeros(job.wanted.scaled(scale).shape, dtype=np.float32)
-    mosaics = Mosaic(rows, scale=scale, target=delivery), Mosaic(rows, scale=scale, target=support)
-    count = sum(map(len, rows))
-    last: tuple[Outcome, Observation, Pixels] | None = None
-    unexplained: Residual | None = None
-    done, began = 0, time.perf_counter()
-    for row, line in enumerate(rows):
-        for column, part in enumerate(line):
-            # The first one is always made: there is no result without a kernel.
-            if last is None or not stop:
-                last = _tile(job, part)
-                if done == 0 or done == count // 2:
-                    piece = cut(job, part.seen)
-                    unexplained = find_residual(
-                        piece.planes, last[2], job.settings, border=piece.border
-                    )
-                done += 1
-                image, seen = _kept(last[2], part, scale)
-                stop = bool((yield _tile_progress(done, count, began=began, start=start))) or stop
-            else:
-                image, seen = _empty(job, part, scale)
-            mosaics[0].add(row, column, image)
-            mosaics[1].add(row, column, seen)
-    assert last is not None
-    outcome, observation, pixels = last
-    if done < count:
-        outcome = replace(outcome, reason=StopReason.STOPPED)
-        notes = (*notes, f"{done} of {count} tiles were restored; the others have no values")
+    shape = job.wanted.scaled(job.settings.scale).shape
+    support = np.zeros(shape if supported else (0, 0), dtype=np.float32)
+    joiner = TileJoiner(plan, image=delivery, support=support if supported else None)
+    clock = TileClock(start=start, total=len(plan.parts))
+
+    def deliver(number: int, outcome: TileOutcome) -> None:
+        joiner.take(number, outcome)
+        clock.done += 1
+
+    yield from runner.tiles(plan, clock, deliver, stop=stop)
+    last, notes = joiner.last, plan.notes
+    if last is None:
+        return None
+    whole = joiner.done == clock.total
+    if not whole:
+        joiner.fill()
+        notes = (
+            *notes,
+            f"{joiner.done} of {clock.total} tiles were restored; the others have no values",
+        )
     return Restored(
         image=delivery.array,
         support=support,
-        kernel=pixels.kernel,
-        observation=observation,
-        outcome=outcome,
-        tiles=count,
-        residual=unexplained,
+        kernel=last.kernel,
+        center=last.center,
+        offset=last.offset,
+        losses=last.losses,
+        reason=StopReason.COMPLETED if whole else StopReason.STOPPED,
+        tiles=clock.total,
+        residual=joiner.residual,
         notes=notes,
     )
 
 
-def _tile(job: Job, part: Part) -> tuple[Outcome, Observation, Pixels]:
-    """Restore what is seen of a part, with the kernel that is known by now."""
-    piece = cut(job, part.seen)
+def restore_tile(piece: Job, part: Part, *, examined: bool) -> TileOutcome:
+    """Restore a tile with the kernel that is known by now.
+
+    Parameters
+    ----------
+    piece : Job
+        For what is seen of the part.
+    part : Part
+    examined : bool
+        Look at what is left unexplained.
+    """
     observation = observe(piece)
     solved = observation.brightened()
     steps = solve(solver_for(piece, solved, held=True), solved)
@@ -209,22 +277,20 @@ def _tile(job: Job, part: Part) -> tuple[Outcome, Observation, Pixels]:
         except StopIteration as end:
             outcome: Outcome = end.value
             break
-    return outcome, observation, _finished(piece, outcome, observation)
-
-
-def _kept(
-    pixels: Pixels, part: Part, scale: int
-) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Return what is kept of a part: image (H, W, C) and support (H, W)."""
-    inner = part.kept.moved(-part.seen.top, -part.seen.left).scaled(scale).slices
-    return np.moveaxis(pixels.image[:, *inner], 0, -1), pixels.support[inner]
-
-
-def _empty(job: Job, part: Part, scale: int) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Return what stands for a part that was not restored."""
-    shape = part.kept.scaled(scale).shape
-    image = np.full((*shape, len(job.planes.data)), np.nan, dtype=np.float32)
-    return image, np.zeros(shape, dtype=np.float32)
+    pixels = _finished(piece, outcome, observation)
+    inner = part.kept.moved(-part.seen.top, -part.seen.left).scaled(piece.settings.scale).slices
+    residual = None
+    if examined:
+        residual = find_residual(piece.planes, pixels, piece.settings, border=piece.border)
+    return TileOutcome(
+        image=np.moveaxis(pixels.image[:, *inner], 0, -1),
+        support=pixels.support[inner],
+        kernel=pixels.kernel,
+        center=observation.center,
+        offset=observation.offset,
+        losses=outcome.losses.numpy(),
+        residual=residual,
+    )
 
 
 def _with_optimised_kernel(
@@ -253,24 +319,15 @@ def _finished(job: Job, outcome: Outcome, observation: Observation) -> Pixels:
     )
 
 
-def _tile_progress(done: int, count: int, *, began: float, start: float) -> Progress:
-    """Return the report that so many tiles are done."""
-    now = time.perf_counter()
-    return Progress(
-        step=done,
-        total=count,
-        stage=f"tile {done} of {count}",
-        loss=None,
-        seconds=now - start,
-        remaining=(now - began) / done * (count - done),
-        unit="tile",
-    )
-
-
 def _at_once(solver: Solver[Any], observation: Observation) -> Outcome:
     """Return what there is before the first step, for a run that is stopped by then."""
     estimate = solver.estimate(solver.init(observation))
     return Outcome(estimate=estimate, losses=torch.empty(0), reason=StopReason.STOPPED)
+
+
+def short_of_memory(tile: int) -> str:
+    """Return what is said of tiles that were made smaller."""
+    return f"memory was short: restored in tiles of at most {tile} pixels a side"
 
 
 def is_lack_of_memory(error: BaseException) -> bool:

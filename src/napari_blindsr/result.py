@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from napari_blindsr.blur import BlurEstimate
-    from napari_blindsr.engine.result import StopReason
+    from napari_blindsr.engine.result import StopReason, Weights
     from napari_blindsr.flags import Flag
     from napari_blindsr.parts import Box
     from napari_blindsr.settings import Finish, Settings
@@ -70,6 +70,8 @@ class Result:
     versions : dict of str to str
     reason : StopReason
         Why the run ended.
+    weights : Weights or None
+        Of the generators of an optimisation, if another one is to begin with them.
     """
 
     image: NDArray[np.float32]
@@ -95,6 +97,7 @@ class Result:
     dtype: str
     versions: dict[str, str]
     reason: StopReason
+    weights: Weights | None = None
 
     @property
     def psf(self) -> NDArray[np.float32]:

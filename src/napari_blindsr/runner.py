@@ -6,6 +6,7 @@ import time
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
+from napari_blindsr.chains import Chains
 from napari_blindsr.engine.result import Progress
 from napari_blindsr.errors import BlindSRError, OutOfMemoryError
 from napari_blindsr.shared_kernel import find_shared
@@ -136,19 +137,23 @@ class LocalRunner:
     ) -> Generator[Progress, bool | None, bool]:
         """Restore planes; the target takes the pixels as they come."""
         stop = False
-        for index, kernel in todo:
+        kernels = dict(todo)
+        chains = Chains(job, kernels)
+        for index in chains.order:
             if stop:
                 break
             place = job.place(target, index)
-            run = job.run(index, kernel, target=place)
+            run = job.run(index, kernels[index], target=place, start=chains.start(index))
             try:
                 result, stop = yield from _watched(run, clock)
             except (OutOfMemoryError, OutputError):
                 raise
             except BlindSRError as error:
+                chains.end(index, None)
                 deliver(PlaneOutcome(index=index, error=error))
             else:
-                deliver(PlaneOutcome(index=index, result=result, clipped=place.clipped))
+                told = chains.end(index, result)
+                deliver(PlaneOutcome(index=index, result=told, clipped=place.clipped))
             stop = bool((yield clock.progress())) or stop
         return stop
 

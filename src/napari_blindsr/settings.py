@@ -33,6 +33,8 @@ FINISHES: tuple[Finish, ...] = get_args(Finish)
 SCALES = (1, 2, 3, 4, 5, 6, 7, 8)
 FEWEST_RESTORATIONS = 2
 """From which an uncertainty can be told."""
+CONTINUED = 1 / 3
+"""Part of the image steps that is left to a run that begins where another one has ended."""
 SMALLEST_TILE = 256
 """Side, in pixels of the result, below which tiles would see little else than their borders."""
 
@@ -206,6 +208,15 @@ class Schedule:
             random_kernels=128,
             monte_carlo_steps=20,
         )
+
+    def continued(self) -> Schedule:
+        """Return the schedule of a run that begins where one on a similar image has ended.
+
+        It is shorter, its kernel generator has been warmed up, and the structure is there already:
+        to fit that again undoes what the run before has found.
+        """
+        steps = max(1, round(CONTINUED * self.image_steps))
+        return dataclasses.replace(self.scaled(steps), warmup_steps=0, structural_steps=0)
 
     def scaled(self, image_steps: int) -> Schedule:
         """Return the schedule with another number of image steps, its phases in proportion.

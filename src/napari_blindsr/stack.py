@@ -6,9 +6,11 @@ import time
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+from napari_blindsr.engine.result import StopReason
 from napari_blindsr.runner import Clock, LocalRunner, PlaneOutcome, Runner
 from napari_blindsr.stack_job import StackJob, prepare_stack
 from napari_blindsr.stack_target import ArrayTarget
+from napari_blindsr.steadied import steadied
 from napari_blindsr.tally import SharedKernel, Tally
 
 if TYPE_CHECKING:
@@ -149,8 +151,12 @@ def run_stack(
     stop = False
     if job.known is not None:
         kernels = dict.fromkeys(map(job.group, todo), SharedKernel(kernel=job.known))
-    elif job.options.kernels != "plane":
-        stop = yield from runner.kernels(job, _groups(job, todo), clock, kernels)
+    elif job.options.kernels != "plane" or (job.steadies and todo):
+        # Planes that are finished tell of their neighbours as well.
+        groups = _groups(job, job.indices if job.steadies else todo)
+        stop = yield from runner.kernels(job, groups, clock, kernels)
+        if job.steadies and not stop:
+            kernels.update(steadied(job, kernels))
 
     def deliver(outcome: PlaneOutcome) -> None:
         place = job.place(target, outcome.index)
@@ -163,6 +169,9 @@ def run_stack(
                 place.put(outcome.pixels)
             shared = kernels.get(job.group(outcome.index))
             record = tally.restored(outcome.index, outcome.result, shared, clipped=outcome.clipped)
+            if outcome.result.reason is StopReason.STOPPED:
+                # Some of its tiles are there; it is none that is complete.
+                return
             target.note(job.position(outcome.index), record)
         clock.done += 1
 

@@ -101,10 +101,15 @@ class FileTarget:
     def suspend(self) -> None:
         """End here; what is there is kept for another run, where the format can."""
         self._writer.suspend()
-        if not self._writer.path.name.lower().endswith(".zarr"):
+        if not can_go_on(self._writer.path):
             self._journal.unlink(missing_ok=True)
 
     def abort(self) -> None:
         """Remove what is not complete."""
         self._writer.abort()
         self._journal.unlink(missing_ok=True)
+
+
+def can_go_on(path: Path) -> bool:
+    """Tell whether a file that is not complete is kept for another run."""
+    return path.name.lower().endswith(".zarr")

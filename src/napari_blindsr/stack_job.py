@@ -8,10 +8,18 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from napari_blindsr.errors import InputError, SettingsError
-from napari_blindsr.layout import CHANNEL, Index, Layout, parse_axes, parse_selection
-from napari_blindsr.parts import Box, check_region
+from napari_blindsr.job import Link, prepare
+from napari_blindsr.layout import (
+    CHANNEL,
+    Index,
+    Layout,
+    chain_axis,
+    parse_axes,
+    parse_selection,
+)
+from napari_blindsr.parts import Box, check_region, tile_side
 from napari_blindsr.pipeline import iterate
-from napari_blindsr.settings import method_named
+from napari_blindsr.settings import METHOD_TABLE, method_named
 from napari_blindsr.stack_result import StackOptions
 from napari_blindsr.stack_target import PlaneTarget, result_type
 
@@ -20,8 +28,9 @@ if TYPE_CHECKING:
 
     from numpy.typing import ArrayLike, NDArray
 
-    from napari_blindsr.engine.result import Progress
+    from napari_blindsr.engine.result import Progress, Weights
     from napari_blindsr.formats.description import LazyArray
+    from napari_blindsr.job import Job
     from napari_blindsr.result import Result
     from napari_blindsr.settings import Settings
     from napari_blindsr.stack_target import StackTarget
@@ -92,20 +101,65 @@ class StackJob:
             target, layout=self.result, position=self.position(index), dtype=self.dtype
         )
 
+    @property
+    def part(self) -> Box | None:
+        """The region, unless it is everything."""
+        return None if self.region == Box.whole(self.layout.plane_shape) else self.region
+
+    def settings_with(self, kernel: NDArray[Any] | None) -> Settings:
+        """Return the settings of a plane with a kernel that is held, or with one of its own."""
+        return self.settings if kernel is None else replace(self.settings, kernel="known")
+
+    @property
+    def hands_on(self) -> bool:
+        """Whether planes begin with what the ones before them have ended with."""
+        return self.options.warm_start and method_named(self.settings.method).optimises
+
+    @property
+    def steadies(self) -> bool:
+        """Whether the readings of neighbouring planes steady each other."""
+        return self.options.warm_start and not self.hands_on
+
+    @property
+    def chain_axis(self) -> int | None:
+        """Which of the loop axes planes follow each other along."""
+        return chain_axis(self.layout.loop_axes, self.selection)
+
     def run(
-        self, index: Index, kernel: NDArray[Any] | None, *, target: PlaneTarget | None = None
+        self,
+        index: Index,
+        kernel: NDArray[Any] | None,
+        *,
+        target: PlaneTarget | None = None,
+        start: Weights | None = None,
     ) -> Generator[Progress, bool | None, Result]:
-        """Restore one plane, with a kernel that is held, or with one of its own."""
-        used = self.settings if kernel is None else replace(self.settings, kernel="known")
-        whole = self.region == Box.whole(self.layout.plane_shape)
+        """Restore one plane, with a kernel that is held, or with one of its own.
+
+        With `start`, an optimisation begins with what another plane has ended with.
+        """
+        settings = self.settings_with(kernel)
+        if start is not None:
+            settings = replace(settings, schedule=settings.schedule.continued())
         return iterate(
             self.layout.plane(self.array, index),
-            used,
+            settings,
             axes=self.layout.plane_axes,
             known_kernel=kernel,
             mask=self.mask,
-            region=None if whole else self.region,
+            region=self.part,
             target=target,
+            link=Link(start=start) if self.hands_on else None,
+        )
+
+    def prepared(self, index: Index, kernel: NDArray[Any] | None) -> Job:
+        """Make one plane ready, to be restored step by step."""
+        return prepare(
+            self.layout.plane(self.array, index),
+            self.settings_with(kernel),
+            axes=self.layout.plane_axes,
+            known=kernel,
+            mask=self.mask,
+            region=self.part,
         )
 
 
@@ -148,7 +202,7 @@ def prepare_stack(
     if region is None:
         region = Box.whole(layout.plane_shape)
     check_region(region, layout.plane_shape)
-    return StackJob(
+    job = StackJob(
         array=array,
         layout=layout,
         selection=parse_selection(options.planes, layout),
@@ -158,3 +212,29 @@ def prepare_stack(
         known=known_kernel,
         mask=mask,
     )
+    if options.warm_start:
+        _check_warm_start(job)
+    return job
+
+
+def _check_warm_start(job: StackJob) -> None:
+    """Raise a `SettingsError` if no plane could begin with what another one has ended with."""
+    settings = job.settings
+    if job.steadies and (job.known is not None or job.options.kernels != "plane"):
+        kind = "known" if job.known is not None else f"one a {job.options.kernels} (kernels)"
+        raise SettingsError(
+            f"warm_start is on, but method {settings.method!r} has nothing to begin with where the "
+            f"kernel is {kind}; expected kernels='plane', one of "
+            f"{[m.name for m in METHOD_TABLE if m.optimises]}, or no warm_start"
+        )
+    if job.chain_axis is None:
+        raise SettingsError(
+            f"warm_start is on, but {len(job.indices)} planes along {job.layout.loop_axes!r} have "
+            "no neighbours; expected several along an axis other than C, or no warm_start"
+        )
+    height, width = job.result.plane_shape
+    if job.hands_on and tile_side((height, width), settings.tile) is not None:
+        raise SettingsError(
+            f"warm_start is on, but planes of {height} × {width} pixels are made in tiles, which "
+            "have no neighbours; expected planes made in one go (tile=None), or no warm_start"
+        )

@@ -43,12 +43,18 @@ class StackOptions:
     dtype : {"float32", "source"}
         Type of the result: float32, not clipped; or that of the input, rounded, and clipped to
         what it can hold.
+    warm_start : bool
+        Begin the optimisation of a plane with what the one before it has ended with, along T, or Z
+        where there is no T, within the same channel; that takes fewer steps. For a method
+        that reads the blur, with a kernel for each plane: steady the readings of such planes by
+        each other.
     """
 
     kernels: Sharing = "channel"
     planes: str | None = None
     region: Box | None = None
     dtype: OutputType = "float32"
+    warm_start: bool = False
 
     def __post_init__(self) -> None:
         if self.kernels not in SHARINGS:
@@ -63,6 +69,7 @@ class StackOptions:
             "planes": self.planes,
             "region": None if self.region is None else self.region.to_json(),
             "dtype": self.dtype,
+            "warm_start": self.warm_start,
         }
 
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from napari_blindsr.chains import ALONE
 from napari_blindsr.engine.result import StopReason
 from napari_blindsr.stack_result import PlaneRecord, StackKernel, StackResult
 
@@ -46,6 +47,7 @@ class Tally:
         self._covered: NDArray[np.bool_] | None = None
         self._example: tuple[Index, Result] | None = None
         self._failure: tuple[Index, BlindSRError] | None = None
+        self._partial: list[PlaneRecord] = []
 
     def failed(self, index: Index, error: BlindSRError) -> None:
         """Hear that a plane could not be restored."""
@@ -59,6 +61,8 @@ class Tally:
         """Hear what became of a plane; returns what is noted of it."""
         record = PlaneRecord.of(index, result, clipped=clipped)
         self._records.append(record)
+        if result.reason is StopReason.STOPPED:
+            self._partial.append(record)
         group = self._job.group(index)
         before = self._kernels.get(group)
         if before is None or index < before.indices[0]:
@@ -103,7 +107,7 @@ class Tally:
         job = self._job
         if array is None:
             array = np.empty((0,) * len(job.layout.axes), dtype=job.dtype)
-        complete = len(self._records) == total
+        complete = len(self._records) == total and not self._partial
         return StackResult(
             image=array,
             axes=job.layout.axes,
@@ -127,6 +131,12 @@ class Tally:
         notes = []
         if "Z" in self._job.layout.loop_axes:
             notes.append("each plane was restored by itself: along Z nothing was sharpened")
+        for record in self._partial:
+            name = " ".join(map(str, record.index)) or 0
+            notes += [f"plane {name} is not complete: {note}" for note in record.notes]
+        alone = sum(ALONE in record.notes for record in self._records)
+        if alone:
+            notes.append(f"{alone} planes {ALONE}")
         clipped = sum(record.clipped for record in self._records)
         if clipped:
             notes.append(f"{clipped} values were beyond the range of {self._job.dtype}: clipped")

@@ -109,12 +109,12 @@ class _Clock:
     def end(self, last: Progress | None) -> None:
         """Hear that a file is done with, by its last report."""
         self._ended += 1
-        self._planes += 0 if last is None else last.step
+        self._planes += _planes_of(last)
 
     def progress(self, running: Sequence[_Running]) -> Progress:
         """Return how far they are."""
         reports = [entry.report for entry in running if entry.report is not None]
-        done = self._planes + sum(report.step for report in reports)
+        done = self._planes + sum(map(_planes_of, reports))
         seconds = time.perf_counter() - self._start
         report = Progress(
             step=done,
@@ -128,3 +128,8 @@ class _Clock:
         if not reports:
             return report
         return replace(report, stage=f"{report.stage}; {reports[0].stage}")
+
+
+def _planes_of(report: Progress | None) -> int:
+    """Return how many planes are done; tiles are parts of one."""
+    return report.step if report is not None and report.unit == "plane" else 0

@@ -117,7 +117,7 @@ def find_uncertainty(
     tuple of str
         Notes.
     """
-    if joined.outcome.reason == StopReason.STOPPED or not np.isfinite(joined.image).all():
+    if joined.reason == StopReason.STOPPED or not np.isfinite(joined.image).all():
         return None, ("stopped before the uncertainty was found",)
     changes = yield from find_changes(job, joined, start=start)
     if changes is None or changes.data is None:

@@ -95,6 +95,36 @@ def test_rows_of_stacks_are_there_for_stacks(
     assert not any(is_shown(widget, row) for row in (widget.planes, widget.range, widget.sharing))
 
 
+def test_a_warm_start_is_offered_where_planes_follow_each_other(
+    stack_dock: Callable[..., tuple[Any, Any]], qtbot: QtBot
+) -> None:
+    viewer, widget = stack_dock(PLANES.reshape(3, 2, 32, 32), axis_labels=("t", "c", "y", "x"))
+    widget.planes.value = "all"
+    assert widget.method.value == "fast"
+    assert not is_shown(widget, widget.warm_start)
+    widget.kernel.value = "gaussian"
+    assert not is_shown(widget, widget.warm_start)
+    widget.sharing.value = "plane"
+    assert is_shown(widget, widget.warm_start)
+    widget.sharing.value = "channel"
+    widget.finish.value = None
+    widget.method.value, widget.kernel.value = "mlmc", "gaussian"
+    assert is_shown(widget, widget.warm_start)
+    widget.planes.value, widget.range.value = "range", "T=1"
+    # Channels have no order.
+    assert not is_shown(widget, widget.warm_start)
+    widget.range.value = "T=0:2,C=1"
+    assert is_shown(widget, widget.warm_start)
+    widget.warm_start.value = True
+    widget.scale.value, widget.steps.value, widget.channels.value = 1, 8, 8
+    run(qtbot, widget)
+    records = [layer.metadata.get("napari-blindsr", {}) for layer in viewer.layers]
+    (record,) = [entry for entry in records if entry.get("kind") == "image"]
+    assert record["options"]["warm_start"]
+    widget.planes.value = "current"
+    assert not is_shown(widget, widget.warm_start)
+
+
 @pytest.mark.parametrize(
     ("labels", "rgb", "axes", "text"),
     [

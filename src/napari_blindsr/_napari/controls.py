@@ -75,7 +75,7 @@ class RunForm(Container[Widget]):
         self._add_rows()
         self._show_what_matters()
         shaping = self.method_row, self.kernel_row, self.advanced_row, self.advanced.finish
-        for row in (*shaping, self.image_row, self.extent.planes):
+        for row in (*shaping, self.image_row, self.extent.planes, self.extent.kernels):
             row.changed.connect(self._show_what_matters)
         for form in self.families.values():
             for _, field in form.rows:
@@ -137,6 +137,22 @@ class RunForm(Container[Widget]):
         )
 
     @property
+    def warm_starts(self) -> bool:
+        """Whether planes begin with what the ones before them have ended with."""
+        extent = self.extent
+        return bool(extent.warm_start.value) and extent.matters(
+            extent.warm_start,
+            self.image_row.value,
+            known=self.family is None,
+            optimises=self.method.optimises,
+        )
+
+    def show_neighbours(self, *, followed: bool) -> None:
+        """Hear whether planes that are asked for follow each other along some axis."""
+        self.extent.show_neighbours(followed=followed)
+        self._show_what_matters()
+
+    @property
     def costly(self) -> tuple[ValueWidget[Any] | FileEdit, ...]:
         """What has an influence on how much memory a run takes, apart from its image."""
         advanced = self.advanced
@@ -192,6 +208,7 @@ class RunForm(Container[Widget]):
             *(row for form in self.families.values() for row in form.rows),
             ("Kernel layer", self.kernel_layer_row),
             ("Kernels", self.extent.kernels),
+            ("", self.extent.warm_start),
             ("Steps", self.steps_row),
             ("Seed", self.seed_row),
             ("Device", self.device_row),
@@ -214,8 +231,11 @@ class RunForm(Container[Widget]):
                 show([field], visible=form is chosen and field not in idle)
         show([self.kernel_layer_row], visible=chosen is None)
         layer, extent = self.image_row.value, self.extent
-        for part in (extent.planes, extent.range, extent.kernels):
-            show([part], visible=extent.matters(part, layer, known=chosen is None))
+        for part in (extent.planes, extent.range, extent.kernels, extent.warm_start):
+            visible = extent.matters(
+                part, layer, known=chosen is None, optimises=self.method.optimises
+            )
+            show([part], visible=visible)
         for row in (field for _, field in self.advanced.rows):
             show([row], visible=self.advanced_row.value and self._matters(row))
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from magicgui.widgets import ComboBox, LineEdit
+from magicgui.widgets import CheckBox, ComboBox, LineEdit
 from magicgui.widgets.bases import Widget
 from napari.components import LayerList
 from napari.layers import Image, Layer, Shapes
@@ -52,6 +52,14 @@ class ExtentOptions:
             "and all other axes: it is found on the planes that tell the most of it, which is\n"
             "faster and steadier. Channels are the axis that is labelled 'c' or 'channel'.",
         )
+        self.warm_start = CheckBox(
+            value=False,
+            text="Warm start",
+            tooltip="MLMC and DDSR begin each plane with what the one before it in time, or in\n"
+            "depth, has ended with, within its channel, and take fewer steps. Fast, with a kernel\n"
+            "for each plane, steadies their readings by each other.",
+        )
+        self._followed = False
         self.region = LayerChooser(
             layers,
             _can_bound,
@@ -78,11 +86,15 @@ class ExtentOptions:
             kernels=self.kernels.value, planes=planes or None, region=region, dtype=dtype
         )
 
+    def show_neighbours(self, *, followed: bool) -> None:
+        """Hear whether planes that are asked for follow each other along some axis."""
+        self._followed = followed
+
     def show_axes(self, layer: Image, plane: Plane) -> None:
         """Say which planes there are."""
         self.range.native.setPlaceholderText(axes_text(layer, layer_layout(layer, plane)))
 
-    def matters(self, row: Widget, layer: Image | None, *, known: bool) -> bool:
+    def matters(self, row: Widget, layer: Image | None, *, known: bool, optimises: bool) -> bool:
         """Tell whether a row has an influence on what is made of a layer.
 
         Parameters
@@ -91,6 +103,8 @@ class ExtentOptions:
         layer : Image or None
         known : bool
             Whether the kernel is known.
+        optimises : bool
+            Whether the method does.
         """
         if row is self.planes:
             return layer is not None and layer.ndim > 2
@@ -98,6 +112,9 @@ class ExtentOptions:
             return self.is_stack(layer) and self.planes.value == RANGE
         if row is self.kernels:
             return self.is_stack(layer) and not known
+        if row is self.warm_start:
+            steadies = self.kernels.value == "plane" and not known
+            return self.is_stack(layer) and self._followed and (optimises or steadies)
         return True
 
 

@@ -100,7 +100,7 @@ def _read_source(form: RunForm, viewer: ViewerModel) -> Source:
     region = read_region(extent.region.value, layer, plane, viewer, any_slice=many)
     options = extent.options(region, _result_type(form))
     if many:
-        return read_stack(layer, plane, options)
+        return read_stack(layer, plane, replace(options, warm_start=form.warm_starts))
     if _target_folder(form) is not None:
         # Files are written plane by plane, be it one.
         return read_stack(layer, plane, replace(options, planes=plane_text(layer, plane)))

@@ -59,8 +59,9 @@ class RestoreWidget(Container[Widget]):
     ----------
     image, scale, method, kernel, steps, seed, device : Widget
         Their ``value`` is what the next run takes.
-    planes, range, sharing, region : Widget
-        Which planes of a stack, which of them share a kernel, and what part of each.
+    planes, range, sharing, warm_start, region : Widget
+        Which planes of a stack, which of them share a kernel, whether one begins where the one
+        before it has ended, and what part of each.
     mask, mask_saturated, gain, noise : Widget
         The same, for methods that take them. `mask` is a layer or None; `gain` and `noise`
         are numbers or "auto".
@@ -96,6 +97,7 @@ class RestoreWidget(Container[Widget]):
         self.tiles, self.folder = advanced.tiles, advanced.folder
         self.planes, self.range = form.extent.planes, form.extent.range
         self.sharing, self.region = form.extent.kernels, form.extent.region
+        self.warm_start = form.extent.warm_start
         self.uncertainty = advanced.uncertainty
         self.run_button, self.stop_button = buttons.run, buttons.stop
         self.cancel_button, self.compare_button = buttons.cancel, buttons.compare

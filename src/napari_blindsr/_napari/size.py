@@ -11,7 +11,7 @@ from napari_blindsr._napari.region import read_region
 from napari_blindsr._napari.stacks import layer_layout
 from napari_blindsr.errors import SettingsError
 from napari_blindsr.footprint import estimate_memory, result_memory
-from napari_blindsr.layout import parse_selection
+from napari_blindsr.layout import chain_axis, parse_selection
 
 if TYPE_CHECKING:
     from napari.components import ViewerModel
@@ -50,7 +50,10 @@ def size_text(form: RunForm, plane: Plane, viewer: ViewerModel) -> str:
     count = 1
     if many:
         wanted = extent.options(region, "float32").planes
-        count = math.prod(map(len, parse_selection(wanted, layer_layout(layer, plane))))
+        layout = layer_layout(layer, plane)
+        selection = parse_selection(wanted, layout)
+        count = math.prod(map(len, selection))
+        form.show_neighbours(followed=chain_axis(layout.loop_axes, selection) is not None)
         parts.append(f"{count} planes" if count > 1 else "1 plane")
     memory = memory_text(form, (height, width), channels=3 if layer.rgb else 1, planes=count)
     return " · ".join([*parts, *memory])

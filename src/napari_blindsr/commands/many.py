@@ -8,7 +8,15 @@ from typing import TYPE_CHECKING, Any
 from rich.markup import escape
 from rich.table import Table
 
-from napari_blindsr.batch import FileJob, OpenFile, digest, is_finished, open_file, restore_file
+from napari_blindsr.batch import (
+    FileJob,
+    OpenFile,
+    digest,
+    is_delivered,
+    is_finished,
+    open_file,
+    restore_file,
+)
 from napari_blindsr.commands.options import FAILED
 from napari_blindsr.errors import BlindSRError, EngineError, FileError
 from napari_blindsr.terminal import machine, release, watch
@@ -189,6 +197,8 @@ def _say(result: StackResult, given: OpenFile, console: Console) -> None:
     for line in lines:
         console.print(line, markup=False, soft_wrap=True)
     what = "wrote" if result.reason == "completed" else "stopped; to be gone on with:"
+    if result.reason != "completed" and is_delivered(result, given.job.image):
+        what = "stopped; wrote"
     console.print(
         f"{_planes(len(result.records) - len(result.failures))} in {result.seconds:.0f} s; {what} "
         f"{given.job.image}",

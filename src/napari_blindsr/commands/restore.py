@@ -108,6 +108,15 @@ def restore(
             help="Which planes share a kernel: none, those of one channel, or all of them."
         ),
     ] = "channel",
+    warm_start: Annotated[
+        bool,
+        typer.Option(
+            "--warm-start",
+            help="MLMC and DDSR begin a plane with what the one before it in time, or in depth, "
+            "has ended with, and take a third of the steps; fast, with --kernels plane, steadies "
+            "the readings of such planes by each other.",
+        ),
+    ] = False,
     roi: Annotated[
         str | None,
         typer.Option(
@@ -235,7 +244,11 @@ def restore(
         )
     ask = Ask(images=images, output=output, folder=output_dir, axes=axes, mask=mask)
     options = StackOptions(
-        kernels=kernels, planes=planes, region=None if roi is None else parse_roi(roi), dtype=dtype
+        kernels=kernels,
+        planes=planes,
+        region=None if roi is None else parse_roi(roi),
+        dtype=dtype,
+        warm_start=warm_start,
     )
     cluster: ClusterChoice | None = None
     if workers is not None or dask is not None:

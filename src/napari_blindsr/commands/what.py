@@ -23,8 +23,8 @@ _PANEL = "Clusters"
 WorkersOption = Annotated[
     int | None,
     typer.Option(
-        help="Share the planes among so many processes of this machine, of one CPU thread each "
-        "unless --threads tells.",
+        help="Share planes, tiles and files among so many processes of this machine, of one CPU "
+        "thread each unless --threads tells.",
         show_default="this process",
         rich_help_panel=_PANEL,
     ),
@@ -84,7 +84,13 @@ class Ask:
         path = self.images[0]
         plain = {path.suffix.lower(), self.output.suffix.lower()} <= set(IMAGE_SUFFIXES)
         ome = self.output.name.lower().endswith((".ome.tif", ".ome.tiff"))
-        if options.dtype == "source" or (path.exists() and not plain) or ome or path.is_dir():
+        if (
+            options.warm_start
+            or options.dtype == "source"
+            or (path.exists() and not plain)
+            or ome
+            or path.is_dir()
+        ):
             return None
         from napari_blindsr.imagefile import open_image  # noqa: PLC0415
 

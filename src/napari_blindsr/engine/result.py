@@ -51,6 +51,22 @@ class Progress:
     unit: str = "step"
 
 
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Weights:
+    """What the generators have learned, on the CPU: where another run may start.
+
+    Attributes
+    ----------
+    image : dict of str to Tensor
+        Of the image generator.
+    kernel : dict of str to Tensor, or None
+        Of the kernel generator; None for a known kernel.
+    """
+
+    image: dict[str, Tensor]
+    kernel: dict[str, Tensor] | None
+
+
 @dataclass(frozen=True, kw_only=True)
 class Estimate:
     """The state of a solver, as tensors.
@@ -61,10 +77,13 @@ class Estimate:
         (C, H, W): the canvas, in the scaled intensities of the observation.
     kernel : Tensor
         (K, K), correlation kernel, non-negative, sum 1.
+    weights : Weights or None
+        Of the generators, if they were asked for.
     """
 
     image: Tensor
     kernel: Tensor
+    weights: Weights | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

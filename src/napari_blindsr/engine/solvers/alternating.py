@@ -6,7 +6,7 @@ Monte-Carlo step, [2b] image steps, [2c] meta step.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import torch
@@ -25,7 +25,7 @@ from napari_blindsr.engine.networks import (
     build_image_generator,
     build_kernel_generator,
 )
-from napari_blindsr.engine.result import Estimate
+from napari_blindsr.engine.result import Estimate, Weights
 from napari_blindsr.engine.solve import Step
 
 if TYPE_CHECKING:
@@ -135,6 +135,11 @@ class AlternatingSolver:
     compute : Compute
     noise_power : float, optional
         Mean squared difference to the data that noise explains.
+    start : Weights, optional
+        Of a run on a similar image of the same size, with which the generators begin. The kernel
+        generator then needs no warm-up.
+    keeps_weights : bool
+        Whether the estimate tells the generators' weights.
     """
 
     def __init__(
@@ -146,7 +151,11 @@ class AlternatingSolver:
         seed: int,
         compute: Compute,
         noise_power: float | None = None,
+        start: Weights | None = None,
+        keeps_weights: bool = False,
     ) -> None:
+        self.start = start
+        self.keeps_weights = keeps_weights
         self.noise_power = noise_power
         self.schedule = schedule
         self.bounded = bounded
@@ -192,6 +201,8 @@ class AlternatingSolver:
             shape[0], width=self.schedule.channels, bounded=self.bounded, generator=generator
         )
         noise = INPUT_AMPLITUDE * torch.rand(1, *shape, generator=generator)
+        if self.start is not None:
+            network.load_state_dict(self.start.image)
         layout = self.compute.memory_format
         # torch's annotations leave this overload out.
         network = network.to(self.device, memory_format=layout)  # type: ignore[call-overload]
@@ -217,6 +228,8 @@ class AlternatingSolver:
         schedule = self.schedule
         network = build_kernel_generator(observation.kernel_size, generator=generator)
         code = INPUT_AMPLITUDE * torch.rand(network.INPUTS, generator=generator)
+        if self.start is not None and self.start.kernel is not None:
+            network.load_state_dict(self.start.kernel)
         pool, chosen = self._draw_kernels(observation, family)
         network, code = network.to(self.device), code.to(self.device)
         kernel = network(code)
@@ -333,6 +346,10 @@ class AlternatingSolver:
 
     def estimate(self, state: AlternatingState) -> Estimate:
         """Return the averaged late iterates, or the state after the last update."""
+        found = self._found(state)
+        return replace(found, weights=_weights(state)) if self.keeps_weights else found
+
+    def _found(self, state: AlternatingState) -> Estimate:
         if state.mean is not None:
             return state.mean
         with torch.no_grad():
@@ -345,6 +362,20 @@ class AlternatingSolver:
             return state.last
         finite = bool(torch.isfinite(after.image).all() & torch.isfinite(kernel).all())
         return after if finite else state.last
+
+
+def _weights(state: AlternatingState) -> Weights | None:
+    """Return what the generators have learned, if all of it is finite."""
+    networks: list[torch.nn.Module] = [state.image_part.network]
+    if isinstance(state.kernel_part, KernelState):
+        networks.append(state.kernel_part.network)
+    copies = [
+        {name: value.detach().cpu().clone() for name, value in network.state_dict().items()}
+        for network in networks
+    ]
+    if not all(bool(value.isfinite().all()) for copy in copies for value in copy.values()):
+        return None
+    return Weights(image=copies[0], kernel=copies[1] if len(copies) > 1 else None)
 
 
 def _leaf(kernel: Tensor) -> Tensor:

@@ -1,0 +1,265 @@
+"""The workers of a Dask cluster: tasks handed out to them, and taken back as they are done."""
+
+from __future__ import annotations
+
+import time
+import uuid
+from collections import deque
+from contextlib import suppress
+from dataclasses import replace
+from importlib.metadata import version
+from typing import TYPE_CHECKING, Any
+
+import dask
+from distributed import CancelledError, KilledWorker
+
+from napari_blindsr.cluster import check_client
+from napari_blindsr.cluster_tasks import file_of, installed_version, stamp
+from napari_blindsr.errors import BlindSRError, ClusterError, EngineError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Generator, Iterable, Mapping
+    from pathlib import Path
+
+    from distributed import Client, Future
+
+    from napari_blindsr.engine.result import Progress
+    from napari_blindsr.layout import Index
+
+AHEAD = 2
+"""Tasks a worker that are handed out at a time: one is done, the next is at hand."""
+
+COUNTED = 1.0
+"""Seconds after which workers are counted again."""
+
+
+class Crew:
+    """Hands out tasks that can be done again, to whatever workers there are.
+
+    Several runs may share one; then no more is handed out than for one run.
+
+    Parameters
+    ----------
+    client : distributed.Client
+    patience : float
+        Seconds to wait before nothing new is reported. Whoever drives several runs in turns waits
+        by themselves.
+
+    Raises
+    ------
+    ClusterError
+        If the client is not connected.
+    """
+
+    def __init__(self, client: Client, *, patience: float) -> None:
+        check_client(client)
+        self._client = client
+        self.patience = patience
+        self._outstanding = 0
+        self._workers = 0
+        self._counted = 0.0
+        self._checked = False
+        self._sent: set[Path] = set()
+
+    def describe(self) -> str:
+        """Return which cluster it is, in words."""
+        scheduler = self._client.scheduler
+        where = "" if scheduler is None else f" of {scheduler.address}"
+        return f"{_in_words(self.count())}{where}"
+
+    def capacity(self) -> int:
+        """Return how many tasks are handed out at a time."""
+        return AHEAD * max(1, self.count())
+
+    def count(self) -> int:
+        """Return how many workers there are, as of a moment ago."""
+        if self._client.status != "running":
+            raise _lost()
+        now = time.monotonic()
+        if not self._workers or now - self._counted > COUNTED:
+            try:
+                self._workers = len(self._client.nthreads())
+            except (OSError, AttributeError) as error:
+                # A client whose scheduler has gone a moment ago fails in either way.
+                raise _lost() from error
+            self._counted = now
+        return self._workers
+
+    def sends(self, array: Any) -> bool:
+        """Tell whether workers are sent the pixels of an array, and not the name of its file."""
+        path = file_of(array)
+        return path is None or path in self._sent
+
+    def unseen(self, array: Any) -> Path | None:
+        """Return the file of an array, if not all workers see it."""
+        path = file_of(array)
+        return path if path in self._sent else None
+
+    def ready(
+        self, array: Any, progress: Callable[[], Progress]
+    ) -> Generator[Progress, bool | None, bool]:
+        """Wait until there are workers, and see what they are like; return whether to stop."""
+        while not self.count():
+            time.sleep(self.patience)
+            if (yield replace(progress(), stage="waiting for a worker")):
+                return True
+        if not self._checked:
+            self._check_versions()
+            self._checked = True
+        path = file_of(array)
+        if path is not None and path not in self._sent:
+            seen = self._client.run(stamp, path, on_error="return")
+            mine = stamp(path)
+            if any(theirs != mine for theirs in seen.values()):
+                self._sent.add(path)
+        return False
+
+    def work(
+        self,
+        function: Callable[..., Any],
+        items: Iterable[Index],
+        *,
+        arguments: Callable[[Index], tuple[Any, ...]],
+        take: Callable[[Index, Any], None],
+        progress: Callable[[], Progress],
+        called: str = "plane",
+        allowed: Callable[[Index], bool] | None = None,
+        keeps_begun: bool = True,
+        waits: bool = True,
+    ) -> Generator[Progress, bool | None, bool]:
+        """Hand out tasks, and take what comes of them in whatever order that is.
+
+        A stop cancels those that have not begun, or all of them; returns whether there was one.
+
+        Parameters
+        ----------
+        function : callable
+            What workers do.
+        items : iterable of tuple of int
+            One for each task.
+        arguments : callable
+            Returns what `function` is given; what it raises is taken for the task's answer.
+        take : callable
+            Called with each item, and what `function` returned.
+        progress : callable
+            Returns how far the run is.
+        called : str
+            What messages call an item.
+        allowed : callable, optional
+            Tells whether the turn of an item has come.
+        keeps_begun : bool
+            Whether tasks that have begun are waited for after a stop.
+        waits : bool
+            Whether to wait a moment where nothing new is to be reported.
+        """
+        waiting = deque(items)
+        running: dict[Index, Future[Any]] = {}
+        name = f"{function.__name__}-{uuid.uuid4().hex}"
+        stop, ended = False, False
+        try:
+            while running or (waiting and not stop):
+                while waiting and not stop and self._has_room():
+                    item = next((i for i in waiting if allowed is None or allowed(i)), None)
+                    if item is None:
+                        break
+                    waiting.remove(item)
+                    try:
+                        given = arguments(item)
+                    except BlindSRError as error:
+                        take(item, error)
+                        continue
+                    running[item] = self._submit(function, given, key=f"{name}-{item}")
+                done = [item for item, future in running.items() if future.done()]
+                for item in done:
+                    take(item, _answer(running[item], f"{called} {_numbers(item)}"))
+                    self._forget({item: running.pop(item)})
+                    stop = bool((yield self._named(progress()))) or stop
+                if not done:
+                    if waits:
+                        time.sleep(self.patience)
+                    stop = bool((yield self._named(progress()))) or stop
+                if stop and not ended:
+                    ended = True
+                    idle = self._not_begun(running) if keeps_begun else list(running)
+                    self._forget({item: running.pop(item) for item in idle})
+            return stop
+        finally:
+            self._forget(running)
+
+    def _check_versions(self) -> None:
+        mine = version("napari-blindsr")
+        for worker, theirs in self._client.run(installed_version, on_error="return").items():
+            if isinstance(theirs, ImportError):
+                raise ClusterError(
+                    f"the worker {worker} has no napari-blindsr ({theirs}); expected {mine}, as "
+                    "here"
+                )
+            if isinstance(theirs, str) and theirs != mine:
+                raise ClusterError(
+                    f"the worker {worker} has napari-blindsr {theirs}; expected {mine}, as here"
+                )
+
+    def _has_room(self) -> bool:
+        return self._outstanding < self.capacity()
+
+    def _submit(
+        self, function: Callable[..., Any], given: tuple[Any, ...], *, key: str
+    ) -> Future[Any]:
+        # Dask warns of tasks that carry much; what an array in memory holds must go this way.
+        with dask.config.set({"distributed.admin.large-graph-warning-threshold": "1TB"}):
+            future = self._client.submit(function, *given, key=key, pure=False)
+        self._outstanding += 1
+        return future
+
+    def _forget(self, futures: Mapping[Index, Future[Any]]) -> None:
+        """Let go of tasks; those that are not done are cancelled."""
+        left = [future for future in futures.values() if not future.done()]
+        self._outstanding -= len(futures)
+        if left and self._client.status == "running":
+            self._client.cancel(left)
+
+    def _not_begun(self, running: Mapping[Index, Future[Any]]) -> list[Index]:
+        """Return the tasks that no worker is at."""
+        if self._client.status != "running":
+            raise _lost()
+        begun: set[Any] = set()
+        # A worker that dies just now tells nothing.
+        with suppress(OSError):
+            begun = {key for keys in self._client.call_stack().values() for key in keys}
+        return [
+            item
+            for item, future in running.items()
+            if not future.done() and future.key not in begun
+        ]
+
+    def _named(self, report: Progress) -> Progress:
+        count = self.count()
+        crew = _in_words(count) if count else "no worker left, waiting"
+        return replace(report, stage=f"{report.stage}, {crew}")
+
+
+def _answer(future: Future[Any], name: str) -> Any:
+    """Return what came of a task."""
+    if future.status in ("cancelled", "lost"):
+        raise _lost()
+    try:
+        return future.result()
+    except CancelledError as error:
+        raise _lost() from error
+    except KilledWorker:
+        return EngineError(f"{name} ended its worker several times, perhaps for want of memory")
+
+
+def _numbers(item: Index) -> str:
+    return " ".join(map(str, item)) or "0"
+
+
+def _in_words(workers: int) -> str:
+    return f"{workers} worker{'' if workers == 1 else 's'}"
+
+
+def _lost() -> ClusterError:
+    return ClusterError(
+        "the cluster was lost while it was at work; what is complete is kept where the result "
+        "is an OME-Zarr"
+    )
