@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 import torch
@@ -14,7 +14,7 @@ from skimage.restoration import inpaint_biharmonic
 from napari_blindsr.arrays import (
     Planes,
     check_axes,
-    check_kernel,
+    check_kernels,
     check_mask,
     find_covered,
     plane_shape,
@@ -23,24 +23,30 @@ from napari_blindsr.arrays import (
 )
 from napari_blindsr.blur import BlurEstimate, read_planes
 from napari_blindsr.engine.device import Compute, choose_compute
+from napari_blindsr.engine.kernels import KernelFamily
 from napari_blindsr.engine.networks import SMALLEST_SIDE
 from napari_blindsr.engine.observation import Observation, kernel_center
-from napari_blindsr.engine.recentre import NEGLIGIBLE, locate
+from napari_blindsr.engine.recentre import NEGLIGIBLE, locate, shift
 from napari_blindsr.engine.solvers.alternating import AlternatingSolver
 from napari_blindsr.engine.solvers.closed_form import ClosedFormSolver
 from napari_blindsr.errors import InputError, SettingsError
+from napari_blindsr.field_blur import check_regions, read_field
 from napari_blindsr.finish import Finisher, LightNoise, finish_noise, light_noise, load_finisher
+from napari_blindsr.kernel_field import KernelField
 from napari_blindsr.noise import estimate_noise
-from napari_blindsr.parts import Box, check_region, context_for, tile_side
+from napari_blindsr.parts import Box, check_region, context_for, field_tile, tile_side
 from napari_blindsr.reading import SMALLEST_SIDE as SMALLEST_READ
-from napari_blindsr.settings import METHOD_TABLE, Border, Settings, method_named
+from napari_blindsr.settings import METHOD_TABLE, ONE_BLUR, Border, Settings, method_named
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
     from torch import Tensor
 
-    from napari_blindsr.engine.kernels import KernelFamily
     from napari_blindsr.engine.solve import Solver
+    from napari_blindsr.parts import Part
+
+Source: TypeAlias = "KernelFamily | NDArray[np.float32] | KernelField"
+"""Where a kernel comes from."""
 
 READABLE = 128
 """Pixels of the input that are looked at around a region, if there are so many: for its blur."""
@@ -62,8 +68,8 @@ class Job:
         What of that is restored.
     border : {"extend", "circular"}
         What lies beyond the planes' borders.
-    source : KernelFamily or ndarray
-        Where the kernel comes from, or the kernel (K, K).
+    source : KernelFamily, ndarray or KernelField
+        Where the kernel comes from, or the kernel (K, K), or the kernels of the image's regions.
     compute : Compute
     finisher : Finisher
     noise : float
@@ -81,7 +87,7 @@ class Job:
     planes: Planes
     wanted: Box
     border: Border
-    source: KernelFamily | NDArray[np.float32]
+    source: Source
     compute: Compute
     finisher: Finisher
     noise: float
@@ -103,7 +109,7 @@ class Job:
     @property
     def reads(self) -> bool:
         """Whether the blur is still to be read off the image."""
-        return not self.optimises and not isinstance(self.source, np.ndarray)
+        return not self.optimises and isinstance(self.source, KernelFamily)
 
 
 def prepare(
@@ -121,22 +127,30 @@ def prepare(
     ------
     BlindSRError
     """
-    source = _kernel_source(settings, known)
     array: Any = image if hasattr(image, "shape") else np.asarray(image)
     axes = check_axes(array, axes)
     shape = plane_shape(array, axes)
+    source = _kernel_source(settings, known, shape)
+    reads_field = settings.field != ONE_BLUR and isinstance(source, KernelFamily)
+    if reads_field:
+        check_regions(settings.field, shape)
     looked, wanted = Box.whole(shape), Box.whole(shape)
     if region is not None:
         check_region(region, shape)
         wanted = region
-        if settings.border == "extend":
-            size = _size_of(source, settings)
+        # Regions with a blur of their own divide all of the image.
+        if settings.border == "extend" and not reads_field:
+            size = size_of(source, settings)
             reach = max(context_for(size, settings.scale), WIDE)
             looked = region.grown(reach, shape).at_least(READABLE, shape)
             wanted = region.moved(-looked.top, -looked.left)
+            source = _moved(source, -looked.top, -looked.left)
     planes = _planes(array, settings, axes=axes, mask=mask, window=looked)
     tile = tile_side(wanted.scaled(settings.scale).shape, settings.tile)
     _check_tiles(settings, tile, wanted)
+    if reads_field or isinstance(source, KernelField):
+        grid = source.shape if isinstance(source, KernelField) else settings.field
+        tile = field_tile(shape, grid, scale=settings.scale, tile=settings.tile)
     compute = choose_compute(settings.device, settings.precision)
     finisher, notes = load_finisher(settings, compute)
     finishes = finisher.name != "none"
@@ -161,7 +175,21 @@ def prepare(
 def with_blur(job: Job) -> Job:
     """Return the job with the kernel that is read off its planes."""
     settings, planes = job.settings, job.planes
-    assert not isinstance(job.source, np.ndarray)
+    assert isinstance(job.source, KernelFamily)
+    if settings.field != ONE_BLUR:
+        field = read_field(
+            planes.data,
+            measured=planes.measured,
+            shape=settings.field,
+            scale=settings.scale,
+            family=job.source,
+            geometry=settings.geometry,
+            seed=settings.seed,
+            device=settings.device,
+            quality=settings.quality,
+            noise=job.noise,
+        )
+        return replace(job, source=field)
     blur = read_planes(
         planes.data,
         measured=planes.measured,
@@ -195,7 +223,13 @@ def wrapped(job: Job, margin: int) -> Job:
         light=None if light is None else replace(light, levels=_wrap(light.levels, margin)),
         wanted=job.wanted.moved(margin, margin),
         border="extend",
+        source=_moved(job.source, margin, margin),
     )
+
+
+def _moved(source: Source, rows: int, columns: int) -> Source:
+    """Return where the kernel comes from, for planes that begin so much further up and left."""
+    return source.moved(rows, columns) if isinstance(source, KernelField) else source
 
 
 def _wrap(planes: Tensor, margin: int) -> Tensor:
@@ -215,7 +249,21 @@ def cut(job: Job, seen: Box) -> Job:
     light = job.light
     if light is not None:
         light = replace(light, levels=light.levels[:, *seen.slices])
-    return replace(job, planes=planes, light=light, wanted=Box.whole(seen.shape))
+    return replace(
+        job,
+        planes=planes,
+        light=light,
+        wanted=Box.whole(seen.shape),
+        source=_moved(job.source, -seen.top, -seen.left),
+    )
+
+
+def local(job: Job, part: Part) -> Job:
+    """Return the job for what is seen of a part, with the kernel in the middle of what is kept."""
+    piece = cut(job, part.seen)
+    if not isinstance(job.source, KernelField):
+        return piece
+    return replace(piece, source=job.source.middle_of(part.kept))
 
 
 def observe(job: Job) -> Observation:
@@ -228,7 +276,7 @@ def observe(job: Job) -> Observation:
     observation = Observation(
         data=torch.from_numpy(planes.data).to(device),
         scale=settings.scale,
-        kernel_size=_size_of(job.source, settings),
+        kernel_size=size_of(job.source, settings),
         geometry=settings.geometry,
         border=job.border,
         measured=None if measured is None else measured.to(device),
@@ -261,6 +309,7 @@ def solver_for(job: Job, observation: Observation, *, held: bool = False) -> Sol
             covered = observation.measured is not None
             return ClosedFormSolver(kernel=kernel, covered=covered, finished=True)
     else:
+        assert isinstance(job.source, KernelFamily)
         kernel = job.source
     schedule = settings.schedule
     noise_power = None
@@ -301,12 +350,15 @@ def _planes(
 
 
 def _kernel_source(
-    settings: Settings, known_kernel: NDArray[Any] | None
-) -> KernelFamily | NDArray[np.float32]:
-    """Return where the kernel comes from: a family, or the array of a known one."""
+    settings: Settings, known_kernel: NDArray[Any] | None, shape: tuple[int, int]
+) -> Source:
+    """Return where the kernel comes from, for an image (h, w)."""
     if settings.kernel == "known":
         if known_kernel is not None:
-            known = check_kernel(known_kernel)
+            known = check_kernels(known_kernel)
+            if known.ndim == 4:
+                return _known_field(known, settings, shape)
+            _check_grid(settings, ONE_BLUR)
             return _with_room(known, settings) if settings.recentres else known
     elif known_kernel is None:
         return settings.kernel
@@ -317,6 +369,65 @@ def _kernel_source(
     )
 
 
+def _known_field(
+    kernels: NDArray[np.float32], settings: Settings, shape: tuple[int, int]
+) -> KernelField:
+    """Return the field of known kernels (R, C, K, K) over an image (h, w)."""
+    rows, columns = kernels.shape[:2]
+    _check_grid(settings, (rows, columns))
+    # All that a field forbids, also where the settings do not tell of it.
+    checked = replace(settings, field=(rows, columns))
+    if checked.used_finish == "none":
+        raise SettingsError(
+            f"the kernels are a grid of {rows} × {columns}, but method {settings.method!r} makes "
+            "its image in one go, with one kernel; expected a finish (finish='prior') or a method "
+            f"that has one ({[m.name for m in METHOD_TABLE if m.finish != 'none']})"
+        )
+    if rows > shape[0] or columns > shape[1]:
+        raise InputError(
+            f"the kernels are a grid of {rows} × {columns} for an image of {shape[0]} × {shape[1]} "
+            "pixels; expected no more kernels than pixels"
+        )
+    if settings.recentres:
+        kernels = _centred(kernels, settings)
+    return KernelField(kernels=kernels, extent=Box.whole(shape))
+
+
+def _check_grid(settings: Settings, grid: tuple[int, int]) -> None:
+    """Raise a `SettingsError` if a field is asked for that known kernels do not have."""
+    if settings.field not in (ONE_BLUR, grid):
+        raise SettingsError(
+            f"field is {settings.field[0]} × {settings.field[1]}, but the known kernels are a grid "
+            f"of {grid[0]} × {grid[1]}; expected the same, or no field"
+        )
+
+
+def _centred(kernels: NDArray[np.float32], settings: Settings) -> NDArray[np.float32]:
+    """Move each kernel (R, C, K, K) to where its centre belongs, so that they can be mixed.
+
+    What moves an image by different amounts in different places distorts it. As with one kernel,
+    the result has the geometry of the image that was given.
+    """
+    size = kernels.shape[-1]
+    center = kernel_center(size, settings.scale, settings.geometry)
+    flat = torch.from_numpy(kernels.reshape(-1, size, size))
+    offsets = [(row - center, column - center) for row, column in map(locate, flat)]
+    farthest = max(max(map(abs, offset)) for offset in offsets)
+    if farthest < NEGLIGIBLE:
+        return kernels
+    margin = math.ceil(farthest)
+    padded = F.pad(flat, (margin,) * 4)
+    moved = [
+        kernel
+        if max(map(abs, offset)) < NEGLIGIBLE
+        else shift(kernel, offset, border="zero").clamp_min(0)
+        for kernel, offset in zip(padded, offsets, strict=True)
+    ]
+    stacked = torch.stack([kernel / kernel.sum() for kernel in moved])
+    side = size + 2 * margin
+    return np.asarray(stacked.numpy().reshape(*kernels.shape[:2], side, side), dtype=np.float32)
+
+
 def _with_room(kernel: NDArray[np.float32], settings: Settings) -> NDArray[np.float32]:
     """Pad a known kernel so that moving its centre to its place does not cut it."""
     center = kernel_center(len(kernel), settings.scale, settings.geometry)
@@ -325,8 +436,10 @@ def _with_room(kernel: NDArray[np.float32], settings: Settings) -> NDArray[np.fl
     return kernel if distance < NEGLIGIBLE else np.pad(kernel, math.ceil(distance))
 
 
-def _size_of(source: KernelFamily | NDArray[np.float32], settings: Settings) -> int:
+def size_of(source: Source, settings: Settings) -> int:
     """Return the side of a kernel in HR pixels."""
+    if isinstance(source, KernelField):
+        return source.size
     return source.shape[0] if isinstance(source, np.ndarray) else source.size(settings.scale)
 
 

@@ -26,6 +26,13 @@ CONTEXT = 64
 GRID = 8
 """Pixels between two points of the coarsest grid that a network computes on."""
 
+TILES_A_REGION = 2
+"""Tiles from one kernel of a field to the next."""
+
+SMALLEST_FIELD_TILE = 64
+"""Side, in pixels of the result, of the smallest tiles that a field asks for: smaller ones would
+be restored several times over, as what other tiles see."""
+
 BLEND = 16
 """Pixels of the result over which neighbouring parts go over into each other."""
 
@@ -168,6 +175,35 @@ def tile_side(result: tuple[int, int], tile: int | Literal["auto"] | None) -> in
     if tile == "auto":
         return USUAL_TILE if result[0] * result[1] > WHOLE else None
     return tile if tile is not None and max(result) > tile else None
+
+
+def field_tile(
+    shape: tuple[int, int],
+    field: tuple[int, int],
+    *,
+    scale: int,
+    tile: int | Literal["auto"] | None,
+) -> int:
+    """Return the largest side of tiles where the blur varies: so small that one kernel will do.
+
+    Parameters
+    ----------
+    shape : tuple of int
+        (h, w) of the image.
+    field : tuple of int
+        Rows and columns of its regions, of which each has a kernel.
+    scale : int
+    tile : int, "auto" or None
+        As in `Settings`.
+    """
+    distances = [
+        scale * length / count
+        for length, count in zip(shape, field, strict=True)
+        # Along one region nothing changes.
+        if count > 1
+    ]
+    side = max(SMALLEST_FIELD_TILE, int(min(distances, default=USUAL_TILE) / TILES_A_REGION))
+    return min(side, tile if isinstance(tile, int) else USUAL_TILE)
 
 
 def plan_parts(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import platform
 import time
 from contextlib import contextmanager
+from dataclasses import replace
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +16,8 @@ from napari_blindsr.engine.result import Progress
 from napari_blindsr.errors import EngineError, OutOfMemoryError, SettingsError
 from napari_blindsr.facts import run_flags
 from napari_blindsr.job import prepare, with_blur
+from napari_blindsr.kernel_field import KernelField
+from napari_blindsr.parts import Box
 from napari_blindsr.restoration import is_lack_of_memory, restored
 from napari_blindsr.result import Result
 from napari_blindsr.uncertainty import find_uncertainty
@@ -25,7 +28,6 @@ if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
 
     from napari_blindsr.mosaic import Target
-    from napari_blindsr.parts import Box
     from napari_blindsr.settings import Settings
 
 
@@ -51,8 +53,9 @@ def iterate(
         As in `restore`.
     settings : Settings
     axes : str, optional
-    known_kernel : ndarray, (K, K), optional
-        Needed if, and only if, ``settings.kernel`` is "known".
+    known_kernel : ndarray, (K, K) or (R, C, K, K), optional
+        A kernel, or a grid of the kernels of the image's regions. Needed if, and only if,
+        ``settings.kernel`` is "known".
     mask : array_like, (h, w), optional
         As in `restore`.
     region : Box, optional
@@ -79,11 +82,13 @@ def iterate(
             doubts: tuple[str, ...] = ()
             if settings.uncertainty:
                 uncertainty, doubts = yield from find_uncertainty(job, joined, start=start)
+            field = job.source if isinstance(job.source, KernelField) else None
             flags = run_flags(
                 job.planes,
                 joined.kernel,
                 settings,
                 blur=job.blur,
+                field=field,
                 guess=joined.observation.guess if joined.tiles == 1 else None,
                 residual=joined.residual,
                 device=job.compute.device,
@@ -106,6 +111,8 @@ def iterate(
         noise=job.noise * job.planes.span,
         finish=job.finisher.name,
         blur=job.blur,
+        # Its regions divide the image, whatever part of it was looked at.
+        field=None if field is None else replace(field, extent=Box.whole(field.extent.shape)),
         notes=(*job.notes, *joined.notes, *doubts),
         flags=flags,
         seconds=time.perf_counter() - start,

@@ -11,12 +11,14 @@ import numpy as np
 import torch
 
 from napari_blindsr.arrays import result_array, to_intensities
+from napari_blindsr.engine.kernels import KernelFamily
 from napari_blindsr.engine.recentre import recentre
 from napari_blindsr.engine.result import Outcome, Progress, StopReason
 from napari_blindsr.engine.solve import Solver, solve
 from napari_blindsr.facts import find_residual
 from napari_blindsr.finish import Pixels, finish, finishing
-from napari_blindsr.job import Job, cut, observe, solver_for, wrapped
+from napari_blindsr.job import Job, cut, local, observe, size_of, solver_for, wrapped
+from napari_blindsr.kernel_field import KernelField
 from napari_blindsr.mosaic import Mosaic
 from napari_blindsr.parts import context_for, most_detailed, plan_parts
 from napari_blindsr.settings import SMALLEST_TILE
@@ -45,6 +47,7 @@ class Restored:
         In the axes and intensities of the input.
     support : ndarray, (s·h, s·w)
     kernel : ndarray, (K, K)
+        In the middle, where it varies.
     observation : Observation
         Of the last part.
     outcome : Outcome
@@ -147,13 +150,12 @@ def _in_one_go(
 def _in_tiles(
     job: Job, tile: int, target: Target | None, *, start: float, stop: bool
 ) -> Generator[Progress, bool | None, Restored]:
-    """Restore tiles of at most so many pixels a side, with one kernel."""
+    """Restore tiles of at most so many pixels a side, each with its kernel."""
     scale = job.settings.scale
     notes: tuple[str, ...] = ()
-    if not isinstance(job.source, np.ndarray):
+    if isinstance(job.source, KernelFamily):
         job, notes = yield from _with_optimised_kernel(job)
-    assert isinstance(job.source, np.ndarray)
-    context = context_for(len(job.source), scale)
+    context = context_for(size_of(job.source, job.settings), scale)
     job = wrapped(job, context)
     rows = plan_parts(job.shape, scale=scale, region=job.wanted, tile=tile, context=context)
     delivery = _Delivery(job, target)
@@ -169,7 +171,7 @@ def _in_tiles(
             if last is None or not stop:
                 last = _tile(job, part)
                 if done == 0 or done == count // 2:
-                    piece = cut(job, part.seen)
+                    piece = local(job, part)
                     unexplained = find_residual(
                         piece.planes, last[2], job.settings, border=piece.border
                     )
@@ -188,7 +190,9 @@ def _in_tiles(
     return Restored(
         image=delivery.array,
         support=support,
-        kernel=pixels.kernel,
+        kernel=job.source.middle_of(job.wanted)
+        if isinstance(job.source, KernelField)
+        else pixels.kernel,
         observation=observation,
         outcome=outcome,
         tiles=count,
@@ -199,7 +203,7 @@ def _in_tiles(
 
 def _tile(job: Job, part: Part) -> tuple[Outcome, Observation, Pixels]:
     """Restore what is seen of a part, with the kernel that is known by now."""
-    piece = cut(job, part.seen)
+    piece = local(job, part)
     observation = observe(piece)
     solved = observation.brightened()
     steps = solve(solver_for(piece, solved, held=True), solved)

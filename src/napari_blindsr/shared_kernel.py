@@ -5,9 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from napari_blindsr.blur import estimate_of
+from napari_blindsr.engine.kernels import KernelFamily
 from napari_blindsr.errors import BlindSRError
 from napari_blindsr.job import prepare
 from napari_blindsr.parts import detail
@@ -100,7 +99,7 @@ def read_shared(planes: Sequence[Informative], stack: StackJob) -> BlurEstimate:
     """Return the blur that planes have in common, read by the network."""
     settings = stack.settings
     family = planes[0].job.source
-    assert not isinstance(family, np.ndarray)
+    assert isinstance(family, KernelFamily)
     readings = [
         take_reading(
             plane.job.planes.data,
