@@ -13,7 +13,7 @@ import tifffile
 from PIL import Image
 
 from napari_blindsr.blur import BlurEstimate, estimate_kernel
-from napari_blindsr.commands.kernel import (
+from napari_blindsr.commands.blur_tables import (
     FWHM,
     Reader,
     axes_in_micrometres,

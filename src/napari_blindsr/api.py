@@ -12,6 +12,7 @@ from napari_blindsr.arrays import check_axes, check_kernels, plane_shape
 from napari_blindsr.engine.kernels import FAMILIES, KernelFamily
 from napari_blindsr.errors import InputError
 from napari_blindsr.io import read_kernel
+from napari_blindsr.kernel_field import KernelField
 from napari_blindsr.parts import Box, as_box
 from napari_blindsr.pipeline import iterate, versions
 from napari_blindsr.settings import (
@@ -47,7 +48,7 @@ def restore(
     *,
     scale: int,
     method: str = METHODS[0],
-    kernel: str | os.PathLike[str] | KernelFamily | NDArray[Any] = "gaussian",
+    kernel: str | os.PathLike[str] | KernelFamily | KernelField | NDArray[Any] = "gaussian",
     axes: str | None = None,
     geometry: Geometry = "camera",
     border: Border = "extend",
@@ -84,11 +85,11 @@ def restore(
         One of `napari_blindsr.settings.METHODS`. "fast", the default, reads the blur off the
         image and restores the image by networks that were trained once; the others optimise,
         and learn from nothing but the image, unless USRNet finishes.
-    kernel : str, path, KernelFamily or ndarray
+    kernel : str, path, KernelFamily, KernelField or ndarray
         Name of a kernel family, or a family with its parameters; the blur is then
         estimated. An array (K, K), or the path of a file with one, is a known
         correlation kernel in HR pixels, which is held; one of (R, C, K, K) has the kernels of
-        R × C regions that divide the image.
+        R × C regions that divide the image, as has the field of an earlier result.
     axes : str, optional
         "YX", "YXC" or "CYX"; guessed from the shape if left out.
     geometry : {"camera", "benchmark"}
@@ -198,7 +199,7 @@ def make_settings(
     *,
     scale: int,
     method: str = METHODS[0],
-    kernel: str | os.PathLike[str] | KernelFamily | NDArray[Any] = "gaussian",
+    kernel: str | os.PathLike[str] | KernelFamily | KernelField | NDArray[Any] = "gaussian",
     geometry: Geometry = "camera",
     border: Border = "extend",
     bounded: bool | None = None,
@@ -217,12 +218,14 @@ def make_settings(
     tile: int | Literal["auto"] | None = "auto",
     uncertainty: int = 0,
     field: tuple[int, int] = ONE_BLUR,
-) -> tuple[Settings, NDArray[np.float32] | None]:
+) -> tuple[Settings, NDArray[np.float32] | KernelField | None]:
     """Check the options of `restore`; return its settings and the known kernel, if one is given."""
-    known: NDArray[np.float32] | None = None
+    known: NDArray[np.float32] | KernelField | None = None
     family: KernelFamily | Literal["known"]
     if isinstance(kernel, KernelFamily):
         family = kernel
+    elif isinstance(kernel, KernelField):
+        family, known = "known", kernel
     elif isinstance(kernel, str) and kernel in FAMILY_NAMES:
         family = kernel_family(kernel)
     elif isinstance(kernel, str | os.PathLike):

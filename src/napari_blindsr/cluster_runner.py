@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from napari_blindsr.engine.result import Progress
+    from napari_blindsr.kernel_field import KernelField
     from napari_blindsr.layout import Index
     from napari_blindsr.runner import Clock
     from napari_blindsr.stack_job import StackJob
@@ -121,7 +122,7 @@ class ClusterRunner:
     def planes(
         self,
         job: StackJob,
-        todo: Sequence[tuple[Index, NDArray[Any] | None]],
+        todo: Sequence[tuple[Index, NDArray[Any] | KernelField | None]],
         target: StackTarget,  # noqa: ARG002 - who delivers puts the pixels there
         clock: Clock,
         deliver: Callable[[PlaneOutcome], None],
@@ -129,7 +130,7 @@ class ClusterRunner:
         """Restore planes, each by one task; they are delivered as they come."""
         kernels = dict(todo)
 
-        def arguments(index: Index) -> tuple[bytes, NDArray[Any] | None]:
+        def arguments(index: Index) -> tuple[bytes, NDArray[Any] | KernelField | None]:
             return as_payload(job, [index], send=self._sends(job)), kernels[index]
 
         def take(index: Index, answer: Answer) -> None:

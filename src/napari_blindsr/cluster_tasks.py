@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from napari_blindsr.kernel_field import KernelField
     from napari_blindsr.layout import Index
     from napari_blindsr.stack_job import StackJob
     from napari_blindsr.tally import SharedKernel
@@ -110,7 +111,9 @@ def _read(job: StackJob, indices: Sequence[Index]) -> SentPlanes:
     return SentPlanes(job.layout.shape, np.dtype(job.array.dtype), job.layout.loops, blocks)
 
 
-def restore_plane(payload: bytes, kernel: NDArray[Any] | None) -> PlaneOutcome | BlindSRError:
+def restore_plane(
+    payload: bytes, kernel: NDArray[Any] | KernelField | None
+) -> PlaneOutcome | BlindSRError:
     """Restore the one plane of a job, with a kernel that is held or with one of its own.
 
     A failure is returned: raised, Dask would log it.

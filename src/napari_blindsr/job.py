@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -14,7 +13,6 @@ from skimage.restoration import inpaint_biharmonic
 from napari_blindsr.arrays import (
     Planes,
     check_axes,
-    check_kernels,
     check_mask,
     find_covered,
     plane_shape,
@@ -25,14 +23,14 @@ from napari_blindsr.blur import BlurEstimate, read_planes
 from napari_blindsr.engine.device import Compute, choose_compute
 from napari_blindsr.engine.kernels import KernelFamily
 from napari_blindsr.engine.networks import SMALLEST_SIDE
-from napari_blindsr.engine.observation import Observation, kernel_center
-from napari_blindsr.engine.recentre import NEGLIGIBLE, locate, shift
+from napari_blindsr.engine.observation import Observation
 from napari_blindsr.engine.solvers.alternating import AlternatingSolver
 from napari_blindsr.engine.solvers.closed_form import ClosedFormSolver
 from napari_blindsr.errors import InputError, SettingsError
 from napari_blindsr.field_blur import check_regions, read_field
 from napari_blindsr.finish import Finisher, LightNoise, finish_noise, light_noise, load_finisher
 from napari_blindsr.kernel_field import KernelField
+from napari_blindsr.kernel_source import Source, kernel_source, moved, size_of
 from napari_blindsr.noise import estimate_noise
 from napari_blindsr.parts import Box, check_region, context_for, field_tile, tile_side
 from napari_blindsr.reading import SMALLEST_SIDE as SMALLEST_READ
@@ -44,9 +42,6 @@ if TYPE_CHECKING:
 
     from napari_blindsr.engine.solve import Solver
     from napari_blindsr.parts import Part
-
-Source: TypeAlias = "KernelFamily | NDArray[np.float32] | KernelField"
-"""Where a kernel comes from."""
 
 READABLE = 128
 """Pixels of the input that are looked at around a region, if there are so many: for its blur."""
@@ -117,7 +112,7 @@ def prepare(
     settings: Settings,
     *,
     axes: str | None,
-    known: NDArray[Any] | None,
+    known: NDArray[Any] | KernelField | None,
     mask: ArrayLike | None,
     region: Box | None,
 ) -> Job:
@@ -130,7 +125,7 @@ def prepare(
     array: Any = image if hasattr(image, "shape") else np.asarray(image)
     axes = check_axes(array, axes)
     shape = plane_shape(array, axes)
-    source = _kernel_source(settings, known, shape)
+    source = kernel_source(settings, known, shape)
     reads_field = settings.field != ONE_BLUR and isinstance(source, KernelFamily)
     if reads_field:
         check_regions(settings.field, shape)
@@ -144,7 +139,7 @@ def prepare(
             reach = max(context_for(size, settings.scale), WIDE)
             looked = region.grown(reach, shape).at_least(READABLE, shape)
             wanted = region.moved(-looked.top, -looked.left)
-            source = _moved(source, -looked.top, -looked.left)
+            source = moved(source, -looked.top, -looked.left)
     planes = _planes(array, settings, axes=axes, mask=mask, window=looked)
     tile = tile_side(wanted.scaled(settings.scale).shape, settings.tile)
     _check_tiles(settings, tile, wanted)
@@ -223,13 +218,8 @@ def wrapped(job: Job, margin: int) -> Job:
         light=None if light is None else replace(light, levels=_wrap(light.levels, margin)),
         wanted=job.wanted.moved(margin, margin),
         border="extend",
-        source=_moved(job.source, margin, margin),
+        source=moved(job.source, margin, margin),
     )
-
-
-def _moved(source: Source, rows: int, columns: int) -> Source:
-    """Return where the kernel comes from, for planes that begin so much further up and left."""
-    return source.moved(rows, columns) if isinstance(source, KernelField) else source
 
 
 def _wrap(planes: Tensor, margin: int) -> Tensor:
@@ -254,7 +244,7 @@ def cut(job: Job, seen: Box) -> Job:
         planes=planes,
         light=light,
         wanted=Box.whole(seen.shape),
-        source=_moved(job.source, -seen.top, -seen.left),
+        source=moved(job.source, -seen.top, -seen.left),
     )
 
 
@@ -347,100 +337,6 @@ def _planes(
     return to_planes(
         image, axes=axes, geometry=settings.geometry, covered=covered, gain=settings.gain
     )
-
-
-def _kernel_source(
-    settings: Settings, known_kernel: NDArray[Any] | None, shape: tuple[int, int]
-) -> Source:
-    """Return where the kernel comes from, for an image (h, w)."""
-    if settings.kernel == "known":
-        if known_kernel is not None:
-            known = check_kernels(known_kernel)
-            if known.ndim == 4:
-                return _known_field(known, settings, shape)
-            _check_grid(settings, ONE_BLUR)
-            return _with_room(known, settings) if settings.recentres else known
-    elif known_kernel is None:
-        return settings.kernel
-    raise InputError(
-        f"kernel is {settings.kernel!r} and known_kernel is "
-        f"{'missing' if known_kernel is None else 'given'}; "
-        "a known kernel goes with kernel='known', and only with it"
-    )
-
-
-def _known_field(
-    kernels: NDArray[np.float32], settings: Settings, shape: tuple[int, int]
-) -> KernelField:
-    """Return the field of known kernels (R, C, K, K) over an image (h, w)."""
-    rows, columns = kernels.shape[:2]
-    _check_grid(settings, (rows, columns))
-    # All that a field forbids, also where the settings do not tell of it.
-    checked = replace(settings, field=(rows, columns))
-    if checked.used_finish == "none":
-        raise SettingsError(
-            f"the kernels are a grid of {rows} × {columns}, but method {settings.method!r} makes "
-            "its image in one go, with one kernel; expected a finish (finish='prior') or a method "
-            f"that has one ({[m.name for m in METHOD_TABLE if m.finish != 'none']})"
-        )
-    if rows > shape[0] or columns > shape[1]:
-        raise InputError(
-            f"the kernels are a grid of {rows} × {columns} for an image of {shape[0]} × {shape[1]} "
-            "pixels; expected no more kernels than pixels"
-        )
-    if settings.recentres:
-        kernels = _centred(kernels, settings)
-    return KernelField(kernels=kernels, extent=Box.whole(shape))
-
-
-def _check_grid(settings: Settings, grid: tuple[int, int]) -> None:
-    """Raise a `SettingsError` if a field is asked for that known kernels do not have."""
-    if settings.field not in (ONE_BLUR, grid):
-        raise SettingsError(
-            f"field is {settings.field[0]} × {settings.field[1]}, but the known kernels are a grid "
-            f"of {grid[0]} × {grid[1]}; expected the same, or no field"
-        )
-
-
-def _centred(kernels: NDArray[np.float32], settings: Settings) -> NDArray[np.float32]:
-    """Move each kernel (R, C, K, K) to where its centre belongs, so that they can be mixed.
-
-    What moves an image by different amounts in different places distorts it. As with one kernel,
-    the result has the geometry of the image that was given.
-    """
-    size = kernels.shape[-1]
-    center = kernel_center(size, settings.scale, settings.geometry)
-    flat = torch.from_numpy(kernels.reshape(-1, size, size))
-    offsets = [(row - center, column - center) for row, column in map(locate, flat)]
-    farthest = max(max(map(abs, offset)) for offset in offsets)
-    if farthest < NEGLIGIBLE:
-        return kernels
-    margin = math.ceil(farthest)
-    padded = F.pad(flat, (margin,) * 4)
-    moved = [
-        kernel
-        if max(map(abs, offset)) < NEGLIGIBLE
-        else shift(kernel, offset, border="zero").clamp_min(0)
-        for kernel, offset in zip(padded, offsets, strict=True)
-    ]
-    stacked = torch.stack([kernel / kernel.sum() for kernel in moved])
-    side = size + 2 * margin
-    return np.asarray(stacked.numpy().reshape(*kernels.shape[:2], side, side), dtype=np.float32)
-
-
-def _with_room(kernel: NDArray[np.float32], settings: Settings) -> NDArray[np.float32]:
-    """Pad a known kernel so that moving its centre to its place does not cut it."""
-    center = kernel_center(len(kernel), settings.scale, settings.geometry)
-    distance = max(abs(found - center) for found in locate(torch.from_numpy(kernel)))
-    # Equal padding on all sides leaves K//2, and so the geometry, as it is.
-    return kernel if distance < NEGLIGIBLE else np.pad(kernel, math.ceil(distance))
-
-
-def size_of(source: Source, settings: Settings) -> int:
-    """Return the side of a kernel in HR pixels."""
-    if isinstance(source, KernelField):
-        return source.size
-    return source.shape[0] if isinstance(source, np.ndarray) else source.size(settings.scale)
 
 
 def _told_noise(planes: Planes, settings: Settings) -> float:

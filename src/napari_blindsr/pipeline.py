@@ -36,7 +36,7 @@ def iterate(
     settings: Settings,
     *,
     axes: str | None = None,
-    known_kernel: NDArray[Any] | None = None,
+    known_kernel: NDArray[Any] | KernelField | None = None,
     mask: ArrayLike | None = None,
     region: Box | None = None,
     target: Target | None = None,
@@ -53,7 +53,7 @@ def iterate(
         As in `restore`.
     settings : Settings
     axes : str, optional
-    known_kernel : ndarray, (K, K) or (R, C, K, K), optional
+    known_kernel : ndarray, (K, K) or (R, C, K, K), or KernelField, optional
         A kernel, or a grid of the kernels of the image's regions. Needed if, and only if,
         ``settings.kernel`` is "known".
     mask : array_like, (h, w), optional

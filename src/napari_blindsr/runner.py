@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from napari_blindsr.kernel_field import KernelField
     from napari_blindsr.layout import Index
     from napari_blindsr.result import Result
     from napari_blindsr.stack_job import StackJob
@@ -92,7 +93,7 @@ class Runner(Protocol):
     def planes(
         self,
         job: StackJob,
-        todo: Sequence[tuple[Index, NDArray[Any] | None]],
+        todo: Sequence[tuple[Index, NDArray[Any] | KernelField | None]],
         target: StackTarget,
         clock: Clock,
         deliver: Callable[[PlaneOutcome], None],
@@ -129,7 +130,7 @@ class LocalRunner:
     def planes(
         self,
         job: StackJob,
-        todo: Sequence[tuple[Index, NDArray[Any] | None]],
+        todo: Sequence[tuple[Index, NDArray[Any] | KernelField | None]],
         target: StackTarget,
         clock: Clock,
         deliver: Callable[[PlaneOutcome], None],

@@ -8,10 +8,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from napari_blindsr.errors import InputError, SettingsError
+from napari_blindsr.field_blur import check_regions
+from napari_blindsr.kernel_source import kernel_source
 from napari_blindsr.layout import CHANNEL, Index, Layout, parse_axes, parse_selection
 from napari_blindsr.parts import Box, check_region
 from napari_blindsr.pipeline import iterate
-from napari_blindsr.settings import method_named
+from napari_blindsr.settings import ONE_BLUR, method_named
 from napari_blindsr.stack_result import StackOptions
 from napari_blindsr.stack_target import PlaneTarget, result_type
 
@@ -22,6 +24,7 @@ if TYPE_CHECKING:
 
     from napari_blindsr.engine.result import Progress
     from napari_blindsr.formats.description import LazyArray
+    from napari_blindsr.kernel_field import KernelField
     from napari_blindsr.result import Result
     from napari_blindsr.settings import Settings
     from napari_blindsr.stack_target import StackTarget
@@ -41,7 +44,7 @@ class StackJob:
     region : Box
     settings : Settings
     options : StackOptions
-    known : ndarray, (K, K), or None
+    known : ndarray, (K, K) or (R, C, K, K), or KernelField, or None
     mask : array_like or None
     """
 
@@ -51,7 +54,7 @@ class StackJob:
     region: Box
     settings: Settings
     options: StackOptions
-    known: NDArray[Any] | None
+    known: NDArray[Any] | KernelField | None
     mask: ArrayLike | None
 
     @property
@@ -93,7 +96,11 @@ class StackJob:
         )
 
     def run(
-        self, index: Index, kernel: NDArray[Any] | None, *, target: PlaneTarget | None = None
+        self,
+        index: Index,
+        kernel: NDArray[Any] | KernelField | None,
+        *,
+        target: PlaneTarget | None = None,
     ) -> Generator[Progress, bool | None, Result]:
         """Restore one plane, with a kernel that is held, or with one of its own."""
         used = self.settings if kernel is None else replace(self.settings, kernel="known")
@@ -115,7 +122,7 @@ def prepare_stack(
     *,
     axes: str | None,
     options: StackOptions | None = None,
-    known_kernel: NDArray[Any] | None = None,
+    known_kernel: NDArray[Any] | KernelField | None = None,
     mask: ArrayLike | None = None,
 ) -> StackJob:
     """Check a stack before any work; parameters as in `restore_stack`.
@@ -148,6 +155,10 @@ def prepare_stack(
     if region is None:
         region = Box.whole(layout.plane_shape)
     check_region(region, layout.plane_shape)
+    if settings.field != ONE_BLUR and settings.kernel != "known":
+        check_regions(settings.field, layout.plane_shape)
+    # A grid of kernels that does not fit would fail plane after plane.
+    kernel_source(settings, known_kernel, layout.plane_shape)
     return StackJob(
         array=array,
         layout=layout,
