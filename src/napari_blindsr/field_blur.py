@@ -268,7 +268,13 @@ def field_of(
         torch.from_numpy(region_middles(length, count) / longest)
         for length, count in zip(extent.shape, shape, strict=True)
     ]
-    steady = steadied(readings, torch.cartesian_prod(*middles).reshape(-1, 2))
+    # Regions at the border are looked at beyond their middle only on one side.
+    seen = [window.middle for window in region_windows(shape, extent.shape)]
+    steady = steadied(
+        readings,
+        torch.tensor(seen, dtype=torch.float64) / longest,
+        torch.cartesian_prod(*middles).reshape(-1, 2),
+    )
     blurs = [
         estimate_of(
             reading,

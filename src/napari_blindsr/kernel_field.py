@@ -125,7 +125,7 @@ class KernelField:
 
     def middle_of(self, box: Box) -> NDArray[np.float32]:
         """Return the kernel (K, K) in the middle of a box, which counts as the extent does."""
-        return self.at((box.top + box.bottom - 1) / 2, (box.left + box.right - 1) / 2)
+        return self.at(*box.middle)
 
     def moved(self, rows: int, columns: int) -> KernelField:
         """Return the field for an image that begins so many pixels further up and left."""

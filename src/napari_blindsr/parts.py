@@ -57,6 +57,11 @@ class Box:
         return self.bottom - self.top, self.right - self.left
 
     @property
+    def middle(self) -> tuple[float, float]:
+        """Row and column of its middle; pixels' own middles are whole numbers."""
+        return (self.top + self.bottom - 1) / 2, (self.left + self.right - 1) / 2
+
+    @property
     def slices(self) -> tuple[slice, slice]:
         """Of rows and columns."""
         return slice(self.top, self.bottom), slice(self.left, self.right)

@@ -50,8 +50,10 @@ class _Model:
     spread: Tensor
 
 
-def steadied(readings: Sequence[BlurReading | None], places: Tensor) -> list[BlurReading]:
-    """Return what readings of several places tell of the blur of each, together.
+def steadied(
+    readings: Sequence[BlurReading | None], seen: Tensor, wanted: Tensor
+) -> list[BlurReading]:
+    """Return what readings of several places tell of the blur of others, together.
 
     An uncertain reading goes to where its neighbours' are, a certain one stays. All have the mean
     probabilities of the families: a lens has one kind of blur, if of many widths.
@@ -60,14 +62,16 @@ def steadied(readings: Sequence[BlurReading | None], places: Tensor) -> list[Blu
     ----------
     readings : sequence of BlurReading or None
         None where there is nothing to be read. At least one is not.
-    places : Tensor, (m, 2)
-        In units of the field's longer side.
+    seen : Tensor, (n, 2)
+        Their places, in units of the field's longer side.
+    wanted : Tensor, (m, 2)
+        Places whose blur is wanted.
 
     Returns
     -------
     list of BlurReading
-        Of every place. What makes the network err is common to all readings, so the number of
-        those that agree is no gain in certainty: their errors are taken for one.
+        Of the wanted places. What makes the network err is common to all readings, so the number
+        of those that agree is no gain in certainty: their errors are taken for one.
     """
     taken = [index for index, reading in enumerate(readings) if reading is not None]
     read = [reading for reading in readings if reading is not None]
@@ -77,7 +81,7 @@ def steadied(readings: Sequence[BlurReading | None], places: Tensor) -> list[Blu
     # One amplitude and distance for all three elements, whose errors are each their own.
     candidates = [
         [_model(means[:, n], variances[:, n], taken, covariance) for n in range(means.shape[1])]
-        for covariance in _covariances(places.double())
+        for among, across, peak in _covariances(seen[taken].double(), wanted.double())
     ]
     scores = torch.stack([_likelihood(elements) for elements in candidates])
     chances = torch.softmax(scores, dim=0)
@@ -98,11 +102,19 @@ def steadied(readings: Sequence[BlurReading | None], places: Tensor) -> list[Blu
     ]
 
 
-def _covariances(places: Tensor) -> list[Tensor]:
-    """Return how blurs of places (m, 2) may vary together: matrices (m, m)."""
-    squares = torch.cdist(places, places).square()
+def _covariances(seen: Tensor, wanted: Tensor) -> list[tuple[Tensor, Tensor, float]]:
+    """Return how blurs may vary together over places seen (n, 2) and wanted (m, 2).
+
+    Each way is a covariance (n, n) among those seen, one (m, n) with those wanted, and the
+    variance everywhere.
+    """
+    among, across = torch.cdist(seen, seen).square(), torch.cdist(wanted, seen).square()
     return [
-        amplitude**2 * torch.exp(-squares / (2 * distance**2))
+        (
+            amplitude**2 * torch.exp(-among / (2 * distance**2)),
+            amplitude**2 * torch.exp(-across / (2 * distance**2)),
+            amplitude**2,
+        )
         for amplitude in AMPLITUDES
         for distance in (DISTANCES if amplitude else DISTANCES[:1])
     ]
@@ -113,9 +125,8 @@ def _likelihood(elements: Sequence[_Model]) -> Tensor:
     return torch.stack([model.likelihood for model in elements]).sum()
 
 
-def _model(values: Tensor, variances: Tensor, taken: Sequence[int], covariance: Tensor) -> _Model:
-    """Return what a covariance (m, m) over the places makes of the readings (n,) of some."""
-    among = covariance[taken][:, taken]
+def _model(values: Tensor, variances: Tensor, among: Tensor, across: Tensor, peak: float) -> _Model:
+    """Return what a covariance makes of readings (n,); the rest is as `_covariances` returns it."""
     factor = torch.linalg.cholesky(among + torch.diag(variances.clamp_min(JITTER)))
     ones = torch.ones(len(values), 1, dtype=values.dtype)
     solved = torch.cholesky_solve(ones, factor)
@@ -129,10 +140,8 @@ def _model(values: Tensor, variances: Tensor, taken: Sequence[int], covariance: 
         + math.log(weight)
         + left @ torch.cholesky_solve(left[:, None], factor)[:, 0]
     )
-    mixing = average + covariance[:, taken] @ torch.cholesky_solve(rest, factor)
+    mixing = average + across @ torch.cholesky_solve(rest, factor)
     spread = (
-        torch.einsum("mn,nk,mk->m", mixing, among, mixing)
-        - 2 * (mixing * covariance[:, taken]).sum(dim=1)
-        + covariance.diagonal()
+        torch.einsum("mn,nk,mk->m", mixing, among, mixing) - 2 * (mixing * across).sum(dim=1) + peak
     )
     return _Model(likelihood=likelihood, mixing=mixing, spread=spread.clamp_min(0))

@@ -143,14 +143,8 @@ class RunForm(Container[Widget]):
         """What has an influence on how much memory a run takes, apart from its image."""
         advanced = self.advanced
         kinds = self.method_row, self.kernel_row, self.device_row
-        return (
-            *kinds,
-            advanced.finish,
-            advanced.channels,
-            advanced.tiles,
-            advanced.folder,
-            advanced.field,
-        )
+        tiling = advanced.tiles, advanced.field.rows, advanced.field.columns
+        return (*kinds, advanced.finish, advanced.channels, *tiling, advanced.folder)
 
     def show_devices(self, report: DeviceReport) -> None:
         """Offer the devices that were found."""

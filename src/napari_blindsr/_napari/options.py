@@ -160,8 +160,8 @@ class AdvancedOptions:
         self.field = GridSize(
             ONE_BLUR,
             high=MOST_REGIONS,
-            tooltip="Rows × columns of regions of the image that each have a blur of their own, as\n"
-            "lenses make it. It is read in each region, steadied by its neighbours', and\n"
+            tooltip="Rows × columns of regions of the image that each have a blur of their own,\n"
+            "as lenses make it. It is read in each region, steadied by its neighbours', and\n"
             "interpolated between their middles. 1 × 1 is one blur for all.",
         )
         self.of_optimisation: tuple[Widget, ...] = (self.schedule, self.channels, self.bounded)
