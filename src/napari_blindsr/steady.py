@@ -80,7 +80,7 @@ def steadied(
     families = torch.stack([reading.families.cpu() for reading in read]).mean(dim=0)
     # One amplitude and distance for all three elements, whose errors are each their own.
     candidates = [
-        [_model(means[:, n], variances[:, n], taken, covariance) for n in range(means.shape[1])]
+        [_model(means[:, n], variances[:, n], among, across, peak) for n in range(means.shape[1])]
         for among, across, peak in _covariances(seen[taken].double(), wanted.double())
     ]
     scores = torch.stack([_likelihood(elements) for elements in candidates])
