@@ -102,10 +102,13 @@ class DegradedField:
 
     Attributes
     ----------
-    image, truth, offset, degradation
-        As in `Degraded`.
+    image : ndarray, (h, w) or (h, w, C)
+    truth : ndarray, float32, (s·h, s·w) or (s·h, s·w, C)
     kernels : ndarray, float32, (R, C, K, K)
         Correlation kernels of sum 1, of the regions of the image.
+    offset : float
+    degradation : Degradation
+        The others are as in `Degraded`.
     """
 
     image: NDArray[Any]
