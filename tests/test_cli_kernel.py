@@ -13,14 +13,14 @@ import tifffile
 from PIL import Image
 
 from napari_blindsr.blur import BlurEstimate, estimate_kernel
-from napari_blindsr.commands.kernel import (
+from napari_blindsr.commands.blur_tables import (
     FWHM,
-    Reader,
     axes_in_micrometres,
     report_of,
     summary,
     width_table,
 )
+from napari_blindsr.commands.kernel import Reader
 from napari_blindsr.commands.options import FamilyOptions, choose_family
 from napari_blindsr.engine.kernels import Disk, Motion
 from napari_blindsr.errors import SettingsError

@@ -9,6 +9,8 @@ if TYPE_CHECKING:
     from napari_blindsr.api import iterate, restore
     from napari_blindsr.blur import BlurEstimate, estimate_kernel
     from napari_blindsr.errors import BlindSRError
+    from napari_blindsr.field_blur import estimate_field
+    from napari_blindsr.kernel_field import KernelField
     from napari_blindsr.parts import Box
     from napari_blindsr.result import Result
     from napari_blindsr.settings import Schedule, Settings
@@ -20,6 +22,8 @@ _HOMES = {
     "iterate": "napari_blindsr.api",
     "estimate_kernel": "napari_blindsr.blur",
     "BlurEstimate": "napari_blindsr.blur",
+    "estimate_field": "napari_blindsr.field_blur",
+    "KernelField": "napari_blindsr.kernel_field",
     "Result": "napari_blindsr.result",
     "restore_stack": "napari_blindsr.stack",
     "iterate_stack": "napari_blindsr.stack",
@@ -35,11 +39,13 @@ __all__ = [
     "BlindSRError",
     "BlurEstimate",
     "Box",
+    "KernelField",
     "Result",
     "Schedule",
     "Settings",
     "StackOptions",
     "StackResult",
+    "estimate_field",
     "estimate_kernel",
     "iterate",
     "iterate_stack",

@@ -8,14 +8,16 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from napari_blindsr.arrays import check_axes, check_kernel, plane_shape
+from napari_blindsr.arrays import check_axes, check_kernels, plane_shape
 from napari_blindsr.engine.kernels import FAMILIES, KernelFamily
 from napari_blindsr.errors import InputError
 from napari_blindsr.io import read_kernel
+from napari_blindsr.kernel_field import KernelField
 from napari_blindsr.parts import Box, as_box
 from napari_blindsr.pipeline import iterate, versions
 from napari_blindsr.settings import (
     METHODS,
+    ONE_BLUR,
     Border,
     Finish,
     Geometry,
@@ -46,7 +48,7 @@ def restore(
     *,
     scale: int,
     method: str = METHODS[0],
-    kernel: str | os.PathLike[str] | KernelFamily | NDArray[Any] = "gaussian",
+    kernel: str | os.PathLike[str] | KernelFamily | KernelField | NDArray[Any] = "gaussian",
     axes: str | None = None,
     geometry: Geometry = "camera",
     border: Border = "extend",
@@ -67,6 +69,7 @@ def restore(
     tile: int | Literal["auto"] | None = "auto",
     region: Box | tuple[slice, slice] | None = None,
     uncertainty: int = 0,
+    field: tuple[int, int] = ONE_BLUR,
     progress: Callable[[Progress], bool | None] | None = None,
 ) -> Result:
     """Estimate the blur of an image and an image that is `scale` times finer.
@@ -82,10 +85,11 @@ def restore(
         One of `napari_blindsr.settings.METHODS`. "fast", the default, reads the blur off the
         image and restores the image by networks that were trained once; the others optimise,
         and learn from nothing but the image, unless USRNet finishes.
-    kernel : str, path, KernelFamily or ndarray
+    kernel : str, path, KernelFamily, KernelField or ndarray
         Name of a kernel family, or a family with its parameters; the blur is then
         estimated. An array (K, K), or the path of a file with one, is a known
-        correlation kernel in HR pixels, which is held.
+        correlation kernel in HR pixels, which is held; one of (R, C, K, K) has the kernels of
+        R × C regions that divide the image, as has the field of an earlier result.
     axes : str, optional
         "YX", "YXC" or "CYX"; guessed from the shape if left out.
     geometry : {"camera", "benchmark"}
@@ -137,6 +141,10 @@ def restore(
         From how many more restorations, each with another kernel that the image allows or with
         fresh noise, the standard deviation of each pixel is found; 0 finds none. Not where an
         optimisation would have to be repeated.
+    field : tuple of int
+        Rows and columns of the regions of the image that each have a blur of their own; it is
+        interpolated between their middles. (1, 1) is one blur for all. Not with methods that
+        optimise, unless a grid of kernels is given.
     progress : callable, optional
         Called with a `Progress` after each step; a true return value stops the run,
         which then returns the best state so far.
@@ -172,6 +180,7 @@ def restore(
         threads=threads,
         tile=tile,
         uncertainty=uncertainty,
+        field=field,
     )
     array: Any = image if hasattr(image, "shape") else np.asarray(image)
     box = as_box(region, plane_shape(array, check_axes(array, axes)))
@@ -190,7 +199,7 @@ def make_settings(
     *,
     scale: int,
     method: str = METHODS[0],
-    kernel: str | os.PathLike[str] | KernelFamily | NDArray[Any] = "gaussian",
+    kernel: str | os.PathLike[str] | KernelFamily | KernelField | NDArray[Any] = "gaussian",
     geometry: Geometry = "camera",
     border: Border = "extend",
     bounded: bool | None = None,
@@ -208,18 +217,21 @@ def make_settings(
     threads: int | None = None,
     tile: int | Literal["auto"] | None = "auto",
     uncertainty: int = 0,
-) -> tuple[Settings, NDArray[np.float32] | None]:
+    field: tuple[int, int] = ONE_BLUR,
+) -> tuple[Settings, NDArray[np.float32] | KernelField | None]:
     """Check the options of `restore`; return its settings and the known kernel, if one is given."""
-    known: NDArray[np.float32] | None = None
+    known: NDArray[np.float32] | KernelField | None = None
     family: KernelFamily | Literal["known"]
     if isinstance(kernel, KernelFamily):
         family = kernel
+    elif isinstance(kernel, KernelField):
+        family, known = "known", kernel
     elif isinstance(kernel, str) and kernel in FAMILY_NAMES:
         family = kernel_family(kernel)
     elif isinstance(kernel, str | os.PathLike):
-        family, known = "known", check_kernel(_read_kernel(kernel))
+        family, known = "known", check_kernels(_read_kernel(kernel))
     else:
-        family, known = "known", check_kernel(kernel)
+        family, known = "known", check_kernels(kernel)
     settings = Settings(
         scale=scale,
         method=method,
@@ -245,6 +257,7 @@ def make_settings(
         threads=threads,
         tile=tile,
         uncertainty=uncertainty,
+        field=field,
     )
     return settings, known
 

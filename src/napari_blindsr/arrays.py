@@ -294,3 +294,39 @@ def check_kernel(kernel: ArrayLike) -> NDArray[np.float32]:
         values = np.pad(values, (0, 1))
     weights: NDArray[np.float32] = (values / total).astype(np.float32)
     return weights
+
+
+def check_kernels(kernels: ArrayLike) -> NDArray[np.float32]:
+    """Check a known kernel, or a grid of the kernels of an image's regions.
+
+    Parameters
+    ----------
+    kernels : array_like, (K, K) or (R, C, K, K)
+        Each as in `check_kernel`.
+
+    Returns
+    -------
+    ndarray, (K, K) or (R, C, K, K)
+        Each of sum 1, with an odd side; a grid of one is that kernel.
+
+    Raises
+    ------
+    InputError
+    """
+    array = np.asarray(kernels)
+    if array.ndim == 2:
+        return check_kernel(array)
+    if array.ndim != 4 or array.shape[2] != array.shape[3] or array.size < 1:
+        raise InputError(
+            f"the kernel is {_size(array)}; expected a square array (K × K), or one for each "
+            "region of the image (rows × columns × K × K)"
+        )
+    checked = []
+    for row, column in np.ndindex(*array.shape[:2]):
+        try:
+            checked.append(check_kernel(array[row, column]))
+        except InputError as error:
+            raise InputError(f"in row {row}, column {column} of the grid {error}") from error
+    if len(checked) == 1:
+        return checked[0]
+    return np.stack(checked).reshape(*array.shape[:2], *checked[0].shape)

@@ -128,6 +128,8 @@ def digest(
         json.dumps(options.to_json(), sort_keys=True),
         str(axes),
         "" if known is None else np.asarray(known, dtype=np.float32).tobytes().hex(),
+        # The bytes of a row of kernels are those of a column.
+        *(() if known is None or known.ndim == 2 else (str(known.shape[:2]),)),
         "" if mask is None else hashlib.sha256(np.asarray(mask).tobytes()).hexdigest(),
     ]
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()
@@ -252,11 +254,18 @@ def is_delivered(result: StackResult, path: Path) -> bool:
 
 
 def stacked_kernels(result: StackResult) -> NDArray[np.float32] | None:
-    """Return the kernels of a result, (K, K) or (n, K, K), the smaller ones padded with zeros."""
+    """Return the kernels of a result, (K, K) or (n, K, K), the smaller ones padded with zeros.
+
+    Where the blur varies over the field, (R, C, K, K) or (n, R, C, K, K).
+    """
     if not result.kernels:
         return None
-    side = max(len(entry.kernel) for entry in result.kernels)
-    padded = [np.pad(entry.kernel, (side - len(entry.kernel)) // 2) for entry in result.kernels]
+    kernels = [entry.kernels for entry in result.kernels]
+    side = max(one.shape[-1] for one in kernels)
+    padded = []
+    for one in kernels:
+        margin = (side - one.shape[-1]) // 2
+        padded.append(np.pad(one, [(0, 0)] * (one.ndim - 2) + [(margin, margin)] * 2))
     return padded[0] if len(padded) == 1 else np.stack(padded)
 
 

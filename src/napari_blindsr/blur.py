@@ -273,9 +273,7 @@ def _kernel_of(
 ) -> NDArray[np.float32]:
     """Return the kernel of a family that agrees with a reading."""
     if isinstance(family, Gaussian):
-        return gaussian_of(
-            family, reading.mean.double().cpu(), scale=scale, geometry=geometry, largest=None
-        )
+        return gaussian_of(family, reading.mean.double().cpu(), scale=scale, geometry=geometry)
     candidates = draw_candidates(family, scale=scale, geometry=geometry, seed=seed)
     weights = candidate_weights(candidates, reading, scale)
     kernel = torch.einsum("n,nij->ij", weights, candidates.double())
@@ -288,7 +286,8 @@ def gaussian_of(
     *,
     scale: int,
     geometry: Geometry,
-    largest: int | None,
+    largest: int | None = None,
+    size: int | None = None,
 ) -> NDArray[np.float32]:
     """Return the Gaussian kernel whose covariance in LR px² has a logarithm (3,).
 
@@ -300,14 +299,17 @@ def gaussian_of(
         As `width.log_covariance` writes it.
     scale : int
     geometry : {"camera", "benchmark"}
-    largest : int or None
+    largest : int, optional
         Largest side, odd: what lies outside is cut off.
+    size : int, optional
+        Side; what the family and the reach of the kernel ask for if left out.
     """
     variances, angle = principal_axes(scale**2 * covariance_of(logarithm))
     if family.variance is not None:
         variances = variances.clamp(*family.variance)
-    reach = 3 * math.sqrt(float(variances.max()))
-    size = max(family.size(scale), side_for(reach, scale))
+    if size is None:
+        reach = 3 * math.sqrt(float(variances.max()))
+        size = max(family.size(scale), side_for(reach, scale))
     if largest is not None:
         size = min(size, largest)
     kernel = render_gaussian(

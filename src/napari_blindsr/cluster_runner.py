@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from napari_blindsr.engine.result import Progress
+    from napari_blindsr.kernel_field import KernelField
     from napari_blindsr.layout import Index
     from napari_blindsr.runner import Clock
     from napari_blindsr.stack_job import StackJob
@@ -94,7 +95,7 @@ class ClusterRunner:
     def planes(
         self,
         job: StackJob,
-        todo: Sequence[tuple[Index, NDArray[Any] | None]],
+        todo: Sequence[tuple[Index, NDArray[Any] | KernelField | None]],
         target: StackTarget,
         clock: Clock,
         deliver: Callable[[PlaneOutcome], None],
@@ -149,7 +150,9 @@ class ClusterRunner:
             )
         return tuple(notes)
 
-    def _tile(self, job: StackJob, todo: Sequence[tuple[Index, NDArray[Any] | None]]) -> int | None:
+    def _tile(
+        self, job: StackJob, todo: Sequence[tuple[Index, NDArray[Any] | KernelField | None]]
+    ) -> int | None:
         """Return the side of the tiles that planes are restored in, or None."""
         settings = job.settings
         tile = tile_side(job.result.plane_shape, settings.tile)

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from napari_blindsr.kernel_field import KernelField
     from napari_blindsr.layout import Index
     from napari_blindsr.stack_job import StackJob
     from napari_blindsr.tally import SharedKernel
@@ -111,7 +112,7 @@ def _read(job: StackJob, indices: Sequence[Index]) -> SentPlanes:
 
 
 def restore_plane(
-    payload: bytes, kernel: NDArray[Any] | None, start: bytes | None = None
+    payload: bytes, kernel: NDArray[Any] | KernelField | None, start: bytes | None = None
 ) -> PlaneOutcome | BlindSRError:
     """Restore the one plane of a job, with a kernel that is held or with one of its own.
 

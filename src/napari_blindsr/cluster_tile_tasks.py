@@ -13,13 +13,14 @@ from napari_blindsr.cluster_tasks import ONE_AT_A_TIME, drained, opened_job
 from napari_blindsr.engine.device import choose_compute
 from napari_blindsr.errors import BlindSRError, EngineError
 from napari_blindsr.finish import Finisher, LightNoise, load_finisher
-from napari_blindsr.job import Job, cut, with_blur
+from napari_blindsr.job import Job, local, with_blur
 from napari_blindsr.pipeline import conclude, cpu_threads, translated_errors
 from napari_blindsr.restoration import Restored, plan_tiles, restore_tile
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from napari_blindsr.kernel_field import KernelField
     from napari_blindsr.parts import Part
     from napari_blindsr.result import Result
     from napari_blindsr.settings import Settings
@@ -35,7 +36,9 @@ class _SentTile:
     examined: bool
 
 
-def plan_plane(payload: bytes, kernel: NDArray[Any] | None, tile: int) -> TilePlan | BlindSRError:
+def plan_plane(
+    payload: bytes, kernel: NDArray[Any] | KernelField | None, tile: int
+) -> TilePlan | BlindSRError:
     """Make the one plane of a job ready for tiles: range, noise level, kernel.
 
     It comes back without what only a worker needs; a failure is returned, as by
@@ -48,7 +51,8 @@ def plan_plane(payload: bytes, kernel: NDArray[Any] | None, tile: int) -> TilePl
                 job = stack.prepared(index, kernel)
                 if job.reads:
                     job = with_blur(job)
-                plan = drained(plan_tiles(job, tile))
+                # Where the blur varies, tiles are small whoever restores them.
+                plan = drained(plan_tiles(job, min(tile, job.tile or tile)))
             return replace(plan, job=_bare(plan.job))
         except BlindSRError as error:
             return error
@@ -57,7 +61,7 @@ def plan_plane(payload: bytes, kernel: NDArray[Any] | None, tile: int) -> TilePl
 def tile_payload(plan: TilePlan, number: int) -> bytes:
     """Return a tile as a worker gets it: what is seen of the plane, and nothing else."""
     part = plan.parts[number]
-    piece = cut(plan.job, part.seen)
+    piece = local(plan.job, part)
     if piece.light is not None:
         # A view would be sent with all that it is a view of.
         light = replace(piece.light, levels=piece.light.levels.clone())

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
     from napari_blindsr.cluster_crew import Crew
     from napari_blindsr.engine.result import Progress
+    from napari_blindsr.kernel_field import KernelField
     from napari_blindsr.layout import Index
     from napari_blindsr.result import Result
     from napari_blindsr.runner import Clock
@@ -116,7 +117,7 @@ class TiledPlanes:
 
     def run(
         self,
-        todo: Sequence[tuple[Index, NDArray[Any] | None]],
+        todo: Sequence[tuple[Index, NDArray[Any] | KernelField | None]],
         deliver: Callable[[PlaneOutcome], None],
     ) -> Generator[Progress, bool | None, bool]:
         """Restore planes; returns whether it was asked to stop."""
@@ -153,7 +154,7 @@ class TiledPlanes:
         return self._clock.progress(inner)
 
     def _plane(
-        self, index: Index, kernel: NDArray[Any] | None
+        self, index: Index, kernel: NDArray[Any] | KernelField | None
     ) -> Generator[Progress, bool | None, PlaneOutcome | None]:
         """Restore a plane, in smaller tiles if memory is short; None if nothing came of it."""
         tile = self._tile
@@ -177,7 +178,7 @@ class TiledPlanes:
                 return replace(outcome, result=told)
 
     def _attempt(
-        self, index: Index, kernel: NDArray[Any] | None, tile: int
+        self, index: Index, kernel: NDArray[Any] | KernelField | None, tile: int
     ) -> Generator[Progress, bool | None, PlaneOutcome | None]:
         job, crew, start = self._job, self._crew, time.perf_counter()
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -10,7 +11,7 @@ import torch
 from napari_blindsr.agreement import compare_parts
 from napari_blindsr.engine.kernels.width import core_covariance, principal_axes
 from napari_blindsr.errors import InputError
-from napari_blindsr.flags import Facts, Flag, find_flags
+from napari_blindsr.flags import Facts, Flag, find_field_flags, find_flags
 from napari_blindsr.metrics.residual import Residual, predict
 from napari_blindsr.metrics.residual import residual as residual_of
 from napari_blindsr.noise import estimate_noise
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from napari_blindsr.arrays import Planes
     from napari_blindsr.blur import BlurEstimate
     from napari_blindsr.finish import Pixels
+    from napari_blindsr.kernel_field import KernelField
     from napari_blindsr.settings import Border, Settings
 
 LEVELS = 256
@@ -37,6 +39,7 @@ def run_flags(
     settings: Settings,
     *,
     blur: BlurEstimate | None,
+    field: KernelField | None = None,
     guess: Tensor | None,
     residual: Residual | None,
     device: torch.device,
@@ -52,6 +55,8 @@ def run_flags(
     settings : Settings
     blur : BlurEstimate or None
         What was read off the image.
+    field : KernelField, optional
+        The kernels of its regions, if they vary: each is looked at.
     guess : Tensor, (C, h, w), or None
         The image with its gaps filled in, if there are any.
     residual : Residual or None
@@ -60,15 +65,13 @@ def run_flags(
     """
     data, measured = planes.data, planes.measured
     values = data if measured is None else data[:, measured]
-    weights = torch.from_numpy(np.ascontiguousarray(kernel, dtype=np.float64))
-    variances, _ = principal_axes(core_covariance(weights[None])[0])
-    wide, narrow = variances.sqrt().tolist()
     facts = Facts(
         scale=settings.scale,
         kernel=kernel,
-        widths=(wide, narrow),
+        widths=kernel_widths(kernel),
         known=settings.kernel == "known",
         blur=blur,
+        # That its parts have blurs of their own is no news of a field.
         agreement=None
         if blur is None or (measured is not None and guess is None)
         else compare_parts(
@@ -79,7 +82,27 @@ def run_flags(
         covered=0.0 if measured is None else 1 - float(measured.mean()),
         noise=estimate_noise(data, measured) / float(values.std()),
     )
-    return find_flags(facts)
+    if field is None:
+        return find_flags(facts)
+    return find_field_flags(
+        {
+            place: replace(
+                facts,
+                kernel=field.kernels[place],
+                widths=kernel_widths(field.kernels[place]),
+                blur=field.blurs[place[0]][place[1]] if field.blurs else None,
+            )
+            for place in field.places
+        }
+    )
+
+
+def kernel_widths(kernel: NDArray[np.float32]) -> tuple[float, float]:
+    """Return the standard deviations along the axes of a kernel's core, the larger first."""
+    weights = torch.from_numpy(np.ascontiguousarray(kernel, dtype=np.float64))
+    variances, _ = principal_axes(core_covariance(weights[None])[0])
+    wide, narrow = variances.sqrt().tolist()
+    return wide, narrow
 
 
 def find_residual(

@@ -11,7 +11,7 @@ import numpy as np
 from napari_blindsr.engine.kernels.base import CORE
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from numpy.typing import NDArray
 
@@ -146,6 +146,33 @@ def find_flags(facts: Facts) -> tuple[Flag, ...]:
     )
 
 
+def find_field_flags(facts: Mapping[tuple[int, int], Facts]) -> tuple[Flag, ...]:
+    """Return all that speaks against a result whose regions have kernels of their own.
+
+    Parameters
+    ----------
+    facts : dict of (row, column) to Facts
+        What is known of each region.
+    """
+    flags = []
+    for kind in FLAGS:
+        found = {place: kind.find(known) for place, known in facts.items()}
+        messages = {place: message for place, message in found.items() if message is not None}
+        if not messages:
+            continue
+        (row, column), message = next(iter(messages.items()))
+        everywhere = len(messages) == len(facts) and len(set(messages.values())) == 1
+        if not everywhere:
+            message = (
+                f"in {len(messages)} of {len(facts)} regions, such as row {row}, column {column} "
+                f"of the field: {message}"
+            )
+        flags.append(
+            Flag(name=kind.name, message=message, meaning=kind.meaning, advice=kind.advice)
+        )
+    return tuple(flags)
+
+
 def _no_blur(facts: Facts) -> str | None:
     if facts.blur is not None:
         sharp = not facts.blur.found
@@ -274,7 +301,8 @@ FLAGS: tuple[FlagKind, ...] = (
     FlagKind(
         name="kernel_unstable",
         meaning="One kernel for the whole image is wrong for parts of it.",
-        advice="Restore the parts one by one, or give a measured kernel.",
+        advice="Give its regions kernels of their own (field, such as 2 × 2 or 3 × 4), or measured "
+        "kernels.",
         find=_unstable,
     ),
     FlagKind(

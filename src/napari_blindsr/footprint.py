@@ -10,8 +10,8 @@ import math
 from typing import TYPE_CHECKING
 
 from napari_blindsr.engine.kernels import Gaussian
-from napari_blindsr.parts import BLEND, context_for, tile_side
-from napari_blindsr.settings import method_named
+from napari_blindsr.parts import BLEND, context_for, field_tile, tile_side
+from napari_blindsr.settings import ONE_BLUR, method_named
 
 if TYPE_CHECKING:
     from napari_blindsr.settings import Settings
@@ -99,6 +99,8 @@ def _largest_part(shape: tuple[int, int], channels: int, settings: Settings) -> 
     family = Gaussian() if settings.kernel == "known" else settings.kernel
     size = family.size(scale)
     tile = tile_side((height, width), settings.tile)
+    if settings.field != ONE_BLUR:
+        tile = field_tile(shape, settings.field, scale=scale, tile=settings.tile)
     needed = 0.0
     if method_named(settings.method).optimises:
         rows, columns = (min(n, scale * OPTIMISED_SIDE) if tile else n for n in (height, width))

@@ -229,7 +229,7 @@ def write_image(
 
 
 def read_kernel(path: str | os.PathLike[str]) -> NDArray[np.float32]:
-    """Read a correlation kernel.
+    """Read a correlation kernel, or a grid of them.
 
     Parameters
     ----------
@@ -239,8 +239,9 @@ def read_kernel(path: str | os.PathLike[str]) -> NDArray[np.float32]:
 
     Returns
     -------
-    ndarray, float32, (K, K)
-        As it is in the file, not normalised.
+    ndarray, float32, (K, K) or (R, C, K, K)
+        As it is in the file, not normalised: one kernel, or a grid of kernels of the regions of
+        an image (.npy and TIFF).
 
     Raises
     ------
@@ -249,12 +250,34 @@ def read_kernel(path: str | os.PathLike[str]) -> NDArray[np.float32]:
     file = Path(path)
     suffix = check_suffix(file, KERNEL_SUFFIXES, "read")
     _check_readable(file)
+    grid = _read_grid(file, suffix)
+    if grid is not None:
+        return grid
     values = _read_mat(file) if suffix == ".mat" else read_image(file).array
     if values.ndim != 2 or values.dtype.kind not in "uif":
         shape = " × ".join(map(str, values.shape))
         raise InputError(
-            f"{file} holds {shape} values of type {values.dtype}; expected a kernel, K × K numbers"
+            f"{file} holds {shape} values of type {values.dtype}; expected a kernel, K × K "
+            "numbers, or a grid of kernels, rows × columns × K × K"
         )
+    return values.astype(np.float32)
+
+
+def _read_grid(file: Path, suffix: str) -> NDArray[np.float32] | None:
+    """Return the kernels (R, C, K, K) of a file, or None if it holds something else."""
+    values: NDArray[Any]
+    if suffix == ".npy":
+        values = _read_npy(file)
+    elif suffix in (".tif", ".tiff"):
+        try:
+            with tifffile.TiffFile(file) as tif:
+                values = tif.series[0].asarray(squeeze=False)
+        except Exception:  # noqa: BLE001 - what is wrong with it is said by whoever reads an image
+            return None
+    else:
+        return None
+    if values.ndim != 4 or values.shape[2] != values.shape[3] or values.dtype.kind not in "uif":
+        return None
     return values.astype(np.float32)
 
 
@@ -287,13 +310,14 @@ def _read_mat(file: Path) -> NDArray[Any]:
 
 
 def write_kernel(path: Path, kernel: NDArray[np.float32], *, force: bool = False) -> None:
-    """Write a correlation kernel.
+    """Write a correlation kernel, or a grid of them.
 
     Parameters
     ----------
     path : Path
-        .npy or TIFF: float32 as it is. PNG: scaled to 8 bit, for viewing.
-    kernel : ndarray, (K, K)
+        .npy or TIFF: float32 as it is. PNG: scaled to 8 bit, for viewing; of a grid, all of them
+        side by side.
+    kernel : ndarray, (K, K) or (R, C, K, K)
     force : bool
         Replace an existing file.
     """
@@ -303,10 +327,14 @@ def write_kernel(path: Path, kernel: NDArray[np.float32], *, force: bool = False
         if suffix == ".npy":
             np.save(stream, values, allow_pickle=False)
         elif suffix == ".png":
+            if values.ndim == 4:
+                values = np.concatenate(np.concatenate(values, axis=1), axis=1)
             view = np.rint(255 * np.clip(values / values.max(), 0, 1)).astype(np.uint8)
             Image.fromarray(view).save(stream, format="PNG")
         else:
-            tifffile.imwrite(stream, values, photometric="minisblack", metadata=None)
+            # What tells a grid from a stack of pages is the shape that is written with it.
+            metadata: dict[str, Any] | None = {} if values.ndim == 4 else None
+            tifffile.imwrite(stream, values, photometric="minisblack", metadata=metadata)
 
 
 def write_report(path: Path, report: Mapping[str, Any], *, force: bool = False) -> None:

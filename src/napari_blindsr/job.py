@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +13,6 @@ from skimage.restoration import inpaint_biharmonic
 from napari_blindsr.arrays import (
     Planes,
     check_axes,
-    check_kernel,
     check_mask,
     find_covered,
     plane_shape,
@@ -23,25 +21,35 @@ from napari_blindsr.arrays import (
 )
 from napari_blindsr.blur import BlurEstimate, read_planes
 from napari_blindsr.engine.device import Compute, choose_compute
+from napari_blindsr.engine.kernels import KernelFamily
 from napari_blindsr.engine.networks import SMALLEST_SIDE
-from napari_blindsr.engine.observation import Observation, kernel_center
-from napari_blindsr.engine.recentre import NEGLIGIBLE, locate
+from napari_blindsr.engine.observation import Observation
 from napari_blindsr.engine.solvers.alternating import AlternatingSolver
 from napari_blindsr.engine.solvers.closed_form import ClosedFormSolver
 from napari_blindsr.errors import InputError, SettingsError
+from napari_blindsr.field_blur import check_regions, read_field
 from napari_blindsr.finish import Finisher, LightNoise, finish_noise, light_noise, load_finisher
+from napari_blindsr.kernel_field import KernelField
+from napari_blindsr.kernel_source import Source, kernel_source, moved, size_of
 from napari_blindsr.noise import estimate_noise
-from napari_blindsr.parts import Box, check_region, context_for, tile_side
+from napari_blindsr.parts import Box, check_region, context_for, field_tile, tile_side
 from napari_blindsr.reading import SMALLEST_SIDE as SMALLEST_READ
-from napari_blindsr.settings import METHOD_TABLE, Border, Finish, Settings, method_named
+from napari_blindsr.settings import (
+    METHOD_TABLE,
+    ONE_BLUR,
+    Border,
+    Finish,
+    Settings,
+    method_named,
+)
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
     from torch import Tensor
 
-    from napari_blindsr.engine.kernels import KernelFamily
     from napari_blindsr.engine.result import Weights
     from napari_blindsr.engine.solve import Solver
+    from napari_blindsr.parts import Part
 
 READABLE = 128
 """Pixels of the input that are looked at around a region, if there are so many: for its blur."""
@@ -76,8 +84,8 @@ class Job:
         What of that is restored.
     border : {"extend", "circular"}
         What lies beyond the planes' borders.
-    source : KernelFamily or ndarray
-        Where the kernel comes from, or the kernel (K, K).
+    source : KernelFamily, ndarray or KernelField
+        Where the kernel comes from, or the kernel (K, K), or the kernels of the image's regions.
     compute : Compute
     finisher : Finisher
     noise : float
@@ -97,7 +105,7 @@ class Job:
     planes: Planes
     wanted: Box
     border: Border
-    source: KernelFamily | NDArray[np.float32]
+    source: Source
     compute: Compute
     finisher: Finisher
     noise: float
@@ -120,7 +128,7 @@ class Job:
     @property
     def reads(self) -> bool:
         """Whether the blur is still to be read off the image."""
-        return not self.optimises and not isinstance(self.source, np.ndarray)
+        return not self.optimises and isinstance(self.source, KernelFamily)
 
 
 def prepare(
@@ -128,7 +136,7 @@ def prepare(
     settings: Settings,
     *,
     axes: str | None,
-    known: NDArray[Any] | None,
+    known: NDArray[Any] | KernelField | None,
     mask: ArrayLike | None,
     region: Box | None,
 ) -> Job:
@@ -138,22 +146,30 @@ def prepare(
     ------
     BlindSRError
     """
-    source = _kernel_source(settings, known)
     array: Any = image if hasattr(image, "shape") else np.asarray(image)
     axes = check_axes(array, axes)
     shape = plane_shape(array, axes)
+    source = kernel_source(settings, known, shape)
+    reads_field = settings.field != ONE_BLUR and isinstance(source, KernelFamily)
+    if reads_field:
+        check_regions(settings.field, shape)
     looked, wanted = Box.whole(shape), Box.whole(shape)
     if region is not None:
         check_region(region, shape)
         wanted = region
-        if settings.border == "extend":
-            size = _size_of(source, settings)
+        # Regions with a blur of their own divide all of the image.
+        if settings.border == "extend" and not reads_field:
+            size = size_of(source, settings)
             reach = max(context_for(size, settings.scale), WIDE)
             looked = region.grown(reach, shape).at_least(READABLE, shape)
             wanted = region.moved(-looked.top, -looked.left)
+            source = moved(source, -looked.top, -looked.left)
     planes = _planes(array, settings, axes=axes, mask=mask, window=looked)
     tile = tile_side(wanted.scaled(settings.scale).shape, settings.tile)
     _check_tiles(settings, settings.used_finish, tile, wanted)
+    if reads_field or isinstance(source, KernelField):
+        grid = source.shape if isinstance(source, KernelField) else settings.field
+        tile = field_tile(shape, grid, scale=settings.scale, tile=settings.tile)
     compute = choose_compute(settings.device, settings.precision)
     finisher, notes = load_finisher(settings, compute)
     # Another one, if its weights are missing.
@@ -180,7 +196,21 @@ def prepare(
 def with_blur(job: Job) -> Job:
     """Return the job with the kernel that is read off its planes."""
     settings, planes = job.settings, job.planes
-    assert not isinstance(job.source, np.ndarray)
+    assert isinstance(job.source, KernelFamily)
+    if settings.field != ONE_BLUR:
+        field = read_field(
+            planes.data,
+            measured=planes.measured,
+            shape=settings.field,
+            scale=settings.scale,
+            family=job.source,
+            geometry=settings.geometry,
+            seed=settings.seed,
+            device=settings.device,
+            quality=settings.quality,
+            noise=job.noise,
+        )
+        return replace(job, source=field)
     blur = read_planes(
         planes.data,
         measured=planes.measured,
@@ -214,6 +244,7 @@ def wrapped(job: Job, margin: int) -> Job:
         light=None if light is None else replace(light, levels=_wrap(light.levels, margin)),
         wanted=job.wanted.moved(margin, margin),
         border="extend",
+        source=moved(job.source, margin, margin),
     )
 
 
@@ -234,7 +265,21 @@ def cut(job: Job, seen: Box) -> Job:
     light = job.light
     if light is not None:
         light = replace(light, levels=light.levels[:, *seen.slices])
-    return replace(job, planes=planes, light=light, wanted=Box.whole(seen.shape))
+    return replace(
+        job,
+        planes=planes,
+        light=light,
+        wanted=Box.whole(seen.shape),
+        source=moved(job.source, -seen.top, -seen.left),
+    )
+
+
+def local(job: Job, part: Part) -> Job:
+    """Return the job for what is seen of a part, with the kernel in the middle of what is kept."""
+    piece = cut(job, part.seen)
+    if not isinstance(job.source, KernelField):
+        return piece
+    return replace(piece, source=job.source.middle_of(part.kept))
 
 
 def observe(job: Job) -> Observation:
@@ -247,7 +292,7 @@ def observe(job: Job) -> Observation:
     observation = Observation(
         data=torch.from_numpy(planes.data).to(device),
         scale=settings.scale,
-        kernel_size=_size_of(job.source, settings),
+        kernel_size=size_of(job.source, settings),
         geometry=settings.geometry,
         border=job.border,
         measured=None if measured is None else measured.to(device),
@@ -280,6 +325,7 @@ def solver_for(job: Job, observation: Observation, *, held: bool = False) -> Sol
             covered = observation.measured is not None
             return ClosedFormSolver(kernel=kernel, covered=covered, finished=True)
     else:
+        assert isinstance(job.source, KernelFamily)
         kernel = job.source
     schedule = settings.schedule
     noise_power = None
@@ -319,36 +365,6 @@ def _planes(
     return to_planes(
         image, axes=axes, geometry=settings.geometry, covered=covered, gain=settings.gain
     )
-
-
-def _kernel_source(
-    settings: Settings, known_kernel: NDArray[Any] | None
-) -> KernelFamily | NDArray[np.float32]:
-    """Return where the kernel comes from: a family, or the array of a known one."""
-    if settings.kernel == "known":
-        if known_kernel is not None:
-            known = check_kernel(known_kernel)
-            return _with_room(known, settings) if settings.recentres else known
-    elif known_kernel is None:
-        return settings.kernel
-    raise InputError(
-        f"kernel is {settings.kernel!r} and known_kernel is "
-        f"{'missing' if known_kernel is None else 'given'}; "
-        "a known kernel goes with kernel='known', and only with it"
-    )
-
-
-def _with_room(kernel: NDArray[np.float32], settings: Settings) -> NDArray[np.float32]:
-    """Pad a known kernel so that moving its centre to its place does not cut it."""
-    center = kernel_center(len(kernel), settings.scale, settings.geometry)
-    distance = max(abs(found - center) for found in locate(torch.from_numpy(kernel)))
-    # Equal padding on all sides leaves K//2, and so the geometry, as it is.
-    return kernel if distance < NEGLIGIBLE else np.pad(kernel, math.ceil(distance))
-
-
-def _size_of(source: KernelFamily | NDArray[np.float32], settings: Settings) -> int:
-    """Return the side of a kernel in HR pixels."""
-    return source.shape[0] if isinstance(source, np.ndarray) else source.size(settings.scale)
 
 
 def _told_noise(planes: Planes, settings: Settings) -> float:

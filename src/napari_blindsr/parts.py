@@ -29,6 +29,13 @@ GRID = 8
 SHARED_TILE = 512
 """Least side of tiles that are made only to be shared out: what they see besides is done twice."""
 
+TILES_A_REGION = 2
+"""Tiles from one kernel of a field to the next."""
+
+SMALLEST_FIELD_TILE = 64
+"""Side, in pixels of the result, of the smallest tiles that a field asks for: smaller ones would
+be restored several times over, as what other tiles see."""
+
 BLEND = 16
 """Pixels of the result over which neighbouring parts go over into each other."""
 
@@ -51,6 +58,11 @@ class Box:
     def shape(self) -> tuple[int, int]:
         """(h, w)."""
         return self.bottom - self.top, self.right - self.left
+
+    @property
+    def middle(self) -> tuple[float, float]:
+        """Row and column of its middle; pixels' own middles are whole numbers."""
+        return (self.top + self.bottom - 1) / 2, (self.left + self.right - 1) / 2
 
     @property
     def slices(self) -> tuple[slice, slice]:
@@ -212,6 +224,35 @@ def count_parts(shape: tuple[int, int], scale: int, tile: int | None) -> int:
     if tile is None:
         return 1
     return math.prod(math.ceil(length / max(1, tile // scale)) for length in shape)
+
+
+def field_tile(
+    shape: tuple[int, int],
+    field: tuple[int, int],
+    *,
+    scale: int,
+    tile: int | Literal["auto"] | None,
+) -> int:
+    """Return the largest side of tiles where the blur varies: so small that one kernel will do.
+
+    Parameters
+    ----------
+    shape : tuple of int
+        (h, w) of the image.
+    field : tuple of int
+        Rows and columns of its regions, of which each has a kernel.
+    scale : int
+    tile : int, "auto" or None
+        As in `Settings`.
+    """
+    distances = [
+        scale * length / count
+        for length, count in zip(shape, field, strict=True)
+        # Along one region nothing changes.
+        if count > 1
+    ]
+    side = max(SMALLEST_FIELD_TILE, int(min(distances, default=USUAL_TILE) / TILES_A_REGION))
+    return min(side, tile if isinstance(tile, int) else USUAL_TILE)
 
 
 def plan_parts(

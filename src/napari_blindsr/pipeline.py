@@ -16,6 +16,8 @@ from napari_blindsr.engine.result import Progress
 from napari_blindsr.errors import EngineError, OutOfMemoryError, SettingsError
 from napari_blindsr.facts import run_flags
 from napari_blindsr.job import prepare, with_blur
+from napari_blindsr.kernel_field import KernelField
+from napari_blindsr.parts import Box
 from napari_blindsr.restoration import is_lack_of_memory, restored
 from napari_blindsr.result import Result
 from napari_blindsr.uncertainty import find_uncertainty
@@ -27,7 +29,6 @@ if TYPE_CHECKING:
 
     from napari_blindsr.job import Job, Link
     from napari_blindsr.mosaic import Target
-    from napari_blindsr.parts import Box
     from napari_blindsr.restoration import Restored
     from napari_blindsr.settings import Settings
 
@@ -37,7 +38,7 @@ def iterate(
     settings: Settings,
     *,
     axes: str | None = None,
-    known_kernel: NDArray[Any] | None = None,
+    known_kernel: NDArray[Any] | KernelField | None = None,
     mask: ArrayLike | None = None,
     region: Box | None = None,
     target: Target | None = None,
@@ -55,8 +56,9 @@ def iterate(
         As in `restore`.
     settings : Settings
     axes : str, optional
-    known_kernel : ndarray, (K, K), optional
-        Needed if, and only if, ``settings.kernel`` is "known".
+    known_kernel : ndarray, (K, K) or (R, C, K, K), or KernelField, optional
+        A kernel, or a grid of the kernels of the image's regions. Needed if, and only if,
+        ``settings.kernel`` is "known".
     mask : array_like, (h, w), optional
         As in `restore`.
     region : Box, optional
@@ -108,11 +110,13 @@ def conclude(job: Job, joined: Restored, *, seconds: float) -> Result:
         That it took.
     """
     planes, settings = job.planes, job.settings
+    field = job.source if isinstance(job.source, KernelField) else None
     flags = run_flags(
         planes,
         joined.kernel,
         settings,
         blur=job.blur,
+        field=field,
         guess=joined.guess,
         residual=joined.residual,
         device=job.compute.device,
@@ -132,6 +136,8 @@ def conclude(job: Job, joined: Restored, *, seconds: float) -> Result:
         noise=job.noise * planes.span,
         finish=job.finisher.name,
         blur=job.blur,
+        # Its regions divide the image, whatever part of it was looked at.
+        field=None if field is None else replace(field, extent=Box.whole(field.extent.shape)),
         notes=(*job.notes, *joined.notes),
         flags=flags,
         seconds=seconds,

@@ -11,12 +11,15 @@ import numpy as np
 import torch
 
 from napari_blindsr.arrays import result_array, to_intensities
+from napari_blindsr.engine.kernels import KernelFamily
 from napari_blindsr.engine.recentre import recentre
 from napari_blindsr.engine.result import Outcome, Progress, StopReason
 from napari_blindsr.engine.solve import Solver, solve
 from napari_blindsr.facts import find_residual
 from napari_blindsr.finish import Pixels, finish, finishing
-from napari_blindsr.job import Job, cut, observe, solver_for, wrapped
+from napari_blindsr.job import Job, cut, local, observe, solver_for, wrapped
+from napari_blindsr.kernel_field import KernelField
+from napari_blindsr.kernel_source import size_of
 from napari_blindsr.parts import context_for, most_detailed, plan_parts
 from napari_blindsr.settings import SMALLEST_TILE
 from napari_blindsr.tiles import TileClock, TileJoiner, TileOutcome, TilePlan
@@ -48,6 +51,7 @@ class Restored:
         In the axes and intensities of the input.
     support : ndarray, (s·h, s·w)
     kernel : ndarray, (K, K)
+        In the middle, where it varies.
     center, offset : float
         As in `Observation`.
     losses : ndarray, float32, (n,)
@@ -177,7 +181,7 @@ class LocalTiles:
     ) -> Generator[Progress, bool | None, None]:
         """Restore tiles, at least one: there is no result without a kernel."""
         for number, part in enumerate(plan.parts):
-            piece = cut(plan.job, part.seen)
+            piece = local(plan.job, part)
             deliver(number, restore_tile(piece, part, examined=plan.is_examined(number)))
             stop = bool((yield clock.progress())) or stop
             if stop:
@@ -185,13 +189,12 @@ class LocalTiles:
 
 
 def plan_tiles(job: Job, tile: int) -> Generator[Progress, bool | None, TilePlan]:
-    """Find the kernel that tiles of at most so many pixels a side share, and where they lie."""
+    """Find the kernel of tiles of at most so many pixels a side, and where they lie."""
     scale = job.settings.scale
     notes: tuple[str, ...] = ()
-    if not isinstance(job.source, np.ndarray):
+    if isinstance(job.source, KernelFamily):
         job, notes = yield from _with_optimised_kernel(job)
-    assert isinstance(job.source, np.ndarray)
-    context = context_for(len(job.source), scale)
+    context = context_for(size_of(job.source, job.settings), scale)
     job = wrapped(job, context)
     rows = plan_parts(job.shape, scale=scale, region=job.wanted, tile=tile, context=context)
     return TilePlan(job=job, rows=rows, notes=notes)
@@ -246,7 +249,9 @@ def join_tiles(
     return Restored(
         image=delivery.array,
         support=support,
-        kernel=last.kernel,
+        kernel=job.source.middle_of(job.wanted)
+        if isinstance(job.source, KernelField)
+        else last.kernel,
         center=last.center,
         offset=last.offset,
         losses=last.losses,
@@ -263,7 +268,7 @@ def restore_tile(piece: Job, part: Part, *, examined: bool) -> TileOutcome:
     Parameters
     ----------
     piece : Job
-        For what is seen of the part.
+        For what is seen of the part, with the kernel in its middle.
     part : Part
     examined : bool
         Look at what is left unexplained.

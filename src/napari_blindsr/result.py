@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from napari_blindsr.blur import BlurEstimate
     from napari_blindsr.engine.result import StopReason, Weights
     from napari_blindsr.flags import Flag
+    from napari_blindsr.kernel_field import KernelField
     from napari_blindsr.parts import Box
     from napari_blindsr.settings import Finish, Settings
 
@@ -26,7 +27,8 @@ class Result:
         The restored image in the axes of the input, its two spatial axes `scale` times
         longer, in the intensity unit of the input. Not clipped to the input's range.
     kernel : ndarray, float32, (K, K)
-        The blur as a correlation kernel in HR pixels, non-negative, sum 1.
+        The blur as a correlation kernel in HR pixels, non-negative, sum 1; where it varies over
+        the field, that in the middle of what was restored.
     kernel_center : tuple of float
         (row, column) in `kernel` that corresponds to the position of an LR pixel.
     support : ndarray, float32, (s·h, s·w)
@@ -58,7 +60,9 @@ class Result:
     finish : {"none", "prior", "usrnet", "measurement"}
         How the image was finished.
     blur : BlurEstimate or None
-        What was read of the blur, with its uncertainty, if a network read it.
+        What was read of the blur, with its uncertainty, if a network read it and it is one.
+    field : KernelField or None
+        The kernels of the image's regions, and what was read of each, if the blur varies.
     notes : tuple of str
         What the user should know, such as why a finish was left out.
     flags : tuple of Flag
@@ -90,6 +94,7 @@ class Result:
     noise: float = 0.0
     finish: Finish = "none"
     blur: BlurEstimate | None = None
+    field: KernelField | None = None
     notes: tuple[str, ...] = ()
     flags: tuple[Flag, ...] = ()
     seconds: float
@@ -105,10 +110,18 @@ class Result:
         return self.kernel[::-1, ::-1]
 
     @property
+    def kernels(self) -> NDArray[np.float32]:
+        """The kernel (K, K), or where it varies all of them (R, C, K, K), as files hold them."""
+        return self.kernel if self.field is None else self.field.kernels
+
+    @property
     def learned_priors(self) -> tuple[str, ...]:
         """Names of the trained networks that took part; none were told of this image."""
-        names = [] if self.blur is None else ["kernel estimator"]
-        refined = self.blur is not None and self.blur.refined
+        read = [] if self.blur is None else [self.blur]
+        if self.field is not None:
+            read += [blur for line in self.field.blurs for blur in line]
+        names = ["kernel estimator"] if read else []
+        refined = any(blur.refined for blur in read)
         if refined or self.finish == "prior":
             names.append("image prior")
         if self.finish == "usrnet":
@@ -131,6 +144,7 @@ class Result:
             "finish": self.finish,
             "learned_priors": list(self.learned_priors),
             "blur": None if self.blur is None else self.blur.report(),
+            "field": None if self.field is None else self.field.report(),
             "uncertainty": self._root_mean_square(),
             "gain": self.gain,
             "noise": self.noise,

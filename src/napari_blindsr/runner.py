@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from napari_blindsr.kernel_field import KernelField
     from napari_blindsr.layout import Index
     from napari_blindsr.result import Result
     from napari_blindsr.stack_job import StackJob
@@ -93,7 +94,7 @@ class Runner(Protocol):
     def planes(
         self,
         job: StackJob,
-        todo: Sequence[tuple[Index, NDArray[Any] | None]],
+        todo: Sequence[tuple[Index, NDArray[Any] | KernelField | None]],
         target: StackTarget,
         clock: Clock,
         deliver: Callable[[PlaneOutcome], None],
@@ -130,7 +131,7 @@ class LocalRunner:
     def planes(
         self,
         job: StackJob,
-        todo: Sequence[tuple[Index, NDArray[Any] | None]],
+        todo: Sequence[tuple[Index, NDArray[Any] | KernelField | None]],
         target: StackTarget,
         clock: Clock,
         deliver: Callable[[PlaneOutcome], None],

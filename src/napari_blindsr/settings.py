@@ -31,6 +31,8 @@ SCHEDULES: tuple[ScheduleName, ...] = get_args(ScheduleName)
 Finish = Literal["none", "prior", "usrnet", "measurement"]
 FINISHES: tuple[Finish, ...] = get_args(Finish)
 SCALES = (1, 2, 3, 4, 5, 6, 7, 8)
+ONE_BLUR = (1, 1)
+"""Rows and columns of regions, where the blur is the same all over the image."""
 FEWEST_RESTORATIONS = 2
 """From which an uncertainty can be told."""
 CONTINUED = 1 / 3
@@ -320,6 +322,10 @@ class Settings:
         that have neither a known kernel nor a finish make their image in one go only.
     uncertainty : int
         How many more restorations the standard deviation of each pixel is found from; 0 is none.
+    field : tuple of int
+        Rows and columns of the regions of the image that each have a blur of their own, which is
+        interpolated between their middles; (1, 1) is one blur for all. Of known kernels, either
+        (1, 1) or that of the grid that is given.
     """
 
     scale: int
@@ -341,6 +347,7 @@ class Settings:
     threads: int | None = None
     tile: int | Literal["auto"] | None = "auto"
     uncertainty: int = 0
+    field: tuple[int, int] = ONE_BLUR
 
     def __post_init__(self) -> None:
         _require(
@@ -422,6 +429,37 @@ class Settings:
             f"({[m.name for m in METHOD_TABLE if not m.optimises]}), or a known kernel with a "
             "finish",
         )
+        self._check_field(method)
+
+    def _check_field(self, method: Method) -> None:
+        rows_and_columns = (
+            isinstance(self.field, tuple)
+            and len(self.field) == 2
+            and all(type(count) is int and count >= 1 for count in self.field)
+        )
+        _require(
+            rows_and_columns,
+            f"field is {self.field!r}; expected rows and columns of regions, whole numbers from 1",
+        )
+        if self.field == ONE_BLUR:
+            return
+        name = f"field is {self.field[0]} × {self.field[1]}"
+        _require(
+            not method.optimises or self.kernel == "known",
+            f"{name}, but method {self.method!r} optimises one kernel for the whole image; "
+            f"expected 1 × 1, a method that reads the blur "
+            f"({[m.name for m in METHOD_TABLE if not m.optimises]}), or a grid of known kernels",
+        )
+        _require(
+            self.tile is not None,
+            f"{name} and tile is None, but a blur that varies is removed tile by tile; expected a "
+            "tile of 'auto' or a number",
+        )
+        _require(
+            self.uncertainty == 0,
+            f"{name} and uncertainty is {self.uncertainty}, which is known for one blur only; "
+            "expected 0, or a field of 1 × 1",
+        )
 
     @property
     def takes_uncertainty(self) -> bool:
@@ -459,6 +497,7 @@ class Settings:
         record = {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}
         record["kernel"] = "known" if self.kernel == "known" else self.kernel.to_json()
         record["schedule"] = dataclasses.asdict(self.schedule)
+        record["field"] = list(self.field)
         return record
 
     @classmethod
@@ -468,6 +507,7 @@ class Settings:
         if values["kernel"] != "known":
             values["kernel"] = KernelFamily.from_json(values["kernel"])
         values["schedule"] = Schedule(**values["schedule"])
+        values["field"] = tuple(values.get("field", ONE_BLUR))
         return cls(**values)
 
 

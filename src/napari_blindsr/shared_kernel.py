@@ -5,15 +5,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from napari_blindsr.blur import estimate_of
+from napari_blindsr.engine.kernels import KernelFamily
 from napari_blindsr.errors import BlindSRError
+from napari_blindsr.field_blur import field_of, region_readings
 from napari_blindsr.job import prepare
-from napari_blindsr.parts import detail
+from napari_blindsr.parts import Box, detail
 from napari_blindsr.pipeline import cpu_threads, translated_errors
 from napari_blindsr.reading import pooled, refines, take_reading
-from napari_blindsr.settings import method_named
+from napari_blindsr.settings import ONE_BLUR, method_named
 from napari_blindsr.tally import SharedKernel
 
 if TYPE_CHECKING:
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from napari_blindsr.blur import BlurEstimate
     from napari_blindsr.engine.result import Progress
     from napari_blindsr.job import Job
+    from napari_blindsr.kernel_field import KernelField
     from napari_blindsr.layout import Index
     from napari_blindsr.stack_job import StackJob
 
@@ -54,6 +55,8 @@ def find_shared(
         except BlindSRError:
             return None
         if not method_named(stack.settings.method).optimises:
+            if stack.settings.field != ONE_BLUR:
+                return SharedKernel(kernel=read_shared_field(planes, stack))
             blur = read_shared(planes, stack)
             return SharedKernel(kernel=blur.kernel, blur=blur)
     result = yield from stack.run(planes[0].index, None)
@@ -100,7 +103,7 @@ def read_shared(planes: Sequence[Informative], stack: StackJob) -> BlurEstimate:
     """Return the blur that planes have in common, read by the network."""
     settings = stack.settings
     family = planes[0].job.source
-    assert not isinstance(family, np.ndarray)
+    assert isinstance(family, KernelFamily)
     readings = [
         take_reading(
             plane.job.planes.data,
@@ -124,6 +127,47 @@ def read_shared(planes: Sequence[Informative], stack: StackJob) -> BlurEstimate:
         geometry=settings.geometry,
         seed=settings.seed,
         refined=refines(family, reader="network", quality=settings.quality),
+    )
+
+
+def read_shared_field(planes: Sequence[Informative], stack: StackJob) -> KernelField:
+    """Return the kernels of the regions that planes have in common, read by the network.
+
+    Raises
+    ------
+    InputError
+        If there is nothing to be read in any region.
+    """
+    settings = stack.settings
+    family = planes[0].job.source
+    assert isinstance(family, KernelFamily)
+    found = [
+        region_readings(
+            plane.job.planes.data,
+            measured=plane.job.planes.measured,
+            shape=settings.field,
+            scale=settings.scale,
+            family=family,
+            geometry=settings.geometry,
+            device=settings.device,
+            quality=settings.quality,
+            noise=plane.job.noise,
+        )
+        for plane in planes
+    ]
+    regions = [
+        [reading for reading in region if reading is not None]
+        for region in zip(*found, strict=True)
+    ]
+    return field_of(
+        [pooled(readings) if readings else None for readings in regions],
+        shape=settings.field,
+        extent=Box.whole(planes[0].job.shape),
+        scale=settings.scale,
+        family=family,
+        geometry=settings.geometry,
+        seed=settings.seed,
+        quality=settings.quality,
     )
 
 

@@ -15,10 +15,14 @@ from scipy.ndimage import map_coordinates
 from napari_blindsr.engine.kernels import kernel_size, render_gaussian
 from napari_blindsr.engine.observation import Observation, kernel_center, phase
 from napari_blindsr.errors import InputError, SettingsError
+from napari_blindsr.kernel_field import region_weights
 from napari_blindsr.settings import BORDERS, GEOMETRIES
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from numpy.typing import ArrayLike, NDArray
+    from torch import Tensor
 
     from napari_blindsr.settings import Border, Geometry
 
@@ -92,6 +96,28 @@ class Degraded:
     degradation: Degradation
 
 
+@dataclass(frozen=True, kw_only=True)
+class DegradedField:
+    """An image degraded by a blur that varies, with its truth.
+
+    Attributes
+    ----------
+    image : ndarray, (h, w) or (h, w, C)
+    truth : ndarray, float32, (s·h, s·w) or (s·h, s·w, C)
+    kernels : ndarray, float32, (R, C, K, K)
+        Correlation kernels of sum 1, of the regions of the image.
+    offset : float
+    degradation : Degradation
+        The others are as in `Degraded`.
+    """
+
+    image: NDArray[Any]
+    truth: NDArray[np.float32]
+    kernels: NDArray[np.float32]
+    offset: float
+    degradation: Degradation
+
+
 def degrade(sharp: ArrayLike, kernel: ArrayLike, degradation: Degradation) -> Degraded:
     """Blur, sample and disturb a sharp image.
 
@@ -109,27 +135,8 @@ def degrade(sharp: ArrayLike, kernel: ArrayLike, degradation: Degradation) -> De
     -------
     Degraded
     """
-    planes = _to_planes(sharp)
     weights = _check_kernel(kernel)
-    scale = degradation.scale
-    reach = weights.shape[0] // 2
-    margin = reach if degradation.border == "extend" else 0
-    size = [(length - 2 * margin) // scale for length in planes.shape[1:]]
-    # A circular border needs an image at least as large as what it is padded by.
-    if min(size) < 1 or min(planes.shape[1:]) <= reach:
-        raise InputError(
-            f"sharp image has {planes.shape[1]}×{planes.shape[2]} pixels; too small for a kernel "
-            f"of {weights.shape[0]} pixels and scale {scale}"
-        )
-    canvas = planes[:, : scale * size[0] + 2 * margin, : scale * size[1] + 2 * margin]
-    observation = Observation(
-        data=torch.zeros(len(canvas), *size),
-        scale=scale,
-        kernel_size=weights.shape[0],
-        geometry=degradation.geometry,
-        border=degradation.border,
-    )
-    tensor = torch.from_numpy(np.ascontiguousarray(canvas))
+    tensor, observation = _canvas(_to_planes(sharp), len(weights), degradation)
     blurred = observation.predict(tensor, torch.from_numpy(weights)[None])[0].numpy()
     truth = observation.crop(tensor).numpy()
     grey = np.ndim(sharp) == 2
@@ -140,6 +147,81 @@ def degrade(sharp: ArrayLike, kernel: ArrayLike, degradation: Degradation) -> De
         offset=observation.offset,
         degradation=degradation,
     )
+
+
+def degrade_field(sharp: ArrayLike, kernels: ArrayLike, degradation: Degradation) -> DegradedField:
+    """Blur, sample and disturb a sharp image by a blur that varies over the field.
+
+    Each kernel is that of the middle of its region; between the middles they go over into each
+    other linearly: y = g·(Σᵢ (wᵢ·x) ⋆ kᵢ)↓s + n with bilinear weights wᵢ of sum 1. So every point
+    of the sharp image is spread by the kernel of its own place.
+
+    Parameters
+    ----------
+    sharp : array_like, (H, W) or (H, W, C)
+        As in `degrade`.
+    kernels : array_like, (R, C, K, K)
+        Those of the R × C regions of the low-resolution image, each as in `degrade`.
+    degradation : Degradation
+
+    Returns
+    -------
+    DegradedField
+    """
+    grid = np.asarray(kernels, dtype=np.float64)
+    if grid.ndim != 4 or 0 in grid.shape:
+        raise InputError(f"kernels have shape {grid.shape}; expected (R, C, K, K) with K odd")
+    weights = np.stack([_check_kernel(kernel) for line in grid for kernel in line])
+    canvas, observation = _canvas(_to_planes(sharp), weights.shape[-1], degradation)
+    blurred = torch.zeros_like(observation.data)
+    shares = _shares(observation, (grid.shape[0], grid.shape[1]))
+    for share, kernel in zip(shares, torch.from_numpy(weights), strict=True):
+        blurred += observation.predict(canvas * share, kernel[None])[0]
+    grey = np.ndim(sharp) == 2
+    return DegradedField(
+        image=_from_planes(_disturb(blurred.numpy(), degradation), grey=grey),
+        truth=_from_planes(observation.crop(canvas).numpy(), grey=grey),
+        kernels=weights.reshape(grid.shape),
+        offset=observation.offset,
+        degradation=degradation,
+    )
+
+
+def _shares(observation: Observation, grid: tuple[int, int]) -> Iterator[Tensor]:
+    """Yield how much each region's kernel counts at the pixels of a canvas (H, W), row by row."""
+    height, width = observation.data.shape[1:]
+    axes = []
+    for length, side, count in zip(
+        (height, width), observation.canvas_shape[1:], grid, strict=True
+    ):
+        position = (np.arange(side) - observation.margin - observation.offset) / observation.scale
+        axes.append(torch.from_numpy(region_weights(position, length, count)).float())
+    for row, column in np.ndindex(*grid):
+        yield axes[0][:, row, None] * axes[1][None, :, column]
+
+
+def _canvas(
+    planes: NDArray[np.float32], size: int, degradation: Degradation
+) -> tuple[Tensor, Observation]:
+    """Return what is seen of a sharp image (C, H, W) through kernels of a size, and by what."""
+    scale, reach = degradation.scale, size // 2
+    margin = reach if degradation.border == "extend" else 0
+    shape = [(length - 2 * margin) // scale for length in planes.shape[1:]]
+    # A circular border needs an image at least as large as what it is padded by.
+    if min(shape) < 1 or min(planes.shape[1:]) <= reach:
+        raise InputError(
+            f"sharp image has {planes.shape[1]}×{planes.shape[2]} pixels; too small for a kernel "
+            f"of {size} pixels and scale {scale}"
+        )
+    canvas = planes[:, : scale * shape[0] + 2 * margin, : scale * shape[1] + 2 * margin]
+    observation = Observation(
+        data=torch.zeros(len(canvas), *shape),
+        scale=scale,
+        kernel_size=size,
+        geometry=degradation.geometry,
+        border=degradation.border,
+    )
+    return torch.from_numpy(np.ascontiguousarray(canvas)), observation
 
 
 def _disturb(blurred: NDArray[np.float32], degradation: Degradation) -> NDArray[Any]:

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
     from napari_blindsr.engine.result import Progress
     from napari_blindsr.formats.description import LazyArray
+    from napari_blindsr.kernel_field import KernelField
     from napari_blindsr.layout import Index
     from napari_blindsr.settings import Settings
     from napari_blindsr.stack_result import StackOptions, StackResult
@@ -33,7 +34,7 @@ def restore_stack(
     *,
     axes: str,
     options: StackOptions | None = None,
-    known_kernel: NDArray[Any] | None = None,
+    known_kernel: NDArray[Any] | KernelField | None = None,
     mask: ArrayLike | None = None,
     target: StackTarget | None = None,
     client: Client | None = None,
@@ -55,7 +56,7 @@ def restore_stack(
     options : StackOptions, optional
         Which planes and what part of them, which of them share a kernel, and of which type the
         result is.
-    known_kernel : ndarray, (K, K), optional
+    known_kernel : ndarray, (K, K) or (R, C, K, K), or KernelField, optional
         As in `iterate`.
     mask : array_like, (h, w), optional
         Nonzero where every plane is covered.
@@ -103,7 +104,7 @@ def iterate_stack(
     *,
     axes: str | None,
     options: StackOptions | None = None,
-    known_kernel: NDArray[Any] | None = None,
+    known_kernel: NDArray[Any] | KernelField | None = None,
     mask: ArrayLike | None = None,
     target: StackTarget | None = None,
     client: Client | None = None,

@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from napari_blindsr.errors import InputError, SettingsError
+from napari_blindsr.field_blur import check_regions
 from napari_blindsr.job import Link, prepare
+from napari_blindsr.kernel_source import kernel_source
 from napari_blindsr.layout import (
     CHANNEL,
     Index,
@@ -19,7 +21,7 @@ from napari_blindsr.layout import (
 )
 from napari_blindsr.parts import Box, check_region, tile_side
 from napari_blindsr.pipeline import iterate
-from napari_blindsr.settings import METHOD_TABLE, method_named
+from napari_blindsr.settings import METHOD_TABLE, ONE_BLUR, method_named
 from napari_blindsr.stack_result import StackOptions
 from napari_blindsr.stack_target import PlaneTarget, result_type
 
@@ -31,6 +33,7 @@ if TYPE_CHECKING:
     from napari_blindsr.engine.result import Progress, Weights
     from napari_blindsr.formats.description import LazyArray
     from napari_blindsr.job import Job
+    from napari_blindsr.kernel_field import KernelField
     from napari_blindsr.result import Result
     from napari_blindsr.settings import Settings
     from napari_blindsr.stack_target import StackTarget
@@ -50,7 +53,7 @@ class StackJob:
     region : Box
     settings : Settings
     options : StackOptions
-    known : ndarray, (K, K), or None
+    known : ndarray, (K, K) or (R, C, K, K), or KernelField, or None
     mask : array_like or None
     """
 
@@ -60,7 +63,7 @@ class StackJob:
     region: Box
     settings: Settings
     options: StackOptions
-    known: NDArray[Any] | None
+    known: NDArray[Any] | KernelField | None
     mask: ArrayLike | None
 
     @property
@@ -106,7 +109,7 @@ class StackJob:
         """The region, unless it is everything."""
         return None if self.region == Box.whole(self.layout.plane_shape) else self.region
 
-    def settings_with(self, kernel: NDArray[Any] | None) -> Settings:
+    def settings_with(self, kernel: NDArray[Any] | KernelField | None) -> Settings:
         """Return the settings of a plane with a kernel that is held, or with one of its own."""
         return self.settings if kernel is None else replace(self.settings, kernel="known")
 
@@ -128,7 +131,7 @@ class StackJob:
     def run(
         self,
         index: Index,
-        kernel: NDArray[Any] | None,
+        kernel: NDArray[Any] | KernelField | None,
         *,
         target: PlaneTarget | None = None,
         start: Weights | None = None,
@@ -151,7 +154,7 @@ class StackJob:
             link=Link(start=start) if self.hands_on else None,
         )
 
-    def prepared(self, index: Index, kernel: NDArray[Any] | None) -> Job:
+    def prepared(self, index: Index, kernel: NDArray[Any] | KernelField | None) -> Job:
         """Make one plane ready, to be restored step by step."""
         return prepare(
             self.layout.plane(self.array, index),
@@ -169,7 +172,7 @@ def prepare_stack(
     *,
     axes: str | None,
     options: StackOptions | None = None,
-    known_kernel: NDArray[Any] | None = None,
+    known_kernel: NDArray[Any] | KernelField | None = None,
     mask: ArrayLike | None = None,
 ) -> StackJob:
     """Check a stack before any work; parameters as in `restore_stack`.
@@ -202,6 +205,10 @@ def prepare_stack(
     if region is None:
         region = Box.whole(layout.plane_shape)
     check_region(region, layout.plane_shape)
+    if settings.field != ONE_BLUR and settings.kernel != "known":
+        check_regions(settings.field, layout.plane_shape)
+    # A grid of kernels that does not fit would fail plane after plane.
+    kernel_source(settings, known_kernel, layout.plane_shape)
     job = StackJob(
         array=array,
         layout=layout,
@@ -226,6 +233,12 @@ def _check_warm_start(job: StackJob) -> None:
             f"warm_start is on, but method {settings.method!r} has nothing to begin with where the "
             f"kernel is {kind}; expected kernels='plane', one of "
             f"{[m.name for m in METHOD_TABLE if m.optimises]}, or no warm_start"
+        )
+    if job.steadies and settings.field != ONE_BLUR:
+        rows, columns = settings.field
+        raise SettingsError(
+            f"warm_start is on and field is {rows} × {columns}: regions steady each other, not "
+            "those of other planes; expected one of the two"
         )
     if job.chain_axis is None:
         raise SettingsError(

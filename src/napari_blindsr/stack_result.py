@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
     from napari_blindsr.blur import BlurEstimate
     from napari_blindsr.engine.result import StopReason
+    from napari_blindsr.kernel_field import KernelField
     from napari_blindsr.layout import Index
     from napari_blindsr.parts import Box
     from napari_blindsr.result import Result
@@ -80,19 +81,27 @@ class StackKernel:
     Attributes
     ----------
     kernel : ndarray, float32, (K, K)
-        As in `Result`.
+        As in `Result`: where it varies over the field, that in the middle.
     center : float
         Row and column in it that correspond to the position of an LR pixel.
     indices : tuple of tuple of int
         The planes, by their indices along the axes of the input.
     blur : BlurEstimate or None
         What was read of the blur.
+    field : KernelField or None
+        The kernels of the planes' regions, if the blur varies.
     """
 
     kernel: NDArray[np.float32]
     center: float
     indices: tuple[Index, ...]
     blur: BlurEstimate | None = None
+    field: KernelField | None = None
+
+    @property
+    def kernels(self) -> NDArray[np.float32]:
+        """The kernel (K, K), or where it varies all of them (R, C, K, K)."""
+        return self.kernel if self.field is None else self.field.kernels
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -228,6 +237,7 @@ class StackResult:
                 {
                     "indices": [list(index) for index in entry.indices],
                     "blur": None if entry.blur is None else entry.blur.report(),
+                    "field": None if entry.field is None else entry.field.report(),
                     "size": len(entry.kernel),
                     "center": entry.center,
                 }

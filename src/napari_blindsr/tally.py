@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
     from napari_blindsr.blur import BlurEstimate
     from napari_blindsr.errors import BlindSRError
+    from napari_blindsr.kernel_field import KernelField
     from napari_blindsr.layout import Index
     from napari_blindsr.result import Result
     from napari_blindsr.stack_job import StackJob
@@ -23,9 +24,12 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class SharedKernel:
-    """A kernel (K, K) that planes share, and what was read of their blur."""
+    """A kernel (K, K), or a grid or field of them, that planes share; what was read of their blur.
 
-    kernel: NDArray[Any]
+    A field has what was read itself.
+    """
+
+    kernel: NDArray[Any] | KernelField
     blur: BlurEstimate | None = None
 
 
@@ -71,6 +75,7 @@ class Tally:
                 center=result.kernel_center[0],
                 indices=(index, *(() if before is None else before.indices)),
                 blur=result.blur if shared is None else shared.blur,
+                field=result.field,
             )
         else:
             indices = tuple(sorted((*before.indices, index)))

@@ -27,6 +27,7 @@ from napari_blindsr._napari.worker import free_threads
 from napari_blindsr.engine.kernels import FAMILIES
 from napari_blindsr.settings import (
     METHOD_TABLE,
+    ONE_BLUR,
     SCALES,
     Finish,
     Method,
@@ -134,6 +135,7 @@ class RunForm(Container[Widget]):
             threads=free_threads(),
             tile=advanced.tiles.value,
             uncertainty=advanced.uncertainty.value if self._takes_uncertainty else 0,
+            field=advanced.field.value if self._takes_field else ONE_BLUR,
         )
 
     @property
@@ -157,7 +159,8 @@ class RunForm(Container[Widget]):
         """What has an influence on how much memory a run takes, apart from its image."""
         advanced = self.advanced
         kinds = self.method_row, self.kernel_row, self.device_row
-        return (*kinds, advanced.finish, advanced.channels, advanced.tiles, advanced.folder)
+        tiling = advanced.tiles, advanced.field.rows, advanced.field.columns
+        return (*kinds, advanced.finish, advanced.channels, *tiling, advanced.folder)
 
     def show_devices(self, report: DeviceReport) -> None:
         """Offer the devices that were found."""
@@ -193,6 +196,11 @@ class RunForm(Container[Widget]):
     @property
     def _takes_uncertainty(self) -> bool:
         return repeats_cheaply(self.method, known=self.family is None, finish=self._finish)
+
+    @property
+    def _takes_field(self) -> bool:
+        # A known kernel says itself whether it is a grid.
+        return not self.method.optimises and self.family is not None
 
     def _add_rows(self) -> None:
         rows: list[tuple[str, Widget]] = [
@@ -243,6 +251,8 @@ class RunForm(Container[Widget]):
         """Tell whether an advanced setting has an influence on the method."""
         if row is self.advanced.lacking and self.extent.is_stack(self.image_row.value):
             return False
+        if row is self.advanced.field:
+            return self._takes_field
         if row is self.advanced.uncertainty:
             return self._takes_uncertainty
         if self.method.optimises:

@@ -102,8 +102,8 @@ class KernelInput:
     ----------
     name : str
         Of the layer.
-    kernel : ndarray, float32, (K, K)
-        As a correlation kernel of sum 1, in pixels of the result.
+    kernel : ndarray, float32, (K, K) or (R, C, K, K)
+        As a correlation kernel of sum 1, in pixels of the result; or one for each region.
     """
 
     name: str

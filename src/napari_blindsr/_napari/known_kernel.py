@@ -9,7 +9,7 @@ import numpy as np
 from napari_blindsr._napari.inputs import KernelInput
 from napari_blindsr._napari.layers import nanometres, quoted, read_layer
 from napari_blindsr._napari.outputs import METADATA_KEY
-from napari_blindsr.arrays import check_kernel
+from napari_blindsr.arrays import check_kernels
 from napari_blindsr.errors import InputError
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ def read_kernel_layer(
     ----------
     layer : napari.layers.Image
         A point spread function. If it is one of ours, the correlation kernel that its
-        metadata keep is taken; otherwise its pixels are, flipped in both axes.
+        metadata keep is taken, or the grid of them; otherwise its pixels are, flipped in both axes.
     dims : napari.components.Dims
         The viewer's.
     scale : int
@@ -51,7 +51,7 @@ def read_kernel_layer(
                 f"expected {pixel_size:.4g} nm, those of the result"
             )
     try:
-        kernel = check_kernel(values)
+        kernel = check_kernels(values)
     except InputError as error:
         raise InputError(f"{quoted(layer)}: {error}") from error
     return KernelInput(name=str(layer.name), kernel=kernel)
@@ -61,6 +61,11 @@ def holds_own_kernel(layer: Layer) -> bool:
     """Tell whether a layer shows a kernel that this plugin made, and keeps it."""
     record = layer.metadata.get(METADATA_KEY)
     return isinstance(record, dict) and "correlation_kernel" in record
+
+
+def holds_field(layer: Layer) -> bool:
+    """Tell whether a layer shows the kernels of an image's regions, and keeps them."""
+    return holds_own_kernel(layer) and bool(layer.metadata[METADATA_KEY].get("field"))
 
 
 def _own_kernel(layer: Image, scale: int) -> NDArray[Any] | None:

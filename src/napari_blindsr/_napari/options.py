@@ -8,11 +8,18 @@ from magicgui.widgets.bases import Widget
 from napari.components import LayerList
 from napari.layers import Image, Labels, Layer, Shapes
 
-from napari_blindsr._napari.fields import AutoNumber, LayerChooser, OptionalChoice, path_field
+from napari_blindsr._napari.fields import (
+    AutoNumber,
+    GridSize,
+    LayerChooser,
+    OptionalChoice,
+    path_field,
+)
 from napari_blindsr._napari.outputs import is_result
 from napari_blindsr.settings import (
     BORDERS,
     GEOMETRIES,
+    ONE_BLUR,
     PRECISIONS,
     QUALITIES,
     SCHEDULES,
@@ -24,6 +31,9 @@ from napari_blindsr.stack_result import OUTPUT_TYPES
 
 RESTORATIONS = (4, 8, 16)
 """How many an uncertainty may be found from."""
+
+MOST_REGIONS = 32
+"""Along each axis."""
 
 FINISH_LABELS: dict[Finish, str] = {
     "prior": "Image prior",
@@ -147,6 +157,13 @@ class AdvancedOptions:
             "restorations with other kernels that the image allows, and with fresh noise. Each\n"
             "takes as long as the result itself.",
         )
+        self.field = GridSize(
+            ONE_BLUR,
+            high=MOST_REGIONS,
+            tooltip="Rows × columns of regions of the image that each have a blur of their own,\n"
+            "as lenses make it. It is read in each region, steadied by its neighbours', and\n"
+            "interpolated between their middles. 1 × 1 is one blur for all.",
+        )
         self.of_optimisation: tuple[Widget, ...] = (self.schedule, self.channels, self.bounded)
         self.rows: tuple[tuple[str, Widget], ...] = (
             ("Finish", self.finish),
@@ -160,6 +177,7 @@ class AdvancedOptions:
             ("Type", self.dtype),
             ("Tiles", self.tiles),
             ("Write to Zarr", self.folder),
+            ("Kernels over the field", self.field),
             ("Uncertainty", self.uncertainty),
             ("", self.lacking),
         )
@@ -193,7 +211,8 @@ def kernel_layer_field(layers: LayerList) -> LayerChooser:
         _can_hold_kernel,
         tooltip="Image layer of a point spread function, square, in pixels of the result: that\n"
         "of an earlier run or sample, whose own kernel is taken; or a measured one (as a bead\n"
-        "looks), which is flipped in both axes to become the correlation kernel.",
+        "looks), which is flipped in both axes to become the correlation kernel. Kernels over the\n"
+        "field of an earlier run are taken as they are, each for its region.",
     )
 
 

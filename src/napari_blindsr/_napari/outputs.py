@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
+from napari_blindsr._napari.psf import montage, montage_frame, shown_psf
 from napari_blindsr.stack_target import converted, result_type
 
 if TYPE_CHECKING:
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
 
     from napari_blindsr._napari.geometry import Frame
     from napari_blindsr._napari.inputs import LayerInput, Source
+    from napari_blindsr.kernel_field import KernelField
     from napari_blindsr.result import Result
     from napari_blindsr.settings import Settings
     from napari_blindsr.stack_result import OutputType
@@ -45,9 +47,10 @@ def result_layers(
     -------
     list of (data, attributes, "image" or "labels")
         In the order in which they lie on each other: the kernel, the uncertainty if it was
-        asked for, the image, and on it what was filled in, if anything was.
+        asked for, the image, and on it what was filled in, if anything was. Kernels of a field
+        lie on top, over the regions that they belong to.
     """
-    layers = [kernel_layer(result, source)]
+    layers = [kernel_layer(result, source)] if result.field is None else []
     if result.uncertainty is not None:
         layers.append(uncertainty_layer(result, source))
     layers.append(image_layer(result, source, dtype=dtype))
@@ -55,6 +58,8 @@ def result_layers(
         layers.append(lacking_layer(result, source))
     if result.covered is not None:
         layers.append(covered_layer(result, source))
+    if result.field is not None:
+        layers.append(field_layer(result, source))
     return layers
 
 
@@ -189,13 +194,19 @@ def kernel_layer(result: Result, source: LayerInput) -> LayerData:
     return _stacked(psf, source), attributes, "image"
 
 
-def shown_psf(
-    kernel: NDArray[np.float32], kernel_center: tuple[float, float]
-) -> NDArray[np.float32]:
-    """Return a correlation kernel as a point spread function with its centre in the middle."""
-    # Flipping the kernel flips its centre.
-    side = kernel.shape[0]
-    return _centred(kernel[::-1, ::-1], (side - 1 - kernel_center[0], side - 1 - kernel_center[1]))
+def field_layer(result: Result, source: LayerInput) -> LayerData:
+    """Return the point spread functions of a field as layer data, over the image."""
+    assert result.field is not None
+    data = montage(result.field, result.kernel_center[0])
+    attributes = montage_attributes(
+        source,
+        result.field,
+        (data.shape[0], data.shape[1]),
+        settings=result.settings,
+        top=float(data.max()),
+        record=provenance(result, source, kind="kernel"),
+    )
+    return _stacked(data, source), attributes, "image"
 
 
 def kernel_attributes(
@@ -235,6 +246,41 @@ def kernel_attributes(
     }
 
 
+def montage_attributes(
+    source: Source,
+    field: KernelField,
+    shape: tuple[int, int],
+    *,
+    settings: Settings,
+    top: float,
+    record: dict[str, Any],
+) -> dict[str, Any]:
+    """Return what the montage of a field is called, where it lies, and how it is shown.
+
+    Parameters
+    ----------
+    source : LayerInput or StackInput
+    field : KernelField
+    shape : tuple of int
+        (h, w) of the montage.
+    settings : Settings
+    top : float
+        Its largest value.
+    record : dict
+        Its provenance.
+    """
+    rows, columns = field.shape
+    return {
+        "name": f"{source.name} PSFs {rows} × {columns} ×{settings.scale} ({settings.method})",
+        "colormap": "inferno",
+        "contrast_limits": (0.0, top),
+        # Black is nothing: the image stays visible around and below the kernels.
+        "blending": "additive",
+        "metadata": {METADATA_KEY: record},
+        **montage_frame(field, shape, source).attributes(),
+    }
+
+
 def provenance(result: Result, source: LayerInput, *, kind: str) -> dict[str, Any]:
     """Return what is needed to repeat a run, as plain JSON types.
 
@@ -249,7 +295,7 @@ def provenance(result: Result, source: LayerInput, *, kind: str) -> dict[str, An
     record = {"kind": kind, "source": source.provenance(), **result.report()}
     if kind == "kernel":
         record["shown"] = "point spread function: the correlation kernel flipped in both axes"
-        record["correlation_kernel"] = result.kernel.astype(float).tolist()
+        record["correlation_kernel"] = result.kernels.astype(float).tolist()
     return record
 
 
@@ -325,12 +371,3 @@ def _contrast_limits(data: NDArray[Any], source: tuple[float, float]) -> tuple[f
     # Planes that could not be restored have no values.
     known = data[np.isfinite(data)]
     return low, max(high, float(np.quantile(known, 0.999)) if known.size else high)
-
-
-def _centred(kernel: NDArray[np.float32], center: tuple[float, float]) -> NDArray[np.float32]:
-    """Pad a kernel with zeros so that its centre, to half a pixel, is that of the array."""
-    pads = []
-    for position, size in zip(center, kernel.shape, strict=True):
-        excess = round(2 * position - (size - 1))
-        pads.append((max(-excess, 0), max(excess, 0)))
-    return np.pad(kernel, pads)

@@ -12,9 +12,10 @@ from napari_blindsr._napari.outputs import (
     image_attributes,
     kernel_attributes,
     mask_attributes,
+    montage_attributes,
     result_layers,
-    shown_psf,
 )
+from napari_blindsr._napari.psf import montage, shown_psf
 from napari_blindsr.layout import PLANE_AXES, SAMPLES, Layout
 from napari_blindsr.stack_result import StackResult
 
@@ -71,9 +72,14 @@ def stack_layers(
     image = _image(result, source, frame, pixels)
     if stored is not None:
         image[1]["metadata"][METADATA_KEY]["file"] = str(stored.path)
-    layers = [_kernels(result, source, frame, pixels.shape), image]
+    kernels = _kernels(result, source, frame, pixels.shape)
+    varies = any(entry.field is not None for entry in result.kernels)
+    layers = [image] if varies else [kernels, image]
     if result.covered is not None:
         layers.append(_covered(result, source, frame))
+    if varies:
+        # Over the regions that they belong to.
+        layers.append(kernels)
     return layers
 
 
@@ -104,8 +110,16 @@ def _sample(pixels: Any, layout: Layout) -> NDArray[Any]:
 def _kernels(
     result: StackResult, source: StackInput, frame: Frame, shape: tuple[int, ...]
 ) -> LayerData:
-    """Return a point spread function for each plane, beside it."""
-    psfs = _padded([shown_psf(k.kernel, (k.center, k.center)) for k in result.kernels])
+    """Return a point spread function for each plane, beside it, or several over it."""
+    fields = [entry.field for entry in result.kernels if entry.field is not None]
+    psfs = _padded(
+        [
+            shown_psf(k.kernel, (k.center, k.center))
+            if k.field is None
+            else montage(k.field, k.center)
+            for k in result.kernels
+        ]
+    )
     loops = tuple(map(len, result.selection))
     if len(psfs) == 1:
         # One for all takes the memory of one.
@@ -118,16 +132,25 @@ def _kernels(
     layout = Layout(axes=result.axes, shape=shape)
     record = _provenance(result, source, kind="kernel")
     record["shown"] = "point spread functions: the correlation kernels flipped in both axes"
-    kernels = [entry.kernel.astype(float).tolist() for entry in result.kernels]
+    kernels = [entry.kernels.astype(float).tolist() for entry in result.kernels]
     # The key of a single one is where a known kernel is looked for.
     record |= (
         {"correlation_kernels": kernels} if len(kernels) > 1 else {"correlation_kernel": kernels[0]}
     )
+    top = max(float(psf.max()) for psf in psfs)
+    if fields:
+        # What tells a grid from one kernel, wherever the layer is used again.
+        record["field"] = fields[0].report()
+        height, width = psfs[0].shape
+        attributes = montage_attributes(
+            source, fields[0], (height, width), settings=result.settings, top=top, record=record
+        )
+        return _ordered(stacked, result), attributes, "image"
     attributes = kernel_attributes(
         source,
         psfs[0].shape,
         settings=result.settings,
-        top=max(float(psf.max()) for psf in psfs),
+        top=top,
         frame=frame,
         image=layout.plane_shape,
         record=record,

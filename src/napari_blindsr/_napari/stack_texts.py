@@ -6,7 +6,14 @@ from collections import Counter
 from typing import TYPE_CHECKING
 
 from napari_blindsr._napari.devices import device_label
-from napari_blindsr._napari.texts import ENDINGS, blur_text, duration_text, result_text, sentence
+from napari_blindsr._napari.texts import (
+    ENDINGS,
+    blur_text,
+    duration_text,
+    field_text,
+    result_text,
+    sentence,
+)
 from napari_blindsr.stack_result import StackResult
 
 if TYPE_CHECKING:
@@ -45,6 +52,9 @@ def stack_text(result: StackResult) -> str:
         assert entry.blur is not None
         text = blur_text(entry.blur)
         parts.append(text if len(blurs) == 1 else f"{plane_name(result, entry.indices[0])}: {text}")
+    fields = [entry.field for entry in result.kernels if entry.field is not None]
+    if fields:
+        parts.append(field_text(fields[0]))
     if len(blurs) > NAMED:
         parts.append(f"And {len(blurs) - NAMED} more kernels.")
     if result.learned_priors:

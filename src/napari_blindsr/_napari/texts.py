@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
 from napari_blindsr._napari.devices import device_label
@@ -10,6 +11,7 @@ from napari_blindsr.settings import method_named
 if TYPE_CHECKING:
     from napari_blindsr.blur import BlurEstimate
     from napari_blindsr.engine.result import Progress
+    from napari_blindsr.kernel_field import KernelField
     from napari_blindsr.result import Result
 
 NO_BREAK = "\N{NO-BREAK SPACE}"
@@ -66,6 +68,8 @@ def result_text(result: Result) -> str:
     )
     if result.blur is not None:
         summary = f"{summary} {blur_text(result.blur)}"
+    if result.field is not None:
+        summary = f"{summary} {field_text(result.field)}"
     if result.learned_priors:
         summary = f"{summary} Trained networks that took part: {', '.join(result.learned_priors)}."
     estimated = [
@@ -88,6 +92,17 @@ def blur_text(blur: BlurEstimate) -> str:
         for width, (low, high) in zip(blur.widths, blur.intervals, strict=True)
     )
     return f"Blur: standard deviations {widths} pixels of the image."
+
+
+def field_text(field: KernelField) -> str:
+    """Return how the widths of a blur vary over the field, in pixels of the input."""
+    rows, columns = field.shape
+    text = f"Blur of {rows} × {columns} regions"
+    blurs = [blur for line in field.blurs for blur in line]
+    if not blurs:
+        return f"{text}: as given."
+    widths = [math.prod(blur.widths) ** 0.5 / blur.scale for blur in blurs]
+    return f"{text}: standard deviations from {min(widths):.2f} to {max(widths):.2f} pixels."
 
 
 def sentence(text: str) -> str:

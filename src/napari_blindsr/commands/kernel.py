@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import math
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
-from rich import box
 from rich.console import Console
 from rich.table import Table
 
+from napari_blindsr.commands.blur_tables import field_table, report_of, summary, width_table
 from napari_blindsr.commands.options import (
     FAMILY_NAMES,
     ApertureOption,
@@ -19,6 +18,7 @@ from napari_blindsr.commands.options import (
     DeviceOption,
     ExtentOption,
     FamilyOptions,
+    FieldOption,
     ForceOption,
     IndexOption,
     LengthOption,
@@ -31,26 +31,24 @@ from napari_blindsr.commands.options import (
     SigmaOption,
     WavelengthOption,
     choose_family,
+    parse_field,
 )
 from napari_blindsr.commands.outputs import KERNEL_SUFFIXES, REPORT_SUFFIXES, check_files
-from napari_blindsr.settings import Border, Geometry, Settings
+from napari_blindsr.errors import SettingsError
+from napari_blindsr.settings import ONE_BLUR, Border, Geometry, Settings
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    import numpy as np
+    from numpy.typing import NDArray
+
     from napari_blindsr.blur import BlurEstimate
+    from napari_blindsr.kernel_field import KernelField
     from napari_blindsr.pixelsize import PixelSize
 
 # blur.Reader, whose module imports torch.
 Reader = Literal["network", "spectrum"]
-
-FWHM = 2 * math.sqrt(2 * math.log(2))
-"""Full width at half maximum of a Gaussian, in standard deviations."""
-
-READ_BY = {
-    "network": "a trained network, the kernel estimator of this package",
-    "spectrum": "the power spectrum alone, which knows no uncertainty and no families",
-}
 
 
 def kernel(
@@ -72,6 +70,7 @@ def kernel(
         Reader,
         typer.Option(help="What reads the blur: a trained network, or the power spectrum alone."),
     ] = "network",
+    field: FieldOption = "1x1",
     geometry: Annotated[
         Geometry, typer.Option(help="Where coarse pixels lie on the fine grid.")
     ] = "camera",
@@ -120,32 +119,53 @@ def kernel(
         ),
     )
     # Checked before torch is imported, which takes seconds.
-    Settings(scale=scale, kernel=chosen, geometry=geometry, border=border, seed=seed)
+    grid = parse_field(field)
+    Settings(scale=scale, kernel=chosen, geometry=geometry, border=border, seed=seed, field=grid)
+    if grid != ONE_BLUR and reader != "network":
+        raise SettingsError(
+            f"reader is {reader!r} and field is {field}; expected the reader 'network', whose "
+            "uncertainty tells how far regions may differ"
+        )
     from napari_blindsr import io, masks  # noqa: PLC0415
 
     loaded = io.read_image(image)
     covered = None if mask is None else masks.read_mask(mask)
     from napari_blindsr.blur import estimate_kernel  # noqa: PLC0415
+    from napari_blindsr.field_blur import estimate_field  # noqa: PLC0415
     from napari_blindsr.pipeline import versions  # noqa: PLC0415
 
     start = time.perf_counter()
-    estimate = estimate_kernel(
-        loaded.array,
-        scale=scale,
-        kernel=chosen,
-        reader=reader,
-        geometry=geometry,
-        border=border,
-        mask=covered,
-        seed=seed,
-        device=device,
-    )
+    found: BlurEstimate | KernelField
+    if grid == ONE_BLUR:
+        found = estimate_kernel(
+            loaded.array,
+            scale=scale,
+            kernel=chosen,
+            reader=reader,
+            geometry=geometry,
+            border=border,
+            mask=covered,
+            seed=seed,
+            device=device,
+        )
+    else:
+        found = estimate_field(
+            loaded.array,
+            scale=scale,
+            field=grid,
+            kernel=chosen,
+            geometry=geometry,
+            border=border,
+            mask=covered,
+            seed=seed,
+            device=device,
+        )
     seconds = time.perf_counter() - start
     if kernel_out is not None:
-        io.write_kernel(kernel_out, estimate.kernel, force=force)
+        io.write_kernel(kernel_out, _kernels(found), force=force)
     if report is not None:
         record = {
-            **report_of(estimate, loaded.pixel_size),
+            **_record(found, loaded.pixel_size),
             "settings": {
                 "kernel": chosen.to_json(),
                 "geometry": geometry,
@@ -153,6 +173,7 @@ def kernel(
                 "masked": mask is not None,
                 "seed": seed,
                 "device": device,
+                "field": list(grid),
             },
             "notes": list(loaded.notes),
             "seconds": seconds,
@@ -163,20 +184,20 @@ def kernel(
     names = [str(path) for path, _ in written if path is not None]
     if names:
         notes.append(f"wrote {', '.join(names)}")
-    _say(image.name, estimate, loaded.pixel_size, notes=notes, quiet=quiet)
+    _say(image.name, _tables(found, loaded.pixel_size), scale=scale, notes=notes, quiet=quiet)
 
 
 def _say(
     name: str,
-    estimate: BlurEstimate,
-    size: PixelSize | None,
+    tables: Sequence[Table],
     *,
+    scale: int,
     notes: Sequence[str],
     quiet: bool,
 ) -> None:
     out = Console(highlight=False)
-    out.print(f"Blur of {name}, scale {estimate.scale}", markup=False, soft_wrap=True)
-    for table in (summary(estimate), width_table(estimate, size)):
+    out.print(f"Blur of {name}, scale {scale}", markup=False, soft_wrap=True)
+    for table in tables:
         if not out.is_terminal:
             # A file has no width.
             out.width = max(out.width, Console(width=1000).measure(table).maximum)
@@ -186,100 +207,28 @@ def _say(
         console.print(note, markup=False, soft_wrap=True)
 
 
-def summary(estimate: BlurEstimate) -> Table:
-    """Return all but the widths as a table to be printed: what is told, and its value."""
-    found = "found" if estimate.found else "no blur found: as sharp as if it was never blurred"
-    side = len(estimate.kernel)
-    ranked = sorted(estimate.families.items(), key=lambda pair: -pair[1])
-    probabilities = ", ".join(f"{name} {round(100 * value)} %" for name, value in ranked)
-    table = Table.grid(padding=(0, 2))
-    for row in (
-        ("blur", found),
-        ("kernel", f"{estimate.family}, {side} × {side} fine pixels"),
-        # Rows run downwards.
-        ("angle", f"{math.degrees(estimate.angle):.0f}° clockwise from the image's rows"),
-        ("families", probabilities or "unknown"),
-        ("read by", READ_BY[estimate.reader]),
-    ):
-        table.add_row(*row)
-    return table
+def _tables(found: BlurEstimate | KernelField, size: PixelSize | None) -> list[Table]:
+    """Return what was found as tables to be printed."""
+    # Not before now: it imports torch.
+    from napari_blindsr.kernel_field import KernelField  # noqa: PLC0415
+
+    if isinstance(found, KernelField):
+        return [field_table(found, size)]
+    return [summary(found), width_table(found, size)]
 
 
-def width_table(estimate: BlurEstimate, size: PixelSize | None) -> Table:
-    """Return the widths along both axes as a table to be printed.
+def _kernels(found: BlurEstimate | KernelField) -> NDArray[np.float32]:
+    """Return the kernel, or the grid of them."""
+    from napari_blindsr.kernel_field import KernelField  # noqa: PLC0415
 
-    Parameters
-    ----------
-    estimate : BlurEstimate
-    size : PixelSize or None
-        Of the image that was read; None leaves out the widths in µm.
-    """
-    scale = estimate.scale
-    micrometres = axes_in_micrometres(estimate, size)
-    table = Table(box=box.SIMPLE, pad_edge=False)
-    for heading in ("axis", ""):
-        table.add_column(heading, no_wrap=True)
-    for heading in ("LR pixels", "fine pixels", *(() if micrometres is None else ("µm",))):
-        table.add_column(heading, justify="right", no_wrap=True)
-    for axis, name in enumerate(("longer", "shorter")):
-        values = (estimate.widths[axis], *estimate.intervals[axis])
-        for factor, label in ((1.0, "SD"), (FWHM, "FWHM")):
-            units = [factor / scale, factor]
-            if micrometres is not None:
-                units.append(factor * micrometres[axis])
-            cells = [_with_interval([unit * v for v in values]) for unit in units]
-            table.add_row(name if factor == 1 else "", label, *cells)
-    known = not math.isnan(estimate.intervals[0][0])
-    brackets = "in brackets: 90 % intervals" if known else "no intervals are known"
-    table.caption = f"SD: standard deviation; {brackets}"
-    table.caption_justify = "left"
-    return table
+    return found.kernels if isinstance(found, KernelField) else found.kernel
 
 
-def _with_interval(values: Sequence[float]) -> str:
-    """Return a width to three digits, and its interval to the same decimals."""
-    decimals = max(0, 2 - math.floor(math.log10(values[0])))
-    width, low, high = (f"{value:.{decimals}f}" for value in values)
-    return width if math.isnan(values[1]) else f"{width} ({low}–{high})"
+def _record(found: BlurEstimate | KernelField, size: PixelSize | None) -> dict[str, Any]:
+    """Return what was found as plain JSON types."""
+    from napari_blindsr.kernel_field import KernelField  # noqa: PLC0415
 
-
-def axes_in_micrometres(
-    estimate: BlurEstimate, size: PixelSize | None
-) -> tuple[float, float] | None:
-    """Return the length in µm of a fine pixel along both axes of a blur.
-
-    Parameters
-    ----------
-    estimate : BlurEstimate
-    size : PixelSize or None
-        Of the image that was read.
-
-    Returns
-    -------
-    tuple of float, or None
-        None if the size is unknown or in no unit of length.
-    """
-    from napari_blindsr.pixelsize import METRES  # noqa: PLC0415
-
-    if size is None or size.unit not in METRES:
-        return None
-    unit = 1e6 * METRES[size.unit] / estimate.scale
-    cos, sin = math.cos(estimate.angle), math.sin(estimate.angle)
-    # A pixel may be higher than it is wide.
-    return (
-        unit * math.hypot(size.y * sin, size.x * cos),
-        unit * math.hypot(size.y * cos, size.x * sin),
-    )
-
-
-def report_of(estimate: BlurEstimate, size: PixelSize | None) -> dict[str, Any]:
-    """Return what was found as plain JSON types: lengths in fine pixels and, if known, in µm."""
-    record = estimate.report()
-    micrometres = axes_in_micrometres(estimate, size)
-    record["widths_um"] = record["intervals_um"] = None
-    if micrometres is not None:
-        pairs = list(zip(micrometres, estimate.widths, estimate.intervals, strict=True))
-        record["widths_um"] = [unit * width for unit, width, _ in pairs]
-        if record["intervals"] is not None:
-            record["intervals_um"] = [[unit * v for v in ends] for unit, _, ends in pairs]
-    return record
+    if isinstance(found, KernelField):
+        regions = [[report_of(blur, size) for blur in line] for line in found.blurs]
+        return {**found.report(), "regions": regions}
+    return report_of(found, size)

@@ -63,6 +63,15 @@ UncertaintyOption = Annotated[
         "repeated.",
     ),
 ]
+FieldOption = Annotated[
+    str,
+    typer.Option(
+        metavar="ROWSxCOLUMNS",
+        help="Regions of the image that each have a blur of their own, such as 3x4; between their "
+        "middles it is interpolated.",
+        show_default="1x1, one blur for all",
+    ),
+]
 UsrnetOption = Annotated[
     Path | None,
     typer.Option(
@@ -181,7 +190,7 @@ _OWNERS = {
 
 
 def choose_kernel(kernel: str, given: FamilyOptions) -> KernelFamily | NDArray[Any]:
-    """Return what --kernel stands for: a family, or one kernel (K, K).
+    """Return what --kernel stands for: a family, one kernel (K, K), or a grid (R, C, K, K).
 
     Parameters
     ----------
@@ -207,10 +216,10 @@ def choose_kernel(kernel: str, given: FamilyOptions) -> KernelFamily | NDArray[A
         from napari_blindsr.kernel_folder import read_kernel_folder  # noqa: PLC0415
 
         return Motion(kernels=read_kernel_folder(path))
-    from napari_blindsr.arrays import check_kernel  # noqa: PLC0415
+    from napari_blindsr.arrays import check_kernels  # noqa: PLC0415
     from napari_blindsr.io import read_kernel  # noqa: PLC0415
 
-    return check_kernel(read_kernel(path))
+    return check_kernels(read_kernel(path))
 
 
 def choose_family(kernel: str, given: FamilyOptions) -> KernelFamily:
@@ -275,6 +284,23 @@ def _airy(given: FamilyOptions) -> Airy:
 
 def _first(value: float | None, otherwise: float) -> float:
     return otherwise if value is None else value
+
+
+def parse_field(text: str) -> tuple[int, int]:
+    """Return the rows and columns of regions that --field stands for, such as 3x4.
+
+    Raises
+    ------
+    SettingsError
+    """
+    parts = text.lower().replace("×", "x").split("x")
+    try:
+        rows, columns = map(int, parts)
+    except ValueError:
+        raise SettingsError(
+            f"field is {text!r}; expected rows and columns of regions, such as 3x4"
+        ) from None
+    return rows, columns
 
 
 def number_or_auto(name: str, text: str) -> float | Literal["auto"]:

@@ -16,6 +16,7 @@ from napari_blindsr.commands.options import (
     DeviceOption,
     ExtentOption,
     FamilyOptions,
+    FieldOption,
     ForceOption,
     IndexOption,
     LengthOption,
@@ -37,6 +38,7 @@ from napari_blindsr.commands.options import (
     WavelengthOption,
     choose_kernel,
     number_or_auto,
+    parse_field,
 )
 from napari_blindsr.commands.single import Outputs, conclude
 from napari_blindsr.commands.what import (
@@ -142,10 +144,12 @@ def restore(
         typer.Option(
             metavar="FAMILY|FILE|FOLDER",
             help=f"Family that the blur is from ({', '.join(FAMILY_NAMES)}), a file with the known "
-            "correlation kernel (.npy, .mat, .tif or .png), or a folder of kernels that the "
+            "correlation kernel (.npy, .mat, .tif or .png) or with a grid of the kernels of "
+            "regions (rows × columns × K × K; .npy or .tif), or a folder of kernels that the "
             "blur may resemble (.npy or .mat).",
         ),
     ] = "gaussian",
+    field: FieldOption = "1x1",
     geometry: Annotated[
         Geometry, typer.Option(help="Where coarse pixels lie on the fine grid.")
     ] = "camera",
@@ -314,6 +318,7 @@ def restore(
         threads=threads,
         tile=parse_tile(tile),
         uncertainty=uncertainty,
+        field=parse_field(field),
     )
     # Reading comes before torch, which takes seconds to import.
     from napari_blindsr import io, masks  # noqa: PLC0415

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from napari_blindsr.io import LoadedImage
+    from napari_blindsr.kernel_field import KernelField
     from napari_blindsr.result import Result
 
 
@@ -69,7 +71,7 @@ class Outputs:
             force=self.force,
         )
         if self.kernel is not None:
-            io.write_kernel(self.kernel, result.kernel, force=self.force)
+            io.write_kernel(self.kernel, result.kernels, force=self.force)
         if self.mask is not None:
             covered = result.covered
             if covered is None:
@@ -92,6 +94,19 @@ class Outputs:
             )
 
 
+def field_line(field: KernelField) -> str:
+    """Return how wide the blur of an image's regions is, in one line."""
+    # What imports torch is loaded by the run by now.
+    from napari_blindsr.facts import kernel_widths  # noqa: PLC0415
+
+    widths = [math.prod(kernel_widths(field.kernels[place])) ** 0.5 for place in field.places]
+    rows, columns = field.shape
+    return (
+        f"blur of {rows} × {columns} regions: standard deviations from {min(widths):.2f} to "
+        f"{max(widths):.2f} pixels of the result"
+    )
+
+
 def conclude(result: Result, written: Sequence[Path], console: Console) -> int:
     """Say how a run ended; returns the exit code."""
     lines = [f"note: {note}" for note in result.notes]
@@ -107,6 +122,8 @@ def conclude(result: Result, written: Sequence[Path], console: Console) -> int:
             for width, (low, high) in zip(result.blur.widths, result.blur.intervals, strict=True)
         )
         lines.append(f"blur: standard deviations {widths} pixels of the result")
+    if result.field is not None:
+        lines.append(field_line(result.field))
     if result.learned_priors:
         lines.append(f"trained networks that took part: {', '.join(result.learned_priors)}")
     steps = ""

@@ -9,7 +9,7 @@ from napari.components import LayerList
 
 from napari_blindsr._napari.inputs import LayerInput
 from napari_blindsr._napari.known_kernel import read_kernel_layer
-from napari_blindsr._napari.layers import nanometres, read_layer
+from napari_blindsr._napari.layers import nanometres, quoted, read_layer
 from napari_blindsr._napari.measuring.form import PARTNERS, MeasureForm
 from napari_blindsr._napari.measuring.partners import record_of
 from napari_blindsr._napari.measuring.place import Place
@@ -189,7 +189,13 @@ def _read_kernel(
     if scale is None:
         # Nothing says how fine the image is, but a kernel of ours says what it is for.
         scale = int(record_of(layer).get("scale", 1))
-    return read_kernel_layer(layer, dims, scale=scale, pixel_size=pixel_size).kernel
+    kernel = read_kernel_layer(layer, dims, scale=scale, pixel_size=pixel_size).kernel
+    if kernel.ndim != 2:
+        raise InputError(
+            f"{quoted(layer)} holds a grid of {kernel.shape[0]} × {kernel.shape[1]} kernels; "
+            "measures take one kernel for the whole image"
+        )
+    return kernel
 
 
 def _describe(form: MeasureForm, evidence: Evidence, image: LayerInput) -> dict[str, Any]:

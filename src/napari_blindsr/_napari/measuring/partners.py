@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from napari.layers import Image, Layer
 
 from napari_blindsr._napari.comparing.picker import is_picture
-from napari_blindsr._napari.known_kernel import holds_own_kernel
+from napari_blindsr._napari.known_kernel import holds_field, holds_own_kernel
 from napari_blindsr._napari.outputs import METADATA_KEY, is_result
 
 if TYPE_CHECKING:
@@ -55,7 +55,8 @@ def find_kernel(result: Image, layers: Iterable[Layer]) -> Image | None:
     for layer in layers:
         other = record_of(layer)
         same = all(other.get(name) == record.get(name) for name in RUN)
-        if same and isinstance(layer, Image) and holds_own_kernel(layer):
+        # Measures take one kernel for the whole image.
+        if same and isinstance(layer, Image) and holds_own_kernel(layer) and not holds_field(layer):
             return layer
     return None
 
