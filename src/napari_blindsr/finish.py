@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
     from napari_blindsr.arrays import Planes
     from napari_blindsr.engine.device import Compute
+    from napari_blindsr.engine.nonblind.error_map import ErrorMap
     from napari_blindsr.engine.observation import Observation
     from napari_blindsr.engine.result import Outcome
     from napari_blindsr.settings import Settings
@@ -69,12 +70,20 @@ class Finisher:
     name : {"none", "prior", "usrnet", "measurement"}
     usrnet : USRNet or None
     prior : UnfoldedPrior or None
+    errors : ErrorMap or None
+        Make, instead of the image, what this tells of the standard deviation of its error; with
+        the image prior only.
+    doubt : float
+        Told to `errors`: the standard deviation of the error of the logarithm of the kernel's
+        variances.
     compute : Compute
     """
 
     name: Finish
     usrnet: USRNet | None = None
     prior: UnfoldedPrior | None = None
+    errors: ErrorMap | None = None
+    doubt: float = 0.0
     compute: Compute
 
     def __call__(
@@ -101,6 +110,8 @@ class Finisher:
                 typical=None if light is None else light.typical,
                 measured=measured,
                 autocast=self.compute.autocast,
+                errors=self.errors,
+                doubt=self.doubt,
             )
         return sparse(observation, kernel, noise=noise, measured=measured)
 

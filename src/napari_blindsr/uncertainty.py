@@ -1,10 +1,12 @@
 """How far to trust each pixel of a result: what else it might have been.
 
-Half of the restorations are of the data as they are, with other kernels that the image allows
-just as well. The other half are a parametric bootstrap (Efron, 1979): the result is blurred again,
-gets fresh noise, and is restored; how far that comes from the result is what noise and the finish
-do to an image. What no repetition tells is what the finish adds, or leaves out, every time. It
-goes with the detail that there is, so the three are taken together (`combine`).
+Of the image prior's results a small network tells how far such results usually are off
+(`engine.nonblind.error_map`), which is the first of the restorations. Half of the others are of the
+data as they are, with other kernels that the image allows just as well. The other half are a
+parametric bootstrap (Efron, 1979): the result is blurred again, gets fresh noise, and is restored;
+how far that comes from the result is what noise and the finish do to an image. What no repetition
+tells is what the finish adds, or leaves out, every time. That is in the network's map, and goes
+with the detail that there is; so all are taken together (`combine`).
 """
 
 from __future__ import annotations
@@ -25,6 +27,7 @@ from napari_blindsr.parts import Box
 from napari_blindsr.posterior import draw_kernels
 from napari_blindsr.restoration import restored
 from napari_blindsr.settings import METHODS
+from napari_blindsr.weights.shipped import load_error_map
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterator
@@ -34,7 +37,7 @@ if TYPE_CHECKING:
     from napari_blindsr.job import Job
     from napari_blindsr.restoration import Restored
 
-Kind = Literal["data", "kernel"]
+Kind = Literal["error", "data", "kernel"]
 
 WINDOW = 3
 """Side, in pixels of the result, in which its local standard deviation is taken."""
@@ -53,6 +56,8 @@ class Rule:
     Attributes
     ----------
     factor : float
+    expected : float
+        Power of what the map of errors expects.
     kernel : float
         Power of the change with the kernel.
     data : float
@@ -66,6 +71,7 @@ class Rule:
     """
 
     factor: float
+    expected: float = 0.0
     kernel: float
     data: float
     detail: float
@@ -73,11 +79,19 @@ class Rule:
     contrast: float
 
 
-BLIND = Rule(factor=2.63, kernel=0.21, data=0.79, detail=0.25, typical=-0.44, contrast=0.19)
-"""For kernels that were read off the image."""
+LEARNED_BLIND = Rule(
+    factor=1.0, expected=1.0, kernel=0.0, data=0.0, detail=0.0, typical=0.0, contrast=0.0
+)
+"""For results of the image prior with kernels that were read off the image."""
 
-KNOWN = Rule(factor=1.91, kernel=0.0, data=1.08, detail=0.25, typical=-0.61, contrast=0.28)
-"""For kernels that are known."""
+LEARNED_KNOWN = LEARNED_BLIND
+"""For results of the image prior with kernels that are known."""
+
+BLIND = Rule(factor=2.11, kernel=0.18, data=0.78, detail=0.23, typical=-0.45, contrast=0.26)
+"""For other finishes, with kernels that were read off the image."""
+
+KNOWN = Rule(factor=1.65, kernel=0.0, data=1.02, detail=0.24, typical=-0.58, contrast=0.32)
+"""For other finishes, with kernels that are known."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -86,12 +100,15 @@ class Changes:
 
     Attributes
     ----------
+    expected : ndarray or None
+        Square of the standard deviation that the map of errors expects.
     data : ndarray or None
         Of what was restored from the result, blurred again, with fresh noise.
     kernel : ndarray or None
         Of what was restored from the data with another kernel.
     """
 
+    expected: NDArray[np.float32] | None = None
     data: NDArray[np.float32] | None
     kernel: NDArray[np.float32] | None
 
@@ -123,8 +140,14 @@ def find_uncertainty(
     if changes is None or changes.data is None:
         return None, ("stopped before the uncertainty was found",)
     axes, scale = job.planes.axes, job.settings.scale
-    rule = KNOWN if changes.kernel is None else BLIND
-    return combine(joined.image, changes, rule, axes=axes, scale=scale), ()
+    return combine(joined.image, changes, rule_for(changes), axes=axes, scale=scale), ()
+
+
+def rule_for(changes: Changes) -> Rule:
+    """Return the rule that was fitted for what is known."""
+    if changes.expected is None:
+        return KNOWN if changes.kernel is None else BLIND
+    return LEARNED_KNOWN if changes.kernel is None else LEARNED_BLIND
 
 
 def find_changes(
@@ -135,8 +158,8 @@ def find_changes(
     Memory does not grow with their number.
     """
     count = job.settings.uncertainty
-    sums = {kind: np.zeros_like(joined.image) for kind in ("data", "kernel")}
-    numbers = dict.fromkeys(sums, 0)
+    sums: dict[Kind, NDArray[np.float32]] = {}
+    numbers: dict[Kind, int] = {}
     began = time.perf_counter()
     for index, (kind, other) in enumerate(alternatives(job, joined, count)):
         if (yield _progress(index, count, began=began, start=start)):
@@ -151,20 +174,27 @@ def find_changes(
             # Tiles may take long: a stop counts between them.
             if (yield _progress(index, count, began=began, start=start)):
                 return None
-        sums[kind] += np.square(found.image - joined.image)
-        numbers[kind] += 1
-    return Changes(
-        data=sums["data"] / np.float32(numbers["data"]),
-        kernel=sums["kernel"] / np.float32(numbers["kernel"]) if numbers["kernel"] else None,
-    )
+        square = squared(kind, found, job, joined)
+        sums[kind] = sums[kind] + square if kind in sums else square
+        numbers[kind] = numbers.get(kind, 0) + 1
+    means = {kind: total / np.float32(numbers[kind]) for kind, total in sums.items()}
+    return Changes(expected=means.get("error"), data=means.get("data"), kernel=means.get("kernel"))
+
+
+def squared(kind: Kind, found: Restored, job: Job, joined: Restored) -> NDArray[np.float32]:
+    """Return squares of what one of the restorations tells."""
+    # Maps of errors came through the same hands as images: only their unit is theirs.
+    middle = np.float32(job.planes.low) if kind == "error" else joined.image
+    square: NDArray[np.float32] = np.square(found.image - middle)
+    return square
 
 
 def alternatives(job: Job, joined: Restored, count: int) -> Iterator[tuple[Kind, Job]]:
     """Yield so many restorations to be made, by turns of other data and with other kernels.
 
-    Where the kernel is known, all are of other data. The first ones are the same for any number.
+    The first is the map of errors, if the image prior made the result. Where the kernel is known,
+    all others are of other data. The first ones are the same for any number.
     """
-    kernels = iter(_kernels(job, count // 2))
     plain = replace(
         job,
         # Kernel in hand, a method that optimises has nothing left to do but its finish.
@@ -173,6 +203,14 @@ def alternatives(job: Job, joined: Restored, count: int) -> Iterator[tuple[Kind,
         ),
         source=joined.kernel,
     )
+    if job.finisher.prior is not None:
+        errors = load_error_map().to(job.compute.device)
+        reading = None if job.blur is None else job.blur.reading
+        doubt = 0.0 if reading is None else reading.doubt
+        finisher = replace(job.finisher, errors=errors, doubt=doubt)
+        yield "error", replace(plain, finisher=finisher)
+        count -= 1
+    kernels = iter(_kernels(job, count // 2))
     rng = np.random.default_rng([job.settings.seed, 1])
     again, levels = _blurred_again(plain, joined), _noise_levels(plain)
     for index in range(count):
@@ -206,6 +244,9 @@ def combine(
         return np.zeros_like(image)
     logarithm = np.full(image.shape, np.log(rule.factor) + rule.contrast * np.log(contrast))
     factors: list[tuple[float, NDArray[np.floating]]] = [(rule.detail, local_sd(image, axes))]
+    if rule.expected:
+        assert changes.expected is not None
+        factors.append((rule.expected, np.sqrt(changes.expected)))
     for power, squares in ((rule.data, changes.data), (rule.kernel, changes.kernel)):
         if power:
             assert squares is not None

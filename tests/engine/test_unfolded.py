@@ -110,7 +110,7 @@ def test_a_new_network_removes_nothing_and_fits_the_data() -> None:
     network, kernel = UnfoldedPrior().requires_grad_(False), blur(2)
     planes = torch.rand(2, 11, 14)
     module = DataModule(planes, kernel, 2)
-    iterates = network.iterates(planes, kernel, scale=2, noise=0.05)
+    iterates = [r.image for r in network.rounds(planes, kernel, scale=2, noise=0.05)]
     images = [module.linear(0.05**2 + ROUNDING**2), *iterates]
     residuals = [spread(module.predict(image) - planes) for image in images]
     assert residuals == sorted(residuals, reverse=True)
@@ -136,7 +136,7 @@ def test_a_batch_of_kernels_equals_one_by_one() -> None:
     planes = torch.rand(3, 11, 14, generator=torch.Generator().manual_seed(0))
     kernels = torch.stack([blur(2, widths=w) for w in ((0.6, 0.3), (1.0, 1.0), (0.2, 0.1))])
     noise = torch.tensor([0.0, 0.02, 0.1])
-    together = list(network.iterates(planes, kernels, scale=2, noise=noise))
+    together = [r.image for r in network.rounds(planes, kernels, scale=2, noise=noise)]
     assert len(together) == ITERATIONS
     for i in range(3):
         apart = network(planes[i : i + 1], kernels[i], scale=2, noise=float(noise[i]))
@@ -343,8 +343,8 @@ def test_gradients_reach_every_weight() -> None:
     # The last layer of the levels starts at zero, and with it what leads there.
     torch.nn.init.normal_(network.levels[2].weight, std=0.1)  # type: ignore[arg-type]
     planes = torch.rand(2, 8, 8, generator=torch.Generator().manual_seed(0))
-    iterates = network.iterates(planes, blur(2), scale=2, noise=torch.tensor([0.01, 0.05]))
-    torch.stack([image.square().mean() for image in iterates]).sum().backward()
+    rounds = network.rounds(planes, blur(2), scale=2, noise=torch.tensor([0.01, 0.05]))
+    torch.stack([one.image.square().mean() for one in rounds]).sum().backward()
     for name, value in network.named_parameters():
         assert value.grad is not None, name
         assert torch.isfinite(value.grad).all(), name

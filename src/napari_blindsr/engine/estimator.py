@@ -169,6 +169,11 @@ class BlurReading:
     deviation: Tensor
     families: Tensor
 
+    @property
+    def doubt(self) -> float:
+        """Standard deviation of the error of the logarithm of the variances, as one number."""
+        return float(self.deviation[:2].square().mean().sqrt())
+
 
 @torch.no_grad()
 def read_blur(

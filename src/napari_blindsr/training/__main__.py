@@ -1,4 +1,4 @@
-"""Train the networks that ship: ``python -m napari_blindsr.training kernel|image``."""
+"""Train the networks that ship: ``python -m napari_blindsr.training kernel|image|error``."""
 
 from __future__ import annotations
 
@@ -12,11 +12,12 @@ from rich.console import Console
 from torch import nn
 
 from napari_blindsr.engine.device import choose_compute
+from napari_blindsr.training.error import ErrorTask
 from napari_blindsr.training.image import ImageTask
 from napari_blindsr.training.kernel import KernelTask
 from napari_blindsr.training.loop import Plan, train
 from napari_blindsr.training.pictures import generated, picture_bank
-from napari_blindsr.weights.shipped import read_tensors
+from napari_blindsr.weights.shipped import load_image_prior, read_tensors
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -98,6 +99,42 @@ def image(
     task = ImageTask(
         bank,
         _held_out(pictures, seed),
+        compute=choose_compute(device, "auto"),
+        validation_batches=judges,
+        side=side,
+        count=count,
+        seed=seed,
+    )
+    _begin(task.network, start)
+    train(task, Plan(steps=steps, every=every, seed=seed, rate=rate), out, report=_report)
+
+
+@app.command()
+def error(
+    *,
+    out: Folder = Path("training/error"),
+    steps: Steps = 2_000,
+    every: Every = 250,
+    seed: Seed = 0,
+    device: Device = "auto",
+    threads: Threads = 1,
+    pictures: Pictures = 150,
+    judges: Judges = 12,
+    start: Start = None,
+    rate: Rate = 2e-3,
+    side: Annotated[int, typer.Option(min=32, help="Of the crops, in pixels.")] = 96,
+    count: Annotated[int, typer.Option(min=1, help="Crops a batch.")] = 8,
+    prior: Annotated[
+        Path | None, typer.Option(help="Weights of the image prior whose errors they are.")
+    ] = None,
+) -> None:
+    """Train the map of the image prior's errors; an interrupted training goes on where it was."""
+    torch.set_num_threads(threads)
+    bank = picture_bank(leaves=pictures, micrographs=pictures, seed=seed)
+    task = ErrorTask(
+        bank,
+        _held_out(pictures, seed),
+        prior=load_image_prior(prior),
         compute=choose_compute(device, "auto"),
         validation_batches=judges,
         side=side,

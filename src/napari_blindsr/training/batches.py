@@ -13,7 +13,12 @@ from scipy.ndimage import gaussian_filter
 
 from napari_blindsr.engine.estimator import FAMILY_ORDER, NARROWEST_BLUR, WIDEST_BLUR
 from napari_blindsr.engine.kernels import Airy, Disk, Line, Motion, render_gaussian, side_for
-from napari_blindsr.engine.kernels.width import core_covariance, principal_axes
+from napari_blindsr.engine.kernels.width import (
+    core_covariance,
+    covariance_of,
+    log_covariance,
+    principal_axes,
+)
 from napari_blindsr.engine.nonblind.data_module import DataModule
 from napari_blindsr.engine.observation import kernel_center
 from napari_blindsr.noise import noise_map
@@ -40,8 +45,11 @@ GAUSSIAN = 0.6
 MISJUDGED = 0.3
 """How often the image prior is told a kernel that is a little off: estimates are."""
 
-MISJUDGEMENT = 0.3
-"""Standard deviation of the logarithm of the variances that it is told then."""
+MISJUDGEMENT = (0.05, 0.5)
+"""Range of the standard deviation of the logarithm of the variances that it is told then."""
+
+MISTAKEN = 0.5
+"""How often a blur that is no Gaussian is told as one then."""
 
 SOFTENED, SHARPENED = 0.3, 0.08
 """How often a picture is softened, or sharpened as cameras and editors do."""
@@ -256,7 +264,8 @@ def kernel_batch(bank: list[list[NDArray[np.uint8]]], rng: Generator) -> KernelB
 class ImageBatch:
     """Sharp crops (n, H, W), what is observed of them (n, h, w), the kernels, the noise.
 
-    The noise is a standard deviation for each observed pixel (n, h, w).
+    The noise is a standard deviation for each observed pixel (n, h, w); the doubt (n,) is that of
+    the logarithm of the kernels' variances.
     """
 
     sharp: Tensor
@@ -264,10 +273,16 @@ class ImageBatch:
     kernels: Tensor
     scale: int
     noise: Tensor
+    doubt: Tensor
 
 
 def image_batch(
-    bank: list[list[NDArray[np.uint8]]], rng: Generator, *, side: int, count: int
+    bank: list[list[NDArray[np.uint8]]],
+    rng: Generator,
+    *,
+    side: int,
+    count: int,
+    misjudged: float = MISJUDGED,
 ) -> ImageBatch:
     """Make a batch for the image prior: one scale, a blur for each crop, periodic borders."""
     scale = int(rng.choice([1, 2, 3, 4, 6, 8], p=[0.1, 0.25, 0.2, 0.35, 0.03, 0.07]))
@@ -285,27 +300,32 @@ def image_batch(
         # What is told of the noise is an estimate, too.
         level = noise_map(observed.plane, shot=observed.shot, base=observed.base)
         noises.append(torch.from_numpy(level * np.float32(math.exp(rng.normal(0, 0.15)))))
-    told = [
-        _misjudged(blur, scale, rng) if rng.random() < MISJUDGED else blur.kernel for blur in blurs
-    ]
+    doubts = [rng.uniform(*MISJUDGEMENT) if rng.random() < misjudged else 0.0 for _ in blurs]
+    told = [_misjudged(blur, d, scale, rng) for blur, d in zip(blurs, doubts, strict=True)]
     return ImageBatch(
         sharp=sharp,
         data=torch.stack(data),
         kernels=_stack(told),
         scale=scale,
         noise=torch.stack(noises),
+        doubt=torch.tensor(doubts, dtype=torch.float32),
     )
 
 
-def _misjudged(blur: Blur, scale: int, rng: Generator) -> Tensor:
-    """Return a kernel somewhat wider or narrower than the true one, if that is a Gaussian."""
-    if blur.family != 0:
+def _misjudged(blur: Blur, doubt: float, scale: int, rng: Generator) -> Tensor:
+    """Return the Gaussian that a blur may be taken for; the blur itself without a doubt.
+
+    Errors of the logarithm of the covariance are half of them common to all directions.
+    """
+    if doubt == 0 or (blur.family != 0 and rng.random() >= MISTAKEN):
         return blur.kernel
-    variances, angle = principal_axes(blur.covariance.double())
-    wrong = variances * torch.tensor(np.exp(rng.normal(0, MISJUDGEMENT, 2)))
+    common, *apart = rng.normal(0, doubt / math.sqrt(2), 4)
+    error = torch.tensor([common + apart[0], common + apart[1], apart[2]])
+    found = covariance_of(log_covariance(blur.covariance.double()) + error)
+    variances, angle = principal_axes(found)
     size = len(blur.kernel)
     return render_gaussian(
-        wrong[None], angle[None], size=size, center=kernel_center(size, scale, "camera")
+        variances[None], angle[None], size=size, center=kernel_center(size, scale, "camera")
     ).float()[0]
 
 

@@ -86,13 +86,13 @@ class ImageTask:
         device = self._compute.device
         truth = batch.sharp.to(device)
         with self._compute.autocast:
-            iterates = network.iterates(
+            rounds = network.rounds(
                 batch.data.to(device),
                 batch.kernels.to(device),
                 scale=batch.scale,
                 noise=batch.noise.to(device),
             )
-            return [(image, truth) for image in iterates]
+            return [(one.image, truth) for one in rounds]
 
     @torch.no_grad()
     def validate(self, network: nn.Module) -> dict[str, float]:

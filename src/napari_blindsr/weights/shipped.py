@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 from safetensors import SafetensorError, safe_open
 
 from napari_blindsr.engine.estimator import KernelEstimator
-from napari_blindsr.engine.nonblind.unfolded import UnfoldedPrior
+from napari_blindsr.engine.nonblind.error_map import ErrorMap
+from napari_blindsr.engine.nonblind.unfolded import LEVELS, WIDTHS, UnfoldedPrior
 from napari_blindsr.errors import WeightsError
 
 if TYPE_CHECKING:
@@ -23,6 +24,7 @@ docs/benchmarks."""
 
 KERNEL_FILE = "kernel.safetensors"
 IMAGE_FILE = "image.safetensors"
+ERROR_FILE = "error.safetensors"
 
 
 @cache
@@ -52,6 +54,16 @@ def load_image_prior(path: Path | None = None) -> UnfoldedPrior:
     file = path if path is not None else _shipped(IMAGE_FILE)
     tensors, _ = read_tensors(file)
     network = UnfoldedPrior()
+    _fill(network, tensors, file)
+    return network
+
+
+@cache
+def load_error_map(path: Path | None = None) -> ErrorMap:
+    """Return the map of the image prior's errors on the CPU; parameters as in the others."""
+    file = path if path is not None else _shipped(ERROR_FILE)
+    tensors, _ = read_tensors(file)
+    network = ErrorMap(WIDTHS[0], LEVELS)
     _fill(network, tensors, file)
     return network
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import math
 from contextlib import nullcontext
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import torch
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 
     from torch import Tensor
 
+    from napari_blindsr.engine.nonblind.error_map import ErrorMap
     from napari_blindsr.engine.observation import Observation
 
 ITERATIONS = 5
@@ -109,6 +111,30 @@ class Denoiser(nn.Module):
         return result, one
 
 
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Round:
+    """What a round leaves: a data step and a denoising.
+
+    Attributes
+    ----------
+    before, explained, image : Tensor, (n, H, W)
+        The image before the data step, after it, and after the denoising.
+    noise : Tensor, (n, 1, 1)
+        Standard deviation of the noise that the denoising assumed.
+    levels : Tensor, (n, 3, ⌈H/8⌉·4, ⌈W/8⌉·4)
+        What the denoiser was told.
+    memory : Tensor, (n, F, ⌈H/8⌉·4, ⌈W/8⌉·4)
+        Its features.
+    """
+
+    before: Tensor
+    explained: Tensor
+    image: Tensor
+    noise: Tensor
+    levels: Tensor
+    memory: Tensor
+
+
 class UnfoldedPrior(nn.Module):
     """The whole finish for planes: linear start, then data steps and denoising in turn."""
 
@@ -135,6 +161,8 @@ class UnfoldedPrior(nn.Module):
         typical: float | Tensor | None = None,
         measured: Tensor | None = None,
         mirrored: bool = False,
+        errors: ErrorMap | None = None,
+        doubt: float = 0.0,
     ) -> Tensor:
         """Restore planes, their borders taken as periodic.
 
@@ -154,6 +182,12 @@ class UnfoldedPrior(nn.Module):
         mirrored : bool
             Restore the point reflection of everything instead, and reflect the result: a
             second opinion, as the network does not treat both alike.
+        errors : ErrorMap, optional
+            Return what this tells of the standard deviation of the image's error, instead of
+            the image.
+        doubt : float
+            What `errors` is told of the kernel: the standard deviation of the error of the
+            logarithm of its variances.
 
         Returns
         -------
@@ -164,12 +198,21 @@ class UnfoldedPrior(nn.Module):
             measured = None if measured is None else _reflect(measured)
             if isinstance(noise, torch.Tensor) and noise.ndim == 3:
                 noise = _reflect(noise)
-        *_, image = self.iterates(
-            data, kernel, scale=scale, noise=noise, typical=typical, measured=measured
+        rounds = self.rounds(
+            data,
+            kernel,
+            scale=scale,
+            noise=noise,
+            typical=typical,
+            measured=measured,
         )
-        return _reflect(image) if mirrored else image
+        last = next(rounds)
+        for last in rounds:  # noqa: B007 - the others are not kept
+            pass
+        result = last.image if errors is None else errors(last, last.image.new_tensor(doubt))
+        return _reflect(result) if mirrored else result
 
-    def iterates(
+    def rounds(
         self,
         data: Tensor,
         kernel: Tensor,
@@ -178,8 +221,8 @@ class UnfoldedPrior(nn.Module):
         noise: float | Tensor,
         typical: float | Tensor | None = None,
         measured: Tensor | None = None,
-    ) -> Iterator[Tensor]:
-        """Yield the image after each denoising; parameters as in `forward`."""
+    ) -> Iterator[Round]:
+        """Yield what each round leaves; parameters as in `forward`."""
         sigma = torch.as_tensor(noise, dtype=data.dtype, device=data.device)
         if sigma.ndim < 3:
             sigma = sigma.reshape(-1, 1, 1)
@@ -200,9 +243,17 @@ class UnfoldedPrior(nn.Module):
         memory: Tensor | None = None
         for before, level, weight in zip(levels[:-1], levels[1:], self.weights, strict=True):
             alpha = weight.exp() * power / before.square()
-            explained = explain(image, alpha)
-            image, memory = self.denoiser(explained, image, level[..., None] * maps, memory)
-            yield image
+            previous, told = image, level[..., None] * maps
+            explained = explain(previous, alpha)
+            image, memory = self.denoiser(explained, previous, told, memory)
+            yield Round(
+                before=previous,
+                explained=explained,
+                image=image,
+                noise=level,
+                levels=told,
+                memory=memory,
+            )
 
 
 def _reflect(planes: Tensor) -> Tensor:
@@ -250,6 +301,8 @@ def unfolded(
     typical: Tensor | None = None,
     measured: Tensor | None = None,
     autocast: torch.autocast | None = None,
+    errors: ErrorMap | None = None,
+    doubt: float = 0.0,
 ) -> Tensor:
     """Restore an observation with a known kernel, each channel by itself.
 
@@ -271,6 +324,11 @@ def unfolded(
         Where the data were measured. Elsewhere they should hold a guess.
     autocast : torch.autocast, optional
         Context in which the denoiser is evaluated.
+    errors : ErrorMap, optional
+        Return what this tells of the standard deviation of the error instead.
+    doubt : float
+        Told to `errors`: the standard deviation of the error of the logarithm of the kernel's
+        variances.
 
     Returns
     -------
@@ -297,6 +355,8 @@ def unfolded(
                     typical=mean,
                     measured=measured,
                     mirrored=mirrored,
+                    errors=errors,
+                    doubt=doubt,
                 )
                 for mirrored in views
             ]
