@@ -3,8 +3,8 @@
     python benchmarks/footprint.py [--sizes 128 256 512 1024 2048] [--threads 1] [--device cpu]
 
 Each run has an interpreter of its own, which has restored a small image before, so that libraries
-and networks are loaded. On the CPU the peak is that of the process above what it had before (Linux
-only); on CUDA it is what torch allocated there.
+and networks are loaded. On the CPU the peak is that of the process above that of the small run
+(Linux only); on CUDA it is what torch allocated there.
 """
 
 from __future__ import annotations
@@ -14,7 +14,6 @@ import json
 import subprocess
 import sys
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import torch
@@ -63,22 +62,19 @@ def drain(image: NDArray[np.uint16], settings: Settings) -> object:
             return end.value
 
 
-def resident() -> int:
-    """Return how much memory this process has."""
-    for line in Path("/proc/self/status").read_text(encoding="ascii").splitlines():
-        if line.startswith("VmRSS:"):
-            return 1024 * int(line.split()[1])
-    raise OSError("/proc/self/status has no VmRSS")
-
-
 def measure(case: str, size: int, channels: int, threads: int, device: str) -> int:
     """Return the peak of one run in bytes."""
     settings = replace(CASES[case], device=device, threads=threads)
-    drain(picture(32, 32, channels), settings)
+    where = torch.device(device)
+    # Not what is resident when the run begins: the system may have dropped pages of libraries,
+    # which then come back.
+    with peak_memory(where) as small:
+        drain(picture(32, 32, channels), settings)
     image = picture(size // settings.scale, size // settings.scale, channels)
-    before = resident() if device == "cpu" else torch.cuda.memory_allocated()
-    with peak_memory(torch.device(device)) as peak:
+    before = small.bytes if device == "cpu" else torch.cuda.memory_allocated()
+    with peak_memory(where) as peak:
         result = drain(image, settings)
+    assert before is not None
     assert result is not None
     assert peak.bytes is not None
     return peak.bytes - before

@@ -13,7 +13,6 @@ For a normal error of standard deviation σ, the mean absolute error is √(2/π
 from __future__ import annotations
 
 import argparse
-import dataclasses
 import math
 import time
 from dataclasses import dataclass, field
@@ -32,7 +31,7 @@ from napari_blindsr.restoration import Restored, restored
 from napari_blindsr.simulate import Degradation, degrade
 from napari_blindsr.uncertainty import (
     BLIND,
-    KNOWN,
+    LEARNED_BLIND,
     Changes,
     Kind,
     Rule,
@@ -40,10 +39,13 @@ from napari_blindsr.uncertainty import (
     combine,
     local_sd,
     pooled,
+    squared,
 )
 
 NORMAL = math.sqrt(2 / math.pi)
-COUNTS = (4, 8, 16)
+COUNTS = (1, 3, 5, 9)
+"""Restorations; the first is the map of errors."""
+
 TRIVIAL = 7
 """Side of the windows of the trivial predictor."""
 
@@ -52,7 +54,7 @@ PHOTOGRAPHS = ("astronaut", "chelsea", "coffee", "rocket", "astronaut", "coffee"
 
 @dataclass(kw_only=True)
 class Run:
-    """A restoration, its error, and the sums of squared changes by kind and number."""
+    """A restoration, its error, and the mean squared changes by kind and number."""
 
     case: Case
     axes: str
@@ -92,6 +94,9 @@ def cells(settings: list[tuple[int, float, float]], first: int) -> list[Case]:
         micrograph(scale=scale, sigma=sigma, photons=photons, seed=first + index)
         for index, (scale, sigma, photons) in enumerate(settings)
     ]
+
+
+POWERS = ("expected", "kernel", "data", "detail", "typical")
 
 
 def fitted_on() -> list[Case]:
@@ -140,7 +145,7 @@ def run(case: Case, counts: tuple[int, ...], *, known: bool = False) -> Run:
     spent: dict[Kind, float] = {}
     for index, (kind, other) in enumerate(alternatives(job, joined, max(counts))):
         began = time.perf_counter()
-        square = np.square(drained(other).image - image)
+        square = squared(kind, drained(other), job, joined)
         spent[kind] = spent.get(kind, 0.0) + time.perf_counter() - began
         sums[kind] = sums[kind] + square if kind in sums else square
         numbers[kind] = numbers.get(kind, 0) + 1
@@ -157,21 +162,31 @@ def plain(squares: NDArray[np.float32], one: Run) -> NDArray[np.float64]:
 
 def variants(one: Run, count: int) -> dict[str, NDArray[np.floating]]:
     """Return predicted standard deviations, each but for a factor, by the name of their kind."""
-    changes = Changes(data=one.of(count, "data"), kernel=one.of(count, "kernel"))
+    if count == 1:
+        return {"map of errors": np.sqrt(one.of(1, "error"))}
+    changes = Changes(
+        expected=one.of(count, "error"), data=one.of(count, "data"), kernel=one.of(count, "kernel")
+    )
     assert changes.data is not None
     assert changes.kernel is not None
+    each = count // 2
+
+    def by(rule: Rule) -> NDArray[np.float32]:
+        return combine(one.image, changes, rule, axes=one.axes, scale=one.case.scale)
+
     return {
-        f"kernel only, {count // 2}": plain(changes.kernel, one),
-        f"noise only, {count // 2}": plain(changes.data, one),
-        f"both, {count}": plain(changes.data + changes.kernel, one),
-        f"both + detail, {count}": combine(
-            one.image, changes, BLIND, axes=one.axes, scale=one.case.scale
-        ),
+        f"kernel, {each}": plain(changes.kernel, one),
+        f"noise, {each}": plain(changes.data, one),
+        f"both, {2 * each}": plain(changes.data + changes.kernel, one),
+        f"both and detail, {2 * each}": by(BLIND),
+        f"map and both, {count}": by(LEARNED_BLIND),
     }
 
 
 def seconds(one: Run, name: str, count: int) -> float:
     kinds: tuple[Kind, ...] = ("data", "kernel")
+    if name.startswith("map"):
+        kinds = ("error",) if count == 1 else ("error", *kinds)
     if name.startswith("kernel"):
         kinds = ("kernel",)
     if name.startswith("noise"):
@@ -265,24 +280,32 @@ def judge(name: str, runs: list[Run], fits: list[Run]) -> None:
         rows,
     )
     for one, value in zip(runs, trivial, strict=True):
-        best = rank(variants(one, COUNTS[-1])[f"both + detail, {COUNTS[-1]}"], one)
+        best = rank(variants(one, COUNTS[-1])[f"map and both, {COUNTS[-1]}"], one)
         print(
-            f"{one.case.name}: local sd {value:.3f}, both + detail {best:.3f}, "
+            f"{one.case.name}: local sd {value:.3f}, map and both {best:.3f}, "
             f"a perfect one some {attainable(one):.3f}"
         )
 
 
-def fit(rule: Rule, runs: list[Run], count: int) -> Rule:
-    """Fit powers and factor of a rule to the likelihood of errors of a Laplace distribution."""
-    names = [n for n in ("kernel", "data", "detail", "typical") if getattr(rule, n) != 0]
+def fit(powers: set[str], runs: list[Run], count: int) -> Rule:
+    """Fit such powers and the factor of a rule to the likelihood of errors.
+
+    They are taken to be those of a Laplace distribution.
+    """
+    names = [n for n in ("expected", "kernel", "data", "detail", "typical") if n in powers]
     columns, errors = [], []
     for one in runs:
         contrast = float(one.image.std())
         parts = {
-            "data": plain(one.of(count, "data"), one),
             "detail": local_sd(one.image, one.axes),
-            "typical": np.full(one.image.shape, math.sqrt(one.of(count, "data").mean())),
         }
+        if "typical" in names:
+            level = math.sqrt(one.of(count, "data").mean())
+            parts["typical"] = np.full(one.image.shape, level)
+        if "data" in names:
+            parts["data"] = plain(one.of(count, "data"), one)
+        if "expected" in names:
+            parts["expected"] = np.sqrt(one.of(count, "error"))
         if "kernel" in names:
             parts["kernel"] = plain(one.of(count, "kernel"), one)
         chosen = np.random.default_rng(0).choice(one.error.size, 8000)
@@ -300,14 +323,13 @@ def fit(rule: Rule, runs: list[Run], count: int) -> Rule:
         optimiser.zero_grad()
         loss.backward()
         optimiser.step()
-    powers = dict(zip(names, theta.detach()[1:].tolist(), strict=True))
-    fitted = dataclasses.replace(
-        rule,
+    found = dict(zip(names, theta.detach()[1:].tolist(), strict=True))
+    fitted = Rule(
         factor=float(theta[0].detach().exp()),
-        contrast=1 - sum(powers.values()),
-        **powers,
+        contrast=1 - sum(found.values()),
+        **{name: found.get(name, 0.0) for name in POWERS},
     )
-    print(f"likelihood {float(loss.detach()):.3f}: {fitted}", flush=True)
+    print(f"{count} restorations, likelihood {float(loss.detach()):.3f}: {fitted}", flush=True)
     return fitted
 
 
@@ -319,9 +341,12 @@ def main() -> None:
     torch.set_num_threads(options.threads)
     fits = [run(case, COUNTS) for case in fitted_on()]
     if options.fit:
-        for count in COUNTS:
-            fit(BLIND, fits, count)
-        fit(KNOWN, [run(case, (8,), known=True) for case in fitted_on()], 8)
+        known = [run(case, (1, 5), known=True) for case in fitted_on()]
+        for group, kinds in ((fits, {"kernel", "data"}), (known, {"data"})):
+            fit({*kinds, "detail", "typical"}, group, 5)
+            fit({"expected", "detail"}, group, 1)
+            fit({*kinds, "expected", "detail", "typical"}, group, 5)
+        fit(set(POWERS), fits, 9)
         return
     for name, judged in judged_by().items():
         judge(name, [run(case, COUNTS) for case in judged], fits)

@@ -13,6 +13,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
+from skimage import data
 
 import napari_blindsr
 from napari_blindsr import blur, reading
@@ -20,8 +21,11 @@ from napari_blindsr.blur import BlurEstimate, candidate_weights, estimate_kernel
 from napari_blindsr.engine.estimator import FAMILY_ORDER, BlurReading
 from napari_blindsr.engine.kernels import (
     FAMILIES,
+    Automatic,
+    Disk,
     Gaussian,
     KernelFamily,
+    Line,
     Motion,
     render_gaussian,
     side_for,
@@ -29,6 +33,7 @@ from napari_blindsr.engine.kernels import (
 from napari_blindsr.engine.kernels.width import core_covariance, log_covariance
 from napari_blindsr.engine.observation import kernel_center
 from napari_blindsr.errors import BlindSRError, DeviceError, InputError, SettingsError
+from napari_blindsr.metrics import kernel_error
 from napari_blindsr.reading import READERS, SMALLEST_SIDE, Reader
 from napari_blindsr.samples import photograph
 from napari_blindsr.settings import GEOMETRIES, SCALES, Border, Geometry
@@ -113,7 +118,8 @@ def test_every_family_at_every_scale(
     axis = np.arange(len(kernel))
     assert kernel.sum(axis=1) @ axis == pytest.approx(center, abs=0.3)
     assert kernel.sum(axis=0) @ axis == pytest.approx(center, abs=0.3)
-    assert (estimate.family, estimate.scale, estimate.reader) == (family.name, scale, "network")
+    expected = "gaussian" if family is Automatic else family.name
+    assert (estimate.family, estimate.scale, estimate.reader) == (expected, scale, "network")
     assert estimate.widths[0] >= estimate.widths[1] > 0
     for width, (low, high) in zip(estimate.widths, estimate.intervals, strict=True):
         assert low < width < high
@@ -366,3 +372,32 @@ def test_the_smallest_image_is_read() -> None:
     for reader in READERS:
         estimate = estimate_kernel(image, scale=8, reader=reader, device="cpu")
         assert np.isfinite(estimate.kernel).all()
+
+
+def test_automatic_takes_another_family_only_where_it_is_clear() -> None:
+    auto = Automatic(variance=(1.0, 4.0))
+    usual = Gaussian(variance=(1.0, 4.0))
+    assert auto.chosen({}) == usual
+    assert auto.chosen({"gaussian": 0.41, "line": 0.59}) == usual
+    assert auto.chosen({"gaussian": 0.9, "line": 0.1}) == usual
+    assert auto.chosen({"gaussian": 0.39, "line": 0.61}) == Line()
+    assert auto.chosen({"disk": 0.8, "line": 0.2}) == Disk()
+    # A family that this version does not know.
+    assert auto.chosen({"sinc": 1.0}) == usual
+
+
+def test_motion_along_a_line_is_found_out() -> None:
+    size = Line().size(4)
+    kernel = Line(half_length=(6.0, 6.0)).sample(
+        1, scale=4, size=size, center=kernel_center(size, 4, "camera"),
+        generator=torch.Generator().manual_seed(1),
+    )[0].numpy()  # fmt: skip
+    moved = degrade(data.coins()[:300, :380], kernel, Degradation(scale=4, quantise=True)).image
+    found = estimate_kernel(moved, scale=4, device="cpu")
+    assert found.family == "line"
+    told = estimate_kernel(moved, scale=4, kernel="line", device="cpu")
+    np.testing.assert_array_equal(found.kernel, told.kernel)
+    usual = estimate_kernel(moved, scale=4, kernel="gaussian", device="cpu")
+    assert kernel_error(found.kernel, kernel) < 0.7 * kernel_error(usual.kernel, kernel)
+    # The spectrum alone knows nothing of families.
+    assert estimate_kernel(moved, scale=4, reader="spectrum", device="cpu").family == "gaussian"

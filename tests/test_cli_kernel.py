@@ -101,7 +101,7 @@ def test_in_a_process_of_its_own(folder: Path) -> None:
     for fine, metric in zip(record["widths"], record["widths_um"], strict=True):
         assert 0.25 / 4 <= metric / fine <= 0.5 / 4
     assert {"intervals", "intervals_um", "angle", "found", "seconds", "versions"} <= record.keys()
-    assert record["settings"]["kernel"] == {"name": "gaussian", "variance": None}
+    assert record["settings"]["kernel"] == {"name": "auto", "variance": None}
 
 
 def test_the_kernel_it_writes_is_one_that_restore_takes(

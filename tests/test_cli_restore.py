@@ -12,7 +12,15 @@ from PIL import Image
 
 from napari_blindsr import weights
 from napari_blindsr.commands.options import FamilyOptions, choose_kernel
-from napari_blindsr.engine.kernels import Airy, Disk, Gaussian, KernelFamily, Line, Motion
+from napari_blindsr.engine.kernels import (
+    Airy,
+    Automatic,
+    Disk,
+    Gaussian,
+    KernelFamily,
+    Line,
+    Motion,
+)
 from napari_blindsr.errors import SettingsError
 from napari_blindsr.io import read_image
 from napari_blindsr.masks import read_mask
@@ -227,6 +235,8 @@ def test_kernels_from_a_folder(options: str, folder: Path, monkeypatch: pytest.M
     [
         ("gaussian", FamilyOptions(), Gaussian()),
         ("gaussian", FamilyOptions(sigma=(1, 3)), Gaussian(variance=(1, 9))),
+        ("auto", FamilyOptions(), Automatic()),
+        ("auto", FamilyOptions(sigma=(1, 3)), Automatic(variance=(1, 9))),
         ("disk", FamilyOptions(radius=(1, 3)), Disk(radius=(1, 3))),
         ("line", FamilyOptions(), Line()),
         ("line", FamilyOptions(length=(1, 9)), Line(half_length=(0, 4))),
@@ -321,7 +331,7 @@ BAD = [
     (f"{DDSR} --kernel negative/a.npy", "the kernel has sum -9; expected a positive sum"),
     (f"{DDSR} --kernel negative --radius 1 2", "--radius is a parameter of --kernel disk"),
     (f"{DDSR} --kernel disk --sigma 1 2", "--sigma is a parameter of --kernel gaussian"),
-    (f"{DDSR} --na 0.5", "--na is a parameter of --kernel airy; the kernel is 'gaussian'"),
+    (f"{DDSR} --na 0.5", "--na is a parameter of --kernel airy; the kernel is 'auto'"),
     (f"{DDSR} --sigma 3 1", "--sigma is 3 to 1; expected a range above 0"),
     (f"{DDSR} --sigma -2 1", "--sigma is -2 to 1"),
     (f"{DDSR} --sigma 1", "--sigma"),

@@ -77,7 +77,7 @@ WIDE = gaussian_kernel((36.0, 36.0), 0.0, scale=4, size=41)
 DESERVED: dict[str, Callable[[], Result]] = {
     "no_blur": lambda: run(photograph().truth[:128, :128], scale=1),
     "kernel_at_bound": lambda: run(blurred(8.0), kernel=Gaussian(variance=(1.0, 2.0))),
-    "another_family": lambda: run(moved()),
+    "another_family": lambda: run(moved(), kernel="gaussian"),
     "kernel_unstable": lambda: run(two_blurs()),
     "residual_not_white": lambda: run(photograph().image, kernel=WIDE),
     "saturated_or_covered": lambda: run(overexposed()),

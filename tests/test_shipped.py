@@ -15,12 +15,15 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from napari_blindsr.engine.estimator import KernelEstimator
+from napari_blindsr.engine.nonblind.error_map import ErrorMap
 from napari_blindsr.engine.nonblind.unfolded import UnfoldedPrior
 from napari_blindsr.errors import WeightsError
 from napari_blindsr.weights.shipped import (
     CALIBRATION,
+    ERROR_FILE,
     IMAGE_FILE,
     KERNEL_FILE,
+    load_error_map,
     load_image_prior,
     load_kernel_estimator,
     read_tensors,
@@ -29,7 +32,11 @@ from napari_blindsr.weights.shipped import (
 FOLDER = Path(str(resources.files("napari_blindsr.weights")))
 
 Load = Callable[[Path | None], Any]
-FILES: dict[str, Load] = {KERNEL_FILE: load_kernel_estimator, IMAGE_FILE: load_image_prior}
+FILES: dict[str, Load] = {
+    KERNEL_FILE: load_kernel_estimator,
+    IMAGE_FILE: load_image_prior,
+    ERROR_FILE: load_error_map,
+}
 
 
 def test_all_weights_are_three_megabytes_at_most() -> None:
@@ -65,6 +72,13 @@ def test_the_image_prior_loads() -> None:
     assert isinstance(network, UnfoldedPrior)
     check_network(network)
     assert load_image_prior() is network
+
+
+def test_the_map_of_errors_loads() -> None:
+    network = load_error_map()
+    assert isinstance(network, ErrorMap)
+    check_network(network)
+    assert load_error_map() is network
 
 
 @pytest.mark.parametrize("name", FILES)

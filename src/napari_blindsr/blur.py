@@ -10,11 +10,7 @@ import numpy as np
 import torch
 
 from napari_blindsr.arrays import find_covered, to_planes
-from napari_blindsr.engine.estimator import (
-    FAMILY_ORDER,
-    NARROWEST_BLUR,
-    BlurReading,
-)
+from napari_blindsr.engine.estimator import NARROWEST_BLUR, BlurReading
 from napari_blindsr.engine.kernels import Gaussian, KernelFamily, render_gaussian, side_for
 from napari_blindsr.engine.kernels.width import (
     core_covariance,
@@ -25,7 +21,14 @@ from napari_blindsr.engine.kernels.width import (
 from napari_blindsr.engine.observation import kernel_center
 from napari_blindsr.errors import SettingsError
 from napari_blindsr.noise import estimate_noise
-from napari_blindsr.reading import READERS, Reader, refines, take_reading
+from napari_blindsr.reading import (
+    READERS,
+    Reader,
+    family_of,
+    probabilities_of,
+    refines,
+    take_reading,
+)
 from napari_blindsr.settings import Border, Geometry, Quality, Settings, kernel_family
 
 if TYPE_CHECKING:
@@ -104,7 +107,7 @@ def estimate_kernel(
     image: ArrayLike,
     *,
     scale: int,
-    kernel: str | KernelFamily = "gaussian",
+    kernel: str | KernelFamily = "auto",
     reader: Reader = "network",
     axes: str | None = None,
     geometry: Geometry = "camera",
@@ -124,7 +127,8 @@ def estimate_kernel(
         1…8: the kernel is wanted on a grid so many times finer.
     kernel : str or KernelFamily
         Family that the blur is from, by default with the widths that it usually has. A
-        Gaussian may have any width.
+        Gaussian may have any width. "auto" is one, unless the image clearly tells of another
+        family.
     reader : {"network", "spectrum"}
         The network that ships with the package, or the power spectrum alone, which needs no
         weights, knows no uncertainty, and errs more.
@@ -207,6 +211,7 @@ def read_planes(
         quality=quality,
         noise=noise,
     )
+    family = family_of(family, reading)
     return estimate_of(
         reading,
         scale=scale,
@@ -230,7 +235,8 @@ def estimate_of(
 ) -> BlurEstimate:
     """Return the kernel of a family, and its widths, that agree with a reading."""
     known = reader == "network"
-    probabilities = dict(zip(FAMILY_ORDER, reading.families.tolist(), strict=True)) if known else {}
+    probabilities = probabilities_of(reading)
+    family = family_of(family, reading)
     kernel = _kernel_of(family, reading, scale=scale, geometry=geometry, seed=seed)
     widths, intervals, angle = _widths(reading, scale)
     limit = math.sqrt(FOUND * NARROWEST_BLUR * scale)

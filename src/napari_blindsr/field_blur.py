@@ -10,7 +10,7 @@ import torch
 
 from napari_blindsr.arrays import check_axes, find_covered, plane_shape, to_planes
 from napari_blindsr.blur import estimate_of
-from napari_blindsr.engine.kernels import Gaussian, KernelFamily
+from napari_blindsr.engine.kernels import Automatic, Gaussian, KernelFamily
 from napari_blindsr.errors import InputError, SettingsError
 from napari_blindsr.kernel_field import GaussianGrid, KernelField, region_middles
 from napari_blindsr.noise import estimate_noise
@@ -41,7 +41,7 @@ def estimate_field(
     *,
     scale: int,
     field: tuple[int, int],
-    kernel: str | KernelFamily = "gaussian",
+    kernel: str | KernelFamily = "auto",
     axes: str | None = None,
     geometry: Geometry = "camera",
     border: Border = "extend",
@@ -143,6 +143,9 @@ def read_field(
     InputError
         If there is nothing to be read in any region.
     """
+    if isinstance(family, Automatic):
+        # One family for all regions: between kernels of two there would be neither.
+        family = family.chosen({})
     readings = region_readings(
         data,
         measured=measured,

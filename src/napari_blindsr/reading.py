@@ -10,8 +10,8 @@ import torch
 from skimage.restoration import inpaint_biharmonic
 
 from napari_blindsr.engine.device import choose_compute
-from napari_blindsr.engine.estimator import BlurReading, read_blur
-from napari_blindsr.engine.kernels import Gaussian
+from napari_blindsr.engine.estimator import FAMILY_ORDER, BlurReading, read_blur
+from napari_blindsr.engine.kernels import Automatic, Gaussian
 from napari_blindsr.engine.kernels.width import log_covariance
 from napari_blindsr.engine.observation import phase
 from napari_blindsr.engine.refine import refine
@@ -32,6 +32,19 @@ READERS: tuple[Reader, ...] = get_args(Reader)
 
 SMALLEST_SIDE = 16
 """Of an image that tells of its blur, in LR pixels."""
+
+
+def probabilities_of(reading: BlurReading) -> dict[str, float]:
+    """Return how probable each kernel family is; empty where nothing is known of it."""
+    values = reading.families.tolist()
+    return dict(zip(FAMILY_ORDER, values, strict=True)) if values else {}
+
+
+def family_of(family: KernelFamily, reading: BlurReading) -> KernelFamily:
+    """Return the family that was asked for, or that a reading tells of."""
+    if isinstance(family, Automatic):
+        return family.chosen(probabilities_of(reading))
+    return family
 
 
 def refines(family: KernelFamily, *, reader: Reader, quality: Quality) -> bool:
@@ -79,7 +92,7 @@ def take_reading(
             network.to(compute.device),
             calibration=calibration,
         )
-        if not refines(family, reader=reader, quality=quality):
+        if not refines(family_of(family, reading), reader=reader, quality=quality):
             return reading
         return refine(
             torch.from_numpy(whole).mean(dim=0).to(compute.device),

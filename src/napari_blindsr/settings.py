@@ -10,7 +10,7 @@ import math
 from dataclasses import dataclass, field
 from typing import Any, Literal, get_args
 
-from napari_blindsr.engine.kernels import FAMILIES, Gaussian, KernelFamily
+from napari_blindsr.engine.kernels import FAMILIES, Automatic, KernelFamily
 from napari_blindsr.errors import SettingsError
 
 Geometry = Literal["camera", "benchmark"]
@@ -200,7 +200,7 @@ class Schedule:
         _require(name in SCHEDULES, f"schedule is {name!r}; expected one of {list(SCHEDULES)}")
         if name == "reference":
             return cls(average=0.0, brighten=False, recentre=False, before_update=True)
-        if kernel in ("gaussian", "known"):
+        if kernel in ("auto", "gaussian", "known"):
             return cls()
         return cls(
             image_steps=400,
@@ -330,7 +330,7 @@ class Settings:
 
     scale: int
     method: str = METHODS[0]
-    kernel: KernelFamily | Literal["known"] = field(default_factory=Gaussian)
+    kernel: KernelFamily | Literal["known"] = field(default_factory=Automatic)
     geometry: Geometry = "camera"
     border: Border = "extend"
     bounded: bool | None = None

@@ -25,6 +25,7 @@ from napari_blindsr.finish import light_noise
 from napari_blindsr.metrics.residual import border_margin, predict
 from napari_blindsr.parts import Box
 from napari_blindsr.posterior import draw_kernels
+from napari_blindsr.reading import family_of
 from napari_blindsr.restoration import restored
 from napari_blindsr.settings import METHODS
 from napari_blindsr.weights.shipped import load_error_map
@@ -287,7 +288,7 @@ def _kernels(job: Job, count: int) -> list[NDArray[np.float32]]:
     # The finish takes kernels up to the size of the result.
     side = job.settings.scale * min(job.shape)
     return draw_kernels(
-        family,
+        family_of(family, job.blur.reading),
         job.blur.reading,
         count,
         scale=job.settings.scale,

@@ -18,10 +18,15 @@ from torch import Tensor, nn
 from typer.testing import CliRunner
 
 from napari_blindsr.training.__main__ import app
+from napari_blindsr.training.error import ErrorTask
 from napari_blindsr.training.image import ImageTask
 from napari_blindsr.training.kernel import KernelTask
 from napari_blindsr.training.loop import Plan, Task, train
-from napari_blindsr.weights.shipped import load_image_prior, load_kernel_estimator
+from napari_blindsr.weights.shipped import (
+    load_error_map,
+    load_image_prior,
+    load_kernel_estimator,
+)
 from tests.helpers import FLOAT32
 from tests.training.conftest import Bank
 
@@ -34,10 +39,22 @@ def image_task(bank: Bank, *, seed: int = 0) -> ImageTask:
     return ImageTask(bank, bank, compute=FLOAT32, side=32, count=2, validation_batches=1, seed=seed)
 
 
-TASKS: dict[str, Callable[..., Task]] = {"kernel": kernel_task, "image": image_task}
+def error_task(bank: Bank, *, seed: int = 0) -> ErrorTask:
+    return ErrorTask(
+        bank, bank, prior=load_image_prior(), compute=FLOAT32, side=32, count=2,
+        validation_batches=1, seed=seed,
+    )  # fmt: skip
+
+
+TASKS: dict[str, Callable[..., Task]] = {
+    "kernel": kernel_task,
+    "image": image_task,
+    "error": error_task,
+}
 LOADERS: dict[str, Callable[[Path], Any]] = {
     "kernel": load_kernel_estimator,
     "image": load_image_prior,
+    "error": load_error_map,
 }
 
 
@@ -45,7 +62,7 @@ LOADERS: dict[str, Callable[[Path], Any]] = {
 def test_the_loss_falls_on_one_batch(name: str, bank: Bank) -> None:
     task = TASKS[name](bank)
     # The rates that they are trained with.
-    rate = {"kernel": 1e-3, "image": 5e-4}[name]
+    rate = {"kernel": 1e-3, "image": 5e-4, "error": 2e-3}[name]
     optimiser = torch.optim.AdamW(task.network.parameters(), lr=rate)
     losses = []
     for _ in range(20):
@@ -56,7 +73,7 @@ def test_the_loss_falls_on_one_batch(name: str, bank: Bank) -> None:
         optimiser.step()
         losses.append(float(loss.detach()))
     assert np.isfinite(losses).all()
-    # Both losses are logarithms of errors, but for the cross entropy of the families.
+    # All losses are logarithms of errors, but for the cross entropy of the families.
     assert np.mean(losses[-3:]) < losses[0] - 0.1
     assert np.mean(losses[-3:]) < np.mean(losses[3:6])
 
@@ -67,7 +84,7 @@ def test_scores_are_of_what_is_not_trained_on(name: str, bank: Bank) -> None:
     scores = task.validate(task.network)
     assert task.validate(task.network) == scores
     assert all(np.isfinite(value) for value in scores.values())
-    assert {"kernel": "rmse", "image": "psnr"}[name] in scores
+    assert {"kernel": "rmse", "image": "psnr", "error": "rank"}[name] in scores
 
 
 @pytest.mark.parametrize("name", TASKS)
@@ -199,3 +216,13 @@ def test_the_command_that_trains_the_prior(tmp_path: Path) -> None:
     found, expected = (load_image_prior(f / "image.safetensors") for f in (second, first))
     for a, b in zip(found.parameters(), expected.parameters(), strict=True):
         assert torch.equal(a, b)
+
+
+def test_the_command_that_trains_the_map_of_errors(tmp_path: Path) -> None:
+    threads = torch.get_num_threads()
+    options = ["error", "--steps", "1", *SMALL, "--device", "cpu", "--side", "32", "--count", "1"]
+    done = CliRunner().invoke(app, [*options, "--out", str(tmp_path)])
+    torch.set_num_threads(threads)
+    assert done.exit_code == 0, done.output
+    assert "rank" in done.output
+    load_error_map(tmp_path / "error.safetensors")

@@ -65,7 +65,7 @@ def kernel(
             help=f"Family that the blur is from ({', '.join(FAMILY_NAMES)}), or a folder of "
             "kernels that it may resemble (.npy or .mat).",
         ),
-    ] = "gaussian",
+    ] = "auto",
     reader: Annotated[
         Reader,
         typer.Option(help="What reads the blur: a trained network, or the power spectrum alone."),

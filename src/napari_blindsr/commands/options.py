@@ -10,7 +10,16 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from napari_blindsr.engine.kernels import FAMILIES, Airy, Disk, Gaussian, KernelFamily, Line, Motion
+from napari_blindsr.engine.kernels import (
+    FAMILIES,
+    Airy,
+    Automatic,
+    Disk,
+    Gaussian,
+    KernelFamily,
+    Line,
+    Motion,
+)
 from napari_blindsr.engine.kernels.base import check_range
 from napari_blindsr.errors import FileError, SettingsError
 from napari_blindsr.settings import (
@@ -172,20 +181,20 @@ class FamilyOptions:
     def check(self, kernel: str) -> None:
         """Raise a `SettingsError` if a parameter is given that `kernel` does not have."""
         for field in fields(self):
-            owner = _OWNERS.get(field.name, "airy")
-            if getattr(self, field.name) is not None and owner != kernel:
+            owners = _OWNERS.get(field.name, ("airy",))
+            if getattr(self, field.name) is not None and kernel not in owners:
                 flag = f"--{field.name.replace('_', '-')}"
                 raise SettingsError(
-                    f"{flag} is a parameter of --kernel {owner}; the kernel is {kernel!r}"
+                    f"{flag} is a parameter of --kernel {owners[0]}; the kernel is {kernel!r}"
                 )
 
 
 _OWNERS = {
-    "sigma": "gaussian",
-    "radius": "disk",
-    "length": "line",
-    "extent": "motion",
-    "persistence": "motion",
+    "sigma": ("gaussian", "auto"),
+    "radius": ("disk",),
+    "length": ("line",),
+    "extent": ("motion",),
+    "persistence": ("motion",),
 }
 
 
@@ -249,10 +258,11 @@ def choose_family(kernel: str, given: FamilyOptions) -> KernelFamily:
 
 def _family(name: str, given: FamilyOptions) -> KernelFamily:
     match name:
-        case "gaussian" if given.sigma is not None:
+        case "gaussian" | "auto" if given.sigma is not None:
             check_range("--sigma", given.sigma, least=0, strict=True)
             low, high = given.sigma
-            return Gaussian(variance=(low * low, high * high))
+            family = Automatic if name == "auto" else Gaussian
+            return family(variance=(low * low, high * high))
         case "disk":
             return Disk(radius=given.radius)
         case "line" if given.length is not None:

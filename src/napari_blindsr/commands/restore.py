@@ -148,7 +148,7 @@ def restore(
             "regions (rows × columns × K × K; .npy or .tif), or a folder of kernels that the "
             "blur may resemble (.npy or .mat).",
         ),
-    ] = "gaussian",
+    ] = "auto",
     field: FieldOption = "1x1",
     geometry: Annotated[
         Geometry, typer.Option(help="Where coarse pixels lie on the fine grid.")

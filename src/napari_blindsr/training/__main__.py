@@ -142,7 +142,9 @@ def error(
         seed=seed,
     )
     _begin(task.network, start)
-    train(task, Plan(steps=steps, every=every, seed=seed, rate=rate), out, report=_report)
+    # It is trained briefly: a longer memory would still hold its first weights.
+    plan = Plan(steps=steps, every=every, seed=seed, rate=rate, averaging=0.99, warmup=100)
+    train(task, plan, out, report=_report)
 
 
 def _held_out(pictures: int, seed: int) -> list[list[NDArray[np.uint8]]]:

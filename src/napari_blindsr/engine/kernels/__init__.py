@@ -8,17 +8,19 @@ first use, so that listing the families costs nothing.
 from __future__ import annotations
 
 from napari_blindsr.engine.kernels.airy import Airy
+from napari_blindsr.engine.kernels.automatic import Automatic
 from napari_blindsr.engine.kernels.base import KernelFamily, kernel_size, side_for
 from napari_blindsr.engine.kernels.disk import Disk, render_disk
 from napari_blindsr.engine.kernels.gaussian import Gaussian, render_gaussian
 from napari_blindsr.engine.kernels.line import Line, render_line
 from napari_blindsr.engine.kernels.motion import Motion
 
-FAMILIES: tuple[type[KernelFamily], ...] = (Gaussian, Disk, Line, Motion, Airy)
+FAMILIES: tuple[type[KernelFamily], ...] = (Automatic, Gaussian, Disk, Line, Motion, Airy)
 
 __all__ = [
     "FAMILIES",
     "Airy",
+    "Automatic",
     "Disk",
     "Gaussian",
     "KernelFamily",
