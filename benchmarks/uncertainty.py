@@ -31,6 +31,7 @@ from napari_blindsr.restoration import Restored, restored
 from napari_blindsr.simulate import Degradation, degrade
 from napari_blindsr.uncertainty import (
     BLIND,
+    LEARNED_ALONE,
     LEARNED_BLIND,
     Changes,
     Kind,
@@ -163,7 +164,13 @@ def plain(squares: NDArray[np.float32], one: Run) -> NDArray[np.float64]:
 def variants(one: Run, count: int) -> dict[str, NDArray[np.floating]]:
     """Return predicted standard deviations, each but for a factor, by the name of their kind."""
     if count == 1:
-        return {"map of errors": np.sqrt(one.of(1, "error"))}
+        changes = Changes(expected=one.of(1, "error"), data=None, kernel=None)
+        return {
+            "map of errors, 1": np.sqrt(one.of(1, "error")),
+            "map and detail, 1": combine(
+                one.image, changes, LEARNED_ALONE, axes=one.axes, scale=one.case.scale
+            ),
+        }
     changes = Changes(
         expected=one.of(count, "error"), data=one.of(count, "data"), kernel=one.of(count, "kernel")
     )

@@ -81,12 +81,19 @@ class Rule:
 
 
 LEARNED_BLIND = Rule(
-    factor=1.0, expected=1.0, kernel=0.0, data=0.0, detail=0.0, typical=0.0, contrast=0.0
+    factor=1.68, expected=0.60, kernel=0.11, data=0.40, detail=0.07, typical=-0.21, contrast=0.03
 )
 """For results of the image prior with kernels that were read off the image."""
 
-LEARNED_KNOWN = LEARNED_BLIND
+LEARNED_KNOWN = Rule(
+    factor=1.41, expected=0.57, kernel=0.0, data=0.58, detail=0.09, typical=-0.33, contrast=0.09
+)
 """For results of the image prior with kernels that are known."""
+
+LEARNED_ALONE = Rule(
+    factor=1.23, expected=0.80, kernel=0.0, data=0.0, detail=0.22, typical=0.0, contrast=-0.02
+)
+"""For results of the image prior, by its map of errors alone."""
 
 BLIND = Rule(factor=2.11, kernel=0.18, data=0.78, detail=0.23, typical=-0.45, contrast=0.26)
 """For other finishes, with kernels that were read off the image."""
@@ -138,7 +145,7 @@ def find_uncertainty(
     if joined.reason == StopReason.STOPPED or not np.isfinite(joined.image).all():
         return None, ("stopped before the uncertainty was found",)
     changes = yield from find_changes(job, joined, start=start)
-    if changes is None or changes.data is None:
+    if changes is None:
         return None, ("stopped before the uncertainty was found",)
     axes, scale = job.planes.axes, job.settings.scale
     return combine(joined.image, changes, rule_for(changes), axes=axes, scale=scale), ()
@@ -148,6 +155,8 @@ def rule_for(changes: Changes) -> Rule:
     """Return the rule that was fitted for what is known."""
     if changes.expected is None:
         return KNOWN if changes.kernel is None else BLIND
+    if changes.data is None:
+        return LEARNED_ALONE
     return LEARNED_KNOWN if changes.kernel is None else LEARNED_BLIND
 
 
