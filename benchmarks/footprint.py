@@ -19,6 +19,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from napari_blindsr.engine.device import choose_compute
 from napari_blindsr.fluorescence import fluorescent_cells
 from napari_blindsr.footprint import estimate_memory
 from napari_blindsr.memory import peak_memory
@@ -94,7 +95,11 @@ def main() -> None:
         peak = measure(case, int(size), options.channels, options.threads, options.device)
         print(json.dumps(peak))
         return
-    print(f"{options.channels} channels, {options.threads} threads, {options.device}")
+    compute = choose_compute(options.device, "auto")
+    half = compute.dtype == torch.bfloat16
+    print(
+        f"{options.channels} channels, {options.threads} threads, {options.device}, {compute.dtype}"
+    )
     print("| run | result | GB estimated | GB measured | estimated / measured |")
     print("|---|---|---|---|---|")
     for case in options.cases:
@@ -108,7 +113,7 @@ def main() -> None:
             output = subprocess.run(command, check=True, capture_output=True, text=True).stdout  # noqa: S603 - itself
             measured = json.loads(output.splitlines()[-1])
             shape = (size // settings.scale, size // settings.scale)
-            estimated = estimate_memory(shape, options.channels, settings)
+            estimated = estimate_memory(shape, options.channels, settings, half=half)
             print(
                 f"| {case} | {size}² | {estimated / 1e9:.3f} | {measured / 1e9:.3f} "
                 f"| {estimated / measured:.2f} |",

@@ -27,7 +27,18 @@ from napari_blindsr.pipeline import iterate
 from napari_blindsr.posterior import draw_kernels
 from napari_blindsr.settings import METHOD_TABLE, Settings
 from napari_blindsr.simulate import Degradation, degrade, gaussian_kernel
-from napari_blindsr.uncertainty import BLIND, KNOWN, Changes, Rule, combine, local_sd
+from napari_blindsr.uncertainty import (
+    BLIND,
+    KNOWN,
+    LEARNED_ALONE,
+    LEARNED_BLIND,
+    LEARNED_KNOWN,
+    Changes,
+    Rule,
+    combine,
+    local_sd,
+    rule_for,
+)
 from tests.command_line import check_refused, picture, run_here
 
 SCALE = 2
@@ -181,7 +192,10 @@ def test_progress_counts_the_restorations() -> None:
 @pytest.mark.parametrize("count", [1, -2, 2.0, "4"])
 def test_numbers_of_restorations_that_tell_nothing_are_refused(count: Any) -> None:
     with pytest.raises(SettingsError, match=r"uncertainty is .*from 2"):
-        Settings(scale=2, uncertainty=count)
+        Settings(scale=2, uncertainty=count, finish="measurement")
+    if count != 1:
+        with pytest.raises(SettingsError, match=r"uncertainty is .*from 1"):
+            Settings(scale=2, uncertainty=count)
 
 
 @pytest.mark.parametrize("method", METHOD_TABLE, ids=lambda method: method.name)
@@ -243,21 +257,61 @@ def test_other_families_are_drawn_among_candidates_that_agree() -> None:
     assert spectrum.reading is None
 
 
-@given(unit=st.floats(1e-3, 1e4), rule=st.sampled_from([BLIND, KNOWN]))
+RULES = (BLIND, KNOWN, LEARNED_BLIND, LEARNED_KNOWN, LEARNED_ALONE)
+
+
+@given(unit=st.floats(1e-3, 1e4), rule=st.sampled_from(RULES))
 def test_the_rule_has_the_unit_of_the_image(unit: float, rule: Rule) -> None:
     rng = np.random.default_rng(0)
-    image, data, kernel = (rng.random((12, 13)).astype(np.float32) for _ in range(3))
-    one = combine(image, Changes(data=data, kernel=kernel), rule, axes="YX", scale=2)
+    image, *squares = (rng.random((12, 13)).astype(np.float32) for _ in range(4))
+
+    def changes(factor: float) -> Changes:
+        expected, data, kernel = ((factor * square).astype(np.float32) for square in squares)
+        return Changes(expected=expected, data=data, kernel=kernel)
+
+    one = combine(image, changes(1.0), rule, axes="YX", scale=2)
     many = combine(
         (unit * image).astype(np.float32),
-        Changes(
-            data=(unit**2 * data).astype(np.float32), kernel=(unit**2 * kernel).astype(np.float32)
-        ),
+        changes(unit**2),
         rule,
         axes="YX",
         scale=2,
     )
     np.testing.assert_allclose(many, unit * one, rtol=1e-3)
+
+
+def test_each_rule_is_a_product_of_powers_that_sum_to_one() -> None:
+    for rule in RULES:
+        powers = (rule.expected, rule.kernel, rule.data, rule.detail, rule.typical, rule.contrast)
+        assert sum(powers) == pytest.approx(1, abs=0.02)
+
+
+def test_the_rule_is_that_for_what_is_known() -> None:
+    some = np.ones((2, 2), np.float32)
+    assert rule_for(Changes(data=some, kernel=some)) is BLIND
+    assert rule_for(Changes(data=some, kernel=None)) is KNOWN
+    assert rule_for(Changes(expected=some, data=some, kernel=some)) is LEARNED_BLIND
+    assert rule_for(Changes(expected=some, data=some, kernel=None)) is LEARNED_KNOWN
+    assert rule_for(Changes(expected=some, data=None, kernel=None)) is LEARNED_ALONE
+
+
+def test_one_restoration_is_enough_with_the_image_prior() -> None:
+    image, truth = measured(noise=0.01)
+    options = {**FEW, "uncertainty": 1}
+    result = restore(image, **options)
+    found = result.uncertainty
+    assert found is not None
+    assert found.shape == result.image.shape
+    error = np.abs(result.image - truth)
+    assert spearmanr(found.ravel(), error.ravel())[0] > 0.5
+    # Nothing in it is drawn at random, and an offset is none of its business.
+    moved = restore(image + 3, **{**options, "seed": 1}).uncertainty
+    assert moved is not None
+    np.testing.assert_allclose(moved, found, rtol=0.05, atol=0.02 * float(found.mean()))
+    # A kernel that is known is less in doubt than one that is read.
+    known = restore(image, kernel=KERNEL, **options).uncertainty
+    assert known is not None
+    assert known.mean() < 1.1 * found.mean()
 
 
 def test_the_rule_by_hand() -> None:

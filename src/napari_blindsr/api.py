@@ -138,9 +138,10 @@ def restore(
         Rows and columns to restore, instead of all; around it the image is looked at as far as
         it has an influence. The result is that of the region alone.
     uncertainty : int
-        From how many more restorations, each with another kernel that the image allows or with
-        fresh noise, the standard deviation of each pixel is found; 0 finds none. Not where an
-        optimisation would have to be repeated.
+        From how many more restorations the standard deviation of each pixel is found; 0 finds none.
+        With the image prior the first one gives its map of errors, and 1 is enough. The others are
+        with other kernels that the image allows or with fresh noise. Not where an optimisation
+        would have to be repeated.
     field : tuple of int
         Rows and columns of the regions of the image that each have a blur of their own; it is
         interpolated between their middles. (1, 1) is one blur for all. Not with methods that

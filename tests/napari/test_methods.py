@@ -188,7 +188,7 @@ def test_the_uncertainty_is_a_layer_in_the_place_of_the_image(
 ) -> None:
     colour = np.stack([blurred, blurred + 5, blurred], axis=-1) / 300
     viewer, widget = open_dock(blurred, colour, method="fast")
-    widget.uncertainty.value, widget.finish.value = 4, "measurement"
+    widget.uncertainty.value, widget.finish.value = 5, "measurement"
     for image in list(viewer.layers):
         image.scale = (0.2, 0.3)
         widget.image.value = image
@@ -200,7 +200,7 @@ def test_the_uncertainty_is_a_layer_in_the_place_of_the_image(
         assert (layer.data >= 0).all()
         assert layer.contrast_limits[1] > 0
         assert record_of(layer)["kind"] == "uncertainty"
-        assert record_of(layer)["settings"]["uncertainty"] == 4
+        assert record_of(layer)["settings"]["uncertainty"] == 5
         assert viewer.layers.selection.active == fine
 
 

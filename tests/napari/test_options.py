@@ -191,14 +191,20 @@ def test_an_uncertainty_is_offered_where_nothing_is_optimised(open_dock: DockMak
     widget._form.advanced_row.value = True
     assert shown(widget.uncertainty)
     assert widget._form.settings().uncertainty == 0
-    widget.uncertainty.value = 8
-    assert widget._form.settings().uncertainty == 8
+    widget.uncertainty.value = 1
+    assert widget._form.settings().uncertainty == 1
+    # Without the image prior there is no map of its errors.
+    widget.finish.value = "measurement"
+    assert widget.uncertainty.value != 1
+    widget.finish.value = "prior"
+    widget.uncertainty.value = 9
+    assert widget._form.settings().uncertainty == 9
     widget.method.value = "mlmc"
     assert not shown(widget.uncertainty)
     assert widget._form.settings().uncertainty == 0
     widget.kernel.value, widget.finish.value = "known", "prior"
     assert shown(widget.uncertainty)
-    assert widget._form.settings().uncertainty == 8
+    assert widget._form.settings().uncertainty == 9
 
 
 def test_advanced_settings_make_the_settings(open_dock: DockMaker) -> None:

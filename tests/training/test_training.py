@@ -61,8 +61,8 @@ LOADERS: dict[str, Callable[[Path], Any]] = {
 @pytest.mark.parametrize("name", TASKS)
 def test_the_loss_falls_on_one_batch(name: str, bank: Bank) -> None:
     task = TASKS[name](bank)
-    # The rates that they are trained with.
-    rate = {"kernel": 1e-3, "image": 5e-4, "error": 2e-3}[name]
+    # The rates that they are trained with, or begin with.
+    rate = {"kernel": 1e-3, "image": 5e-4, "error": 4e-4}[name]
     optimiser = torch.optim.AdamW(task.network.parameters(), lr=rate)
     losses = []
     for _ in range(20):

@@ -228,6 +228,7 @@ class RunForm(Container[Widget]):
 
     def _show_what_matters(self, *_: Any) -> None:
         self.advanced.offer_finishes(self.method)
+        self.advanced.offer_uncertainties(self._finish)
         show, chosen = self.rows.show, self.family
         show((row for _, row in self.masking.rows), visible=self.method.degradations)
         show([self.noise_row], visible=self._takes_noise)

@@ -46,6 +46,26 @@ def free_memory(device: str, found: Sequence[str]) -> int:
     return int(psutil.virtual_memory().available)
 
 
+def computes_in_half(device: str, precision: str, found: Sequence[str]) -> bool:
+    """Tell whether networks compute in bfloat16; not before the devices were looked for.
+
+    Parameters
+    ----------
+    device, precision : str
+        As in `Settings`.
+    found : sequence of str
+        As in `free_memory`.
+    """
+    if precision == "bfloat16":
+        return True
+    if precision == "float32" or not found or "torch" not in sys.modules:
+        return False
+    from napari_blindsr.engine.device import choose_compute  # noqa: PLC0415
+
+    name = device if device in found else "auto"
+    return str(choose_compute(name, precision).dtype) == "torch.bfloat16"
+
+
 def torch_build() -> str:
     """Return torch's version from the package metadata, without importing it."""
     try:

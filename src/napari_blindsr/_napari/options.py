@@ -29,8 +29,11 @@ from napari_blindsr.settings import (
 )
 from napari_blindsr.stack_result import OUTPUT_TYPES
 
-RESTORATIONS = (4, 8, 16)
+RESTORATIONS = (5, 9, 17)
 """How many an uncertainty may be found from."""
+
+NO_UNCERTAINTY = ("Do not find it", 0)
+MAP_ALONE = ("From the image prior's map of errors", 1)
 
 MOST_REGIONS = 32
 """Along each axis."""
@@ -81,6 +84,7 @@ class AdvancedOptions:
 
     def __init__(self) -> None:
         self._finishes = tuple(FINISH_LABELS)
+        self._has_map = True
         self.finish = OptionalChoice(
             none="As the method does",
             choices=lambda _: [(FINISH_LABELS[name], name) for name in self._finishes],
@@ -149,13 +153,11 @@ class AdvancedOptions:
         )
         self.uncertainty = ComboBox(
             value=0,
-            choices=[
-                ("Do not find it", 0),
-                *[(f"From {count} restorations", count) for count in RESTORATIONS],
-            ],
-            tooltip="Standard deviation of each pixel's error, as a layer below the result: from\n"
-            "restorations with other kernels that the image allows, and with fresh noise. Each\n"
-            "takes as long as the result itself.",
+            choices=self._uncertainties,
+            tooltip="Standard deviation of each pixel's error, as a layer below the result: what\n"
+            "the image prior's results usually are off there, and how they change with other\n"
+            "kernels that the image allows and with fresh noise. Each restoration takes as long\n"
+            "as the result itself.",
         )
         self.field = GridSize(
             ONE_BLUR,
@@ -181,6 +183,16 @@ class AdvancedOptions:
             ("Uncertainty", self.uncertainty),
             ("", self.lacking),
         )
+
+    def offer_uncertainties(self, finish: Finish) -> None:
+        """Offer the map of errors where there is one."""
+        if (finish == "prior") != self._has_map:
+            self._has_map = finish == "prior"
+            self.uncertainty.reset_choices()
+
+    def _uncertainties(self, _: object) -> list[tuple[str, int]]:
+        alone = [MAP_ALONE] if self._has_map else []
+        return [NO_UNCERTAINTY, *alone, *((f"From {n} restorations", n) for n in RESTORATIONS)]
 
     def offer_finishes(self, method: Method) -> None:
         """Offer no finish at all to methods alone that have an image without one."""

@@ -6,7 +6,7 @@ import math
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from napari_blindsr._napari.devices import free_memory
+from napari_blindsr._napari.devices import computes_in_half, free_memory
 from napari_blindsr._napari.region import read_region
 from napari_blindsr._napari.stacks import layer_layout
 from napari_blindsr.errors import SettingsError
@@ -78,7 +78,8 @@ def memory_text(form: RunForm, shape: tuple[int, int], *, channels: int, planes:
         return []
     to_file = isinstance(form.advanced.folder.value, Path)
     held = 0 if to_file else planes
-    needed = estimate_memory(shape, channels, settings, planes=held)
+    half = computes_in_half(settings.device, settings.precision, form.found)
+    needed = estimate_memory(shape, channels, settings, planes=held, half=half)
     free = free_memory(settings.device, form.found)
     parts = [f"about {gigabytes(needed)} of {gigabytes(free)} free"]
     large = held * result_memory(shape, channels, settings) > MUCH * free

@@ -68,8 +68,8 @@ UncertaintyOption = Annotated[
     typer.Option(
         metavar="N",
         help="Find the standard deviation of each pixel from so many more restorations, "
-        f"{FEWEST_RESTORATIONS} at least; 0 finds none. Not where an optimisation would be "
-        "repeated.",
+        f"1 at least with the image prior, {FEWEST_RESTORATIONS} without; 0 finds none. Not where "
+        "an optimisation would be repeated.",
     ),
 ]
 FieldOption = Annotated[
