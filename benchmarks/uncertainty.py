@@ -31,8 +31,6 @@ from napari_blindsr.restoration import Restored, restored
 from napari_blindsr.simulate import Degradation, degrade
 from napari_blindsr.uncertainty import (
     BLIND,
-    LEARNED_ALONE,
-    LEARNED_BLIND,
     Changes,
     Kind,
     Rule,
@@ -40,11 +38,12 @@ from napari_blindsr.uncertainty import (
     combine,
     local_sd,
     pooled,
+    rule_for,
     squared,
 )
 
 NORMAL = math.sqrt(2 / math.pi)
-COUNTS = (1, 3, 5, 9)
+COUNTS = (1, 3, 5)
 """Restorations; the first is the map of errors."""
 
 TRIVIAL = 7
@@ -184,12 +183,17 @@ def variants(one: Run, count: int) -> dict[str, NDArray[np.floating]]:
         return {
             "map of errors, 1": np.sqrt(one.of(1, "error")),
             "map and detail, 1": combine(
-                one.image, changes, LEARNED_ALONE, axes=one.axes, scale=one.case.scale
+                one.image,
+                changes,
+                rule_for(changes, light=one.light),
+                axes=one.axes,
+                scale=one.case.scale,
             ),
         }
     changes = Changes(
         expected=one.of(count, "error"), data=one.of(count, "data"), kernel=one.of(count, "kernel")
     )
+    learned = rule_for(changes, light=one.light)
     assert changes.data is not None
     assert changes.kernel is not None
     each = count // 2
@@ -202,7 +206,7 @@ def variants(one: Run, count: int) -> dict[str, NDArray[np.floating]]:
         f"noise, {each}": plain(changes.data, one),
         f"both, {2 * each}": plain(changes.data + changes.kernel, one),
         f"both and detail, {2 * each}": by(BLIND),
-        f"map and both, {count}": by(LEARNED_BLIND),
+        f"map and both, {count}": by(learned),
     }
 
 

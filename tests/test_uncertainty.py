@@ -33,6 +33,9 @@ from napari_blindsr.uncertainty import (
     LEARNED_ALONE,
     LEARNED_BLIND,
     LEARNED_KNOWN,
+    LIGHT_ALONE,
+    LIGHT_BLIND,
+    LIGHT_KNOWN,
     Changes,
     Rule,
     combine,
@@ -257,7 +260,16 @@ def test_other_families_are_drawn_among_candidates_that_agree() -> None:
     assert spectrum.reading is None
 
 
-RULES = (BLIND, KNOWN, LEARNED_BLIND, LEARNED_KNOWN, LEARNED_ALONE)
+RULES = (
+    BLIND,
+    KNOWN,
+    LEARNED_BLIND,
+    LEARNED_KNOWN,
+    LEARNED_ALONE,
+    LIGHT_BLIND,
+    LIGHT_KNOWN,
+    LIGHT_ALONE,
+)
 
 
 @given(unit=st.floats(1e-3, 1e4), rule=st.sampled_from(RULES))
@@ -286,13 +298,19 @@ def test_each_rule_is_a_product_of_powers_that_sum_to_one() -> None:
         assert sum(powers) == pytest.approx(1, abs=0.02)
 
 
-def test_the_rule_is_that_for_what_is_known() -> None:
+@pytest.mark.parametrize("light", [False, True])
+def test_the_rule_is_that_for_what_is_known(*, light: bool) -> None:
     some = np.ones((2, 2), np.float32)
-    assert rule_for(Changes(data=some, kernel=some)) is BLIND
-    assert rule_for(Changes(data=some, kernel=None)) is KNOWN
-    assert rule_for(Changes(expected=some, data=some, kernel=some)) is LEARNED_BLIND
-    assert rule_for(Changes(expected=some, data=some, kernel=None)) is LEARNED_KNOWN
-    assert rule_for(Changes(expected=some, data=None, kernel=None)) is LEARNED_ALONE
+    assert rule_for(Changes(data=some, kernel=some), light=light) is BLIND
+    assert rule_for(Changes(data=some, kernel=None), light=light) is KNOWN
+    alone, known, blind = (
+        rule_for(Changes(expected=some, data=data, kernel=kernel), light=light)
+        for data, kernel in ((None, None), (some, None), (some, some))
+    )
+    if light:
+        assert (alone, known, blind) == (LIGHT_ALONE, LIGHT_KNOWN, LIGHT_BLIND)
+    else:
+        assert (alone, known, blind) == (LEARNED_ALONE, LEARNED_KNOWN, LEARNED_BLIND)
 
 
 def test_one_restoration_is_enough_with_the_image_prior() -> None:

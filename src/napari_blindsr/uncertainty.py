@@ -81,19 +81,42 @@ class Rule:
 
 
 LEARNED_BLIND = Rule(
-    factor=1.68, expected=0.60, kernel=0.11, data=0.40, detail=0.07, typical=-0.21, contrast=0.03
+    factor=1.02, expected=0.61, kernel=0.14, data=0.14, detail=0.07, typical=-0.08, contrast=0.12
 )
 """For results of the image prior with kernels that were read off the image."""
 
 LEARNED_KNOWN = Rule(
-    factor=1.41, expected=0.57, kernel=0.0, data=0.58, detail=0.09, typical=-0.33, contrast=0.09
+    factor=2.06, expected=0.58, kernel=0.0, data=0.29, detail=0.11, typical=0.07, contrast=-0.05
 )
 """For results of the image prior with kernels that are known."""
 
 LEARNED_ALONE = Rule(
-    factor=1.23, expected=0.80, kernel=0.0, data=0.0, detail=0.22, typical=0.0, contrast=-0.02
+    factor=0.775, expected=0.70, kernel=0.0, data=0.0, detail=0.165, typical=0.0, contrast=0.135
 )
 """For results of the image prior, by its map of errors alone."""
+
+LIGHT_BLIND = Rule(
+    factor=1.62,
+    expected=0.93,
+    kernel=0.145,
+    data=0.386,
+    detail=-0.036,
+    typical=-0.537,
+    contrast=0.112,
+)
+LIGHT_KNOWN = Rule(
+    factor=0.95,
+    expected=0.916,
+    kernel=0.0,
+    data=0.555,
+    detail=-0.009,
+    typical=-0.798,
+    contrast=0.336,
+)
+LIGHT_ALONE = Rule(
+    factor=2.28, expected=1.215, kernel=0.0, data=0.0, detail=0.105, typical=0.0, contrast=-0.32
+)
+"""The same three where the noise grows with the light."""
 
 BLIND = Rule(factor=2.11, kernel=0.18, data=0.78, detail=0.23, typical=-0.45, contrast=0.26)
 """For other finishes, with kernels that were read off the image."""
@@ -148,16 +171,26 @@ def find_uncertainty(
     if changes is None:
         return None, ("stopped before the uncertainty was found",)
     axes, scale = job.planes.axes, job.settings.scale
-    return combine(joined.image, changes, rule_for(changes), axes=axes, scale=scale), ()
+    rule = rule_for(changes, light=job.light is not None)
+    return combine(joined.image, changes, rule, axes=axes, scale=scale), ()
 
 
-def rule_for(changes: Changes) -> Rule:
-    """Return the rule that was fitted for what is known."""
+def rule_for(changes: Changes, *, light: bool) -> Rule:
+    """Return the rule that was fitted for what is known.
+
+    Parameters
+    ----------
+    changes : Changes
+    light : bool
+        Whether the noise grows with the light, as in micrographs.
+    """
     if changes.expected is None:
         return KNOWN if changes.kernel is None else BLIND
     if changes.data is None:
-        return LEARNED_ALONE
-    return LEARNED_KNOWN if changes.kernel is None else LEARNED_BLIND
+        return LIGHT_ALONE if light else LEARNED_ALONE
+    if changes.kernel is None:
+        return LIGHT_KNOWN if light else LEARNED_KNOWN
+    return LIGHT_BLIND if light else LEARNED_BLIND
 
 
 def find_changes(
