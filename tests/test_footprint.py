@@ -27,6 +27,8 @@ MEASURED_SINGLE: list[tuple[tuple[int, int], Settings, float]] = [
     ((512, 512), Settings(scale=2), 0.461),
     ((1024, 1024), Settings(scale=2), 1.565),
     ((256, 256), Settings(scale=4), 0.471),
+    ((128, 128), Settings(scale=2, method="mlmc", schedule=Schedule(channels=64)), 0.359),
+    ((128, 128), Settings(scale=2, method="mlmc"), 0.544),
     ((128, 128), Settings(scale=2, finish="measurement", tile=None), 0.035),
     ((256, 256), Settings(scale=2, finish="measurement", tile=None), 0.111),
     ((512, 512), Settings(scale=2, finish="measurement", tile=None), 0.225),

@@ -46,10 +46,10 @@ system."""
 SPARSE_FIXED = 2_000_000
 """Bytes that this finish takes for each channel but the first, whatever the image."""
 
-FEATURE = 30
+FEATURE, FEATURE_HALF = 36, 30
 """Bytes a pixel and a channel of the image generator, kept for its gradients."""
 
-STEP = 1000
+STEP, STEP_HALF = 2400, 1000
 """Bytes a pixel of an optimisation step for everything else."""
 
 WEIGHTS = 1700
@@ -116,7 +116,8 @@ def _largest_part(
         rows, columns = (min(n, scale * OPTIMISED_SIDE) if tile else n for n in (height, width))
         generator = settings.schedule.channels
         seen = (rows + size) * (columns + size)
-        needed = WEIGHTS * generator**2 + seen * (FEATURE * generator + STEP)
+        feature, step = (FEATURE_HALF, STEP_HALF) if half else (FEATURE, STEP)
+        needed = WEIGHTS * generator**2 + seen * (feature * generator + step)
     if settings.used_finish != "none":
         reach = context_for(size, scale) * scale
         margin = scale * (-(-size // scale) + 2)
