@@ -138,6 +138,7 @@ def test_parameters_make_the_family(open_dock: DockMaker) -> None:
 
 def test_automatic_ranges_are_shown_and_left_to_the_family(open_dock: DockMaker) -> None:
     _, widget = open_dock(PIXELS)
+    widget.kernel.value = "gaussian"
     sigma = widget.families["gaussian"].sigma
     widget.scale.value = 4
     assert sigma.value is None
