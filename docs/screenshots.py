@@ -20,8 +20,10 @@ from qtpy.QtWidgets import QApplication
 from napari_blindsr._napari.comparing.line import LINE_NAME
 from napari_blindsr._napari.sample_data import sample_layers
 from napari_blindsr.demo import demo_sample
+from napari_blindsr.fluorescence import fluorescent_cells
 from napari_blindsr.samples import fluorescence
 from napari_blindsr.settings import METHODS
+from napari_blindsr.simulate import Degradation, degrade_field, gaussian_kernel
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -30,6 +32,8 @@ if TYPE_CHECKING:
     from napari_blindsr.samples import Sample
 LINE_UM = np.array([[7.5, 1.2], [7.0, 3.6]])
 """Ends of a line across a filament of the sample, in µm."""
+WIDTHS = np.geomspace(0.6, 1.5, 7)
+"""Standard deviations of a blur from left to right, in pixels of the image."""
 OPTICS = (1.2, 520)
 """Numerical aperture, and wavelength in nm, that might have made the sample."""
 IMAGES = Path(__file__).parent / "images"
@@ -45,6 +49,7 @@ def main() -> None:
     show_options(options.output)
     show_comparison(options.output)
     show_measurement(options.output)
+    show_field(options.output)
     show_run(options.output, options.steps)
 
 
@@ -127,6 +132,26 @@ def show_measurement(output: Path) -> None:
     panel.curves.choice.setCurrentText("Decorrelation analysis")
     fit(viewer)
     save(viewer, output / "curves.png")
+    viewer.close()
+
+
+def show_field(output: Path) -> None:
+    """Save an image whose blur grows from left to right, and the kernels of its regions."""
+    viewer, widget = open_viewer(fluorescence())
+    viewer.layers.clear()
+    kernels = [gaussian_kernel(((2 * w) ** 2,) * 2, 0.0, scale=2, size=21) for w in WIDTHS]
+    cells = fluorescent_cells((280, 376), seed=4)
+    made = degrade_field(
+        cells / cells.max(), np.stack(kernels)[None], Degradation(scale=2, noise=0.003)
+    )
+    viewer.add_image(made.image, name="softer on the right")
+    widget.scale.value = 2
+    widget._form.advanced_row.value = True
+    widget._form.advanced.field.value = (2, 4)
+    widget.run_button.native.click()
+    wait(lambda: widget.run_button.enabled)
+    fit(viewer)
+    save(viewer, output / "field.png")
     viewer.close()
 
 
