@@ -146,8 +146,8 @@ def show_field(output: Path) -> None:
     )
     viewer.add_image(made.image, name="softer on the right")
     widget.scale.value = 2
-    widget._form.advanced_row.value = True
-    widget._form.advanced.field.value = (2, 4)
+    widget.advanced.value = True
+    widget.field.value = (2, 4)
     widget.run_button.native.click()
     wait(lambda: widget.run_button.enabled)
     fit(viewer)

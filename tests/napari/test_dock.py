@@ -27,6 +27,7 @@ CONTROLS = [
     *("image", "scale", "method", "mask", "mask_saturated", "gain", "noise", "weights"),
     *("kernel", "kernel_layer", "steps", "seed", "device", "finish", "schedule", "channels"),
     *("geometry", "border", "bounded", "precision", "uncertainty", "lacking"),
+    *("field", "advanced"),
     *("planes", "range", "sharing", "region", "dtype", "tiles", "folder"),
     *("run_button", "stop_button", "cancel_button", "progress", "status"),
 ]
@@ -62,7 +63,7 @@ def test_advanced_settings_are_hidden_until_asked_for(open_dock: DockMaker, meth
     advanced = [row for _, row in widget._form.advanced.rows]
     # What is of the other kind of method stays hidden.
     fitted = (widget.schedule, widget.channels, widget.bounded)
-    read = (widget._form.advanced.quality, widget.uncertainty, widget._form.advanced.field)
+    read = (widget._form.advanced.quality, widget.uncertainty, widget.field)
     idle = read if method.optimises else fitted
     matter = [row for row in advanced if row not in idle]
     assert len(matter) == len(advanced) - len(idle)

@@ -72,8 +72,10 @@ class RestoreWidget(Container[Widget]):
     weights : Widget
         File with the weights of USRNet, or None.
     finish, schedule, channels, geometry, border, bounded, precision : Widget
-    lacking, dtype, tiles, folder, uncertainty : Widget
+    lacking, dtype, tiles, folder, uncertainty, field : Widget
         Advanced settings.
+    advanced : Widget
+        Whether they are shown.
     run_button, stop_button, cancel_button, compare_button : PushButton
     progress : ProgressBar
     status, torch_line, hint : Label
@@ -98,7 +100,8 @@ class RestoreWidget(Container[Widget]):
         self.planes, self.range = form.extent.planes, form.extent.range
         self.sharing, self.region = form.extent.kernels, form.extent.region
         self.warm_start = form.extent.warm_start
-        self.uncertainty = advanced.uncertainty
+        self.uncertainty, self.field = advanced.uncertainty, advanced.field
+        self.advanced = form.advanced_row
         self.run_button, self.stop_button = buttons.run, buttons.stop
         self.cancel_button, self.compare_button = buttons.cancel, buttons.compare
         self.progress, self.status = status.bar, status.message
