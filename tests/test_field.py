@@ -13,17 +13,21 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
+from skimage import data
 
 from napari_blindsr import (
     KernelField,
     Settings,
     StackOptions,
     estimate_field,
+    estimate_kernel,
     field_blur,
     restore,
     restore_stack,
 )
 from napari_blindsr.engine.estimator import BlurReading
+from napari_blindsr.engine.kernels import Line
+from napari_blindsr.engine.observation import kernel_center
 from napari_blindsr.errors import BlindSRError, InputError, SettingsError
 from napari_blindsr.field_blur import SMALLEST_REGION, region_windows
 from napari_blindsr.flags import FLAGS, Facts, find_field_flags
@@ -32,6 +36,7 @@ from napari_blindsr.kernel_field import region_middles, region_weights
 from napari_blindsr.kernel_source import kernel_source
 from napari_blindsr.parts import Box, field_tile
 from napari_blindsr.result import Result
+from napari_blindsr.shared_kernel import informative_planes, read_shared_field
 from napari_blindsr.simulate import (
     Degradation,
     DegradedField,
@@ -39,6 +44,7 @@ from napari_blindsr.simulate import (
     degrade_field,
     gaussian_kernel,
 )
+from napari_blindsr.stack_job import prepare_stack
 from napari_blindsr.steady import steadied
 
 SCALE, SIZE = 2, 25
@@ -552,3 +558,21 @@ def test_settings_remember_the_field() -> None:
     del record["field"]
     # Settings of earlier versions have one blur.
     assert Settings.from_json(record) == dataclasses.replace(chosen, field=(1, 1))
+
+
+def test_regions_of_a_stack_have_one_family_whatever_the_image_tells() -> None:
+    size = Line().size(SCALE)
+    kernel = Line(half_length=(3.0, 3.0)).sample(
+        1, scale=SCALE, size=size, center=kernel_center(size, SCALE, "camera"),
+        generator=torch.Generator().manual_seed(1),
+    )[0].numpy()  # fmt: skip
+    moved = degrade(data.coins()[:256, :256], kernel, Degradation(scale=SCALE)).image
+    assert estimate_kernel(moved, scale=SCALE, device="cpu").family == "line"
+    wanted = Settings(scale=SCALE, field=(1, 2), finish="measurement", device="cpu", threads=1)
+    stack = prepare_stack(np.stack([moved, moved]), wanted, axes="TYX")
+    field = read_shared_field(informative_planes(stack, stack.indices), stack)
+    alone = estimate_field(moved, scale=SCALE, field=(1, 2), device="cpu")
+    for found in (field, alone):
+        assert {blur.family for line in found.blurs for blur in line} == {"gaussian"}
+        assert found.gaussians is not None
+    np.testing.assert_allclose(field.kernels, alone.kernels, atol=0.02 * alone.kernels.max())

@@ -29,7 +29,7 @@ from napari_blindsr.reading import (
     refines,
     take_reading,
 )
-from napari_blindsr.settings import Border, Geometry, Quality, Settings, kernel_family
+from napari_blindsr.settings import Border, Geometry, Quality, Settings, as_family
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
@@ -153,11 +153,7 @@ def estimate_kernel(
     BlindSRError
         Bad input or settings, before any work.
     """
-    family = kernel_family(kernel) if isinstance(kernel, str) else kernel
-    if not isinstance(family, KernelFamily):
-        raise SettingsError(
-            f"kernel is a {type(kernel).__name__}; expected a kernel family or the name of one"
-        )
+    family = as_family(kernel)
     # Settings check the rest.
     Settings(
         scale=scale, kernel=family, geometry=geometry, border=border, seed=seed, quality=quality
@@ -211,7 +207,6 @@ def read_planes(
         quality=quality,
         noise=noise,
     )
-    family = family_of(family, reading)
     return estimate_of(
         reading,
         scale=scale,
@@ -219,7 +214,7 @@ def read_planes(
         reader=reader,
         geometry=geometry,
         seed=seed,
-        refined=refines(family, reader=reader, quality=quality),
+        quality=quality,
     )
 
 
@@ -231,7 +226,7 @@ def estimate_of(
     reader: Reader,
     geometry: Geometry,
     seed: int,
-    refined: bool = False,
+    quality: Quality,
 ) -> BlurEstimate:
     """Return the kernel of a family, and its widths, that agree with a reading."""
     known = reader == "network"
@@ -251,7 +246,7 @@ def estimate_of(
         found=upper > limit,
         scale=scale,
         reader=reader,
-        refined=refined,
+        refined=refines(family, reader=reader, quality=quality),
         reading=reading if known else None,
     )
 

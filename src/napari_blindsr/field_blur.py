@@ -11,12 +11,12 @@ import torch
 from napari_blindsr.arrays import check_axes, find_covered, plane_shape, to_planes
 from napari_blindsr.blur import estimate_of
 from napari_blindsr.engine.kernels import Automatic, Gaussian, KernelFamily
-from napari_blindsr.errors import InputError, SettingsError
+from napari_blindsr.errors import InputError
 from napari_blindsr.kernel_field import GaussianGrid, KernelField, region_middles
 from napari_blindsr.noise import estimate_noise
 from napari_blindsr.parts import Box
-from napari_blindsr.reading import refines, take_reading
-from napari_blindsr.settings import Border, Geometry, Quality, Settings, kernel_family
+from napari_blindsr.reading import take_reading
+from napari_blindsr.settings import Border, Geometry, Quality, Settings, as_family
 from napari_blindsr.steady import steadied
 
 if TYPE_CHECKING:
@@ -73,11 +73,7 @@ def estimate_field(
     BlindSRError
         Bad input or settings, before any work.
     """
-    family = kernel_family(kernel) if isinstance(kernel, str) else kernel
-    if not isinstance(family, KernelFamily):
-        raise SettingsError(
-            f"kernel is a {type(kernel).__name__}; expected a kernel family or the name of one"
-        )
+    family = as_family(kernel)
     # Settings check the rest.
     Settings(
         scale=scale,
@@ -143,9 +139,6 @@ def read_field(
     InputError
         If there is nothing to be read in any region.
     """
-    if isinstance(family, Automatic):
-        # One family for all regions: between kernels of two there would be neither.
-        family = family.chosen({})
     readings = region_readings(
         data,
         measured=measured,
@@ -182,6 +175,7 @@ def region_readings(
     noise: float,
 ) -> list[BlurReading | None]:
     """Return what each region of planes tells of its blur, row by row; None where nothing does."""
+    family = _common(family)
     readings: list[BlurReading | None] = []
     for window in region_windows(shape, (data.shape[1], data.shape[2])):
         seen = None if measured is None else measured[window.slices]
@@ -204,6 +198,11 @@ def region_readings(
         )
         readings.append(reading)
     return readings
+
+
+def _common(family: KernelFamily) -> KernelFamily:
+    """Return one family for all regions: between kernels of two there would be neither."""
+    return family.chosen({}) if isinstance(family, Automatic) else family
 
 
 def region_windows(field: tuple[int, int], shape: tuple[int, int]) -> list[Box]:
@@ -266,6 +265,7 @@ def field_of(
             f"none of the {shape[0]} × {shape[1]} regions has anything to read a blur off; "
             "expected some that are measured and not constant"
         )
+    family = _common(family)
     longest = max(extent.shape)
     middles = [
         torch.from_numpy(region_middles(length, count) / longest)
@@ -286,7 +286,7 @@ def field_of(
             reader="network",
             geometry=geometry,
             seed=seed,
-            refined=refines(family, reader="network", quality=quality),
+            quality=quality,
         )
         for reading in steady
     ]

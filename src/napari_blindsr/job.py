@@ -47,6 +47,7 @@ if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
     from torch import Tensor
 
+    from napari_blindsr.engine.estimator import BlurReading
     from napari_blindsr.engine.result import Weights
     from napari_blindsr.engine.solve import Solver
     from napari_blindsr.parts import Part
@@ -124,6 +125,11 @@ class Job:
     def optimises(self) -> bool:
         """Whether the method optimises."""
         return method_named(self.settings.method).optimises
+
+    @property
+    def reading(self) -> BlurReading | None:
+        """What a network read of the blur, with its uncertainty."""
+        return None if self.blur is None else self.blur.reading
 
     @property
     def reads(self) -> bool:

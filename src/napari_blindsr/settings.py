@@ -523,3 +523,13 @@ def kernel_family(name: str) -> KernelFamily:
         if family.name == name:
             return family()
     raise SettingsError(f"kernel is {name!r}; expected one of {[f.name for f in FAMILIES]}")
+
+
+def as_family(kernel: str | KernelFamily) -> KernelFamily:
+    """Return a kernel family, or that of a name with its default parameters."""
+    family = kernel_family(kernel) if isinstance(kernel, str) else kernel
+    if not isinstance(family, KernelFamily):
+        raise SettingsError(
+            f"kernel is a {type(kernel).__name__}; expected a kernel family or the name of one"
+        )
+    return family

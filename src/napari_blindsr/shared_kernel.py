@@ -12,7 +12,7 @@ from napari_blindsr.field_blur import field_of, region_readings
 from napari_blindsr.job import prepare
 from napari_blindsr.parts import Box, detail
 from napari_blindsr.pipeline import cpu_threads, translated_errors
-from napari_blindsr.reading import pooled, refines, take_reading
+from napari_blindsr.reading import pooled, take_reading
 from napari_blindsr.settings import ONE_BLUR, method_named
 from napari_blindsr.tally import SharedKernel
 
@@ -126,7 +126,7 @@ def read_shared(planes: Sequence[Informative], stack: StackJob) -> BlurEstimate:
         reader="network",
         geometry=settings.geometry,
         seed=settings.seed,
-        refined=refines(family, reader="network", quality=settings.quality),
+        quality=settings.quality,
     )
 
 

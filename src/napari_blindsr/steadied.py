@@ -11,7 +11,6 @@ import torch
 from napari_blindsr.blur import estimate_of
 from napari_blindsr.engine.kernels import KernelFamily
 from napari_blindsr.layout import follow
-from napari_blindsr.reading import refines
 from napari_blindsr.tally import SharedKernel
 
 if TYPE_CHECKING:
@@ -64,7 +63,7 @@ def steadied(job: StackJob, found: Mapping[Index, SharedKernel]) -> dict[Index, 
                 reader="network",
                 geometry=settings.geometry,
                 seed=settings.seed,
-                refined=refines(family, reader="network", quality=settings.quality),
+                quality=settings.quality,
             )
             result[index] = SharedKernel(kernel=blur.kernel, blur=blur)
     return result

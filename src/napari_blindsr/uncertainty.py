@@ -248,8 +248,7 @@ def alternatives(job: Job, joined: Restored, count: int) -> Iterator[tuple[Kind,
     )
     if job.finisher.prior is not None:
         errors = load_error_map().to(job.compute.device)
-        reading = None if job.blur is None else job.blur.reading
-        doubt = 0.0 if reading is None else reading.doubt
+        doubt = 0.0 if job.reading is None else job.reading.doubt
         finisher = replace(job.finisher, errors=errors, doubt=doubt)
         yield "error", replace(plain, finisher=finisher)
         count -= 1
@@ -325,16 +324,14 @@ def pooled(squares: NDArray[np.float32], axes: str, scale: int) -> NDArray[np.fl
 def _kernels(job: Job, count: int) -> list[NDArray[np.float32]]:
     """Return so many other kernels that the image allows; none if the kernel is known."""
     family = job.settings.kernel
-    read = job.blur is not None and job.blur.reading is not None
-    if not count or not read or not isinstance(family, KernelFamily):
+    reading = job.reading
+    if not count or reading is None or not isinstance(family, KernelFamily):
         return []
-    assert job.blur is not None
-    assert job.blur.reading is not None
     # The finish takes kernels up to the size of the result.
     side = job.settings.scale * min(job.shape)
     return draw_kernels(
-        family_of(family, job.blur.reading),
-        job.blur.reading,
+        family_of(family, reading),
+        reading,
         count,
         scale=job.settings.scale,
         geometry=job.settings.geometry,
