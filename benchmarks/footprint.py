@@ -24,7 +24,8 @@ from napari_blindsr.fluorescence import fluorescent_cells
 from napari_blindsr.footprint import estimate_memory
 from napari_blindsr.memory import peak_memory
 from napari_blindsr.pipeline import iterate
-from napari_blindsr.settings import Schedule, Settings
+from napari_blindsr.schedule import Schedule
+from napari_blindsr.settings import Settings
 
 STEPS = Schedule(image_steps=2, warmup_steps=1, structural_steps=1, channels=64)
 

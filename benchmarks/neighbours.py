@@ -26,7 +26,7 @@ from napari_blindsr.engine.kernels import render_gaussian
 from napari_blindsr.engine.kernels.width import covariance_of, principal_axes
 from napari_blindsr.engine.observation import Observation, kernel_center
 from napari_blindsr.fluorescence import fluorescent_cells
-from napari_blindsr.settings import CONTINUED, Schedule
+from napari_blindsr.schedule import CONTINUED, Schedule
 from napari_blindsr.steadied import DRIFT, smoothed
 
 SCALE = 2

@@ -29,7 +29,7 @@ from napari_blindsr.metrics import kernel_error
 from napari_blindsr.simulate import interpolate
 
 if TYPE_CHECKING:
-    from napari_blindsr.settings import Finish
+    from napari_blindsr.methods import Finish
 
 WEIGHTS = "usrnet_tiny.pth"
 

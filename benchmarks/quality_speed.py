@@ -9,6 +9,7 @@ call goes on where the first was interrupted.
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import json
 import statistics
 import time
@@ -30,15 +31,16 @@ from cases import (
     published,
     table,
 )
-from fidelity import drawn
+from fidelity import LANE, Picture, blurred, drawn, load
 from numpy.typing import NDArray
 from skimage.restoration import richardson_lucy
 from step import KERNEL_SIZE, SCALE, PlainStep, seconds
 
 from napari_blindsr import restore
 from napari_blindsr.engine.observation import Observation
+from napari_blindsr.methods import FINISHES, Finish
 from napari_blindsr.metrics import kernel_error
-from napari_blindsr.settings import FINISHES, QUALITIES, Finish, Quality, kernel_family
+from napari_blindsr.settings import QUALITIES, Quality, kernel_family
 from napari_blindsr.simulate import interpolate
 
 RESULTS = Path(__file__).parent / "results" / "quality_speed.jsonl"
@@ -142,6 +144,60 @@ def family_scores(
     }
 
 
+def published_method_runs() -> Iterable[Run]:
+    """Small pictures, which the published schedules take minutes for: fast beside these."""
+    for name in LANE:
+        picture = load("lane128", name)
+        rng = np.random.default_rng(0)
+        noisy = np.clip(np.round(picture.lr + rng.normal(0, 5, picture.lr.shape)), 0, 255)
+        yield Run(
+            section="methods",
+            name=f"noise of 5/255 {name}",
+            work=partial(
+                beside_published,
+                dataclasses.replace(picture, lr=noisy.astype(np.uint8)),
+                "ddsr",
+                "gaussian",
+                noise="auto",
+            ),
+        )
+    for index in (0, 1):
+        for family in ("line", "disk", "airy"):
+            for name in LANE:
+                # The kernels that `fidelity.py` draws for them.
+                kernels = drawn(kernel_family(family), 200, seed=100 + LANE.index(name))
+                picture = blurred(load("lane128", name), kernels[index])
+                yield Run(
+                    section="methods",
+                    name=f"{family} {name} {index}",
+                    work=partial(beside_published, picture, "mlmc", family),
+                )
+
+
+def beside_published(
+    picture: Picture, method: str, family: str, *, noise: float | Literal["auto"] = 0.0
+) -> dict[str, float]:
+    """Score fast and a published method, told the same."""
+    case = Case(
+        name=picture.name,
+        lr=picture.lr,
+        truth=picture.hr,
+        kernel=picture.kernel,
+        scale=SCALE,
+        geometry="benchmark",
+        border="circular",
+    )
+    plain = interpolate(case.lr, SCALE, geometry=case.geometry, border=case.border)
+    record = {"cubic": case.psnr(np.asarray(plain))}
+    for name in ("fast", method):
+        result, taken = solved(case, method=name, kernel=family, noise=noise)
+        record[name] = case.psnr(result.image)
+        record[f"{name}: e_k"] = kernel_error(result.kernel, case.kernel)
+        record[f"{name}: seconds"] = taken
+    record["times faster"] = record[f"{method}: seconds"] / record["fast: seconds"]
+    return record
+
+
 def micrograph_runs() -> Iterable[Run]:
     for photons in (50, 500):
         for sigma in (0.5, 1.0, 1.5, 2.0):
@@ -206,6 +262,7 @@ SECTIONS: dict[str, Callable[[], Iterable[Run]]] = {
     "set5": set5_runs,
     "kernels": kernel_runs,
     "families": family_runs,
+    "methods": published_method_runs,
     "micrographs": micrograph_runs,
     "speed": speed_runs,
 }

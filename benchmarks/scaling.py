@@ -19,7 +19,7 @@ import torch
 
 from napari_blindsr import restore
 from napari_blindsr.fluorescence import fluorescent_cells
-from napari_blindsr.settings import METHODS
+from napari_blindsr.methods import METHODS
 
 # The kernel counts in KiB; the BSDs, macOS among them, in bytes, which this does not cover.
 KIB = 1024

@@ -31,7 +31,7 @@ from napari_blindsr.engine.networks import (
 )
 from napari_blindsr.engine.observation import Observation
 from napari_blindsr.engine.solvers.alternating import AlternatingSolver
-from napari_blindsr.settings import Schedule
+from napari_blindsr.schedule import Schedule
 
 SCALE, KERNEL_SIZE = 4, 19
 INNER_STEPS = 5

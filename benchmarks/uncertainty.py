@@ -26,21 +26,11 @@ from scipy.stats import spearmanr
 from skimage import data
 
 from napari_blindsr.api import make_settings
+from napari_blindsr.deviation import BLIND, Changes, Rule, combine, local_sd, pooled, rule_for
 from napari_blindsr.job import prepare, with_blur
 from napari_blindsr.restoration import Restored, restored
 from napari_blindsr.simulate import Degradation, degrade
-from napari_blindsr.uncertainty import (
-    BLIND,
-    Changes,
-    Kind,
-    Rule,
-    alternatives,
-    combine,
-    local_sd,
-    pooled,
-    rule_for,
-    squared,
-)
+from napari_blindsr.uncertainty import Kind, alternatives, squared
 
 NORMAL = math.sqrt(2 / math.pi)
 COUNTS = (1, 3, 5)

@@ -21,8 +21,8 @@ from napari_blindsr._napari.comparing.line import LINE_NAME
 from napari_blindsr._napari.sample_data import sample_layers
 from napari_blindsr.demo import demo_sample
 from napari_blindsr.fluorescence import fluorescent_cells
+from napari_blindsr.methods import METHODS
 from napari_blindsr.samples import fluorescence
-from napari_blindsr.settings import METHODS
 from napari_blindsr.simulate import Degradation, degrade_field, gaussian_kernel
 
 if TYPE_CHECKING:

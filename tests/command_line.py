@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from napari_blindsr import cli
-from napari_blindsr.settings import Schedule
+from napari_blindsr.schedule import Schedule
 
 COMMAND = [sys.executable, "-m", "napari_blindsr.cli"]
 ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1", "COLUMNS": "200"}

@@ -17,7 +17,7 @@ from napari_blindsr.engine.observation import Observation
 from napari_blindsr.engine.solve import Solver
 from napari_blindsr.engine.solvers.alternating import AlternatingSolver
 from napari_blindsr.engine.solvers.closed_form import ClosedFormSolver
-from napari_blindsr.settings import Schedule
+from napari_blindsr.schedule import Schedule
 
 FLOAT32 = Compute(device=torch.device("cpu"), dtype=torch.float32, channels_last=True)
 

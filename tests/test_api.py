@@ -22,7 +22,8 @@ from napari_blindsr.errors import (
     OutOfMemoryError,
     SettingsError,
 )
-from napari_blindsr.settings import Schedule, Settings
+from napari_blindsr.schedule import Schedule
+from napari_blindsr.settings import Settings
 
 QUICK = Schedule(image_steps=6, warmup_steps=2, structural_steps=3, channels=8)
 

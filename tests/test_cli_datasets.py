@@ -17,10 +17,10 @@ from scipy.io import loadmat
 from skimage import data
 
 from napari_blindsr import terminal, weights
+from napari_blindsr.methods import METHOD_TABLE, Method
 from napari_blindsr.metrics import SCORES
 from napari_blindsr.pipeline import iterate
 from napari_blindsr.result import Result
-from napari_blindsr.settings import METHOD_TABLE, Method
 from napari_blindsr.weights import USRNET_VARIABLE
 from tests.command_line import call, check_refused, narrow_schedule, run_here
 from tests.helpers import reference_data

@@ -24,7 +24,7 @@ from napari_blindsr.engine.kernels import (
 from napari_blindsr.errors import SettingsError
 from napari_blindsr.io import read_image
 from napari_blindsr.masks import read_mask
-from napari_blindsr.settings import METHOD_TABLE, Method
+from napari_blindsr.methods import METHOD_TABLE, Method
 from napari_blindsr.weights import USRNET_VARIABLE
 from tests.command_line import check_refused, narrow_schedule, picture, run_here
 from tests.helpers import reference_data

@@ -15,7 +15,7 @@ from skimage import data
 from napari_blindsr import Schedule, restore
 from napari_blindsr.engine.result import StopReason
 from napari_blindsr.errors import InputError, SettingsError, WeightsError
-from napari_blindsr.settings import METHOD_TABLE, METHODS, method_named
+from napari_blindsr.methods import METHOD_TABLE, METHODS, method_named
 from tests.helpers import reference_data
 
 QUICK = Schedule(image_steps=6, warmup_steps=2, structural_steps=3, channels=8)

@@ -19,10 +19,11 @@ from napari_blindsr.demo import (
     demo_settings,
     side_by_side,
 )
+from napari_blindsr.methods import METHODS
 from napari_blindsr.metrics import SCORES, psnr_y
 from napari_blindsr.result import Result
 from napari_blindsr.samples import Sample
-from napari_blindsr.settings import METHODS, Settings
+from napari_blindsr.settings import Settings
 from napari_blindsr.simulate import interpolate
 from napari_blindsr.weights import USRNET_VARIABLE
 

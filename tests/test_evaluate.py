@@ -38,7 +38,8 @@ from napari_blindsr.pipeline import iterate
 from napari_blindsr.prepare import Preparation, prepare_dataset
 from napari_blindsr.result import Result
 from napari_blindsr.results_folder import run_folder, settings_digest
-from napari_blindsr.settings import Schedule, Settings
+from napari_blindsr.schedule import Schedule
+from napari_blindsr.settings import Settings
 from napari_blindsr.weights.usrnet import load_usrnet
 from tests.helpers import reference_data
 

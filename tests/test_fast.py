@@ -14,9 +14,9 @@ from napari_blindsr.engine.kernels import Gaussian, Motion
 from napari_blindsr.engine.kernels.base import KernelFamily
 from napari_blindsr.engine.result import Progress, StopReason
 from napari_blindsr.errors import InputError, SettingsError
+from napari_blindsr.methods import FINISHES
 from napari_blindsr.metrics import psnr_y
 from napari_blindsr.samples import Sample, photograph
-from napari_blindsr.settings import FINISHES
 from napari_blindsr.simulate import interpolate
 from tests.helpers import reference_data
 

@@ -26,7 +26,7 @@ from napari_blindsr.parts import (
     plan_parts,
     tile_side,
 )
-from napari_blindsr.settings import Schedule
+from napari_blindsr.schedule import Schedule
 from napari_blindsr.simulate import interpolate
 
 SCALE = 2

@@ -10,16 +10,9 @@ from hypothesis import strategies as st
 
 from napari_blindsr.engine.kernels import FAMILIES, Gaussian
 from napari_blindsr.errors import SettingsError
-from napari_blindsr.settings import (
-    FINISHES,
-    METHOD_TABLE,
-    METHODS,
-    SCHEDULES,
-    Schedule,
-    Settings,
-    kernel_family,
-    plan_schedule,
-)
+from napari_blindsr.methods import FINISHES, METHOD_TABLE, METHODS
+from napari_blindsr.schedule import SCHEDULES, Schedule, plan_schedule
+from napari_blindsr.settings import Settings, kernel_family
 
 
 def test_the_published_numbers() -> None:

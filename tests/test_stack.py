@@ -16,7 +16,7 @@ from napari_blindsr.engine.result import Progress, StopReason
 from napari_blindsr.errors import InputError, SettingsError
 from napari_blindsr.fluorescence import Camera, fluorescent_cells
 from napari_blindsr.layout import Layout, parse_axes, parse_selection
-from napari_blindsr.settings import Schedule
+from napari_blindsr.schedule import Schedule
 
 KERNEL = np.full((5, 5), 1 / 25)
 HELD = Settings(scale=2, kernel="known", finish="measurement")

@@ -23,7 +23,7 @@ from napari_blindsr.errors import SettingsError
 from napari_blindsr.fluorescence import Camera, fluorescent_cells
 from napari_blindsr.imagefile import open_image
 from napari_blindsr.layout import chain_axis
-from napari_blindsr.settings import CONTINUED, Schedule
+from napari_blindsr.schedule import CONTINUED, Schedule
 from napari_blindsr.stack_job import prepare_stack
 from tests.command_line import check_refused, run_here
 from tests.test_cluster import check_same

@@ -13,7 +13,8 @@ if TYPE_CHECKING:
     from napari_blindsr.kernel_field import KernelField
     from napari_blindsr.parts import Box
     from napari_blindsr.result import Result
-    from napari_blindsr.settings import Schedule, Settings
+    from napari_blindsr.schedule import Schedule
+    from napari_blindsr.settings import Settings
     from napari_blindsr.stack import iterate_stack, restore_stack
     from napari_blindsr.stack_result import StackOptions, StackResult
 

@@ -13,21 +13,18 @@ from napari_blindsr.engine.kernels import FAMILIES, KernelFamily
 from napari_blindsr.errors import InputError
 from napari_blindsr.io import read_kernel
 from napari_blindsr.kernel_field import KernelField
+from napari_blindsr.methods import METHODS, Finish
 from napari_blindsr.parts import Box, as_box
 from napari_blindsr.pipeline import iterate, versions
+from napari_blindsr.schedule import Schedule, ScheduleName, plan_schedule
 from napari_blindsr.settings import (
-    METHODS,
     ONE_BLUR,
     Border,
-    Finish,
     Geometry,
     Precision,
     Quality,
-    Schedule,
-    ScheduleName,
     Settings,
     kernel_family,
-    plan_schedule,
 )
 
 if TYPE_CHECKING:
@@ -82,7 +79,7 @@ def restore(
     scale : int
         1…8; 1 removes blur alone.
     method : str
-        One of `napari_blindsr.settings.METHODS`. "fast", the default, reads the blur off the
+        One of `napari_blindsr.methods.METHODS`. "fast", the default, reads the blur off the
         image and restores the image by networks that were trained once; the others optimise,
         and learn from nothing but the image, unless USRNet finishes.
     kernel : str, path, KernelFamily, KernelField or ndarray

@@ -12,9 +12,9 @@ from napari_blindsr.cluster_crew import Crew
 from napari_blindsr.cluster_tasks import as_payload, find_kernel, restore_plane
 from napari_blindsr.cluster_tiles import TiledPlanes
 from napari_blindsr.errors import BlindSRError, OutOfMemoryError
+from napari_blindsr.methods import method_named, repeats_cheaply
 from napari_blindsr.parts import shared_side, tile_side
 from napari_blindsr.runner import PlaneOutcome
-from napari_blindsr.settings import method_named, repeats_cheaply
 from napari_blindsr.shared_kernel import spread
 
 if TYPE_CHECKING:

@@ -12,10 +12,12 @@ from PIL import Image, ImageDraw, ImageFont
 from skimage import data
 from skimage.restoration import inpaint_biharmonic
 
+from napari_blindsr.methods import METHODS, method_named
 from napari_blindsr.metrics import SCORES, Evidence, Metric
 from napari_blindsr.metrics.kernel import same_size
 from napari_blindsr.samples import Sample, degraded_piece
-from napari_blindsr.settings import METHODS, Schedule, Settings, method_named
+from napari_blindsr.schedule import Schedule
+from napari_blindsr.settings import Settings
 from napari_blindsr.simulate import interpolate
 
 if TYPE_CHECKING:

@@ -41,3 +41,9 @@ class OutOfMemoryError(EngineError):
 
 class WeightsError(BlindSRError):
     """The weights of a network are not there, are damaged, or belong to another network."""
+
+
+def require(condition: bool, message: str) -> None:
+    """Raise a `SettingsError` with this message unless the condition holds."""
+    if not condition:
+        raise SettingsError(message)

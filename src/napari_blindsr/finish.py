@@ -14,8 +14,8 @@ from napari_blindsr.engine.nonblind.usrnet import USRNet, usrnet
 from napari_blindsr.engine.recentre import recentre
 from napari_blindsr.engine.result import Progress
 from napari_blindsr.errors import WeightsError
+from napari_blindsr.methods import Finish, method_named
 from napari_blindsr.noise import estimate_noise, shot_noise
-from napari_blindsr.settings import Finish, method_named
 from napari_blindsr.weights.shipped import load_image_prior
 from napari_blindsr.weights.usrnet import load_usrnet
 

@@ -10,8 +10,9 @@ import math
 from typing import TYPE_CHECKING
 
 from napari_blindsr.engine.kernels import Gaussian
+from napari_blindsr.methods import method_named
 from napari_blindsr.parts import BLEND, context_for, field_tile, tile_side
-from napari_blindsr.settings import ONE_BLUR, method_named
+from napari_blindsr.settings import ONE_BLUR
 
 if TYPE_CHECKING:
     from napari_blindsr.settings import Settings

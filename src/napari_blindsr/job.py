@@ -31,17 +31,11 @@ from napari_blindsr.field_blur import check_regions, read_field
 from napari_blindsr.finish import Finisher, LightNoise, finish_noise, light_noise, load_finisher
 from napari_blindsr.kernel_field import KernelField
 from napari_blindsr.kernel_source import Source, kernel_source, moved, size_of
+from napari_blindsr.methods import METHOD_TABLE, Finish, method_named
 from napari_blindsr.noise import estimate_noise
 from napari_blindsr.parts import Box, check_region, context_for, field_tile, tile_side
 from napari_blindsr.reading import SMALLEST_SIDE as SMALLEST_READ
-from napari_blindsr.settings import (
-    METHOD_TABLE,
-    ONE_BLUR,
-    Border,
-    Finish,
-    Settings,
-    method_named,
-)
+from napari_blindsr.settings import ONE_BLUR, Border, Settings
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray

@@ -15,8 +15,9 @@ from napari_blindsr.engine.observation import kernel_center
 from napari_blindsr.engine.recentre import NEGLIGIBLE, locate, shift
 from napari_blindsr.errors import InputError, SettingsError
 from napari_blindsr.kernel_field import KernelField
+from napari_blindsr.methods import METHOD_TABLE
 from napari_blindsr.parts import Box
-from napari_blindsr.settings import METHOD_TABLE, ONE_BLUR, Settings
+from napari_blindsr.settings import ONE_BLUR, Settings
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

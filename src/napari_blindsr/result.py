@@ -13,8 +13,9 @@ if TYPE_CHECKING:
     from napari_blindsr.engine.result import StopReason, Weights
     from napari_blindsr.flags import Flag
     from napari_blindsr.kernel_field import KernelField
+    from napari_blindsr.methods import Finish
     from napari_blindsr.parts import Box
-    from napari_blindsr.settings import Finish, Settings
+    from napari_blindsr.settings import Settings
 
 
 @dataclass(frozen=True, kw_only=True)

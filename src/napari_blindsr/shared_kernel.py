@@ -10,10 +10,11 @@ from napari_blindsr.engine.kernels import KernelFamily
 from napari_blindsr.errors import BlindSRError
 from napari_blindsr.field_blur import field_of, region_readings
 from napari_blindsr.job import prepare
+from napari_blindsr.methods import method_named
 from napari_blindsr.parts import Box, detail
 from napari_blindsr.pipeline import cpu_threads, translated_errors
 from napari_blindsr.reading import pooled, take_reading
-from napari_blindsr.settings import ONE_BLUR, method_named
+from napari_blindsr.settings import ONE_BLUR
 from napari_blindsr.tally import SharedKernel
 
 if TYPE_CHECKING:

@@ -19,9 +19,10 @@ from napari_blindsr.layout import (
     parse_axes,
     parse_selection,
 )
+from napari_blindsr.methods import METHOD_TABLE, method_named
 from napari_blindsr.parts import Box, check_region, tile_side
 from napari_blindsr.pipeline import iterate
-from napari_blindsr.settings import METHOD_TABLE, ONE_BLUR, method_named
+from napari_blindsr.settings import ONE_BLUR
 from napari_blindsr.stack_result import StackOptions
 from napari_blindsr.stack_target import PlaneTarget, result_type
 

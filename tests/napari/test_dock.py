@@ -12,14 +12,9 @@ from npe2 import PluginManifest
 
 from napari_blindsr._napari.worker import free_threads
 from napari_blindsr.engine.kernels import FAMILIES
-from napari_blindsr.settings import (
-    METHOD_TABLE,
-    METHODS,
-    SCALES,
-    Method,
-    Schedule,
-    Settings,
-)
+from napari_blindsr.methods import METHOD_TABLE, METHODS, Method
+from napari_blindsr.schedule import Schedule
+from napari_blindsr.settings import SCALES, Settings
 from tests.napari.conftest import DockMaker
 
 PIXELS = np.zeros((9, 9), np.float32)

@@ -37,7 +37,7 @@ def test_showing_the_dock_is_quick_and_loads_no_torch(tmp_path: Path) -> None:
     # Compiling the source is no part of it: that happens once an installation, not once a start.
     environment = {**os.environ, "PYTHONPYCACHEPREFIX": str(tmp_path)}
     environment.pop("PYTHONDONTWRITEBYTECODE", None)
-    measured = []
+    measured: list[float] = []
     # What runs beside it only ever adds to its time: the least of a few runs is its own.
     while len(measured) < 2 or (min(measured) >= 0.3 and len(measured) < 5):
         run = subprocess.run(

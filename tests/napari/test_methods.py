@@ -11,7 +11,8 @@ import pytest
 from numpy.typing import NDArray
 from pytestqt.qtbot import QtBot
 
-from napari_blindsr.settings import METHOD_TABLE, Method, Settings
+from napari_blindsr.methods import METHOD_TABLE, Method
+from napari_blindsr.settings import Settings
 from tests.helpers import reference_data
 from tests.napari.conftest import DockMaker, Notifications
 from tests.napari.dock import assert_free, click, edges, wait_idle

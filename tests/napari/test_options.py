@@ -16,7 +16,8 @@ from qtpy.QtWidgets import QApplication
 from napari_blindsr._napari.scroll import Scroll
 from napari_blindsr.engine.kernels import FAMILIES, Airy, Automatic, Disk, Gaussian, Line, Motion
 from napari_blindsr.errors import SettingsError
-from napari_blindsr.settings import FINISHES, METHOD_TABLE, Schedule
+from napari_blindsr.methods import FINISHES, METHOD_TABLE
+from napari_blindsr.schedule import Schedule
 from tests.napari.conftest import DockMaker
 
 PIXELS = np.zeros((9, 9), np.float32)

@@ -14,7 +14,7 @@ from napari_blindsr import api, samples
 from napari_blindsr._napari.show import fill_viewer, why_not
 from napari_blindsr.demo import DemoCase, demo_sample, demo_settings
 from napari_blindsr.result import Result
-from napari_blindsr.settings import Schedule
+from napari_blindsr.schedule import Schedule
 from tests.napari.conftest import make_result
 
 SHORT = Schedule(image_steps=1, warmup_steps=1, channels=8)

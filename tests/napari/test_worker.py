@@ -15,7 +15,8 @@ from napari_blindsr._napari.layers import read_layer
 from napari_blindsr._napari.request import Request
 from napari_blindsr._napari.worker import Run, free_threads
 from napari_blindsr.errors import EngineError
-from napari_blindsr.settings import Schedule, Settings
+from napari_blindsr.schedule import Schedule
+from napari_blindsr.settings import Settings
 
 
 def make_run(image: NDArray[Any], steps: int = 5, method: str = "mlmc") -> Run:

@@ -25,17 +25,9 @@ from napari_blindsr._napari.options import (
 )
 from napari_blindsr._napari.worker import free_threads
 from napari_blindsr.engine.kernels import FAMILIES
-from napari_blindsr.settings import (
-    METHOD_TABLE,
-    ONE_BLUR,
-    SCALES,
-    Finish,
-    Method,
-    Schedule,
-    Settings,
-    method_named,
-    repeats_cheaply,
-)
+from napari_blindsr.methods import METHOD_TABLE, Finish, Method, method_named, repeats_cheaply
+from napari_blindsr.schedule import Schedule
+from napari_blindsr.settings import ONE_BLUR, SCALES, Settings
 
 KNOWN = "known"
 

@@ -16,17 +16,9 @@ from napari_blindsr._napari.fields import (
     path_field,
 )
 from napari_blindsr._napari.outputs import is_result
-from napari_blindsr.settings import (
-    BORDERS,
-    GEOMETRIES,
-    ONE_BLUR,
-    PRECISIONS,
-    QUALITIES,
-    SCHEDULES,
-    Finish,
-    Method,
-    Schedule,
-)
+from napari_blindsr.methods import Finish, Method
+from napari_blindsr.schedule import SCHEDULES, Schedule
+from napari_blindsr.settings import BORDERS, GEOMETRIES, ONE_BLUR, PRECISIONS, QUALITIES
 from napari_blindsr.stack_result import OUTPUT_TYPES
 
 RESTORATIONS = (5, 9, 17)

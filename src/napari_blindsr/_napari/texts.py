@@ -6,7 +6,7 @@ import math
 from typing import TYPE_CHECKING
 
 from napari_blindsr._napari.devices import device_label
-from napari_blindsr.settings import method_named
+from napari_blindsr.methods import method_named
 
 if TYPE_CHECKING:
     from napari_blindsr.blur import BlurEstimate

@@ -12,7 +12,8 @@ from napari_blindsr.commands.options import DeviceOption, MethodOption, UsrnetOp
 from napari_blindsr.commands.single import conclude
 from napari_blindsr.errors import FileError
 from napari_blindsr.files import check_output
-from napari_blindsr.settings import METHODS, SCALES, Settings
+from napari_blindsr.methods import METHODS
+from napari_blindsr.settings import SCALES, Settings
 
 if TYPE_CHECKING:
     from napari_blindsr.result import Result

@@ -31,15 +31,9 @@ from napari_blindsr.commands.prepare import DatasetArgument, ModelOption
 from napari_blindsr.errors import FileError, SettingsError
 from napari_blindsr.files import check_output
 from napari_blindsr.manifest import MODEL
-from napari_blindsr.settings import (
-    METHODS,
-    Finish,
-    Schedule,
-    ScheduleName,
-    Settings,
-    kernel_family,
-    plan_schedule,
-)
+from napari_blindsr.methods import METHODS, Finish
+from napari_blindsr.schedule import Schedule, ScheduleName, plan_schedule
+from napari_blindsr.settings import Settings, kernel_family
 
 if TYPE_CHECKING:
     import numpy as np

@@ -22,15 +22,9 @@ from napari_blindsr.engine.kernels import (
 )
 from napari_blindsr.engine.kernels.base import check_range
 from napari_blindsr.errors import FileError, SettingsError
-from napari_blindsr.settings import (
-    FEWEST_RESTORATIONS,
-    METHODS,
-    SCALES,
-    Precision,
-    Quality,
-    ScheduleName,
-    kernel_family,
-)
+from napari_blindsr.methods import METHODS
+from napari_blindsr.schedule import ScheduleName
+from napari_blindsr.settings import FEWEST_RESTORATIONS, SCALES, Precision, Quality, kernel_family
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

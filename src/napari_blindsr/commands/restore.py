@@ -51,14 +51,9 @@ from napari_blindsr.commands.what import (
 )
 from napari_blindsr.engine.kernels import KernelFamily
 from napari_blindsr.errors import SettingsError
-from napari_blindsr.settings import (
-    METHODS,
-    Border,
-    Finish,
-    Geometry,
-    Settings,
-    plan_schedule,
-)
+from napari_blindsr.methods import METHODS, Finish
+from napari_blindsr.schedule import plan_schedule
+from napari_blindsr.settings import Border, Geometry, Settings
 from napari_blindsr.stack_result import OutputType, Sharing, StackOptions
 
 

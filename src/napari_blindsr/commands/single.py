@@ -18,7 +18,7 @@ from napari_blindsr.commands.outputs import (
     REPORT_SUFFIXES,
     check_files,
 )
-from napari_blindsr.settings import method_named
+from napari_blindsr.methods import method_named
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

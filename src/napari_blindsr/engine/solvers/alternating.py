@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from napari_blindsr.engine.device import Compute
     from napari_blindsr.engine.kernels import KernelFamily
     from napari_blindsr.engine.observation import Observation
-    from napari_blindsr.settings import Schedule
+    from napari_blindsr.schedule import Schedule
 
 NOISE_MARGIN = 0.8
 """A fit explains some of the noise before it has explained all of the image."""
