@@ -8,11 +8,12 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import torch
 
 from napari_blindsr.cluster_tasks import ONE_AT_A_TIME, drained, opened_job
 from napari_blindsr.engine.device import choose_compute
 from napari_blindsr.errors import BlindSRError, EngineError
-from napari_blindsr.finish import Finisher, LightNoise, load_finisher
+from napari_blindsr.finish import Finisher, load_finisher
 from napari_blindsr.job import Job, local, with_blur
 from napari_blindsr.pipeline import conclude, cpu_threads, translated_errors
 from napari_blindsr.restoration import Restored, plan_tiles, restore_tile
@@ -101,9 +102,7 @@ def conclude_plane(payload: bytes) -> Result | BlindSRError:
 
 def _bare(job: Job) -> Job:
     """Return a job without networks, and with nothing on a device."""
-    light = job.light
-    if light is not None:
-        light = LightNoise(levels=light.levels.cpu(), typical=light.typical.cpu())
+    light = None if job.light is None else job.light.to(torch.device("cpu"))
     return replace(job, finisher=replace(job.finisher, prior=None, usrnet=None), light=light)
 
 
@@ -123,10 +122,7 @@ def _equipped(job: Job) -> Job:
             "expected all workers to find them"
         )
     compute = finisher.compute
-    if light is not None:
-        light = LightNoise(
-            levels=light.levels.to(compute.device), typical=light.typical.to(compute.device)
-        )
+    light = None if light is None else light.to(compute.device)
     return replace(job, compute=compute, finisher=finisher, light=light)
 
 

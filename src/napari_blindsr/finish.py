@@ -5,9 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+import numpy as np
 import torch
 
 from napari_blindsr.engine.kernels.base import CORE
+from napari_blindsr.engine.nonblind.peaks import peak_unit
 from napari_blindsr.engine.nonblind.sparse import sparse
 from napari_blindsr.engine.nonblind.unfolded import UnfoldedPrior, unfolded
 from napari_blindsr.engine.nonblind.usrnet import USRNet, usrnet
@@ -20,7 +22,6 @@ from napari_blindsr.weights.shipped import load_image_prior
 from napari_blindsr.weights.usrnet import load_usrnet
 
 if TYPE_CHECKING:
-    import numpy as np
     from numpy.typing import NDArray
     from torch import Tensor
 
@@ -41,6 +42,14 @@ FINISH_NAMES: dict[Finish, str] = {
 """What is said of each finish."""
 
 
+MIDDLE = (0.2, 0.4)
+"""Heights of the median pixel, between the darkest and the brightest, that make an image sparse,
+and not."""
+
+LEAST_BRIGHT = 1e-3
+"""What the brightest pixel of an image is taken for at least, in units of its range."""
+
+
 @dataclass(frozen=True, kw_only=True, eq=False)
 class LightNoise:
     """Noise that grows with the light.
@@ -51,14 +60,35 @@ class LightNoise:
         Its standard deviation in each pixel of an image, or of a part of one.
     typical : Tensor, (C,)
         The root mean square of that over the whole image.
+    brightest : Tensor, (C,)
+        The largest value of the whole image.
+    sparse : Tensor, (C,)
+        From 0 to 1: whether few pixels are bright and most are dark, as in fluorescence.
     """
 
     levels: Tensor
     typical: Tensor
+    brightest: Tensor
+    sparse: Tensor
 
-    def brightened(self, gain: float) -> LightNoise:
-        """Return the noise of the image at normal brightness."""
-        return LightNoise(levels=self.levels / gain, typical=self.typical / gain)
+    def times(self, factor: float | Tensor) -> LightNoise:
+        """Return the noise of an image that is so many times as bright: all, or each channel."""
+        factors = torch.as_tensor(factor, dtype=self.levels.dtype, device=self.levels.device)
+        return LightNoise(
+            levels=factors.reshape(-1, 1, 1) * self.levels,
+            typical=factors * self.typical,
+            brightest=factors * self.brightest,
+            sparse=self.sparse,
+        )
+
+    def to(self, device: torch.device) -> LightNoise:
+        """Return the same on a device."""
+        return LightNoise(
+            levels=self.levels.to(device),
+            typical=self.typical.to(device),
+            brightest=self.brightest.to(device),
+            sparse=self.sparse.to(device),
+        )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -86,6 +116,11 @@ class Finisher:
     doubt: float = 0.0
     compute: Compute
 
+    @property
+    def minds_light(self) -> bool:
+        """Whether it makes a difference that noise grows with the light."""
+        return self.name in ("prior", "measurement")
+
     def __call__(
         self,
         observation: Observation,
@@ -97,23 +132,47 @@ class Finisher:
     ) -> Tensor:
         """Return the image (C, s·h, s·w) of an observation at normal brightness.
 
-        Only the image prior makes use of noise that grows with the light.
+        Noise that grows with the light, and few bright pixels among dark ones, is what
+        fluorescence is recognised by: what is small there may be far brighter than the blurred
+        image (`peak_unit`). Only the image prior makes use of the noise in each pixel.
         """
         if self.usrnet is not None:
             return usrnet(observation, kernel, self.usrnet, noise=noise, measured=measured)
-        if self.prior is not None:
-            return unfolded(
-                observation,
-                kernel,
-                self.prior,
-                noise=noise if light is None else light.levels,
-                typical=None if light is None else light.typical,
-                measured=measured,
-                autocast=self.compute.autocast,
-                errors=self.errors,
-                doubt=self.doubt,
-            )
-        return sparse(observation, kernel, noise=noise, measured=measured)
+        if light is None:
+            return self._restored(observation, kernel, noise=noise, measured=measured)
+        units = (peak_unit(kernel) / light.brightest) ** light.sparse
+        scaled = units[:, None, None]
+        image = self._restored(
+            replace(observation, data=scaled * observation.data),
+            kernel,
+            noise=noise * units,
+            measured=measured,
+            light=light.times(units),
+        )
+        return image.div_(scaled)
+
+    def _restored(
+        self,
+        observation: Observation,
+        kernel: Tensor,
+        *,
+        noise: float | Tensor,
+        measured: Tensor | None,
+        light: LightNoise | None = None,
+    ) -> Tensor:
+        if self.prior is None:
+            return sparse(observation, kernel, noise=noise, measured=measured)
+        return unfolded(
+            observation,
+            kernel,
+            self.prior,
+            noise=noise if light is None else light.levels,
+            typical=None if light is None else light.typical,
+            measured=measured,
+            autocast=self.compute.autocast,
+            errors=self.errors,
+            doubt=self.doubt,
+        )
 
 
 def load_finisher(settings: Settings, compute: Compute) -> tuple[Finisher, tuple[str, ...]]:
@@ -151,7 +210,19 @@ def light_noise(planes: Planes, settings: Settings, compute: Compute) -> LightNo
     if found is None:
         return None
     levels = torch.from_numpy(found).to(compute.device)
-    return LightNoise(levels=levels, typical=levels.square().mean(dim=(1, 2)).sqrt())
+    measured = ... if planes.measured is None else planes.measured
+    values = planes.data[:, measured].reshape(len(planes.data), -1)
+    dark, middle, bright = np.quantile(values, (0.01, 0.5, 1), axis=1).astype(np.float32)
+    # Nothing is darker than zero, but for noise.
+    bright = np.maximum(bright, LEAST_BRIGHT)
+    height = (middle - dark) / np.maximum(bright - dark, LEAST_BRIGHT)
+    low, high = MIDDLE
+    return LightNoise(
+        levels=levels,
+        typical=levels.square().mean(dim=(1, 2)).sqrt(),
+        brightest=torch.from_numpy(bright).to(compute.device),
+        sparse=torch.from_numpy(np.clip((high - height) / (high - low), 0, 1)).to(compute.device),
+    )
 
 
 def finishing(name: Finish, total: int, seconds: float) -> Progress:
@@ -209,7 +280,7 @@ def finish(
             kernel,
             noise=noise / observation.gain,
             measured=observation.measured,
-            light=None if light is None else light.brightened(observation.gain),
+            light=None if light is None else light.times(1 / observation.gain),
         )
     support = observation.support(kernel > CORE * kernel.max())
     return Pixels(

@@ -184,7 +184,7 @@ def prepare(
         compute=compute,
         finisher=finisher,
         noise=finish_noise(planes, settings) if finishes else _told_noise(planes, settings),
-        light=light_noise(planes, settings, compute) if finisher.prior is not None else None,
+        light=light_noise(planes, settings, compute) if finisher.minds_light else None,
         tile=tile,
         notes=notes,
     )

@@ -147,3 +147,11 @@ def test_opposite_borders_do_not_see_each_other() -> None:
     change = (first - second).abs()
     assert float(change[..., :12].mean()) > 0.05
     assert float(change[..., -12:].max()) < 0.1 * float(change[..., :12].mean())
+
+
+def test_each_channel_may_have_a_noise_of_its_own() -> None:
+    observation, kernel, _ = observed(2)
+    both = replace(observation, data=observation.data.expand(2, -1, -1))
+    found = sparse(both, kernel, noise=torch.tensor([0.01, 0.05]))
+    for channel, noise in zip(found, (0.01, 0.05), strict=True):
+        torch.testing.assert_close(channel[None], sparse(observation, kernel, noise=noise))

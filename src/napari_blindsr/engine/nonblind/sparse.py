@@ -80,7 +80,7 @@ def sparse(
     observation: Observation,
     kernel: Tensor,
     *,
-    noise: float = 0.0,
+    noise: float | Tensor = 0.0,
     measured: Tensor | None = None,
     canvas: bool = False,
 ) -> Tensor:
@@ -91,8 +91,8 @@ def sparse(
     observation : Observation
     kernel : Tensor, (K, K)
         Correlation kernel in HR pixels, non-negative, sum 1.
-    noise : float
-        σ, standard deviation of the noise in ``observation.data``.
+    noise : float or Tensor, (C,)
+        σ, standard deviation of the noise in ``observation.data``, for all or for each channel.
     measured : Tensor, bool, (h, w), optional
         Where the data were measured. Elsewhere they should hold a guess.
     canvas : bool
@@ -106,11 +106,12 @@ def sparse(
 
     def restore(data: Tensor, measured: Tensor | None) -> Tensor:
         # One at a time: the spectra of a plane take far more memory than the plane.
+        levels = noise.tolist() if isinstance(noise, torch.Tensor) else [noise] * len(data)
         planes = [
             sparse_planes(
-                plane[None], kernel, scale=observation.scale, noise=noise, measured=measured
+                plane[None], kernel, scale=observation.scale, noise=level, measured=measured
             )
-            for plane in data
+            for plane, level in zip(data, levels, strict=True)
         ]
         return torch.cat(planes)
 
