@@ -115,6 +115,9 @@ def test_pictures_without_dark_surroundings_are_not_taken_for_it() -> None:
         assert light is None or float(light.sparse[0]) < 0.5
 
 
-def test_noise_that_is_told_leaves_the_unit_as_it_is() -> None:
+def test_it_is_recognised_where_the_noise_is_told() -> None:
     image, _ = seen(fluorescent_cells((148, 148), seed=1), 500)
-    assert made_ready(image, noise=5.0).light is None
+    job = made_ready(image, noise=5.0)
+    assert job.light is not None
+    assert job.light.sparse.tolist() == [1]
+    np.testing.assert_allclose(job.light.levels, 5 / job.planes.span, rtol=1e-6)

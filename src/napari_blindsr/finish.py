@@ -205,10 +205,17 @@ def finish_noise(planes: Planes, settings: Settings) -> float:
 
 
 def light_noise(planes: Planes, settings: Settings, compute: Compute) -> LightNoise | None:
-    """Return the noise in each pixel, if it is not told and grows with the light."""
-    found = shot_noise(planes.data, planes.measured) if settings.estimates_noise else None
+    """Return the noise in each pixel of an image whose noise grows with the light.
+
+    Noise that is told is taken for what it is in every pixel; without any, nothing grows.
+    """
+    told = None if settings.estimates_noise else settings.noise
+    found = None if told == 0 else shot_noise(planes.data, planes.measured)
     if found is None:
         return None
+    if told is not None:
+        assert told != "auto"
+        found = np.full_like(found, told / planes.span)
     levels = torch.from_numpy(found).to(compute.device)
     measured = ... if planes.measured is None else planes.measured
     values = planes.data[:, measured].reshape(len(planes.data), -1)

@@ -96,8 +96,11 @@ def test_doubt_and_noise_raise_it() -> None:
     observation, _ = seen("camera")
     known, doubted = expected(observation), expected(observation, doubt=0.5)
     assert float(doubted.mean()) > 1.02 * float(known.mean())
-    noisy, _ = seen("camera", noise=0.05)
-    assert float(expected(noisy, noise=0.05).mean()) > 1.1 * float(known.mean())
+    # Fine texture is lost with noise and without; of smooth things noise takes the most.
+    for name, least in (("camera", 1.0), ("moon", 1.2)):
+        clean, noisy = seen(name)[0], seen(name, noise=0.05)[0]
+        told = float(expected(noisy, noise=0.05).mean()) / float(expected(clean).mean())
+        assert told > least
 
 
 def test_channels_have_their_own() -> None:

@@ -265,7 +265,7 @@ class ImageBatch:
     """Sharp crops (n, H, W), what is observed of them (n, h, w), the kernels, the noise.
 
     The noise is a standard deviation for each observed pixel (n, h, w); the doubt (n,) is that of
-    the logarithm of the kernels' variances.
+    the logarithm of the kernels' variances. Light (n,) tells where the noise grows with the light.
     """
 
     sharp: Tensor
@@ -274,6 +274,7 @@ class ImageBatch:
     scale: int
     noise: Tensor
     doubt: Tensor
+    light: Tensor
 
 
 def image_batch(
@@ -293,10 +294,11 @@ def image_batch(
     crops = [random_crop(bank[kind], kind, side, rng) for kind in kinds]
     sharp = torch.from_numpy(np.stack(crops))
     blurred = DataModule(sharp[..., ::scale, ::scale], kernels, scale).predict(sharp)
-    data, noises = [], []
+    data, noises, lights = [], [], []
     for plane, kind in zip(blurred.numpy(), kinds, strict=True):
         observed = observe(plane, kind, rng)
         data.append(torch.from_numpy(observed.plane))
+        lights.append(observed.shot > 0)
         # What is told of the noise is an estimate, too.
         level = noise_map(observed.plane, shot=observed.shot, base=observed.base)
         noises.append(torch.from_numpy(level * np.float32(math.exp(rng.normal(0, 0.15)))))
@@ -309,6 +311,7 @@ def image_batch(
         scale=scale,
         noise=torch.stack(noises),
         doubt=torch.tensor(doubts, dtype=torch.float32),
+        light=torch.tensor(lights),
     )
 
 

@@ -11,6 +11,8 @@ from napari_blindsr.engine.nonblind.unfolded import UnfoldedPrior
 from napari_blindsr.training.batches import ImageBatch, image_batch
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from numpy.random import Generator
     from numpy.typing import NDArray
     from torch import Tensor, nn
@@ -64,6 +66,9 @@ class ImageTask:
         self._validation = [
             image_batch(held_out, rng, side=side, count=count) for _ in range(validation_batches)
         ]
+
+    def resume(self, generators: Iterable[Generator]) -> None:
+        """Do nothing: no step depends on those before it, but for the weights."""
 
     def loss(self, rng: Generator, progress: float) -> Tensor:
         """Return the loss of a batch; late in the training of larger crops."""

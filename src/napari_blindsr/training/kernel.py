@@ -13,6 +13,8 @@ from napari_blindsr.engine.kernels.width import log_covariance
 from napari_blindsr.training.batches import KernelBatch, kernel_batch
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from numpy.random import Generator
     from numpy.typing import NDArray
     from torch import Tensor, nn
@@ -53,6 +55,9 @@ class KernelTask:
         self._compute = compute
         rng = np.random.default_rng([seed, 1])
         self._validation = [kernel_batch(held_out, rng) for _ in range(validation_batches)]
+
+    def resume(self, generators: Iterable[Generator]) -> None:
+        """Do nothing: no step depends on those before it, but for the weights."""
 
     def loss(self, rng: Generator, progress: float) -> Tensor:
         """Return the loss of a batch."""

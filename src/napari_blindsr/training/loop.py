@@ -15,7 +15,7 @@ import torch
 from safetensors.torch import save_file
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
     from pathlib import Path
 
     from numpy.random import Generator
@@ -38,6 +38,10 @@ class Task(Protocol):
 
     def validate(self, network: nn.Module) -> dict[str, float]:
         """Return scores of a network on data that are never trained on."""
+        ...
+
+    def resume(self, generators: Iterable[Generator]) -> None:
+        """Take up what is kept from step to step, from the generators of all steps so far."""
         ...
 
 
@@ -107,14 +111,14 @@ def train(
         average.load_state_dict(state["average"])
         optimiser.load_state_dict(state["optimiser"])
         step, seconds = state["step"], state["seconds"]
+        task.resume(_generator(plan, done) for done in range(step))
     start = time.perf_counter() - seconds
     losses: list[Tensor] = []
     while step < plan.steps:
         for group in optimiser.param_groups:
             group["lr"] = plan.rate * _schedule(step, plan)
         # A generator for each step: a resumed training sees the batches it would have seen.
-        rng = np.random.default_rng([plan.seed, step])
-        loss = task.loss(rng, step / plan.steps)
+        loss = task.loss(_generator(plan, step), step / plan.steps)
         optimiser.zero_grad()
         loss.backward()
         torch.nn.utils.clip_grad_norm_(network.parameters(), plan.clip)
@@ -146,6 +150,11 @@ def train(
             write_weights(average.module, folder / f"{task.name}.safetensors", line)
             report(line)
     return dict(average.module.state_dict())
+
+
+def _generator(plan: Plan, step: int) -> Generator:
+    """Return the generator of a step."""
+    return np.random.default_rng([plan.seed, step])
 
 
 def _schedule(step: int, plan: Plan) -> float:

@@ -34,12 +34,19 @@ WIDTH = 48
 FOLDED = 4
 """Planes that are folded to half the resolution: two changes, two gradients."""
 
+CONDITIONS = 3
+"""Numbers that go for a whole image: scale, kernel and doubt."""
+
+LARGEST_GAIN = 3.0
+"""Logarithm of the largest factor by which conditions change a feature."""
+
 
 class ErrorMap(nn.Module):
     """From what the last round left to the standard deviation of the image's error.
 
     Like the denoiser it is without biases: an image twice as bright with twice the noise has
-    twice the error.
+    twice the error. How much is lost of the same edge depends on scale and kernel, so these
+    multiply the features (Perez et al., FiLM, AAAI 2018).
 
     Parameters
     ----------
@@ -54,6 +61,10 @@ class ErrorMap(nn.Module):
         self.head = nn.Conv2d(features + levels + 1 + 4 * FOLDED, WIDTH, 3, padding=1, bias=False)
         self.body = nn.Conv2d(WIDTH, WIDTH, 3, padding=1, bias=False)
         self.tail = nn.Conv2d(WIDTH, 4, 3, padding=1, bias=False)
+        last = nn.Linear(32, 2 * WIDTH)
+        nn.init.zeros_(last.weight)
+        nn.init.zeros_(last.bias)
+        self.gains = nn.Sequential(nn.Linear(CONDITIONS, 32), nn.ReLU(), last)
 
     def forward(self, last: Round, doubt: Tensor) -> Tensor:
         """Return standard deviations (n, H, W) in the unit of the image.
@@ -86,11 +97,26 @@ class ErrorMap(nn.Module):
         # What is told of the noise, of scale and kernel, and how much in doubt the kernel is.
         unsure = DOUBTED * doubt.reshape(-1, 1, 1, 1) * last.noise[:, None]
         told = torch.cat((last.levels, unsure.expand_as(last.levels[:, :1])), dim=1)
-        one = F.relu(self.head(torch.cat((last.memory, folded, told), dim=1)))
-        two = F.relu(self.body(one))
+        first, second = self._gains(last, doubt)
+        one = first * F.relu(self.head(torch.cat((last.memory, folded, told), dim=1)))
+        two = second * F.relu(self.body(one))
         error = F.pixel_shuffle(self.tail(two), 2)[:, 0, :height, :width].float()
         deviation: Tensor = (error.square() + LEAST**2).sqrt()
         return deviation
+
+    def _gains(self, last: Round, doubt: Tensor) -> tuple[Tensor, Tensor]:
+        """Return factors (n, WIDTH, 1, 1) of the two layers' features."""
+        # The levels of scale and kernel are the same everywhere.
+        conditions = torch.cat(
+            (
+                last.levels[:, 1:, 0, 0] / last.noise[:, 0],
+                DOUBTED * doubt.reshape(-1, 1).expand(len(last.noise), 1),
+            ),
+            dim=1,
+        )
+        logarithms = LARGEST_GAIN * torch.tanh(self.gains(conditions) / LARGEST_GAIN)
+        first, second = logarithms.exp()[..., None, None].chunk(2, dim=1)
+        return first, second
 
 
 def unlikelihood(deviation: Tensor, error: Tensor) -> Tensor:
