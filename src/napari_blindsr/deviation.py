@@ -52,47 +52,47 @@ class Rule:
 
 
 LEARNED_BLIND = Rule(
-    factor=1.02, expected=0.61, kernel=0.14, data=0.14, detail=0.07, typical=-0.08, contrast=0.12
+    factor=0.92,
+    expected=0.84,
+    kernel=0.07,
+    data=0.075,
+    detail=-0.007,
+    typical=-0.06,
+    contrast=0.082,
 )
 """For results of the image prior with kernels that were read off the image."""
 
 LEARNED_KNOWN = Rule(
-    factor=2.06, expected=0.58, kernel=0.0, data=0.29, detail=0.11, typical=0.07, contrast=-0.05
+    factor=1.93, expected=0.85, kernel=0.0, data=0.17, detail=-0.005, typical=0.092, contrast=-0.107
 )
 """For results of the image prior with kernels that are known."""
 
 LEARNED_ALONE = Rule(
-    factor=0.775, expected=0.70, kernel=0.0, data=0.0, detail=0.165, typical=0.0, contrast=0.135
+    factor=0.88, expected=0.925, kernel=0.0, data=0.0, detail=0.02, typical=0.0, contrast=0.055
 )
 """For results of the image prior, by its map of errors alone."""
 
 LIGHT_BLIND = Rule(
-    factor=1.62,
-    expected=0.93,
-    kernel=0.145,
-    data=0.386,
-    detail=-0.036,
-    typical=-0.537,
-    contrast=0.112,
+    factor=0.99, expected=0.69, kernel=0.01, data=0.25, detail=0.07, typical=0.08, contrast=-0.1
 )
 LIGHT_KNOWN = Rule(
-    factor=0.95,
-    expected=0.916,
+    factor=0.89,
+    expected=0.71,
     kernel=0.0,
-    data=0.555,
-    detail=-0.009,
-    typical=-0.798,
-    contrast=0.336,
+    data=0.285,
+    detail=0.052,
+    typical=-0.029,
+    contrast=-0.018,
 )
 LIGHT_ALONE = Rule(
-    factor=2.28, expected=1.215, kernel=0.0, data=0.0, detail=0.105, typical=0.0, contrast=-0.32
+    factor=0.727, expected=0.886, kernel=0.0, data=0.0, detail=0.104, typical=0.0, contrast=0.01
 )
 """The same three where the noise grows with the light."""
 
-BLIND = Rule(factor=2.11, kernel=0.18, data=0.78, detail=0.23, typical=-0.45, contrast=0.26)
+BLIND = Rule(factor=1.23, kernel=0.2, data=0.49, detail=0.29, typical=-0.335, contrast=0.355)
 """For other finishes, with kernels that were read off the image."""
 
-KNOWN = Rule(factor=1.65, kernel=0.0, data=1.02, detail=0.24, typical=-0.58, contrast=0.32)
+KNOWN = Rule(factor=0.96, kernel=0.0, data=0.685, detail=0.325, typical=-0.435, contrast=0.425)
 """For other finishes, with kernels that are known."""
 
 
