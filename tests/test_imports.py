@@ -64,7 +64,8 @@ def test_the_engine_knows_torch_only(file: Path) -> None:
     outside = {name for name in imports(file) if name.split(".")[0] not in sys.stdlib_module_names}
     assert {name.split(".")[0] for name in outside} <= ENGINE_MAY_USE
     ours = {name for name in outside if name.startswith("napari_blindsr")}
-    allowed = ("napari_blindsr.engine", "napari_blindsr.errors", "napari_blindsr.settings")
+    options = ("napari_blindsr.schedule", "napari_blindsr.settings")
+    allowed = ("napari_blindsr.engine", "napari_blindsr.errors", *options)
     assert all(name.startswith(allowed) for name in ours)
     assert "print(" not in file.read_text(encoding="utf-8")
 

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from skimage.restoration import inpaint_biharmonic
 
 from napari_blindsr.arrays import (
@@ -249,7 +248,12 @@ def wrapped(job: Job, margin: int) -> Job:
 
 
 def _wrap(planes: Tensor, margin: int) -> Tensor:
-    return F.pad(planes[None], (margin,) * 4, mode="circular")[0]
+    """Return planes (C, h, w) continued periodically, as often as it takes."""
+    rows, columns = (
+        torch.arange(-margin, side + margin, device=planes.device) % side
+        for side in planes.shape[-2:]
+    )
+    return planes[:, rows[:, None], columns]
 
 
 def cut(job: Job, seen: Box) -> Job:
