@@ -195,7 +195,9 @@ def _blurred_again(job: Job, joined: Restored) -> NDArray[np.float32]:
 
 def _noise_levels(job: Job) -> NDArray[np.float32]:
     """Return the standard deviation of fresh noise: in each pixel, if it grows with the light."""
-    light = job.light or light_noise(job.planes, job.settings, job.compute)
+    light = job.light
+    if not job.finisher.minds_light:
+        light = light_noise(job.planes, job.settings, job.compute)
     level = np.float32(job.noise) if light is None else light.levels.cpu().numpy()
     return np.sqrt(np.square(level) + np.float32(ROUNDING) ** 2).astype(np.float32)
 
