@@ -103,9 +103,6 @@ class Finisher:
     errors : ErrorMap or None
         Make, instead of the image, what this tells of the standard deviation of its error; with
         the image prior only.
-    doubt : float
-        Told to `errors`: the standard deviation of the error of the logarithm of the kernel's
-        variances.
     compute : Compute
     """
 
@@ -113,7 +110,6 @@ class Finisher:
     usrnet: USRNet | None = None
     prior: UnfoldedPrior | None = None
     errors: ErrorMap | None = None
-    doubt: float = 0.0
     compute: Compute
 
     @property
@@ -129,17 +125,19 @@ class Finisher:
         noise: float,
         measured: Tensor | None,
         light: LightNoise | None = None,
+        doubt: float = 0.0,
     ) -> Tensor:
         """Return the image (C, s·h, s·w) of an observation at normal brightness.
 
         Noise that grows with the light, and few bright pixels among dark ones, is what
         fluorescence is recognised by: what is small there may be far brighter than the blurred
-        image (`peak_unit`). Only the image prior makes use of the noise in each pixel.
+        image (`peak_unit`). Only the image prior makes use of the noise in each pixel, and of
+        `doubt`, the standard deviation of the error of the logarithm of the kernel's variances.
         """
         if self.usrnet is not None:
             return usrnet(observation, kernel, self.usrnet, noise=noise, measured=measured)
         if light is None:
-            return self._restored(observation, kernel, noise=noise, measured=measured)
+            return self._restored(observation, kernel, noise=noise, measured=measured, doubt=doubt)
         units = (peak_unit(kernel) / light.brightest) ** light.sparse
         scaled = units[:, None, None]
         image = self._restored(
@@ -148,6 +146,7 @@ class Finisher:
             noise=noise * units,
             measured=measured,
             light=light.times(units),
+            doubt=doubt,
         )
         return image.div_(scaled)
 
@@ -159,6 +158,7 @@ class Finisher:
         noise: float | Tensor,
         measured: Tensor | None,
         light: LightNoise | None = None,
+        doubt: float,
     ) -> Tensor:
         if self.prior is None:
             return sparse(observation, kernel, noise=noise, measured=measured)
@@ -169,9 +169,9 @@ class Finisher:
             noise=noise if light is None else light.levels,
             typical=None if light is None else light.typical,
             measured=measured,
+            doubt=doubt,
             autocast=self.compute.autocast,
             errors=self.errors,
-            doubt=self.doubt,
         )
 
 
@@ -261,6 +261,7 @@ def finish(
     *,
     noise: float,
     light: LightNoise | None = None,
+    doubt: float = 0.0,
 ) -> Pixels:
     """Put kernel and image in their place, and finish the image.
 
@@ -275,6 +276,8 @@ def finish(
         Standard deviation of the noise in the observation's data.
     light : LightNoise, optional
         That in each pixel, where it is known to grow with the light.
+    doubt : float
+        Standard deviation of the error of the logarithm of the kernel's variances.
     """
     canvas, kernel = outcome.estimate.image.float(), outcome.estimate.kernel.float()
     if settings.recentres:
@@ -288,6 +291,7 @@ def finish(
             noise=noise / observation.gain,
             measured=observation.measured,
             light=None if light is None else light.times(1 / observation.gain),
+            doubt=doubt,
         )
     support = observation.support(kernel > CORE * kernel.max())
     return Pixels(

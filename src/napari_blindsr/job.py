@@ -88,6 +88,8 @@ class Job:
         That in each pixel, if it grows with the light.
     tile : int or None
         Largest side of the parts that the result is made in; None is in one go.
+    doubt : float
+        Standard deviation of the error of the logarithm of the kernel's variances.
     blur : BlurEstimate or None
         What was read of the blur.
     notes : tuple of str
@@ -105,6 +107,7 @@ class Job:
     noise: float
     light: LightNoise | None
     tile: int | None
+    doubt: float = 0.0
     blur: BlurEstimate | None = None
     notes: tuple[str, ...] = ()
     link: Link | None = None
@@ -209,7 +212,7 @@ def with_blur(job: Job) -> Job:
             quality=settings.quality,
             noise=job.noise,
         )
-        return replace(job, source=field)
+        return replace(job, source=field, doubt=field.doubt)
     blur = read_planes(
         planes.data,
         measured=planes.measured,
@@ -223,7 +226,7 @@ def with_blur(job: Job) -> Job:
         quality=settings.quality,
         noise=job.noise,
     )
-    return replace(job, source=blur.kernel, blur=blur)
+    return replace(job, source=blur.kernel, blur=blur, doubt=blur.doubt)
 
 
 def wrapped(job: Job, margin: int) -> Job:

@@ -320,7 +320,13 @@ def _with_optimised_kernel(
 
 def _finished(job: Job, outcome: Outcome, observation: Observation) -> Pixels:
     return finish(
-        outcome, observation, job.settings, job.finisher, noise=job.noise, light=job.light
+        outcome,
+        observation,
+        job.settings,
+        job.finisher,
+        noise=job.noise,
+        light=job.light,
+        doubt=job.doubt,
     )
 
 

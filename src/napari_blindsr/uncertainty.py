@@ -127,9 +127,7 @@ def alternatives(job: Job, joined: Restored, count: int) -> Iterator[tuple[Kind,
     )
     if job.finisher.prior is not None:
         errors = load_error_map().to(job.compute.device)
-        doubt = 0.0 if job.reading is None else job.reading.doubt
-        finisher = replace(job.finisher, errors=errors, doubt=doubt)
-        yield "error", replace(plain, finisher=finisher)
+        yield "error", replace(plain, finisher=replace(job.finisher, errors=errors))
         count -= 1
     kernels = iter(_kernels(job, count // 2))
     rng = np.random.default_rng([job.settings.seed, 1])

@@ -63,7 +63,7 @@ def last_round(height: int, width: int, seed: int = 0) -> Round:
 def test_it_has_the_shape_of_the_image_and_is_positive(height: int, width: int) -> None:
     torch.manual_seed(0)
     network = ErrorMap(WIDTHS[0], LEVELS)
-    found = network(last_round(height, width), torch.tensor(0.2))
+    found = network(last_round(height, width))
     assert found.shape == (2, height, width)
     assert found.dtype == torch.float32
     assert bool((found >= LEAST).all())
@@ -76,8 +76,7 @@ def test_an_image_twice_as_bright_has_twice_the_error() -> None:
         before=2 * one.before, explained=2 * one.explained, image=2 * one.image,
         noise=2 * one.noise, levels=2 * one.levels, memory=2 * one.memory,
     )  # fmt: skip
-    doubt = torch.tensor([0.1, 0.4])
-    first, second = network(one, doubt), network(twice, doubt)
+    first, second = network(one), network(twice)
     torch.testing.assert_close(second, 2 * first, atol=LEAST, rtol=1e-4)
 
 

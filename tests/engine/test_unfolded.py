@@ -177,7 +177,7 @@ def test_where_noise_is_strong_more_of_it_is_removed() -> None:
 def test_the_maps_of_the_noise_lie_over_the_pixels(scale: int) -> None:
     variance = torch.ones(2, 7, 9)
     variance[0, 4, 5] = 100
-    maps = _level_maps(variance, blur(scale), scale)
+    maps = _level_maps(variance, blur(scale), scale, 0.1)
     assert maps.shape == (2, LEVELS, 4 * -(-7 * scale // 8), 4 * -(-9 * scale // 8))
     rows, columns = (maps[0, 0] > 1).nonzero().unbind(1)
     # The HR pixels of an LR pixel, at half the resolution.

@@ -11,9 +11,8 @@ import torch
 from scipy.stats import spearmanr
 
 from napari_blindsr.engine.nonblind.error_map import MEAN_ERROR, ErrorMap, unlikelihood
-from napari_blindsr.engine.nonblind.peaks import peak_unit
 from napari_blindsr.engine.nonblind.unfolded import LEVELS, WIDTHS
-from napari_blindsr.training.batches import ImageBatch, image_batch
+from napari_blindsr.training.batches import ImageBatch, image_batch, in_its_unit
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -26,9 +25,6 @@ if TYPE_CHECKING:
     from napari_blindsr.engine.nonblind.unfolded import Round, UnfoldedPrior
 
 
-MISJUDGED = 0.6
-"""How often a kernel is a little off, as estimates are."""
-
 KEPT = 60
 """Restored batches that are kept, some 4 MB each of 8 crops of 96² pixels."""
 
@@ -38,10 +34,9 @@ AGAIN = 3
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class _Restored:
-    """What the last round left of a batch, the doubt (n,) of its kernels, its errors (n, H, W)."""
+    """What the last round left of a batch, and its errors (n, H, W)."""
 
     last: Round
-    doubt: Tensor
     error: Tensor
 
 
@@ -84,7 +79,7 @@ class ErrorTask:
         rng = np.random.default_rng([seed, 1])
         self._kept: deque[_Restored] = deque(maxlen=KEPT)
         self._validation = [
-            self._restored(image_batch(held_out, rng, side=side, count=count, misjudged=MISJUDGED))
+            self._restored(image_batch(held_out, rng, side=side, count=count))
             for _ in range(validation_batches)
         ]
 
@@ -111,26 +106,27 @@ class ErrorTask:
 
     def _batch(self, rng: Generator) -> ImageBatch:
         side, count = self._size
-        return image_batch(self._bank, rng, side=side, count=count, misjudged=MISJUDGED)
+        return image_batch(self._bank, rng, side=side, count=count)
 
     @torch.no_grad()
     def _restored(self, batch: ImageBatch) -> _Restored:
         """Return what the prior makes of a batch, and how far it is off."""
         device = self._compute.device
-        unit = _unit(batch)
+        batch = in_its_unit(batch)
         with self._compute.autocast:
             *_, last = self._prior.rounds(
-                (unit * batch.data).to(device),
+                batch.data.to(device),
                 batch.kernels.to(device),
                 scale=batch.scale,
-                noise=(unit * batch.noise).to(device),
+                noise=batch.noise.to(device),
+                doubt=batch.doubt.to(device),
             )
-        error = last.image.float() - (unit * batch.sharp).to(device)
-        return _Restored(last=last, doubt=batch.doubt.to(device), error=error)
+        error = last.image.float() - batch.sharp.to(device)
+        return _Restored(last=last, error=error)
 
     def _told(self, network: ErrorMap, one: _Restored) -> Tensor:
         with self._compute.autocast:
-            expected: Tensor = network(one.last, one.doubt)
+            expected: Tensor = network(one.last)
         return expected
 
     @torch.no_grad()
@@ -149,10 +145,3 @@ class ErrorTask:
             "rank": float(np.nanmean(ranks)),
             "ratio": float(np.exp(np.mean(np.log(ratios)))),
         }
-
-
-def _unit(batch: ImageBatch) -> Tensor:
-    """Return by what (n, 1, 1) data are multiplied, as they are where a result is made of them."""
-    brightest = batch.data.amax(dim=(-2, -1)).clamp(min=1e-3)
-    unit = torch.where(batch.light, peak_unit(batch.kernels) / brightest, 1.0)
-    return unit[:, None, None]

@@ -3,8 +3,9 @@
 A deep unfolding like USRNet's (Zhang, Van Gool and Timofte, CVPR 2020), for single planes. It
 starts from the linear estimate for a 1/f² spectrum instead of repeated pixels, its
 denoiser works at half the resolution and below, and it weighs data against prior by the noise.
-The denoiser sees the image on both sides of the data step, where the noise is strong, and how
-much of the spectrum the kernel lets through; and it hands its features on to the next round.
+The denoiser sees the image on both sides of the data step, where the noise is strong, how
+much of the spectrum the kernel lets through, and how far the kernel may be off; and it hands its
+features on to the next round.
 """
 
 from __future__ import annotations
@@ -32,8 +33,11 @@ if TYPE_CHECKING:
 ITERATIONS = 5
 WIDTHS = (32, 64, 96)
 
-LEVELS = 3
-"""Maps that tell the denoiser of noise, scale and kernel."""
+LEVELS = 4
+"""Maps that tell the denoiser of noise, scale, kernel, and the kernel's doubt."""
+
+DOUBTED = 3.0
+"""Brings a usual doubt to the magnitude of what is told of noise and scale."""
 
 ROUNDING = 0.3 / 255
 """Standard deviation of the error of rounding to 8 bits: all data have some noise."""
@@ -88,9 +92,9 @@ class Denoiser(nn.Module):
         ----------
         planes, before : Tensor, (n, H, W)
             The image after the data step, and before it.
-        levels : Tensor, (n, 3, ⌈H/8⌉·4, ⌈W/8⌉·4)
+        levels : Tensor, (n, 4, ⌈H/8⌉·4, ⌈W/8⌉·4)
             Standard deviation of the noise at half the resolution, also multiplied by what is
-            told of scale and kernel.
+            told of scale, kernel and doubt.
         memory : Tensor or None
             Features of the round before.
         """
@@ -121,7 +125,7 @@ class Round:
         The image before the data step, after it, and after the denoising.
     noise : Tensor, (n, 1, 1)
         Standard deviation of the noise that the denoising assumed.
-    levels : Tensor, (n, 3, ⌈H/8⌉·4, ⌈W/8⌉·4)
+    levels : Tensor, (n, 4, ⌈H/8⌉·4, ⌈W/8⌉·4)
         What the denoiser was told.
     memory : Tensor, (n, F, ⌈H/8⌉·4, ⌈W/8⌉·4)
         Its features.
@@ -160,9 +164,9 @@ class UnfoldedPrior(nn.Module):
         noise: float | Tensor,
         typical: float | Tensor | None = None,
         measured: Tensor | None = None,
+        doubt: float | Tensor = 0.0,
         mirrored: bool = False,
         errors: ErrorMap | None = None,
-        doubt: float = 0.0,
     ) -> Tensor:
         """Restore planes, their borders taken as periodic.
 
@@ -179,15 +183,15 @@ class UnfoldedPrior(nn.Module):
             parts are then treated alike.
         measured : Tensor, bool, (h, w), optional
             Where `data` was measured; elsewhere it is only a guess to start from.
+        doubt : float or Tensor, (n,)
+            Standard deviation of the error of the logarithm of the kernel's variances; 0 is a
+            kernel that is known.
         mirrored : bool
             Restore the point reflection of everything instead, and reflect the result: a
             second opinion, as the network does not treat both alike.
         errors : ErrorMap, optional
             Return what this tells of the standard deviation of the image's error, instead of
             the image.
-        doubt : float
-            What `errors` is told of the kernel: the standard deviation of the error of the
-            logarithm of its variances.
 
         Returns
         -------
@@ -205,11 +209,12 @@ class UnfoldedPrior(nn.Module):
             noise=noise,
             typical=typical,
             measured=measured,
+            doubt=doubt,
         )
         last = next(rounds)
         for last in rounds:  # noqa: B007 - the others are not kept
             pass
-        result = last.image if errors is None else errors(last, last.image.new_tensor(doubt))
+        result = last.image if errors is None else errors(last)
         return _reflect(result) if mirrored else result
 
     def rounds(
@@ -221,6 +226,7 @@ class UnfoldedPrior(nn.Module):
         noise: float | Tensor,
         typical: float | Tensor | None = None,
         measured: Tensor | None = None,
+        doubt: float | Tensor = 0.0,
     ) -> Iterator[Round]:
         """Yield what each round leaves; parameters as in `forward`."""
         sigma = torch.as_tensor(noise, dtype=data.dtype, device=data.device)
@@ -239,7 +245,7 @@ class UnfoldedPrior(nn.Module):
         # In single precision, whatever the denoiser computes in.
         with torch.autocast(data.device.type, enabled=False):
             levels = self.levels(inputs).exp()[..., None, None].unbind(1)
-        maps = _level_maps(variance / power, kernel, scale)
+        maps = _level_maps(variance / power, kernel, scale, doubt)
         memory: Tensor | None = None
         for before, level, weight in zip(levels[:-1], levels[1:], self.weights, strict=True):
             alpha = weight.exp() * power / before.square()
@@ -261,7 +267,7 @@ def _reflect(planes: Tensor) -> Tensor:
     return planes.flip(-2, -1).roll((1, 1), (-2, -1))
 
 
-def _level_maps(variance: Tensor, kernel: Tensor, scale: int) -> Tensor:
+def _level_maps(variance: Tensor, kernel: Tensor, scale: int, doubt: float | Tensor) -> Tensor:
     """Return what the level of the noise is multiplied by to tell where and what it is.
 
     Parameters
@@ -270,13 +276,14 @@ def _level_maps(variance: Tensor, kernel: Tensor, scale: int) -> Tensor:
         Of the noise in the data, of mean 1.
     kernel : Tensor, (K, K) or (n, K, K)
     scale : int
+    doubt : float or Tensor, (n,)
 
     Returns
     -------
-    Tensor, (n, 3, ⌈s·h/8⌉·4, ⌈s·w/8⌉·4)
+    Tensor, (n, 4, ⌈s·h/8⌉·4, ⌈s·w/8⌉·4)
         At half the resolution of the image.
     """
-    count, height, width = variance.shape
+    height, width = variance.shape[-2:]
     half = [4 * -(-scale * side // 8) for side in (height, width)]
     rows, columns = (
         (torch.arange(n, device=variance.device) * 2 // scale).clamp(max=side - 1)
@@ -285,10 +292,10 @@ def _level_maps(variance: Tensor, kernel: Tensor, scale: int) -> Tensor:
     strength = variance.sqrt()[:, rows[:, None], columns[None, :]]
     # By Parseval, the sum of the kernel's squares is the share of the spectrum that passes.
     passed = 0.25 * kernel.square().sum(dim=(-2, -1)).log().reshape(-1, 1, 1)
+    unsure = DOUBTED * torch.as_tensor(doubt, dtype=variance.dtype, device=variance.device)
     factors = torch.ones_like(strength)
-    return torch.stack(
-        (strength, 0.5 * math.log(scale) * factors, passed * factors.expand(count, -1, -1)), dim=1
-    )
+    told = (0.5 * math.log(scale), passed, unsure.reshape(-1, 1, 1))
+    return torch.stack((strength, *(factor * factors for factor in told)), dim=1)
 
 
 @torch.no_grad()
@@ -300,9 +307,9 @@ def unfolded(
     noise: float | Tensor = 0.0,
     typical: Tensor | None = None,
     measured: Tensor | None = None,
+    doubt: float = 0.0,
     autocast: torch.autocast | None = None,
     errors: ErrorMap | None = None,
-    doubt: float = 0.0,
 ) -> Tensor:
     """Restore an observation with a known kernel, each channel by itself.
 
@@ -322,13 +329,13 @@ def unfolded(
         Root mean square of `noise` over the whole image that the observation is a part of.
     measured : Tensor, bool, (h, w), optional
         Where the data were measured. Elsewhere they should hold a guess.
+    doubt : float
+        Standard deviation of the error of the logarithm of the kernel's variances; 0 is a
+        kernel that is known.
     autocast : torch.autocast, optional
         Context in which the denoiser is evaluated.
     errors : ErrorMap, optional
         Return what this tells of the standard deviation of the error instead.
-    doubt : float
-        Told to `errors`: the standard deviation of the error of the logarithm of the kernel's
-        variances.
 
     Returns
     -------
@@ -354,9 +361,9 @@ def unfolded(
                     noise=level,
                     typical=mean,
                     measured=measured,
+                    doubt=doubt,
                     mirrored=mirrored,
                     errors=errors,
-                    doubt=doubt,
                 )
                 for mirrored in views
             ]
