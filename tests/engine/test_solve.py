@@ -10,8 +10,9 @@ from napari_blindsr.engine.kernels import Gaussian
 from napari_blindsr.engine.observation import Observation
 from napari_blindsr.engine.result import Estimate, Outcome, Progress, StopReason
 from napari_blindsr.engine.solve import Step, solve
-from napari_blindsr.engine.solvers import alternating as module
-from napari_blindsr.engine.solvers.alternating import AlternatingSolver, KernelState
+from napari_blindsr.engine.solvers import kernel_learning
+from napari_blindsr.engine.solvers.alternating import AlternatingSolver, AlternatingState
+from napari_blindsr.engine.solvers.kernel_learning import KernelState, monte_carlo_step
 from tests.helpers import (
     FLOAT32,
     OPTIMISERS,
@@ -108,7 +109,7 @@ def test_a_run_leaves_the_global_random_state_alone() -> None:
 class _Diverging(AlternatingSolver):
     """Breaks its own weights after some steps."""
 
-    def step(self, state: module.AlternatingState) -> Step:
+    def step(self, state: AlternatingState) -> Step:
         if state.image_steps == 6:
             with torch.no_grad():
                 state.image_part.network.head.weight.fill_(torch.nan)
@@ -195,7 +196,7 @@ def test_the_best_of_many_random_kernels_count() -> None:
     assert isinstance(part, KernelState)
     others = part.pool[part.chosen[0]]
     kernels = torch.cat((bar[None], bar[None], others))
-    module._monte_carlo_step(state.observation, part, image, kernels, schedule)
+    monte_carlo_step(state.observation, part, image, kernels, schedule)
     found = part.leaf.detach()
     assert (found - bar).norm() < (others.mean(dim=0) - bar).norm()
     assert (found * bar).sum() / (found.norm() * bar.norm()) > 0.9
@@ -204,7 +205,7 @@ def test_the_best_of_many_random_kernels_count() -> None:
 def test_a_long_run_takes_its_kernels_from_a_pool_of_limited_size(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(module, "LARGEST_POOL", 7)
+    monkeypatch.setattr(kernel_learning, "LARGEST_POOL", 7)
     solver = alternating(replace(QUICK, image_steps=20, random_kernels=5))
     part = solver.init(observe()).kernel_part
     assert isinstance(part, KernelState)

@@ -13,20 +13,19 @@ import torch
 import torch.nn.functional as F
 
 from napari_blindsr.engine.graphs import captured
-from napari_blindsr.engine.losses import (
-    StructuralSimilarity,
-    gradient_prior,
-    monte_carlo_weights,
-)
-from napari_blindsr.engine.networks import (
-    INPUT_AMPLITUDE,
-    ImageGenerator,
-    KernelGenerator,
-    build_image_generator,
-    build_kernel_generator,
-)
+from napari_blindsr.engine.losses import StructuralSimilarity, gradient_prior
+from napari_blindsr.engine.networks import INPUT_AMPLITUDE, ImageGenerator, build_image_generator
 from napari_blindsr.engine.result import Estimate, Weights
 from napari_blindsr.engine.solve import Step
+from napari_blindsr.engine.solvers.kernel_learning import (
+    HeldKernel,
+    KernelState,
+    adam,
+    hand_over,
+    kernel_step,
+    monte_carlo_step,
+    start_kernel,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -43,9 +42,6 @@ NOISE_MARGIN = 0.8
 
 NOISE_PRIOR = 0.5
 """Weight of the gradient prior in units of the noise's power, once structure is fitted."""
-
-LARGEST_POOL = 4096
-"""Random kernels in memory; a run that wants more takes them again, in other company."""
 
 WARMUP_CHUNK = 20
 """Kernel steps between two reports of the warm-up, so that a stop is soon heard."""
@@ -65,44 +61,6 @@ class ImageState:
     noise: Tensor
     optimiser: torch.optim.Adam
     evaluate: Callable[[Tensor], Tensor]
-
-
-@dataclass(kw_only=True)
-class KernelState:
-    """The kernel generator, its optimiser, and the random kernels it learns from.
-
-    Attributes
-    ----------
-    pool : Tensor, (P, K, K)
-        All random kernels of the run; the warm-up takes the first ones.
-    chosen : Tensor, (outer iterations, L)
-        Which of the pool each Monte-Carlo step takes.
-    kernel : Tensor, (K, K)
-        The current kernel, with its graph.
-    leaf : Tensor, (K, K)
-        The same values without the graph: gathers the gradient of the data term over
-        image steps, until a meta step hands it to the graph.
-    """
-
-    network: KernelGenerator
-    code: Tensor
-    optimiser: torch.optim.Adam
-    pool: Tensor
-    chosen: Tensor
-    kernel: Tensor
-    leaf: Tensor
-
-
-@dataclass(frozen=True, kw_only=True)
-class HeldKernel:
-    """A known kernel, in the place of a `KernelState`.
-
-    Attributes
-    ----------
-    leaf : Tensor, (K, K)
-    """
-
-    leaf: Tensor
 
 
 @dataclass(kw_only=True)
@@ -187,7 +145,15 @@ class AlternatingSolver:
         if isinstance(self.kernel, torch.Tensor):
             kernel_part = HeldKernel(leaf=self.kernel)
         else:
-            kernel_part = self._init_kernel(observation, self.kernel, generator)
+            kernel_part = start_kernel(
+                observation,
+                self.kernel,
+                self.schedule,
+                generator=generator,
+                seed=self.seed,
+                device=self.device,
+                weights=None if self.start is None else self.start.kernel,
+            )
         return AlternatingState(
             observation=observation,
             structural=StructuralSimilarity(observation.data, observation.measured),
@@ -210,7 +176,7 @@ class AlternatingSolver:
         return ImageState(
             network=network,
             noise=noise,
-            optimiser=self._adam(network, self.schedule.image_rate),
+            optimiser=adam(network, self.schedule.image_rate, self.device),
             evaluate=captured(network, noise, self.compute) or self._eager(network),
         )
 
@@ -222,54 +188,6 @@ class AlternatingSolver:
 
         return evaluate
 
-    def _init_kernel(
-        self, observation: Observation, family: KernelFamily, generator: torch.Generator
-    ) -> KernelState:
-        schedule = self.schedule
-        network = build_kernel_generator(observation.kernel_size, generator=generator)
-        code = INPUT_AMPLITUDE * torch.rand(network.INPUTS, generator=generator)
-        if self.start is not None and self.start.kernel is not None:
-            network.load_state_dict(self.start.kernel)
-        pool, chosen = self._draw_kernels(observation, family)
-        network, code = network.to(self.device), code.to(self.device)
-        kernel = network(code)
-        return KernelState(
-            network=network,
-            code=code,
-            optimiser=self._adam(network, schedule.kernel_rate),
-            pool=pool,
-            chosen=chosen,
-            kernel=kernel,
-            leaf=_leaf(kernel),
-        )
-
-    def _draw_kernels(
-        self, observation: Observation, family: KernelFamily
-    ) -> tuple[Tensor, Tensor]:
-        """Draw all random kernels of a run in one batch, and say which step takes which."""
-        schedule = self.schedule
-        outer = -(-schedule.image_steps // schedule.inner_steps)
-        count = outer * schedule.random_kernels
-        size = schedule.warmup_steps + min(count, LARGEST_POOL)
-        draws = torch.Generator(self.device).manual_seed(self.seed)
-        pool = family.sample(
-            size,
-            scale=observation.scale,
-            size=observation.kernel_size,
-            center=observation.center,
-            generator=draws,
-        )
-        first = schedule.warmup_steps
-        if count <= LARGEST_POOL:
-            chosen = torch.arange(first, size, device=self.device)
-        else:
-            chosen = torch.randint(first, size, (count,), generator=draws, device=self.device)
-        return pool, chosen.unflatten(0, (outer, schedule.random_kernels))
-
-    def _adam(self, network: torch.nn.Module, rate: float) -> torch.optim.Adam:
-        fused = self.device.type in ("cpu", "cuda")
-        return torch.optim.Adam(network.parameters(), lr=rate, fused=fused)
-
     def step(self, state: AlternatingState) -> Step:
         """Take some warm-up steps of the kernel, or one image step with what belongs to it."""
         part = state.kernel_part
@@ -277,7 +195,7 @@ class AlternatingSolver:
             end = min(state.warmup_done + WARMUP_CHUNK, self.schedule.warmup_steps)
             chunk = part.pool[state.warmup_done : end]
             for target in chunk.unbind():
-                _kernel_step(part, F.mse_loss(part.kernel, target))
+                kernel_step(part, F.mse_loss(part.kernel, target))
             state.warmup_done += len(chunk)
             return Step(image_steps=0, stage="learning random kernels")
         structural = self._is_structural(state)
@@ -292,7 +210,7 @@ class AlternatingSolver:
         # The Monte-Carlo step and the image step look at the same image: one evaluation.
         if isinstance(part, KernelState) and inner == 0:
             kernels = part.pool[part.chosen[outer]]
-            _monte_carlo_step(observation, part, image.detach(), kernels, schedule)
+            monte_carlo_step(observation, part, image.detach(), kernels, schedule)
         kernel = part.leaf if self._window_counts(state.image_steps) else part.leaf.detach()
         prediction = observation.predict(image, kernel[None])[0]
         squared = F.mse_loss(prediction, observation.data)
@@ -312,7 +230,7 @@ class AlternatingSolver:
         state.image_part.optimiser.step()
         state.image_steps += 1
         if isinstance(part, KernelState) and state.image_steps % schedule.meta_every == 0:
-            _hand_over(part)
+            hand_over(part)
         return data_term.detach(), squared.detach()
 
     def _window_counts(self, step: int) -> bool:
@@ -376,51 +294,6 @@ def _weights(state: AlternatingState) -> Weights | None:
     if not all(bool(value.isfinite().all()) for copy in copies for value in copy.values()):
         return None
     return Weights(image=copies[0], kernel=copies[1] if len(copies) > 1 else None)
-
-
-def _leaf(kernel: Tensor) -> Tensor:
-    return kernel.detach().requires_grad_()
-
-
-def _kernel_step(part: KernelState, loss: Tensor) -> None:
-    """One Adam step of the kernel generator, and the kernel after it."""
-    part.optimiser.zero_grad()
-    loss.backward()
-    _advance(part)
-
-
-def _hand_over(part: KernelState) -> None:
-    """[2c] One kernel step on the gradient that the leaf has gathered."""
-    if part.leaf.grad is None:
-        return
-    part.optimiser.zero_grad()
-    part.kernel.backward(part.leaf.grad)
-    _advance(part)
-
-
-def _advance(part: KernelState) -> None:
-    part.optimiser.step()
-    part.kernel = part.network(part.code)
-    part.leaf = _leaf(part.kernel)
-
-
-def _monte_carlo_step(
-    observation: Observation,
-    part: KernelState,
-    image: Tensor,
-    kernels: Tensor,
-    schedule: Schedule,
-) -> None:
-    """[2a] Kernel steps towards random kernels, weighted by how well they explain the data."""
-    errors = observation.predict(image, kernels) - observation.data
-    losses = errors.square().mean(dim=(1, 2, 3))
-    if len(kernels) > schedule.kept_kernels:
-        losses, best = losses.topk(schedule.kept_kernels, largest=False)
-        kernels = kernels[best]
-    weights = monte_carlo_weights(losses)
-    for _ in range(schedule.monte_carlo_steps):
-        distances = (kernels - part.kernel).square().mean(dim=(1, 2))
-        _kernel_step(part, (weights * distances).sum())
 
 
 def _remember(
