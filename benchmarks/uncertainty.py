@@ -27,7 +27,7 @@ from skimage import data
 
 from napari_blindsr.api import make_settings
 from napari_blindsr.deviation import BLIND, Changes, Rule, combine, local_sd, pooled, rule_for
-from napari_blindsr.job import prepare, with_blur
+from napari_blindsr.job_setup import prepare, with_blur
 from napari_blindsr.restoration import Restored, restored
 from napari_blindsr.simulate import Degradation, degrade
 from napari_blindsr.uncertainty import Kind, alternatives, squared

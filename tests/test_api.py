@@ -9,7 +9,7 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from napari_blindsr import finish, iterate, job, restore
+from napari_blindsr import finish, iterate, job_setup, restore
 from napari_blindsr.api import make_settings
 from napari_blindsr.engine.kernels import Gaussian
 from napari_blindsr.engine.result import Progress, StopReason
@@ -204,7 +204,7 @@ def test_bad_input_is_named_before_any_work(
 
     monkeypatch.setattr(alternating.AlternatingSolver, "init", no_work)
     monkeypatch.setattr(closed_form.ClosedFormSolver, "init", no_work)
-    monkeypatch.setattr(job, "read_planes", no_work)
+    monkeypatch.setattr(job_setup, "read_planes", no_work)
     reports: list[Progress] = []
     values: dict[str, Any] = {"image": picture(), "scale": 2, "method": method, **change}
     with pytest.raises(kind) as error:

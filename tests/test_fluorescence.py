@@ -15,7 +15,8 @@ from napari_blindsr.api import make_settings
 from napari_blindsr.engine.kernels import render_gaussian
 from napari_blindsr.engine.observation import kernel_center
 from napari_blindsr.fluorescence import fluorescent_cells
-from napari_blindsr.job import Job, prepare
+from napari_blindsr.job import Job
+from napari_blindsr.job_setup import prepare
 from napari_blindsr.methods import Finish
 from napari_blindsr.restoration import Restored, restored
 from napari_blindsr.simulate import Degradation, degrade

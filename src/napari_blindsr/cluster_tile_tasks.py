@@ -14,7 +14,8 @@ from napari_blindsr.cluster_tasks import ONE_AT_A_TIME, drained, opened_job
 from napari_blindsr.engine.device import choose_compute
 from napari_blindsr.errors import BlindSRError, EngineError
 from napari_blindsr.finish import Finisher, load_finisher
-from napari_blindsr.job import Job, local, with_blur
+from napari_blindsr.job import Job, local
+from napari_blindsr.job_setup import with_blur
 from napari_blindsr.pipeline import conclude, cpu_threads, translated_errors
 from napari_blindsr.restoration import Restored, plan_tiles, restore_tile
 

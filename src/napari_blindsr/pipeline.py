@@ -15,7 +15,7 @@ import torch
 from napari_blindsr.engine.result import Progress
 from napari_blindsr.errors import EngineError, OutOfMemoryError, SettingsError
 from napari_blindsr.facts import run_flags
-from napari_blindsr.job import prepare, with_blur
+from napari_blindsr.job_setup import prepare, with_blur
 from napari_blindsr.kernel_field import KernelField
 from napari_blindsr.parts import Box
 from napari_blindsr.restoration import is_lack_of_memory, restored

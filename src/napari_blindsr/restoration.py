@@ -17,9 +17,10 @@ from napari_blindsr.engine.result import Outcome, Progress, StopReason
 from napari_blindsr.engine.solve import Solver, solve
 from napari_blindsr.facts import find_residual
 from napari_blindsr.finish import Pixels, finish, finishing
-from napari_blindsr.job import Job, cut, local, observe, solver_for, wrapped
+from napari_blindsr.job import Job, cut, local, wrapped
 from napari_blindsr.kernel_field import KernelField
 from napari_blindsr.kernel_source import size_of
+from napari_blindsr.observing import observe, solver_for
 from napari_blindsr.parts import context_for, most_detailed, plan_parts
 from napari_blindsr.settings import SMALLEST_TILE
 from napari_blindsr.tiles import TileClock, TileJoiner, TileOutcome, TilePlan

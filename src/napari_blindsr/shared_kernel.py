@@ -9,7 +9,7 @@ from napari_blindsr.blur import estimate_of
 from napari_blindsr.engine.kernels import KernelFamily
 from napari_blindsr.errors import BlindSRError
 from napari_blindsr.field_blur import field_of, region_readings
-from napari_blindsr.job import prepare
+from napari_blindsr.job_setup import prepare
 from napari_blindsr.methods import method_named
 from napari_blindsr.parts import Box, detail
 from napari_blindsr.pipeline import cpu_threads, translated_errors

@@ -9,7 +9,8 @@ import numpy as np
 
 from napari_blindsr.errors import InputError, SettingsError
 from napari_blindsr.field_blur import check_regions
-from napari_blindsr.job import Link, prepare
+from napari_blindsr.job import Link
+from napari_blindsr.job_setup import prepare
 from napari_blindsr.kernel_source import kernel_source
 from napari_blindsr.layout import (
     CHANNEL,

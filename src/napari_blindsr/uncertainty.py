@@ -21,9 +21,9 @@ from napari_blindsr.deviation import Changes, combine, rule_for
 from napari_blindsr.engine.kernels import KernelFamily
 from napari_blindsr.engine.nonblind.unfolded import ROUNDING
 from napari_blindsr.engine.result import Progress, StopReason
-from napari_blindsr.finish import light_noise
 from napari_blindsr.methods import METHODS
 from napari_blindsr.metrics.residual import border_margin, predict
+from napari_blindsr.noise_levels import light_noise
 from napari_blindsr.parts import Box
 from napari_blindsr.posterior import draw_kernels
 from napari_blindsr.reading import family_of

@@ -1,0 +1,180 @@
+"""Makes a run ready: all checks of the input before any work, and the blur read if it is to be."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from napari_blindsr.arrays import (
+    Planes,
+    check_axes,
+    check_mask,
+    find_covered,
+    plane_shape,
+    to_planes,
+    window_of,
+)
+from napari_blindsr.blur import read_planes
+from napari_blindsr.engine.device import choose_compute
+from napari_blindsr.engine.kernels import KernelFamily
+from napari_blindsr.errors import InputError, SettingsError
+from napari_blindsr.field_blur import check_regions, read_field
+from napari_blindsr.finish import load_finisher
+from napari_blindsr.job import Job
+from napari_blindsr.kernel_field import KernelField
+from napari_blindsr.kernel_source import kernel_source, moved, size_of
+from napari_blindsr.methods import METHOD_TABLE, Finish, method_named
+from napari_blindsr.noise_levels import finish_noise, light_noise, told_noise
+from napari_blindsr.parts import Box, check_region, context_for, field_tile, tile_side
+from napari_blindsr.reading import SMALLEST_SIDE as SMALLEST_READ
+from napari_blindsr.settings import ONE_BLUR, Settings
+
+if TYPE_CHECKING:
+    from numpy.typing import ArrayLike, NDArray
+
+READABLE = 128
+"""Pixels of the input that are looked at around a region, if there are so many: for its blur."""
+
+WIDE = 7
+"""Reach of the widest blur that is read off an image, in its pixels."""
+
+
+def prepare(
+    image: ArrayLike,
+    settings: Settings,
+    *,
+    axes: str | None,
+    known: NDArray[Any] | KernelField | None,
+    mask: ArrayLike | None,
+    region: Box | None,
+) -> Job:
+    """Check an image and settings, and make everything ready; parameters as in `iterate`.
+
+    Raises
+    ------
+    BlindSRError
+    """
+    array: Any = image if hasattr(image, "shape") else np.asarray(image)
+    axes = check_axes(array, axes)
+    shape = plane_shape(array, axes)
+    source = kernel_source(settings, known, shape)
+    reads_field = settings.field != ONE_BLUR and isinstance(source, KernelFamily)
+    if reads_field:
+        check_regions(settings.field, shape)
+    looked, wanted = Box.whole(shape), Box.whole(shape)
+    if region is not None:
+        check_region(region, shape)
+        wanted = region
+        # Regions with a blur of their own divide all of the image.
+        if settings.border == "extend" and not reads_field:
+            size = size_of(source, settings)
+            reach = max(context_for(size, settings.scale), WIDE)
+            looked = region.grown(reach, shape).at_least(READABLE, shape)
+            wanted = region.moved(-looked.top, -looked.left)
+            source = moved(source, -looked.top, -looked.left)
+    planes = _planes(array, settings, axes=axes, mask=mask, window=looked)
+    tile = tile_side(wanted.scaled(settings.scale).shape, settings.tile)
+    _check_tiles(settings, settings.used_finish, tile, wanted)
+    if reads_field or isinstance(source, KernelField):
+        grid = source.shape if isinstance(source, KernelField) else settings.field
+        tile = field_tile(shape, grid, scale=settings.scale, tile=settings.tile)
+    compute = choose_compute(settings.device, settings.precision)
+    finisher, notes = load_finisher(settings, compute)
+    # Another one, if its weights are missing.
+    _check_tiles(settings, finisher.name, tile, wanted)
+    finishes = finisher.name != "none"
+    job = Job(
+        settings=settings,
+        planes=planes,
+        wanted=wanted,
+        border=settings.border,
+        source=source,
+        compute=compute,
+        finisher=finisher,
+        noise=finish_noise(planes, settings) if finishes else told_noise(planes, settings),
+        light=light_noise(planes, settings, compute) if finisher.minds_light else None,
+        tile=tile,
+        notes=notes,
+    )
+    if job.reads:
+        _check_readable(planes)
+    return job
+
+
+def with_blur(job: Job) -> Job:
+    """Return the job with the kernel that is read off its planes."""
+    settings, planes = job.settings, job.planes
+    assert isinstance(job.source, KernelFamily)
+    if settings.field != ONE_BLUR:
+        field = read_field(
+            planes.data,
+            measured=planes.measured,
+            shape=settings.field,
+            scale=settings.scale,
+            family=job.source,
+            geometry=settings.geometry,
+            seed=settings.seed,
+            device=settings.device,
+            quality=settings.quality,
+            noise=job.noise,
+        )
+        return replace(job, source=field, doubt=field.doubt)
+    blur = read_planes(
+        planes.data,
+        measured=planes.measured,
+        scale=settings.scale,
+        family=job.source,
+        reader="network",
+        geometry=settings.geometry,
+        border=settings.border,
+        seed=settings.seed,
+        device=settings.device,
+        quality=settings.quality,
+        noise=job.noise,
+    )
+    return replace(job, source=blur.kernel, blur=blur, doubt=blur.doubt)
+
+
+def _planes(
+    array: Any, settings: Settings, *, axes: str, mask: ArrayLike | None, window: Box
+) -> Planes:
+    """Read a window of the image, and of the mask, as planes."""
+    image = window_of(array, axes, window)
+    if not method_named(settings.method).degradations:
+        if mask is not None:
+            raise SettingsError(
+                f"method {settings.method!r} takes no mask; use one of "
+                f"{[m.name for m in METHOD_TABLE if m.degradations]}"
+            )
+        return to_planes(image, axes=axes, geometry=settings.geometry)
+    if mask is not None:
+        mask = check_mask(mask, plane_shape(array, axes))[window.slices]
+    covered = find_covered(image, axes=axes, mask=mask, saturated=settings.mask_saturated)
+    return to_planes(
+        image, axes=axes, geometry=settings.geometry, covered=covered, gain=settings.gain
+    )
+
+
+def _check_readable(planes: Planes) -> None:
+    """Raise an `InputError` if an image is too small to read a blur off."""
+    height, width = planes.data.shape[1:]
+    if min(height, width) < SMALLEST_READ:
+        raise InputError(
+            f"the image is {height} × {width} pixels; expected at least {SMALLEST_READ} on each "
+            "side to read a blur off, or a known kernel"
+        )
+
+
+def _check_tiles(settings: Settings, finish: Finish, tile: int | None, wanted: Box) -> None:
+    """Raise a `SettingsError` if images are made in one go only, and this one is large."""
+    if tile is None or finish != "none":
+        return
+    height, width = wanted.scaled(settings.scale).shape
+    raise SettingsError(
+        f"method {settings.method!r} with finish {finish!r} makes its image in one go, and "
+        f"{height} × {width} pixels would be made in tiles of {tile}; expected a finish "
+        "(finish='prior'), a method that has one "
+        f"({[m.name for m in METHOD_TABLE if m.finish != 'none']}), a region, or tile=None"
+    )
