@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from napari_blindsr.engine.kernels import Gaussian
 from napari_blindsr.methods import method_named
-from napari_blindsr.parts import BLEND, context_for, field_tile, tile_side
+from napari_blindsr.parts import BLEND, OPTIMISED_SIDE, context_for, field_tile, tile_side
 from napari_blindsr.settings import ONE_BLUR
 
 if TYPE_CHECKING:
@@ -19,9 +19,6 @@ if TYPE_CHECKING:
 
 RESULT = 4
 """Bytes of a value of the result."""
-
-OPTIMISED_SIDE = 96
-"""Largest side, in pixels of the input, of what an optimisation finds the kernel of tiles on."""
 
 FIXED = 1_000_000
 """Bytes that do not depend on the image."""

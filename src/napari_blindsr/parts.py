@@ -23,6 +23,9 @@ USUAL_TILE = 1536
 CONTEXT = 64
 """Pixels of the result that a part sees on each side beyond the kernel's reach and its blend."""
 
+OPTIMISED_SIDE = 96
+"""Largest side, in pixels of the input, of what an optimisation finds the kernel of tiles on."""
+
 GRID = 8
 """Pixels between two points of the coarsest grid that a network computes on."""
 

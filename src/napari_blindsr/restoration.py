@@ -21,7 +21,7 @@ from napari_blindsr.job import Job, cut, local, wrapped
 from napari_blindsr.kernel_field import KernelField
 from napari_blindsr.kernel_source import size_of
 from napari_blindsr.observing import observe, solver_for
-from napari_blindsr.parts import context_for, most_detailed, plan_parts
+from napari_blindsr.parts import OPTIMISED_SIDE, context_for, most_detailed, plan_parts
 from napari_blindsr.settings import SMALLEST_TILE
 from napari_blindsr.tiles import TileClock, TileJoiner, TileOutcome, TilePlan
 
@@ -37,9 +37,6 @@ if TYPE_CHECKING:
     from napari_blindsr.mosaic import Target
     from napari_blindsr.parts import Part
     from napari_blindsr.tiles import TileRunner
-
-OPTIMISED = 96
-"""Largest side, in pixels of the input, of what an optimisation finds the kernel of tiles on."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -303,7 +300,7 @@ def _with_optimised_kernel(
     job: Job,
 ) -> Generator[Progress, bool | None, tuple[Job, tuple[str, ...]]]:
     """Return the job with the kernel that its method finds on its most detailed part."""
-    box = most_detailed(job.planes.data[:, *job.wanted.slices], OPTIMISED)
+    box = most_detailed(job.planes.data[:, *job.wanted.slices], OPTIMISED_SIDE)
     box = box.moved(job.wanted.top, job.wanted.left)
     piece = replace(cut(job, box), border="extend")
     observation = observe(piece)

@@ -18,7 +18,7 @@ from napari_blindsr.metrics.ring_correlation import (
     half_image_correlation,
     ring_correlation,
 )
-from napari_blindsr.metrics.squirrel import ErrorMap, error_map
+from napari_blindsr.metrics.squirrel import ResolutionScaledError, error_map
 from napari_blindsr.settings import CRITERIA, Criterion
 
 if TYPE_CHECKING:
@@ -236,7 +236,7 @@ class Evidence:
         )
 
     @cached_property
-    def error_map(self) -> ErrorMap:
+    def error_map(self) -> ResolutionScaledError:
         """RSE, RSP and their map."""
         assert self.source is not None
         return error_map(

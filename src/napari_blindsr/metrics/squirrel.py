@@ -22,7 +22,7 @@ COARSE = 16
 
 
 @dataclass(frozen=True, kw_only=True)
-class ErrorMap:
+class ResolutionScaledError:
     """How well a super-resolved image, blurred again, explains its source.
 
     Attributes
@@ -54,7 +54,7 @@ def error_map(
     *,
     offset: float,
     measured: NDArray[np.bool_] | None = None,
-) -> ErrorMap:
+) -> ResolutionScaledError:
     """Compare a super-resolved image with its source.
 
     Culley et al., Nature Methods 15:263 (2018): the result is blurred by a resolution-scaling
@@ -102,7 +102,7 @@ def error_map(
     error[chosen] = np.abs(truth - predicted)
     # What does not vary correlates with nothing.
     varies = np.ptp(predicted) > 0
-    return ErrorMap(
+    return ResolutionScaledError(
         error=error,
         sigma=sigma,
         factor=factor,
