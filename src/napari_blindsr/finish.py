@@ -60,11 +60,6 @@ class Finisher:
     errors: ErrorMap | None = None
     compute: Compute
 
-    @property
-    def minds_light(self) -> bool:
-        """Whether it makes a difference that noise grows with the light."""
-        return self.name in ("prior", "measurement")
-
     def __call__(
         self,
         observation: Observation,

@@ -94,7 +94,7 @@ def prepare(
         compute=compute,
         finisher=finisher,
         noise=finish_noise(planes, settings) if finishes else told_noise(planes, settings),
-        light=light_noise(planes, settings, compute) if finisher.minds_light else None,
+        light=light_noise(planes, settings, compute),
         tile=tile,
         notes=notes,
     )
@@ -119,6 +119,7 @@ def with_blur(job: Job) -> Job:
             device=settings.device,
             quality=settings.quality,
             noise=job.noise,
+            light=job.light is not None,
         )
         return replace(job, source=field, doubt=field.doubt)
     blur = read_planes(
@@ -133,6 +134,7 @@ def with_blur(job: Job) -> Job:
         device=settings.device,
         quality=settings.quality,
         noise=job.noise,
+        light=job.light is not None,
     )
     return replace(job, source=blur.kernel, blur=blur, doubt=blur.doubt)
 
