@@ -9,13 +9,15 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from napari_blindsr import Schedule, restore
+from napari_blindsr import Schedule, iterate, restore
+from napari_blindsr.api import make_settings
 from napari_blindsr.engine.kernels import Gaussian, Motion
 from napari_blindsr.engine.kernels.base import KernelFamily
 from napari_blindsr.engine.result import Progress, StopReason
 from napari_blindsr.errors import InputError, SettingsError
 from napari_blindsr.methods import FINISHES
 from napari_blindsr.metrics import psnr_y
+from napari_blindsr.result import Result
 from napari_blindsr.samples import Sample, photograph
 from napari_blindsr.simulate import interpolate
 from tests.helpers import reference_data
@@ -148,6 +150,26 @@ def test_a_known_kernel_is_not_read(finish: str, sample: Sample, image: NDArray[
         for picture in (plain, result.image / 255)
     ]
     assert scores[1] > scores[0] + 0.5
+
+
+def test_a_kernel_that_was_found_is_not_trusted_as_a_known_one(image: NDArray[np.uint8]) -> None:
+    first = restore(image, scale=2)
+    settings, known = make_settings(scale=2, kernel=first.kernel)
+
+    def again(*, found: bool) -> NDArray[Any]:
+        steps = iterate(image, settings, known_kernel=known, found=found)
+        while True:
+            try:
+                next(steps)
+            except StopIteration as end:
+                result: Result = end.value
+                return result.image
+
+    np.testing.assert_allclose(again(found=True), first.image, atol=0.05)
+    np.testing.assert_array_equal(
+        again(found=False), restore(image, scale=2, kernel=first.kernel).image
+    )
+    assert np.abs(again(found=False) - first.image).max() > 1
 
 
 def test_a_known_kernel_serves_images_that_are_too_small_to_read(image: NDArray[np.uint8]) -> None:

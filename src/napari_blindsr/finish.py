@@ -68,19 +68,29 @@ class Finisher:
         noise: float,
         measured: Tensor | None,
         light: LightNoise | None = None,
+        trusted: bool = False,
         doubt: float = 0.0,
     ) -> Tensor:
         """Return the image (C, s·h, s·w) of an observation at normal brightness.
 
         Noise that grows with the light, and few bright pixels among dark ones, is what
         fluorescence is recognised by: what is small there may be far brighter than the blurred
-        image (`peak_unit`). Only the image prior makes use of the noise in each pixel, and of
-        `doubt`, the standard deviation of the error of the logarithm of the kernel's variances.
+        image (`peak_unit`). Only the image prior makes use of the noise in each pixel, and
+        restores thoroughly where kernel and noise are `trusted`: noise that grows with the
+        light is not. `doubt`, the standard deviation of the error of the logarithm of the
+        kernel's variances, is for the map of errors.
         """
         if self.usrnet is not None:
             return usrnet(observation, kernel, self.usrnet, noise=noise, measured=measured)
         if light is None:
-            return self._restored(observation, kernel, noise=noise, measured=measured, doubt=doubt)
+            return self._restored(
+                observation,
+                kernel,
+                noise=noise,
+                measured=measured,
+                thorough=trusted,
+                doubt=doubt,
+            )
         units = (peak_unit(kernel) / light.brightest) ** light.sparse
         scaled = units[:, None, None]
         image = self._restored(
@@ -101,6 +111,7 @@ class Finisher:
         noise: float | Tensor,
         measured: Tensor | None,
         light: LightNoise | None = None,
+        thorough: bool = False,
         doubt: float,
     ) -> Tensor:
         if self.prior is None:
@@ -112,6 +123,7 @@ class Finisher:
             noise=noise if light is None else light.levels,
             typical=None if light is None else light.typical,
             measured=measured,
+            thorough=thorough,
             doubt=doubt,
             autocast=self.compute.autocast,
             errors=self.errors,
@@ -168,6 +180,7 @@ def finish(
     *,
     noise: float,
     light: LightNoise | None = None,
+    trusted: bool = False,
     doubt: float = 0.0,
 ) -> Pixels:
     """Put kernel and image in their place, and finish the image.
@@ -183,6 +196,8 @@ def finish(
         Standard deviation of the noise in the observation's data.
     light : LightNoise, optional
         That in each pixel, where it is known to grow with the light.
+    trusted : bool
+        Whether the kernel is known, not found.
     doubt : float
         Standard deviation of the error of the logarithm of the kernel's variances.
     """
@@ -198,6 +213,7 @@ def finish(
             noise=noise / observation.gain,
             measured=observation.measured,
             light=None if light is None else light.times(1 / observation.gain),
+            trusted=trusted,
             doubt=doubt,
         )
     support = observation.support(kernel > CORE * kernel.max())

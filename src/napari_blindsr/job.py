@@ -65,6 +65,8 @@ class Job:
         That in each pixel, if it grows with the light.
     tile : int or None
         Largest side of the parts that the result is made in; None is in one go.
+    trusted : bool
+        Whether the kernel is known, not found.
     doubt : float
         Standard deviation of the error of the logarithm of the kernel's variances.
     blur : BlurEstimate or None
@@ -84,6 +86,7 @@ class Job:
     noise: float
     light: LightNoise | None
     tile: int | None
+    trusted: bool = False
     doubt: float = 0.0
     blur: BlurEstimate | None = None
     notes: tuple[str, ...] = ()

@@ -49,6 +49,7 @@ def prepare(
     known: NDArray[Any] | KernelField | None,
     mask: ArrayLike | None,
     region: Box | None,
+    found: bool = False,
 ) -> Job:
     """Check an image and settings, and make everything ready; parameters as in `iterate`.
 
@@ -96,6 +97,7 @@ def prepare(
         noise=finish_noise(planes, settings) if finishes else told_noise(planes, settings),
         light=light_noise(planes, settings, compute),
         tile=tile,
+        trusted=known is not None and not found,
         notes=notes,
     )
     if job.reads:

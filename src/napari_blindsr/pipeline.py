@@ -39,6 +39,7 @@ def iterate(
     *,
     axes: str | None = None,
     known_kernel: NDArray[Any] | KernelField | None = None,
+    found: bool = False,
     mask: ArrayLike | None = None,
     region: Box | None = None,
     target: Target | None = None,
@@ -59,6 +60,8 @@ def iterate(
     known_kernel : ndarray, (K, K) or (R, C, K, K), or KernelField, optional
         A kernel, or a grid of the kernels of the image's regions. Needed if, and only if,
         ``settings.kernel`` is "known".
+    found : bool
+        Whether that kernel was itself found by a method, on other planes, and is less sure.
     mask : array_like, (h, w), optional
         As in `restore`.
     region : Box, optional
@@ -76,7 +79,15 @@ def iterate(
                 f"uncertainty is {settings.uncertainty}, which needs the result in memory, but a "
                 "target takes its pixels; expected 0"
             )
-        job = prepare(image, settings, axes=axes, mask=mask, region=region, known=known_kernel)
+        job = prepare(
+            image,
+            settings,
+            axes=axes,
+            mask=mask,
+            region=region,
+            known=known_kernel,
+            found=found,
+        )
         job = replace(job, link=link)
         stop: bool | None = None
         with cpu_threads(settings.threads):

@@ -324,6 +324,7 @@ def _finished(job: Job, outcome: Outcome, observation: Observation) -> Pixels:
         job.finisher,
         noise=job.noise,
         light=job.light,
+        trusted=job.trusted,
         doubt=job.doubt,
     )
 

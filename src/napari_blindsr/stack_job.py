@@ -150,6 +150,7 @@ class StackJob:
             settings,
             axes=self.layout.plane_axes,
             known_kernel=kernel,
+            found=self.known is None,
             mask=self.mask,
             region=self.part,
             target=target,
@@ -165,6 +166,7 @@ class StackJob:
             known=kernel,
             mask=self.mask,
             region=self.part,
+            found=self.known is None,
         )
 
 

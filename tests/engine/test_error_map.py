@@ -56,6 +56,7 @@ def last_round(height: int, width: int, seed: int = 0) -> Round:
         noise=torch.full((2, 1, 1), 0.02),
         levels=torch.rand(2, LEVELS, *half, generator=generator),
         memory=torch.rand(2, WIDTHS[0], *half, generator=generator),
+        doubt=torch.tensor([0.1, 0.4]),
     )
 
 
@@ -74,7 +75,7 @@ def test_an_image_twice_as_bright_has_twice_the_error() -> None:
     network, one = ErrorMap(WIDTHS[0], LEVELS), last_round(16, 24)
     twice = Round(
         before=2 * one.before, explained=2 * one.explained, image=2 * one.image,
-        noise=2 * one.noise, levels=2 * one.levels, memory=2 * one.memory,
+        noise=2 * one.noise, levels=2 * one.levels, memory=2 * one.memory, doubt=one.doubt,
     )  # fmt: skip
     first, second = network(one), network(twice)
     torch.testing.assert_close(second, 2 * first, atol=LEAST, rtol=1e-4)

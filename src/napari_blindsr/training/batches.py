@@ -43,8 +43,8 @@ MICROGRAPHS = 2
 GAUSSIAN = 0.6
 """How often a blur is a Gaussian."""
 
-MISJUDGED = 0.6
-"""How often a kernel is told that is a little off, as estimates are, and how far it may be off."""
+MISJUDGED = 0.3
+"""How often the image prior is told a kernel that is a little off: estimates are."""
 
 MISJUDGEMENT = (0.05, 0.5)
 """Range of the standard deviation of the logarithm of the variances that it is told then."""

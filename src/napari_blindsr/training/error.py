@@ -25,6 +25,9 @@ if TYPE_CHECKING:
     from napari_blindsr.engine.nonblind.unfolded import Round, UnfoldedPrior
 
 
+MISJUDGED = 0.6
+"""How often a kernel is a little off, as estimates are."""
+
 KEPT = 60
 """Restored batches that are kept, some 4 MB each of 8 crops of 96² pixels."""
 
@@ -79,7 +82,7 @@ class ErrorTask:
         rng = np.random.default_rng([seed, 1])
         self._kept: deque[_Restored] = deque(maxlen=KEPT)
         self._validation = [
-            self._restored(image_batch(held_out, rng, side=side, count=count))
+            self._restored(image_batch(held_out, rng, side=side, count=count, misjudged=MISJUDGED))
             for _ in range(validation_batches)
         ]
 
@@ -106,7 +109,7 @@ class ErrorTask:
 
     def _batch(self, rng: Generator) -> ImageBatch:
         side, count = self._size
-        return image_batch(self._bank, rng, side=side, count=count)
+        return image_batch(self._bank, rng, side=side, count=count, misjudged=MISJUDGED)
 
     @torch.no_grad()
     def _restored(self, batch: ImageBatch) -> _Restored:

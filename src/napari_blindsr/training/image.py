@@ -8,7 +8,7 @@ import numpy as np
 import torch
 
 from napari_blindsr.engine.nonblind.unfolded import UnfoldedPrior
-from napari_blindsr.training.batches import ImageBatch, image_batch, in_its_unit
+from napari_blindsr.training.batches import ImageBatch, image_batch
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -89,7 +89,6 @@ class ImageTask:
 
     def _restore(self, network: UnfoldedPrior, batch: ImageBatch) -> list[tuple[Tensor, Tensor]]:
         device = self._compute.device
-        batch = in_its_unit(batch)
         truth = batch.sharp.to(device)
         with self._compute.autocast:
             rounds = network.rounds(
@@ -97,7 +96,6 @@ class ImageTask:
                 batch.kernels.to(device),
                 scale=batch.scale,
                 noise=batch.noise.to(device),
-                doubt=batch.doubt.to(device),
             )
             return [(one.image, truth) for one in rounds]
 

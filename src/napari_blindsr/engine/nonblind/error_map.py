@@ -26,6 +26,9 @@ MEAN_ERROR = math.sqrt(2 / math.pi)
 LEAST = 1e-4
 """Smallest standard deviation, in units of the range of the data."""
 
+DOUBTED = 3.0
+"""Brings a usual doubt to the magnitude of what is told of noise and scale."""
+
 WIDTH = 48
 
 FOLDED = 4
@@ -50,12 +53,12 @@ class ErrorMap(nn.Module):
     features : int
         Of the denoiser.
     levels : int
-        Maps that tell of noise, scale, kernel and doubt.
+        Maps that tell of noise, scale and kernel.
     """
 
     def __init__(self, features: int, levels: int) -> None:
         super().__init__()
-        self.head = nn.Conv2d(features + levels + 4 * FOLDED, WIDTH, 3, padding=1, bias=False)
+        self.head = nn.Conv2d(features + levels + 1 + 4 * FOLDED, WIDTH, 3, padding=1, bias=False)
         self.body = nn.Conv2d(WIDTH, WIDTH, 3, padding=1, bias=False)
         self.tail = nn.Conv2d(WIDTH, 4, 3, padding=1, bias=False)
         last = nn.Linear(32, 2 * WIDTH)
@@ -84,8 +87,11 @@ class ErrorMap(nn.Module):
         )
         planes = F.pad(planes, (0, -width % 8, 0, -height % 8), mode="replicate")
         folded = F.pixel_unshuffle(planes, 2)
+        # What is told of the noise, of scale and kernel, and how much in doubt the kernel is.
+        unsure = DOUBTED * last.doubt.reshape(-1, 1, 1, 1) * last.noise[:, None]
+        told = torch.cat((last.levels, unsure.expand_as(last.levels[:, :1])), dim=1)
         first, second = self._gains(last)
-        one = first * F.relu(self.head(torch.cat((last.memory, folded, last.levels), dim=1)))
+        one = first * F.relu(self.head(torch.cat((last.memory, folded, told), dim=1)))
         two = second * F.relu(self.body(one))
         error = F.pixel_shuffle(self.tail(two), 2)[:, 0, :height, :width].float()
         deviation: Tensor = (error.square() + LEAST**2).sqrt()
@@ -93,8 +99,14 @@ class ErrorMap(nn.Module):
 
     def _gains(self, last: Round) -> tuple[Tensor, Tensor]:
         """Return factors (n, WIDTH, 1, 1) of the two layers' features."""
-        # The levels of scale, kernel and doubt are the same everywhere.
-        conditions = last.levels[:, 1:, 0, 0] / last.noise[:, 0]
+        # The levels of scale and kernel are the same everywhere.
+        conditions = torch.cat(
+            (
+                last.levels[:, 1:, 0, 0] / last.noise[:, 0],
+                DOUBTED * last.doubt.reshape(-1, 1).expand(len(last.noise), 1),
+            ),
+            dim=1,
+        )
         logarithms = LARGEST_GAIN * torch.tanh(self.gains(conditions) / LARGEST_GAIN)
         first, second = logarithms.exp()[..., None, None].chunk(2, dim=1)
         return first, second

@@ -3,9 +3,8 @@
 A deep unfolding like USRNet's (Zhang, Van Gool and Timofte, CVPR 2020), for single planes. It
 starts from the linear estimate for a 1/f² spectrum instead of repeated pixels, its
 denoiser works at half the resolution and below, and it weighs data against prior by the noise.
-The denoiser sees the image on both sides of the data step, where the noise is strong, how
-much of the spectrum the kernel lets through, and how far the kernel may be off; and it hands its
-features on to the next round.
+The denoiser sees the image on both sides of the data step, where the noise is strong, and how
+much of the spectrum the kernel lets through; and it hands its features on to the next round.
 """
 
 from __future__ import annotations
@@ -33,11 +32,11 @@ if TYPE_CHECKING:
 ITERATIONS = 5
 WIDTHS = (32, 64, 96)
 
-LEVELS = 4
-"""Maps that tell the denoiser of noise, scale, kernel, and the kernel's doubt."""
+AGAIN = 2
+"""The round to which a thorough restoration goes back before it takes the last one."""
 
-DOUBTED = 3.0
-"""Brings a usual doubt to the magnitude of what is told of noise and scale."""
+LEVELS = 3
+"""Maps that tell the denoiser of noise, scale and kernel."""
 
 ROUNDING = 0.3 / 255
 """Standard deviation of the error of rounding to 8 bits: all data have some noise."""
@@ -92,9 +91,9 @@ class Denoiser(nn.Module):
         ----------
         planes, before : Tensor, (n, H, W)
             The image after the data step, and before it.
-        levels : Tensor, (n, 4, ⌈H/8⌉·4, ⌈W/8⌉·4)
+        levels : Tensor, (n, 3, ⌈H/8⌉·4, ⌈W/8⌉·4)
             Standard deviation of the noise at half the resolution, also multiplied by what is
-            told of scale, kernel and doubt.
+            told of scale and kernel.
         memory : Tensor or None
             Features of the round before.
         """
@@ -125,10 +124,12 @@ class Round:
         The image before the data step, after it, and after the denoising.
     noise : Tensor, (n, 1, 1)
         Standard deviation of the noise that the denoising assumed.
-    levels : Tensor, (n, 4, ⌈H/8⌉·4, ⌈W/8⌉·4)
+    levels : Tensor, (n, 3, ⌈H/8⌉·4, ⌈W/8⌉·4)
         What the denoiser was told.
     memory : Tensor, (n, F, ⌈H/8⌉·4, ⌈W/8⌉·4)
         Its features.
+    doubt : Tensor, (n,) or a scalar
+        Standard deviation of the error of the logarithm of the kernel's variances.
     """
 
     before: Tensor
@@ -137,6 +138,7 @@ class Round:
     noise: Tensor
     levels: Tensor
     memory: Tensor
+    doubt: Tensor
 
 
 class UnfoldedPrior(nn.Module):
@@ -164,6 +166,7 @@ class UnfoldedPrior(nn.Module):
         noise: float | Tensor,
         typical: float | Tensor | None = None,
         measured: Tensor | None = None,
+        thorough: bool = False,
         doubt: float | Tensor = 0.0,
         mirrored: bool = False,
         errors: ErrorMap | None = None,
@@ -183,9 +186,12 @@ class UnfoldedPrior(nn.Module):
             parts are then treated alike.
         measured : Tensor, bool, (h, w), optional
             Where `data` was measured; elsewhere it is only a guess to start from.
+        thorough : bool
+            Go through the later rounds twice: better where kernel and noise are what they are
+            told to be, worse where they are not.
         doubt : float or Tensor, (n,)
-            Standard deviation of the error of the logarithm of the kernel's variances; 0 is a
-            kernel that is known.
+            What `errors` is told of the kernel: the standard deviation of the error of the
+            logarithm of its variances; 0 is a kernel that is known.
         mirrored : bool
             Restore the point reflection of everything instead, and reflect the result: a
             second opinion, as the network does not treat both alike.
@@ -209,6 +215,7 @@ class UnfoldedPrior(nn.Module):
             noise=noise,
             typical=typical,
             measured=measured,
+            thorough=thorough,
             doubt=doubt,
         )
         last = next(rounds)
@@ -226,6 +233,7 @@ class UnfoldedPrior(nn.Module):
         noise: float | Tensor,
         typical: float | Tensor | None = None,
         measured: Tensor | None = None,
+        thorough: bool = False,
         doubt: float | Tensor = 0.0,
     ) -> Iterator[Round]:
         """Yield what each round leaves; parameters as in `forward`."""
@@ -245,10 +253,12 @@ class UnfoldedPrior(nn.Module):
         # In single precision, whatever the denoiser computes in.
         with torch.autocast(data.device.type, enabled=False):
             levels = self.levels(inputs).exp()[..., None, None].unbind(1)
-        maps = _level_maps(variance / power, kernel, scale, doubt)
+        maps = _level_maps(variance / power, kernel, scale)
         memory: Tensor | None = None
-        for before, level, weight in zip(levels[:-1], levels[1:], self.weights, strict=True):
-            alpha = weight.exp() * power / before.square()
+        unsure = torch.as_tensor(doubt, dtype=data.dtype, device=data.device)
+        for number in self._order(thorough=thorough):
+            before, level = levels[number], levels[number + 1]
+            alpha = self.weights[number].exp() * power / before.square()
             previous, told = image, level[..., None] * maps
             explained = explain(previous, alpha)
             image, memory = self.denoiser(explained, previous, told, memory)
@@ -259,7 +269,14 @@ class UnfoldedPrior(nn.Module):
                 noise=level,
                 levels=told,
                 memory=memory,
+                doubt=unsure,
             )
+
+    def _order(self, *, thorough: bool) -> Iterator[int]:
+        """Yield which level each round begins with."""
+        count = len(self.weights)
+        yield from range(count - 1) if thorough else ()
+        yield from range(AGAIN if thorough else 0, count)
 
 
 def _reflect(planes: Tensor) -> Tensor:
@@ -267,7 +284,7 @@ def _reflect(planes: Tensor) -> Tensor:
     return planes.flip(-2, -1).roll((1, 1), (-2, -1))
 
 
-def _level_maps(variance: Tensor, kernel: Tensor, scale: int, doubt: float | Tensor) -> Tensor:
+def _level_maps(variance: Tensor, kernel: Tensor, scale: int) -> Tensor:
     """Return what the level of the noise is multiplied by to tell where and what it is.
 
     Parameters
@@ -276,11 +293,10 @@ def _level_maps(variance: Tensor, kernel: Tensor, scale: int, doubt: float | Ten
         Of the noise in the data, of mean 1.
     kernel : Tensor, (K, K) or (n, K, K)
     scale : int
-    doubt : float or Tensor, (n,)
 
     Returns
     -------
-    Tensor, (n, 4, ⌈s·h/8⌉·4, ⌈s·w/8⌉·4)
+    Tensor, (n, 3, ⌈s·h/8⌉·4, ⌈s·w/8⌉·4)
         At half the resolution of the image.
     """
     height, width = variance.shape[-2:]
@@ -292,9 +308,8 @@ def _level_maps(variance: Tensor, kernel: Tensor, scale: int, doubt: float | Ten
     strength = variance.sqrt()[:, rows[:, None], columns[None, :]]
     # By Parseval, the sum of the kernel's squares is the share of the spectrum that passes.
     passed = 0.25 * kernel.square().sum(dim=(-2, -1)).log().reshape(-1, 1, 1)
-    unsure = DOUBTED * torch.as_tensor(doubt, dtype=variance.dtype, device=variance.device)
     factors = torch.ones_like(strength)
-    told = (0.5 * math.log(scale), passed, unsure.reshape(-1, 1, 1))
+    told = (0.5 * math.log(scale), passed)
     return torch.stack((strength, *(factor * factors for factor in told)), dim=1)
 
 
@@ -307,6 +322,7 @@ def unfolded(
     noise: float | Tensor = 0.0,
     typical: Tensor | None = None,
     measured: Tensor | None = None,
+    thorough: bool = False,
     doubt: float = 0.0,
     autocast: torch.autocast | None = None,
     errors: ErrorMap | None = None,
@@ -329,9 +345,11 @@ def unfolded(
         Root mean square of `noise` over the whole image that the observation is a part of.
     measured : Tensor, bool, (h, w), optional
         Where the data were measured. Elsewhere they should hold a guess.
+    thorough : bool
+        Go through the later rounds twice.
     doubt : float
-        Standard deviation of the error of the logarithm of the kernel's variances; 0 is a
-        kernel that is known.
+        Told to `errors`: the standard deviation of the error of the logarithm of the kernel's
+        variances; 0 is a kernel that is known.
     autocast : torch.autocast, optional
         Context in which the denoiser is evaluated.
     errors : ErrorMap, optional
@@ -361,6 +379,7 @@ def unfolded(
                     noise=level,
                     typical=mean,
                     measured=measured,
+                    thorough=thorough,
                     doubt=doubt,
                     mirrored=mirrored,
                     errors=errors,
