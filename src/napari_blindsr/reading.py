@@ -33,7 +33,7 @@ READERS: tuple[Reader, ...] = get_args(Reader)
 SMALLEST_SIDE = 16
 """Of an image that tells of its blur, in LR pixels."""
 
-LIGHT_CALIBRATION = 0.7
+LIGHT_CALIBRATION = 0.6
 """By what the network's standard deviations are multiplied where the noise grows with the light.
 
 Of simulated micrographs, which the network was trained with, they are nearly twice the errors; real
