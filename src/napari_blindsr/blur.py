@@ -20,7 +20,7 @@ from napari_blindsr.engine.kernels.width import (
 )
 from napari_blindsr.engine.observation import kernel_center
 from napari_blindsr.errors import SettingsError
-from napari_blindsr.noise import estimate_noise, shot_noise
+from napari_blindsr.noise import estimate_noise
 from napari_blindsr.reading import (
     READERS,
     Reader,
@@ -179,7 +179,6 @@ def estimate_kernel(
         device=device,
         quality=quality,
         noise=estimate_noise(planes.data, planes.measured) if geometry == "camera" else 0.0,
-        light=geometry == "camera" and shot_noise(planes.data, planes.measured) is not None,
     )
 
 
@@ -196,11 +195,8 @@ def read_planes(
     device: str,
     quality: Quality,
     noise: float,
-    light: bool,
 ) -> BlurEstimate:
     """Read the blur off planes (C, h, w) with noise of a standard deviation.
-
-    `light` tells whether that grows with the light.
 
     The other parameters are as in `estimate_kernel`.
     """
@@ -215,7 +211,6 @@ def read_planes(
         device=device,
         quality=quality,
         noise=noise,
-        light=light,
     )
     return estimate_of(
         reading,

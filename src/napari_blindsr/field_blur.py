@@ -13,7 +13,7 @@ from napari_blindsr.blur import estimate_of
 from napari_blindsr.engine.kernels import Automatic, Gaussian, KernelFamily
 from napari_blindsr.errors import InputError
 from napari_blindsr.kernel_field import GaussianGrid, KernelField, region_middles
-from napari_blindsr.noise import estimate_noise, shot_noise
+from napari_blindsr.noise import estimate_noise
 from napari_blindsr.parts import Box
 from napari_blindsr.reading import take_reading
 from napari_blindsr.settings import Border, Geometry, Quality, Settings, as_family
@@ -100,7 +100,6 @@ def estimate_field(
         device=device,
         quality=quality,
         noise=estimate_noise(planes.data, planes.measured) if geometry == "camera" else 0.0,
-        light=geometry == "camera" and shot_noise(planes.data, planes.measured) is not None,
     )
 
 
@@ -132,7 +131,6 @@ def read_field(
     device: str,
     quality: Quality,
     noise: float,
-    light: bool,
 ) -> KernelField:
     """Read the blur of the regions of planes (C, h, w); parameters as in `blur.read_planes`.
 
@@ -151,7 +149,6 @@ def read_field(
         device=device,
         quality=quality,
         noise=noise,
-        light=light,
     )
     return field_of(
         readings,
@@ -176,7 +173,6 @@ def region_readings(
     device: str,
     quality: Quality,
     noise: float,
-    light: bool,
 ) -> list[BlurReading | None]:
     """Return what each region of planes tells of its blur, row by row; None where nothing does."""
     family = _common(family)
@@ -199,7 +195,6 @@ def region_readings(
             device=device,
             quality=quality,
             noise=noise,
-            light=light,
         )
         readings.append(reading)
     return readings

@@ -121,7 +121,6 @@ def with_blur(job: Job) -> Job:
             device=settings.device,
             quality=settings.quality,
             noise=job.noise,
-            light=job.light is not None,
         )
         return replace(job, source=field, doubt=field.doubt)
     blur = read_planes(
@@ -136,7 +135,6 @@ def with_blur(job: Job) -> Job:
         device=settings.device,
         quality=settings.quality,
         noise=job.noise,
-        light=job.light is not None,
     )
     return replace(job, source=blur.kernel, blur=blur, doubt=blur.doubt)
 

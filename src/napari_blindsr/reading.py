@@ -33,12 +33,6 @@ READERS: tuple[Reader, ...] = get_args(Reader)
 SMALLEST_SIDE = 16
 """Of an image that tells of its blur, in LR pixels."""
 
-LIGHT_CALIBRATION = 0.6
-"""By what the network's standard deviations are multiplied where the noise grows with the light.
-
-Of simulated micrographs, which the network was trained with, they are nearly twice the errors; real
-ones are less like those."""
-
 
 def probabilities_of(reading: BlurReading) -> dict[str, float]:
     """Return how probable each kernel family is; empty where nothing is known of it."""
@@ -70,7 +64,6 @@ def take_reading(
     device: str,
     quality: Quality,
     noise: float,
-    light: bool,
 ) -> BlurReading:
     """Return what planes (C, h, w) tell of their blur; parameters as in `read_planes`."""
     height, width = data.shape[-2:]
@@ -97,7 +90,7 @@ def take_reading(
             torch.from_numpy(whole).to(compute.device),
             scale,
             network.to(compute.device),
-            calibration=calibration * (LIGHT_CALIBRATION if light else 1.0),
+            calibration=calibration,
         )
         if not refines(family_of(family, reading), reader=reader, quality=quality):
             return reading

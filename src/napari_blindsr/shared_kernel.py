@@ -117,7 +117,6 @@ def read_shared(planes: Sequence[Informative], stack: StackJob) -> BlurEstimate:
             device=settings.device,
             quality=settings.quality,
             noise=plane.job.noise,
-            light=plane.job.light is not None,
         )
         for plane in planes
     ]
@@ -154,7 +153,6 @@ def read_shared_field(planes: Sequence[Informative], stack: StackJob) -> KernelF
             device=settings.device,
             quality=settings.quality,
             noise=plane.job.noise,
-            light=plane.job.light is not None,
         )
         for plane in planes
     ]

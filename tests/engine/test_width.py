@@ -6,7 +6,7 @@ import math
 
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
@@ -132,6 +132,7 @@ def test_round_covariances_have_gradients() -> None:
 
 
 @no_deadline
+@example(first=1.0, ratio=3.0, angle=math.pi)
 @given(first=variances, ratio=st.floats(1.05, 20), angle=angles)
 def test_principal_axes_render_the_same_gaussian(first: float, ratio: float, angle: float) -> None:
     matrix = covariance(first * ratio, first, angle)

@@ -89,4 +89,5 @@ def principal_axes(covariance: Tensor) -> tuple[Tensor, Tensor]:
     values, vectors = torch.linalg.eigh(covariance)
     # Elements of an eigenvector are row, column.
     angle = torch.atan2(vectors[..., 0, 1], vectors[..., 1, 1]) % torch.pi
-    return values.flip(-1), angle
+    # The remainder of a tiny negative angle is rounded to π itself, which is the angle 0.
+    return values.flip(-1), torch.where(angle < torch.pi, angle, torch.zeros_like(angle))
