@@ -97,7 +97,7 @@ def prepare(
         noise=finish_noise(planes, settings) if finishes else told_noise(planes, settings),
         light=light_noise(planes, settings, compute),
         tile=tile,
-        trusted=known is not None and not found,
+        trusted=known is not None and not (found or _was_read(known)),
         notes=notes,
     )
     if job.reads:
@@ -137,6 +137,11 @@ def with_blur(job: Job) -> Job:
         noise=job.noise,
     )
     return replace(job, source=blur.kernel, blur=blur, doubt=blur.doubt)
+
+
+def _was_read(known: NDArray[Any] | KernelField) -> bool:
+    """Tell whether the kernels of a field were read off an image."""
+    return isinstance(known, KernelField) and bool(known.blurs)
 
 
 def _planes(
