@@ -104,10 +104,13 @@ class KernelInput:
         Of the layer.
     kernel : ndarray, float32, (K, K) or (R, C, K, K)
         As a correlation kernel of sum 1, in pixels of the result; or one for each region.
+    found : bool
+        Whether it was found by a run, not measured.
     """
 
     name: str
     kernel: NDArray[np.float32]
+    found: bool = False
 
     def provenance(self) -> dict[str, Any]:
         """Return the kernel and where it came from, as plain JSON types."""

@@ -54,7 +54,7 @@ def read_kernel_layer(
         kernel = check_kernels(values)
     except InputError as error:
         raise InputError(f"{quoted(layer)}: {error}") from error
-    return KernelInput(name=str(layer.name), kernel=kernel)
+    return KernelInput(name=str(layer.name), kernel=kernel, found=_was_found(layer))
 
 
 def holds_own_kernel(layer: Layer) -> bool:
@@ -66,6 +66,14 @@ def holds_own_kernel(layer: Layer) -> bool:
 def holds_field(layer: Layer) -> bool:
     """Tell whether a layer shows the kernels of an image's regions, and keeps them."""
     return holds_own_kernel(layer) and bool(layer.metadata[METADATA_KEY].get("field"))
+
+
+def _was_found(layer: Layer) -> bool:
+    """Tell whether a layer shows a kernel that a run has found: samples and known ones were not."""
+    if not holds_own_kernel(layer):
+        return False
+    settings = layer.metadata[METADATA_KEY].get("settings", {})
+    return bool(settings.get("kernel", "known") != "known")
 
 
 def _own_kernel(layer: Image, scale: int) -> NDArray[Any] | None:

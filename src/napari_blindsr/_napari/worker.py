@@ -89,6 +89,7 @@ class Run:
             settings,
             axes=source.axes,
             known_kernel=kernel,
+            found=source.kernel is not None and source.kernel.found,
             mask=mask,
             region=source.region,
         )
