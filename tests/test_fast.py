@@ -11,15 +11,16 @@ from numpy.typing import NDArray
 
 from napari_blindsr import Schedule, iterate, restore
 from napari_blindsr.api import make_settings
+from napari_blindsr.cluster_tasks import drained
 from napari_blindsr.engine.kernels import Gaussian, Motion
 from napari_blindsr.engine.kernels.base import KernelFamily
 from napari_blindsr.engine.result import Progress, StopReason
 from napari_blindsr.errors import InputError, SettingsError
 from napari_blindsr.methods import FINISHES
 from napari_blindsr.metrics import psnr_y
-from napari_blindsr.result import Result
 from napari_blindsr.samples import Sample, photograph
 from napari_blindsr.simulate import interpolate
+from napari_blindsr.stack import iterate_stack
 from tests.helpers import reference_data
 
 LEARNED = {"prior": ("image prior",), "usrnet": ("USRNet",), "measurement": ()}
@@ -157,19 +158,30 @@ def test_a_kernel_that_was_found_is_not_trusted_as_a_known_one(image: NDArray[np
     settings, known = make_settings(scale=2, kernel=first.kernel)
 
     def again(*, found: bool) -> NDArray[Any]:
-        steps = iterate(image, settings, known_kernel=known, found=found)
-        while True:
-            try:
-                next(steps)
-            except StopIteration as end:
-                result: Result = end.value
-                return result.image
+        result = drained(iterate(image, settings, known_kernel=known, found=found))
+        restored: NDArray[Any] = result.image
+        return restored
 
     np.testing.assert_allclose(again(found=True), first.image, atol=0.05)
     np.testing.assert_array_equal(
         again(found=False), restore(image, scale=2, kernel=first.kernel).image
     )
     assert np.abs(again(found=False) - first.image).max() > 1
+
+
+def test_planes_with_a_kernel_that_was_found_are_restored_as_with_it(
+    image: NDArray[np.uint8],
+) -> None:
+    settings, known = make_settings(scale=2, kernel=restore(image, scale=2).kernel)
+
+    def stack(*, found: bool) -> NDArray[Any]:
+        steps = iterate_stack(image[None], settings, axes="TYX", known_kernel=known, found=found)
+        planes: NDArray[Any] = drained(steps).image
+        return planes[0]
+
+    single = drained(iterate(image, settings, known_kernel=known, found=True)).image
+    np.testing.assert_array_equal(stack(found=True), single)
+    assert np.abs(stack(found=False) - single).max() > 1
 
 
 def test_a_known_kernel_serves_images_that_are_too_small_to_read(image: NDArray[np.uint8]) -> None:

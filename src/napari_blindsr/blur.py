@@ -87,11 +87,6 @@ class BlurEstimate:
     refined: bool = False
     reading: BlurReading | None = None
 
-    @property
-    def doubt(self) -> float:
-        """Standard deviation of the error of the logarithm of the variances; 0 if not known."""
-        return 0.0 if self.reading is None else self.reading.doubt
-
     def report(self) -> dict[str, Any]:
         """Return everything but the kernel, as plain JSON types; lengths in HR pixels."""
         known = not any(math.isnan(v) for pair in self.intervals for v in pair)

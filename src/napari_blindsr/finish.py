@@ -51,6 +51,9 @@ class Finisher:
     errors : ErrorMap or None
         Make, instead of the image, what this tells of the standard deviation of its error; with
         the image prior only.
+    doubt : float
+        Told to `errors`: the standard deviation of the error of the logarithm of the kernel's
+        variances.
     compute : Compute
     """
 
@@ -58,7 +61,13 @@ class Finisher:
     usrnet: USRNet | None = None
     prior: UnfoldedPrior | None = None
     errors: ErrorMap | None = None
+    doubt: float = 0.0
     compute: Compute
+
+    @property
+    def minds_light(self) -> bool:
+        """Whether it makes a difference that noise grows with the light."""
+        return self.name in ("prior", "measurement")
 
     def __call__(
         self,
@@ -69,7 +78,6 @@ class Finisher:
         measured: Tensor | None,
         light: LightNoise | None = None,
         trusted: bool = False,
-        doubt: float = 0.0,
     ) -> Tensor:
         """Return the image (C, s·h, s·w) of an observation at normal brightness.
 
@@ -77,19 +85,13 @@ class Finisher:
         fluorescence is recognised by: what is small there may be far brighter than the blurred
         image (`peak_unit`). Only the image prior makes use of the noise in each pixel, and
         restores thoroughly where kernel and noise are `trusted`: noise that grows with the
-        light is not. `doubt`, the standard deviation of the error of the logarithm of the
-        kernel's variances, is for the map of errors.
+        light is not.
         """
         if self.usrnet is not None:
             return usrnet(observation, kernel, self.usrnet, noise=noise, measured=measured)
         if light is None:
             return self._restored(
-                observation,
-                kernel,
-                noise=noise,
-                measured=measured,
-                thorough=trusted,
-                doubt=doubt,
+                observation, kernel, noise=noise, measured=measured, thorough=trusted
             )
         units = (peak_unit(kernel) / light.brightest) ** light.sparse
         scaled = units[:, None, None]
@@ -99,7 +101,6 @@ class Finisher:
             noise=noise * units,
             measured=measured,
             light=light.times(units),
-            doubt=doubt,
         )
         return image.div_(scaled)
 
@@ -112,7 +113,6 @@ class Finisher:
         measured: Tensor | None,
         light: LightNoise | None = None,
         thorough: bool = False,
-        doubt: float,
     ) -> Tensor:
         if self.prior is None:
             return sparse(observation, kernel, noise=noise, measured=measured)
@@ -124,9 +124,9 @@ class Finisher:
             typical=None if light is None else light.typical,
             measured=measured,
             thorough=thorough,
-            doubt=doubt,
             autocast=self.compute.autocast,
             errors=self.errors,
+            doubt=self.doubt,
         )
 
 
@@ -181,7 +181,6 @@ def finish(
     noise: float,
     light: LightNoise | None = None,
     trusted: bool = False,
-    doubt: float = 0.0,
 ) -> Pixels:
     """Put kernel and image in their place, and finish the image.
 
@@ -198,8 +197,6 @@ def finish(
         That in each pixel, where it is known to grow with the light.
     trusted : bool
         Whether the kernel is known, not found.
-    doubt : float
-        Standard deviation of the error of the logarithm of the kernel's variances.
     """
     canvas, kernel = outcome.estimate.image.float(), outcome.estimate.kernel.float()
     if settings.recentres:
@@ -214,7 +211,6 @@ def finish(
             measured=observation.measured,
             light=None if light is None else light.times(1 / observation.gain),
             trusted=trusted,
-            doubt=doubt,
         )
     support = observation.support(kernel > CORE * kernel.max())
     return Pixels(

@@ -67,8 +67,6 @@ class Job:
         Largest side of the parts that the result is made in; None is in one go.
     trusted : bool
         Whether the kernel is known, not found.
-    doubt : float
-        Standard deviation of the error of the logarithm of the kernel's variances.
     blur : BlurEstimate or None
         What was read of the blur.
     notes : tuple of str
@@ -87,7 +85,6 @@ class Job:
     light: LightNoise | None
     tile: int | None
     trusted: bool = False
-    doubt: float = 0.0
     blur: BlurEstimate | None = None
     notes: tuple[str, ...] = ()
     link: Link | None = None

@@ -95,7 +95,7 @@ def prepare(
         compute=compute,
         finisher=finisher,
         noise=finish_noise(planes, settings) if finishes else told_noise(planes, settings),
-        light=light_noise(planes, settings, compute),
+        light=light_noise(planes, settings, compute) if finisher.minds_light else None,
         tile=tile,
         trusted=known is not None and not (found or _was_read(known)),
         notes=notes,
@@ -122,7 +122,7 @@ def with_blur(job: Job) -> Job:
             quality=settings.quality,
             noise=job.noise,
         )
-        return replace(job, source=field, doubt=field.doubt)
+        return replace(job, source=field)
     blur = read_planes(
         planes.data,
         measured=planes.measured,
@@ -136,7 +136,7 @@ def with_blur(job: Job) -> Job:
         quality=settings.quality,
         noise=job.noise,
     )
-    return replace(job, source=blur.kernel, blur=blur, doubt=blur.doubt)
+    return replace(job, source=blur.kernel, blur=blur)
 
 
 def _was_read(known: NDArray[Any] | KernelField) -> bool:

@@ -87,11 +87,6 @@ class KernelField:
         return self.kernels.shape[0], self.kernels.shape[1]
 
     @property
-    def doubt(self) -> float:
-        """As a `BlurEstimate`'s, for all of the field; 0 if the kernels were given."""
-        return float(np.mean([blur.doubt for line in self.blurs for blur in line] or [0.0]))
-
-    @property
     def size(self) -> int:
         """K."""
         return int(self.kernels.shape[-1])

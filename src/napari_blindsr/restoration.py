@@ -325,7 +325,6 @@ def _finished(job: Job, outcome: Outcome, observation: Observation) -> Pixels:
         noise=job.noise,
         light=job.light,
         trusted=job.trusted,
-        doubt=job.doubt,
     )
 
 

@@ -105,17 +105,24 @@ def iterate_stack(
     axes: str | None,
     options: StackOptions | None = None,
     known_kernel: NDArray[Any] | KernelField | None = None,
+    found: bool = False,
     mask: ArrayLike | None = None,
     target: StackTarget | None = None,
     client: Client | None = None,
 ) -> Generator[Progress, bool | None, StackResult]:
     """Run plane by plane: yields `Progress`, returns a `StackResult`.
 
-    Parameters as in `restore_stack`. A true value that is sent in ends the run after the planes
-    that are being restored.
+    Parameters as in `restore_stack`, `found` as in `iterate`. A true value that is sent in ends
+    the run after the planes that are being restored.
     """
     job = prepare_stack(
-        image, settings, axes=axes, options=options, known_kernel=known_kernel, mask=mask
+        image,
+        settings,
+        axes=axes,
+        options=options,
+        known_kernel=known_kernel,
+        found=found,
+        mask=mask,
     )
     runner: Runner | None = None
     if client is not None:

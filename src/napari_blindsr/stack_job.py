@@ -56,6 +56,8 @@ class StackJob:
     settings : Settings
     options : StackOptions
     known : ndarray, (K, K) or (R, C, K, K), or KernelField, or None
+    found : bool
+        Whether that kernel was itself found by a run.
     mask : array_like or None
     """
 
@@ -66,6 +68,7 @@ class StackJob:
     settings: Settings
     options: StackOptions
     known: NDArray[Any] | KernelField | None
+    found: bool
     mask: ArrayLike | None
 
     @property
@@ -150,7 +153,7 @@ class StackJob:
             settings,
             axes=self.layout.plane_axes,
             known_kernel=kernel,
-            found=self.known is None,
+            found=self.found or self.known is None,
             mask=self.mask,
             region=self.part,
             target=target,
@@ -166,7 +169,7 @@ class StackJob:
             known=kernel,
             mask=self.mask,
             region=self.part,
-            found=self.known is None,
+            found=self.found or self.known is None,
         )
 
 
@@ -177,6 +180,7 @@ def prepare_stack(
     axes: str | None,
     options: StackOptions | None = None,
     known_kernel: NDArray[Any] | KernelField | None = None,
+    found: bool = False,
     mask: ArrayLike | None = None,
 ) -> StackJob:
     """Check a stack before any work; parameters as in `restore_stack`.
@@ -221,6 +225,7 @@ def prepare_stack(
         settings=settings,
         options=options,
         known=known_kernel,
+        found=found,
         mask=mask,
     )
     if options.warm_start:

@@ -23,6 +23,7 @@ from napari_blindsr.engine.nonblind.unfolded import ROUNDING
 from napari_blindsr.engine.result import Progress, StopReason
 from napari_blindsr.methods import METHODS
 from napari_blindsr.metrics.residual import border_margin, predict
+from napari_blindsr.noise_levels import light_noise
 from napari_blindsr.parts import Box
 from napari_blindsr.posterior import draw_kernels
 from napari_blindsr.reading import family_of
@@ -126,7 +127,9 @@ def alternatives(job: Job, joined: Restored, count: int) -> Iterator[tuple[Kind,
     )
     if job.finisher.prior is not None:
         errors = load_error_map().to(job.compute.device)
-        yield "error", replace(plain, finisher=replace(job.finisher, errors=errors))
+        doubt = 0.0 if job.reading is None else job.reading.doubt
+        finisher = replace(job.finisher, errors=errors, doubt=doubt)
+        yield "error", replace(plain, finisher=finisher)
         count -= 1
     kernels = iter(_kernels(job, count // 2))
     rng = np.random.default_rng([job.settings.seed, 1])
@@ -192,7 +195,10 @@ def _blurred_again(job: Job, joined: Restored) -> NDArray[np.float32]:
 
 def _noise_levels(job: Job) -> NDArray[np.float32]:
     """Return the standard deviation of fresh noise: in each pixel, if it grows with the light."""
-    level = np.float32(job.noise) if job.light is None else job.light.levels.cpu().numpy()
+    light = job.light
+    if not job.finisher.minds_light:
+        light = light_noise(job.planes, job.settings, job.compute)
+    level = np.float32(job.noise) if light is None else light.levels.cpu().numpy()
     return np.sqrt(np.square(level) + np.float32(ROUNDING) ** 2).astype(np.float32)
 
 

@@ -56,7 +56,6 @@ def last_round(height: int, width: int, seed: int = 0) -> Round:
         noise=torch.full((2, 1, 1), 0.02),
         levels=torch.rand(2, LEVELS, *half, generator=generator),
         memory=torch.rand(2, WIDTHS[0], *half, generator=generator),
-        doubt=torch.tensor([0.1, 0.4]),
     )
 
 
@@ -64,7 +63,7 @@ def last_round(height: int, width: int, seed: int = 0) -> Round:
 def test_it_has_the_shape_of_the_image_and_is_positive(height: int, width: int) -> None:
     torch.manual_seed(0)
     network = ErrorMap(WIDTHS[0], LEVELS)
-    found = network(last_round(height, width))
+    found = network(last_round(height, width), torch.tensor(0.2))
     assert found.shape == (2, height, width)
     assert found.dtype == torch.float32
     assert bool((found >= LEAST).all())
@@ -75,9 +74,10 @@ def test_an_image_twice_as_bright_has_twice_the_error() -> None:
     network, one = ErrorMap(WIDTHS[0], LEVELS), last_round(16, 24)
     twice = Round(
         before=2 * one.before, explained=2 * one.explained, image=2 * one.image,
-        noise=2 * one.noise, levels=2 * one.levels, memory=2 * one.memory, doubt=one.doubt,
+        noise=2 * one.noise, levels=2 * one.levels, memory=2 * one.memory,
     )  # fmt: skip
-    first, second = network(one), network(twice)
+    doubt = torch.tensor([0.1, 0.4])
+    first, second = network(one, doubt), network(twice, doubt)
     torch.testing.assert_close(second, 2 * first, atol=LEAST, rtol=1e-4)
 
 

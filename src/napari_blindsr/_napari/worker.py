@@ -109,6 +109,7 @@ class Run:
                 axes=source.layout.axes,
                 options=source.options,
                 known_kernel=None if source.kernel is None else source.kernel.kernel,
+                found=source.kernel is not None and source.kernel.found,
                 mask=None if source.mask is None else source.mask.covered,
                 target=target,
             )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -20,7 +20,6 @@ from napari_blindsr.engine.kernels.width import (
     principal_axes,
 )
 from napari_blindsr.engine.nonblind.data_module import DataModule
-from napari_blindsr.engine.nonblind.peaks import peak_unit
 from napari_blindsr.engine.observation import kernel_center
 from napari_blindsr.noise import noise_map
 
@@ -313,15 +312,6 @@ def image_batch(
         noise=torch.stack(noises),
         doubt=torch.tensor(doubts, dtype=torch.float32),
         light=torch.tensor(lights),
-    )
-
-
-def in_its_unit(batch: ImageBatch) -> ImageBatch:
-    """Return a batch in the unit that results are made in: fluorescence in that of its peaks."""
-    brightest = batch.data.amax(dim=(-2, -1)).clamp(min=1e-3)
-    unit = torch.where(batch.light, peak_unit(batch.kernels) / brightest, 1.0)[:, None, None]
-    return replace(
-        batch, sharp=unit * batch.sharp, data=unit * batch.data, noise=unit * batch.noise
     )
 
 

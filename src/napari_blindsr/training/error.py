@@ -11,8 +11,9 @@ import torch
 from scipy.stats import spearmanr
 
 from napari_blindsr.engine.nonblind.error_map import MEAN_ERROR, ErrorMap, unlikelihood
+from napari_blindsr.engine.nonblind.peaks import peak_unit
 from napari_blindsr.engine.nonblind.unfolded import LEVELS, WIDTHS
-from napari_blindsr.training.batches import ImageBatch, image_batch, in_its_unit
+from napari_blindsr.training.batches import ImageBatch, image_batch
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -37,9 +38,10 @@ AGAIN = 3
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class _Restored:
-    """What the last round left of a batch, and its errors (n, H, W)."""
+    """What the last round left of a batch, the doubt (n,) of its kernels, its errors (n, H, W)."""
 
     last: Round
+    doubt: Tensor
     error: Tensor
 
 
@@ -115,21 +117,20 @@ class ErrorTask:
     def _restored(self, batch: ImageBatch) -> _Restored:
         """Return what the prior makes of a batch, and how far it is off."""
         device = self._compute.device
-        batch = in_its_unit(batch)
+        unit = _unit(batch)
         with self._compute.autocast:
             *_, last = self._prior.rounds(
-                batch.data.to(device),
+                (unit * batch.data).to(device),
                 batch.kernels.to(device),
                 scale=batch.scale,
-                noise=batch.noise.to(device),
-                doubt=batch.doubt.to(device),
+                noise=(unit * batch.noise).to(device),
             )
-        error = last.image.float() - batch.sharp.to(device)
-        return _Restored(last=last, error=error)
+        error = last.image.float() - (unit * batch.sharp).to(device)
+        return _Restored(last=last, doubt=batch.doubt.to(device), error=error)
 
     def _told(self, network: ErrorMap, one: _Restored) -> Tensor:
         with self._compute.autocast:
-            expected: Tensor = network(one.last)
+            expected: Tensor = network(one.last, one.doubt)
         return expected
 
     @torch.no_grad()
@@ -148,3 +149,10 @@ class ErrorTask:
             "rank": float(np.nanmean(ranks)),
             "ratio": float(np.exp(np.mean(np.log(ratios)))),
         }
+
+
+def _unit(batch: ImageBatch) -> Tensor:
+    """Return by what (n, 1, 1) data are multiplied, as they are where a result is made of them."""
+    brightest = batch.data.amax(dim=(-2, -1)).clamp(min=1e-3)
+    unit = torch.where(batch.light, peak_unit(batch.kernels) / brightest, 1.0)
+    return unit[:, None, None]

@@ -66,8 +66,15 @@ class ErrorMap(nn.Module):
         nn.init.zeros_(last.bias)
         self.gains = nn.Sequential(nn.Linear(CONDITIONS, 32), nn.ReLU(), last)
 
-    def forward(self, last: Round) -> Tensor:
+    def forward(self, last: Round, doubt: Tensor) -> Tensor:
         """Return standard deviations (n, H, W) in the unit of the image.
+
+        Parameters
+        ----------
+        last : Round
+        doubt : Tensor, (n,) or a scalar
+            Standard deviation of the error of the logarithm of the kernel's variances; 0 is a
+            kernel that is known.
 
         Notes
         -----
@@ -88,22 +95,22 @@ class ErrorMap(nn.Module):
         planes = F.pad(planes, (0, -width % 8, 0, -height % 8), mode="replicate")
         folded = F.pixel_unshuffle(planes, 2)
         # What is told of the noise, of scale and kernel, and how much in doubt the kernel is.
-        unsure = DOUBTED * last.doubt.reshape(-1, 1, 1, 1) * last.noise[:, None]
+        unsure = DOUBTED * doubt.reshape(-1, 1, 1, 1) * last.noise[:, None]
         told = torch.cat((last.levels, unsure.expand_as(last.levels[:, :1])), dim=1)
-        first, second = self._gains(last)
+        first, second = self._gains(last, doubt)
         one = first * F.relu(self.head(torch.cat((last.memory, folded, told), dim=1)))
         two = second * F.relu(self.body(one))
         error = F.pixel_shuffle(self.tail(two), 2)[:, 0, :height, :width].float()
         deviation: Tensor = (error.square() + LEAST**2).sqrt()
         return deviation
 
-    def _gains(self, last: Round) -> tuple[Tensor, Tensor]:
+    def _gains(self, last: Round, doubt: Tensor) -> tuple[Tensor, Tensor]:
         """Return factors (n, WIDTH, 1, 1) of the two layers' features."""
         # The levels of scale and kernel are the same everywhere.
         conditions = torch.cat(
             (
                 last.levels[:, 1:, 0, 0] / last.noise[:, 0],
-                DOUBTED * last.doubt.reshape(-1, 1).expand(len(last.noise), 1),
+                DOUBTED * doubt.reshape(-1, 1).expand(len(last.noise), 1),
             ),
             dim=1,
         )

@@ -128,8 +128,6 @@ class Round:
         What the denoiser was told.
     memory : Tensor, (n, F, ⌈H/8⌉·4, ⌈W/8⌉·4)
         Its features.
-    doubt : Tensor, (n,) or a scalar
-        Standard deviation of the error of the logarithm of the kernel's variances.
     """
 
     before: Tensor
@@ -138,7 +136,6 @@ class Round:
     noise: Tensor
     levels: Tensor
     memory: Tensor
-    doubt: Tensor
 
 
 class UnfoldedPrior(nn.Module):
@@ -167,9 +164,9 @@ class UnfoldedPrior(nn.Module):
         typical: float | Tensor | None = None,
         measured: Tensor | None = None,
         thorough: bool = False,
-        doubt: float | Tensor = 0.0,
         mirrored: bool = False,
         errors: ErrorMap | None = None,
+        doubt: float = 0.0,
     ) -> Tensor:
         """Restore planes, their borders taken as periodic.
 
@@ -189,15 +186,15 @@ class UnfoldedPrior(nn.Module):
         thorough : bool
             Go through the later rounds twice: better where kernel and noise are what they are
             told to be, worse where they are not.
-        doubt : float or Tensor, (n,)
-            What `errors` is told of the kernel: the standard deviation of the error of the
-            logarithm of its variances; 0 is a kernel that is known.
         mirrored : bool
             Restore the point reflection of everything instead, and reflect the result: a
             second opinion, as the network does not treat both alike.
         errors : ErrorMap, optional
             Return what this tells of the standard deviation of the image's error, instead of
             the image.
+        doubt : float
+            What `errors` is told of the kernel: the standard deviation of the error of the
+            logarithm of its variances.
 
         Returns
         -------
@@ -216,12 +213,11 @@ class UnfoldedPrior(nn.Module):
             typical=typical,
             measured=measured,
             thorough=thorough,
-            doubt=doubt,
         )
         last = next(rounds)
         for last in rounds:  # noqa: B007 - the others are not kept
             pass
-        result = last.image if errors is None else errors(last)
+        result = last.image if errors is None else errors(last, last.image.new_tensor(doubt))
         return _reflect(result) if mirrored else result
 
     def rounds(
@@ -234,7 +230,6 @@ class UnfoldedPrior(nn.Module):
         typical: float | Tensor | None = None,
         measured: Tensor | None = None,
         thorough: bool = False,
-        doubt: float | Tensor = 0.0,
     ) -> Iterator[Round]:
         """Yield what each round leaves; parameters as in `forward`."""
         sigma = torch.as_tensor(noise, dtype=data.dtype, device=data.device)
@@ -255,7 +250,6 @@ class UnfoldedPrior(nn.Module):
             levels = self.levels(inputs).exp()[..., None, None].unbind(1)
         maps = _level_maps(variance / power, kernel, scale)
         memory: Tensor | None = None
-        unsure = torch.as_tensor(doubt, dtype=data.dtype, device=data.device)
         for number in self._order(thorough=thorough):
             before, level = levels[number], levels[number + 1]
             alpha = self.weights[number].exp() * power / before.square()
@@ -269,7 +263,6 @@ class UnfoldedPrior(nn.Module):
                 noise=level,
                 levels=told,
                 memory=memory,
-                doubt=unsure,
             )
 
     def _order(self, *, thorough: bool) -> Iterator[int]:
@@ -299,7 +292,7 @@ def _level_maps(variance: Tensor, kernel: Tensor, scale: int) -> Tensor:
     Tensor, (n, 3, ⌈s·h/8⌉·4, ⌈s·w/8⌉·4)
         At half the resolution of the image.
     """
-    height, width = variance.shape[-2:]
+    count, height, width = variance.shape
     half = [4 * -(-scale * side // 8) for side in (height, width)]
     rows, columns = (
         (torch.arange(n, device=variance.device) * 2 // scale).clamp(max=side - 1)
@@ -309,8 +302,9 @@ def _level_maps(variance: Tensor, kernel: Tensor, scale: int) -> Tensor:
     # By Parseval, the sum of the kernel's squares is the share of the spectrum that passes.
     passed = 0.25 * kernel.square().sum(dim=(-2, -1)).log().reshape(-1, 1, 1)
     factors = torch.ones_like(strength)
-    told = (0.5 * math.log(scale), passed)
-    return torch.stack((strength, *(factor * factors for factor in told)), dim=1)
+    return torch.stack(
+        (strength, 0.5 * math.log(scale) * factors, passed * factors.expand(count, -1, -1)), dim=1
+    )
 
 
 @torch.no_grad()
@@ -323,9 +317,9 @@ def unfolded(
     typical: Tensor | None = None,
     measured: Tensor | None = None,
     thorough: bool = False,
-    doubt: float = 0.0,
     autocast: torch.autocast | None = None,
     errors: ErrorMap | None = None,
+    doubt: float = 0.0,
 ) -> Tensor:
     """Restore an observation with a known kernel, each channel by itself.
 
@@ -347,13 +341,13 @@ def unfolded(
         Where the data were measured. Elsewhere they should hold a guess.
     thorough : bool
         Go through the later rounds twice.
-    doubt : float
-        Told to `errors`: the standard deviation of the error of the logarithm of the kernel's
-        variances; 0 is a kernel that is known.
     autocast : torch.autocast, optional
         Context in which the denoiser is evaluated.
     errors : ErrorMap, optional
         Return what this tells of the standard deviation of the error instead.
+    doubt : float
+        Told to `errors`: the standard deviation of the error of the logarithm of the kernel's
+        variances.
 
     Returns
     -------
@@ -380,9 +374,9 @@ def unfolded(
                     typical=mean,
                     measured=measured,
                     thorough=thorough,
-                    doubt=doubt,
                     mirrored=mirrored,
                     errors=errors,
+                    doubt=doubt,
                 )
                 for mirrored in views
             ]
