@@ -176,8 +176,8 @@ def test_planes_with_a_kernel_that_was_found_are_restored_as_with_it(
 
     def stack(*, found: bool) -> NDArray[Any]:
         steps = iterate_stack(image[None], settings, axes="TYX", known_kernel=known, found=found)
-        planes: NDArray[Any] = drained(steps).image
-        return planes[0]
+        plane: NDArray[Any] = drained(steps).image[0]
+        return plane
 
     single = drained(iterate(image, settings, known_kernel=known, found=True)).image
     np.testing.assert_array_equal(stack(found=True), single)
