@@ -6,9 +6,9 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from napari_blindsr.engine.kernels.base import CORE
+from napari_blindsr.engine.nonblind.image_prior import unfolded
 from napari_blindsr.engine.nonblind.peaks import peak_unit
 from napari_blindsr.engine.nonblind.sparse import sparse
-from napari_blindsr.engine.nonblind.unfolded import UnfoldedPrior, unfolded
 from napari_blindsr.engine.nonblind.usrnet import USRNet, usrnet
 from napari_blindsr.engine.recentre import recentre
 from napari_blindsr.engine.result import Progress
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
     from napari_blindsr.engine.device import Compute
     from napari_blindsr.engine.nonblind.error_map import ErrorMap
+    from napari_blindsr.engine.nonblind.unfolded import UnfoldedPrior
     from napari_blindsr.engine.observation import Observation
     from napari_blindsr.engine.result import Outcome
     from napari_blindsr.noise_levels import LightNoise
@@ -78,20 +79,26 @@ class Finisher:
         measured: Tensor | None,
         light: LightNoise | None = None,
         trusted: bool = False,
+        colour: bool = False,
     ) -> Tensor:
         """Return the image (C, s·h, s·w) of an observation at normal brightness.
 
         Noise that grows with the light, and few bright pixels among dark ones, is what
         fluorescence is recognised by: what is small there may be far brighter than the blurred
-        image (`peak_unit`). Only the image prior makes use of the noise in each pixel, and
-        restores thoroughly where kernel and noise are `trusted`: noise that grows with the
-        light is not.
+        image (`peak_unit`). Only the image prior makes use of the noise in each pixel, treats
+        `colour` pictures as such, and restores thoroughly where kernel and noise are `trusted`:
+        noise that grows with the light is not.
         """
         if self.usrnet is not None:
             return usrnet(observation, kernel, self.usrnet, noise=noise, measured=measured)
         if light is None:
             return self._restored(
-                observation, kernel, noise=noise, measured=measured, thorough=trusted
+                observation,
+                kernel,
+                noise=noise,
+                measured=measured,
+                thorough=trusted,
+                colour=colour,
             )
         units = (peak_unit(kernel) / light.brightest) ** light.sparse
         scaled = units[:, None, None]
@@ -101,6 +108,7 @@ class Finisher:
             noise=noise * units,
             measured=measured,
             light=light.times(units),
+            colour=colour,
         )
         return image.div_(scaled)
 
@@ -113,6 +121,7 @@ class Finisher:
         measured: Tensor | None,
         light: LightNoise | None = None,
         thorough: bool = False,
+        colour: bool = False,
     ) -> Tensor:
         if self.prior is None:
             return sparse(observation, kernel, noise=noise, measured=measured)
@@ -124,6 +133,7 @@ class Finisher:
             typical=None if light is None else light.typical,
             measured=measured,
             thorough=thorough,
+            colour=colour,
             autocast=self.compute.autocast,
             errors=self.errors,
             doubt=self.doubt,
@@ -134,7 +144,8 @@ def load_finisher(settings: Settings, compute: Compute) -> tuple[Finisher, tuple
     """Return the finish, or another with the reason why, before any long work."""
     name = settings.used_finish
     if name == "prior":
-        prior = load_image_prior().to(compute.device)
+        layout = compute.memory_format
+        prior = load_image_prior().to(compute.device, memory_format=layout)  # type: ignore[call-overload]
         return Finisher(name=name, prior=prior, compute=compute), ()
     if name != "usrnet":
         return Finisher(name=name, compute=compute), ()
@@ -181,6 +192,7 @@ def finish(
     noise: float,
     light: LightNoise | None = None,
     trusted: bool = False,
+    colour: bool = False,
 ) -> Pixels:
     """Put kernel and image in their place, and finish the image.
 
@@ -197,6 +209,8 @@ def finish(
         That in each pixel, where it is known to grow with the light.
     trusted : bool
         Whether the kernel is known, not found.
+    colour : bool
+        Whether the channels are red, green and blue that share their detail.
     """
     canvas, kernel = outcome.estimate.image.float(), outcome.estimate.kernel.float()
     if settings.recentres:
@@ -211,6 +225,7 @@ def finish(
             measured=observation.measured,
             light=None if light is None else light.times(1 / observation.gain),
             trusted=trusted,
+            colour=colour,
         )
     support = observation.support(kernel > CORE * kernel.max())
     return Pixels(

@@ -67,6 +67,8 @@ class Job:
         Largest side of the parts that the result is made in; None is in one go.
     trusted : bool
         Whether the kernel is known, not found.
+    colour : bool
+        Whether the channels are red, green and blue that share their detail.
     blur : BlurEstimate or None
         What was read of the blur.
     notes : tuple of str
@@ -85,6 +87,7 @@ class Job:
     light: LightNoise | None
     tile: int | None
     trusted: bool = False
+    colour: bool = False
     blur: BlurEstimate | None = None
     notes: tuple[str, ...] = ()
     link: Link | None = None

@@ -6,6 +6,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import torch
 
 from napari_blindsr.arrays import (
     Planes,
@@ -19,6 +20,7 @@ from napari_blindsr.arrays import (
 from napari_blindsr.blur import read_planes
 from napari_blindsr.engine.device import choose_compute
 from napari_blindsr.engine.kernels import KernelFamily
+from napari_blindsr.engine.nonblind.colour import CHANNELS, shares_detail
 from napari_blindsr.errors import InputError, SettingsError
 from napari_blindsr.field_blur import check_regions, read_field
 from napari_blindsr.finish import load_finisher
@@ -33,6 +35,8 @@ from napari_blindsr.settings import ONE_BLUR, Settings
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
+
+    from napari_blindsr.noise_levels import LightNoise
 
 READABLE = 128
 """Pixels of the input that are looked at around a region, if there are so many: for its blur."""
@@ -86,6 +90,8 @@ def prepare(
     # Another one, if its weights are missing.
     _check_tiles(settings, finisher.name, tile, wanted)
     finishes = finisher.name != "none"
+    noise = finish_noise(planes, settings) if finishes else told_noise(planes, settings)
+    light = light_noise(planes, settings, compute) if finisher.minds_light else None
     job = Job(
         settings=settings,
         planes=planes,
@@ -94,10 +100,11 @@ def prepare(
         source=source,
         compute=compute,
         finisher=finisher,
-        noise=finish_noise(planes, settings) if finishes else told_noise(planes, settings),
-        light=light_noise(planes, settings, compute) if finisher.minds_light else None,
+        noise=noise,
+        light=light,
         tile=tile,
         trusted=known is not None and not (found or _was_read(known)),
+        colour=finisher.prior is not None and _is_colour(planes, noise, light),
         notes=notes,
     )
     if job.reads:
@@ -142,6 +149,18 @@ def with_blur(job: Job) -> Job:
 def _was_read(known: NDArray[Any] | KernelField) -> bool:
     """Tell whether the kernels of a field were read off an image."""
     return isinstance(known, KernelField) and bool(known.blurs)
+
+
+def _is_colour(planes: Planes, noise: float, light: LightNoise | None) -> bool:
+    """Tell whether planes are red, green and blue of one picture, not of several stains."""
+    if planes.axes != "YXC" or len(planes.data) != CHANNELS:
+        return False
+    # Each channel of fluorescence has a unit of its own.
+    if light is not None and bool(light.sparse.any()):
+        return False
+    levels = torch.full((CHANNELS,), noise) if light is None else light.typical.cpu()
+    measured = None if planes.measured is None else torch.from_numpy(planes.measured)
+    return shares_detail(torch.from_numpy(planes.data), levels, measured=measured)
 
 
 def _planes(

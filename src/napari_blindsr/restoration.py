@@ -325,6 +325,7 @@ def _finished(job: Job, outcome: Outcome, observation: Observation) -> Pixels:
         noise=job.noise,
         light=job.light,
         trusted=job.trusted,
+        colour=job.colour,
     )
 
 

@@ -14,7 +14,8 @@ from torch import Tensor
 from napari_blindsr.engine.kernels import render_gaussian
 from napari_blindsr.engine.nonblind.data_module import DataModule
 from napari_blindsr.engine.nonblind.error_map import LEAST, MEAN_ERROR, ErrorMap, unlikelihood
-from napari_blindsr.engine.nonblind.unfolded import LEVELS, WIDTHS, Round, unfolded
+from napari_blindsr.engine.nonblind.image_prior import unfolded
+from napari_blindsr.engine.nonblind.unfolded import LEVELS, WIDTHS, Round
 from napari_blindsr.engine.observation import Observation, kernel_center
 from napari_blindsr.weights.shipped import load_error_map, load_image_prior
 

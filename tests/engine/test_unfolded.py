@@ -16,14 +16,15 @@ from torch import Tensor
 
 from napari_blindsr.engine.kernels import render_gaussian
 from napari_blindsr.engine.nonblind.data_module import DataModule
+from napari_blindsr.engine.nonblind.image_prior import unfolded
 from napari_blindsr.engine.nonblind.unfolded import (
     ITERATIONS,
     LEVELS,
     ROUNDING,
     Denoiser,
+    Effort,
     UnfoldedPrior,
     _level_maps,
-    unfolded,
 )
 from napari_blindsr.engine.observation import Observation, kernel_center
 from napari_blindsr.weights.shipped import load_image_prior
@@ -356,13 +357,14 @@ def test_a_thorough_restoration_goes_through_the_later_rounds_twice() -> None:
     network = load_image_prior()
     planes = torch.rand(1, 8, 8, generator=torch.Generator().manual_seed(0))
 
-    def told(*, thorough: bool) -> list[float]:
-        rounds = network.rounds(planes, blur(2), scale=2, noise=0.01, thorough=thorough)
+    def told(effort: Effort) -> list[float]:
+        rounds = network.rounds(planes, blur(2), scale=2, noise=0.01, effort=effort)
         return [float(one.noise) for one in rounds]
 
-    plain, thorough = told(thorough=False), told(thorough=True)
+    plain = told("usual")
     assert len(plain) == ITERATIONS
-    assert thorough == plain[:4] + plain[2:]
+    assert told("thorough") == plain[:4] + plain[2:]
+    assert told("brief") == [plain[1], plain[4]]
 
 
 def test_thoroughness_pays_on_the_mean_where_the_kernel_is_right() -> None:

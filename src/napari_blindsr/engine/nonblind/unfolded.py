@@ -10,16 +10,14 @@ much of the spectrum the kernel lets through; and it hands its features on to th
 from __future__ import annotations
 
 import math
-from contextlib import nullcontext
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import torch
 import torch.nn.functional as F
 from torch import nn
 
 from napari_blindsr.engine.nonblind.data_module import DataModule
-from napari_blindsr.engine.nonblind.extended import with_periodic_borders
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -27,10 +25,15 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from napari_blindsr.engine.nonblind.error_map import ErrorMap
-    from napari_blindsr.engine.observation import Observation
 
 ITERATIONS = 5
 WIDTHS = (32, 64, 96)
+
+Effort = Literal["brief", "usual", "thorough"]
+"""How many rounds: two, all, or the later ones twice."""
+
+SECOND = 1
+"""The round that a brief restoration begins with; it ends with the last one."""
 
 AGAIN = 2
 """The round to which a thorough restoration goes back before it takes the last one."""
@@ -163,7 +166,7 @@ class UnfoldedPrior(nn.Module):
         noise: float | Tensor,
         typical: float | Tensor | None = None,
         measured: Tensor | None = None,
-        thorough: bool = False,
+        effort: Effort = "usual",
         mirrored: bool = False,
         errors: ErrorMap | None = None,
         doubt: float = 0.0,
@@ -183,9 +186,9 @@ class UnfoldedPrior(nn.Module):
             parts are then treated alike.
         measured : Tensor, bool, (h, w), optional
             Where `data` was measured; elsewhere it is only a guess to start from.
-        thorough : bool
-            Go through the later rounds twice: better where kernel and noise are what they are
-            told to be, worse where they are not.
+        effort : {"brief", "usual", "thorough"}
+            A *thorough* restoration is better where kernel and noise are what they are told to be,
+            and worse where they are not; a *brief* one is as good where there is little detail.
         mirrored : bool
             Restore the point reflection of everything instead, and reflect the result: a
             second opinion, as the network does not treat both alike.
@@ -212,7 +215,7 @@ class UnfoldedPrior(nn.Module):
             noise=noise,
             typical=typical,
             measured=measured,
-            thorough=thorough,
+            effort=effort,
         )
         last = next(rounds)
         for last in rounds:  # noqa: B007 - the others are not kept
@@ -229,7 +232,7 @@ class UnfoldedPrior(nn.Module):
         noise: float | Tensor,
         typical: float | Tensor | None = None,
         measured: Tensor | None = None,
-        thorough: bool = False,
+        effort: Effort = "usual",
     ) -> Iterator[Round]:
         """Yield what each round leaves; parameters as in `forward`."""
         sigma = torch.as_tensor(noise, dtype=data.dtype, device=data.device)
@@ -250,7 +253,7 @@ class UnfoldedPrior(nn.Module):
             levels = self.levels(inputs).exp()[..., None, None].unbind(1)
         maps = _level_maps(variance / power, kernel, scale)
         memory: Tensor | None = None
-        for number in self._order(thorough=thorough):
+        for number in self._order(effort):
             before, level = levels[number], levels[number + 1]
             alpha = self.weights[number].exp() * power / before.square()
             previous, told = image, level[..., None] * maps
@@ -265,11 +268,13 @@ class UnfoldedPrior(nn.Module):
                 memory=memory,
             )
 
-    def _order(self, *, thorough: bool) -> Iterator[int]:
-        """Yield which level each round begins with."""
-        count = len(self.weights)
-        yield from range(count - 1) if thorough else ()
-        yield from range(AGAIN if thorough else 0, count)
+    def _order(self, effort: Effort) -> tuple[int, ...]:
+        """Return which level each round begins with."""
+        last = len(self.weights) - 1
+        if effort == "brief":
+            return (SECOND, last)
+        again = range(last) if effort == "thorough" else ()
+        return (*again, *range(AGAIN if again else 0, last + 1))
 
 
 def _reflect(planes: Tensor) -> Tensor:
@@ -305,90 +310,3 @@ def _level_maps(variance: Tensor, kernel: Tensor, scale: int) -> Tensor:
     return torch.stack(
         (strength, 0.5 * math.log(scale) * factors, passed * factors.expand(count, -1, -1)), dim=1
     )
-
-
-@torch.no_grad()
-def unfolded(
-    observation: Observation,
-    kernel: Tensor,
-    network: UnfoldedPrior,
-    *,
-    noise: float | Tensor = 0.0,
-    typical: Tensor | None = None,
-    measured: Tensor | None = None,
-    thorough: bool = False,
-    autocast: torch.autocast | None = None,
-    errors: ErrorMap | None = None,
-    doubt: float = 0.0,
-) -> Tensor:
-    """Restore an observation with a known kernel, each channel by itself.
-
-    A single channel is restored as it is and as its mirror image; the mean of both is some
-    0.1 dB better than either.
-
-    Parameters
-    ----------
-    observation : Observation
-    kernel : Tensor, (K, K)
-        Correlation kernel in HR pixels, non-negative, sum 1.
-    network : UnfoldedPrior
-        On the device of the observation.
-    noise : float or Tensor, (C, h, w)
-        σ, standard deviation of the noise in ``observation.data``, everywhere or in each pixel.
-    typical : Tensor, (C,), optional
-        Root mean square of `noise` over the whole image that the observation is a part of.
-    measured : Tensor, bool, (h, w), optional
-        Where the data were measured. Elsewhere they should hold a guess.
-    thorough : bool
-        Go through the later rounds twice.
-    autocast : torch.autocast, optional
-        Context in which the denoiser is evaluated.
-    errors : ErrorMap, optional
-        Return what this tells of the standard deviation of the error instead.
-    doubt : float
-        Told to `errors`: the standard deviation of the error of the logarithm of the kernel's
-        variances.
-
-    Returns
-    -------
-    Tensor, (C, s·h, s·w)
-        In the intensities of the observation, not clipped.
-    """
-
-    def restore(data: Tensor, measured: Tensor | None) -> Tensor:
-        levels: list[float | Tensor] = [noise] * len(data)
-        if isinstance(noise, torch.Tensor):
-            levels = list(_as_large(noise, data))
-        # Several channels take their time as it is: one channel is restored twice.
-        views = (False, True) if len(data) == 1 else (False,)
-        # One at a time: the features of a plane take far more memory than the plane.
-        planes = []
-        usual: list[Tensor | None] = [None] * len(data) if typical is None else [*typical]
-        for plane, level, mean in zip(data, levels, usual, strict=True):
-            images = [
-                network(
-                    plane[None],
-                    kernel,
-                    scale=observation.scale,
-                    noise=level,
-                    typical=mean,
-                    measured=measured,
-                    thorough=thorough,
-                    mirrored=mirrored,
-                    errors=errors,
-                    doubt=doubt,
-                )
-                for mirrored in views
-            ]
-            planes.append(torch.cat(images).mean(dim=0))
-        return torch.stack(planes)
-
-    with autocast if autocast is not None else nullcontext():
-        return with_periodic_borders(observation, kernel.shape[-1], restore, measured=measured)
-
-
-def _as_large(noise: Tensor, data: Tensor) -> list[Tensor]:
-    """Return a map of noise (1, h, w) for each channel, continued as far as the data are."""
-    rows, columns = ((data.shape[d] - noise.shape[d]) // 2 for d in (-2, -1))
-    padded = F.pad(noise[None], (columns, columns, rows, rows), mode="replicate")[0]
-    return [plane[None] for plane in padded]
