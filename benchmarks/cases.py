@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from scipy.io import loadmat
+from skimage import data
 
 from napari_blindsr.engine.kernels import kernel_size, render_gaussian, side_for
 from napari_blindsr.engine.observation import kernel_center
@@ -21,6 +22,17 @@ from napari_blindsr.metrics import psnr_y, ssim_y
 from napari_blindsr.simulate import Degradation, degrade
 
 SET5 = ("baby", "bird", "butterfly", "head", "woman")
+
+OTHERS = (
+    ("camera", 60, 130),
+    ("coins", 20, 60),
+    ("moon", 100, 100),
+    ("page", 0, 60),
+    ("text", 0, 100),
+    ("retina", 500, 500),
+    ("immunohistochemistry", 130, 130),
+)
+"""Names in scikit-image, and where to cut."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -117,7 +129,19 @@ def degraded(
     """Return an image of Set5 degraded as the published ones are."""
     hr = read_image(data_folder() / "Set5" / "HR" / f"{name}.png").array
     height, width = (side // scale * scale for side in hr.shape[:2])
-    sharp = hr[:height, :width]
+    return _as_published(
+        hr[:height, :width], scale, kernel, name=f"{name} ×{scale} {label}", noise=noise
+    )
+
+
+def _as_published(
+    sharp: NDArray[np.uint8],
+    scale: int,
+    kernel: NDArray[np.float64],
+    *,
+    name: str,
+    noise: float = 0.0,
+) -> Case:
     how = Degradation(
         scale=scale,
         geometry="benchmark",
@@ -127,7 +151,7 @@ def degraded(
         quantise=True,
     )
     return Case(
-        name=f"{name} ×{scale} {label}",
+        name=name,
         lr=degrade(sharp, kernel, how).image,
         truth=sharp,
         kernel=kernel,
@@ -148,25 +172,38 @@ def gaussian_cases(scales: tuple[int, ...] = (2, 3, 4)) -> list[Case]:
     return cases
 
 
-def micrograph(*, scale: int, sigma: float, photons: float, seed: int, side: int = 64) -> Case:
+def micrograph(
+    *,
+    scale: int,
+    sigma: float,
+    photons: float,
+    seed: int,
+    side: int = 64,
+    narrower: float = 1.0,
+    angle: float = 0.0,
+) -> Case:
     """Return a simulated fluorescence image.
 
     Parameters
     ----------
     scale : int
     sigma : float
-        Standard deviation of the blur in LR px.
+        Standard deviation of the blur in LR px: the larger one, if it is not round.
     photons : float
         Expected at the brightest pixel of the camera.
     seed : int
     side : int
         Pixels of the camera's image.
+    narrower : float
+        By how much the blur is narrower across.
+    angle : float
+        Where it is wider, in radians from the column axis towards the row axis.
     """
     width = sigma * scale
     size = side_for(4 * width, scale)
     kernel = render_gaussian(
-        torch.full((1, 2), width**2).double(),
-        torch.zeros(1).double(),
+        torch.tensor([[width**2, (narrower * width) ** 2]]).double(),
+        torch.tensor([angle]).double(),
         size=size,
         center=kernel_center(size, scale, "camera"),
     )[0].numpy()
@@ -188,8 +225,23 @@ def micrograph(*, scale: int, sigma: float, photons: float, seed: int, side: int
         geometry="camera",
         border="extend",
         span=photons + offset,
-        widths=(width, width),
+        widths=(width, narrower * width),
     )
+
+
+def other_pictures(scales: tuple[int, ...] = (2, 3, 4)) -> list[Case]:
+    """Return pictures of scikit-image that nothing was trained on, as Set5 is degraded."""
+    cases = []
+    for place, (name, top, left) in enumerate(OTHERS):
+        whole = getattr(data, name)()
+        image = whole[top : top + 252, left : left + 252]
+        for scale in scales:
+            height, width = (side // scale * scale for side in image.shape[:2])
+            kernel = random_gaussian(scale, seed=7000 + 100 * scale + place)
+            cases.append(
+                _as_published(image[:height, :width], scale, kernel, name=f"{name} ×{scale}")
+            )
+    return cases
 
 
 def table(title: str, columns: list[str], rows: list[list[str]]) -> None:

@@ -17,7 +17,16 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import torch
-from cases import SET5, Case, data_folder, gaussian_cases, micrograph, published, table
+from cases import (
+    SET5,
+    Case,
+    data_folder,
+    gaussian_cases,
+    micrograph,
+    other_pictures,
+    published,
+    table,
+)
 from numpy.typing import NDArray
 from skimage.restoration import richardson_lucy, wiener
 
@@ -105,6 +114,63 @@ def micrograph_section() -> None:
             )
     columns = ["photons", "σ (LR px)", "median error of σ", "median |error|", "in 90 % interval"]
     table("Kernel estimator, simulated cells ×2", columns, rows)
+
+
+def intervals_section() -> None:
+    """Whether intervals hold for cells of every scale, shape and brightness, and for pictures."""
+    groups: dict[str, list[Case]] = {}
+    for scale in (2, 3, 4):
+        rng = np.random.default_rng(scale)
+        groups[f"cells ×{scale}"] = [
+            micrograph(
+                scale=scale,
+                sigma=math.exp(rng.uniform(math.log(0.5), math.log(2))),
+                narrower=(1.0, 0.6)[index % 2],
+                angle=rng.uniform(0, math.pi),
+                photons=math.exp(rng.uniform(math.log(50), math.log(1500))),
+                seed=600 + index,
+            )
+            for index in range(16)
+        ]
+        groups[f"Set5 ×{scale}"] = gaussian_cases((scale,))
+    for scale in (2, 3, 4):
+        groups[f"other pictures ×{scale}"] = other_pictures((scale,))
+    rows = []
+    for label, cases in groups.items():
+        readings = [read(case) for case in cases]
+        truths = [_widths(case) for case in cases]
+        covered = [
+            low <= width <= high
+            for blur, widths in zip(readings, truths, strict=True)
+            for (low, high), width in zip(blur.intervals, widths, strict=True)
+        ]
+        ratios = [
+            math.sqrt(math.prod(blur.widths) / math.prod(widths)) - 1
+            for blur, widths in zip(readings, truths, strict=True)
+        ]
+        errors = [
+            kernel_error(blur.kernel, case.kernel)
+            for blur, case in zip(readings, cases, strict=True)
+        ]
+        rows.append(
+            [
+                label,
+                f"{len(cases)}",
+                f"{100 * statistics.mean(covered):.0f} %",
+                f"{100 * statistics.mean(ratios):+.0f} %",
+                f"{statistics.mean(errors):.3f}",
+                f"{max(errors):.3f}",
+            ]
+        )
+    columns = ["images", "cases", "in 90 % interval", "mean error of σ", "e_k mean", "worst"]
+    table("Kernel estimator, intervals of both widths", columns, rows)
+
+
+def _widths(case: Case) -> tuple[float, float]:
+    """Return the widths of a kernel, the larger first, in px of the truth."""
+    covariance = core_covariance(torch.from_numpy(np.array(case.kernel, dtype=np.float64))[None])
+    larger, smaller = principal_axes(covariance)[0][0].sqrt().tolist()
+    return larger, smaller
 
 
 def image_section() -> None:
@@ -236,6 +302,7 @@ def _noisy(case: Case, sigma: float) -> Case:
 SECTIONS: dict[str, Callable[[], None]] = {
     "kernel": kernel_section,
     "micrographs": micrograph_section,
+    "intervals": intervals_section,
     "image": image_section,
     "fluorescence": fluorescence_section,
     "robustness": robustness_section,
