@@ -190,6 +190,29 @@ def test_a_held_kernel_is_finished_too(method: str) -> None:
     assert result.image.mean() == pytest.approx(grey().mean(), rel=0.1)
 
 
+def test_usrnet_is_told_what_an_optimised_kernel_does_not_explain() -> None:
+    weights = reference_data() / "usrnet_tiny.pth"
+
+    def image(unexplained: float, **options: Any) -> NDArray[np.float32]:
+        schedule = replace(QUICK, unexplained=unexplained)
+        finished = restore(
+            grey(), scale=2, method="mlmc-usrnet", usrnet_weights=weights, schedule=schedule,
+            geometry="benchmark", **options,
+        )  # fmt: skip
+        return finished.image
+
+    level, span = 4 / 255, float(np.ptp(grey()))
+    plain = image(0.0)
+    # As if there were so much noise.
+    np.testing.assert_allclose(image(level), image(0.0, noise=level * span), atol=1e-3)
+    assert np.abs(image(level) - plain).max() > 0.5
+    # A known kernel explains all.
+    kernel = torch.ones(5, 5).numpy() / 25
+    np.testing.assert_array_equal(image(level, kernel=kernel), image(0.0, kernel=kernel))
+    assert Schedule().unexplained > 0
+    assert Schedule.named("reference").unexplained == 0
+
+
 @pytest.mark.parametrize("method", ["fast", "mlmc-usrnet"])
 def test_a_finish_is_told_of_the_noise_of_a_camera(method: str) -> None:
     weights = reference_data() / "usrnet_tiny.pth"

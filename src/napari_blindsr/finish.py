@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -48,6 +49,9 @@ class Finisher:
     ----------
     name : {"none", "prior", "usrnet", "measurement"}
     usrnet : USRNet or None
+    unexplained : float
+        What a kernel that is not known leaves unexplained: USRNet is told of it as of noise of this
+        standard deviation.
     prior : UnfoldedPrior or None
     errors : ErrorMap or None
         Make, instead of the image, what this tells of the standard deviation of its error; with
@@ -60,6 +64,7 @@ class Finisher:
 
     name: Finish
     usrnet: USRNet | None = None
+    unexplained: float = 0.0
     prior: UnfoldedPrior | None = None
     errors: ErrorMap | None = None
     doubt: float = 0.0
@@ -90,7 +95,8 @@ class Finisher:
         noise that grows with the light is not.
         """
         if self.usrnet is not None:
-            return usrnet(observation, kernel, self.usrnet, noise=noise, measured=measured)
+            told = noise if trusted else math.hypot(noise, self.unexplained)
+            return usrnet(observation, kernel, self.usrnet, noise=told, measured=measured)
         if light is None:
             return self._restored(
                 observation,
@@ -159,7 +165,14 @@ def load_finisher(settings: Settings, compute: Compute) -> tuple[Finisher, tuple
         other = replace(settings, finish=instead)
         finisher, notes = load_finisher(other, compute)
         return finisher, (f"not finished with USRNet: {error}", *notes)
-    return Finisher(name=name, usrnet=network.to(compute.device), compute=compute), ()
+    # What the estimator reads is near enough to the truth.
+    optimises = method_named(settings.method).optimises
+    return Finisher(
+        name=name,
+        usrnet=network.to(compute.device),
+        unexplained=settings.schedule.unexplained if optimises else 0.0,
+        compute=compute,
+    ), ()
 
 
 def finishing(name: Finish, total: int, seconds: float) -> Progress:

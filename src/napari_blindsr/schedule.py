@@ -56,6 +56,9 @@ class Schedule:
         Move the kernel to its place, and the image with it.
     before_update : bool
         Return what the last step computed before it updated the weights.
+    unexplained : float
+        What the kernel that is found leaves unexplained: USRNet is told of it as of noise of this
+        standard deviation, in units of the range.
     """
 
     image_steps: int = 1000
@@ -76,6 +79,7 @@ class Schedule:
     brighten: bool = True
     recentre: bool = True
     before_update: bool = False
+    unexplained: float = 4 / 255
 
     def __post_init__(self) -> None:
         for name in (
@@ -100,6 +104,9 @@ class Schedule:
             value = getattr(self, name)
             require(math.isfinite(value) and value > 0, f"{name} is {value}; it must be positive")
         require(self.prior_weight >= 0, f"prior_weight is {self.prior_weight}; must be ≥ 0")
+        require(
+            0 <= self.unexplained < 1, f"unexplained is {self.unexplained}; expected 0 to below 1"
+        )
         require(0 <= self.average <= 1, f"average is {self.average}; expected 0…1")
 
     @classmethod
@@ -110,8 +117,9 @@ class Schedule:
         ----------
         name : {"published", "reference"}
             "published" has the published numbers. "reference" adds the habits of the
-            released programs: no recentring, no averaging, dark data fitted as they are, and the
-            tensors computed before the last update are returned.
+            released programs: no recentring, no averaging, dark data fitted as they are, the
+            tensors computed before the last update are returned, and USRNet takes the kernel for
+            the true one.
         kernel : str
             Name of the kernel family, or "known". Nothing was published for families other
             than Gaussians but the advice to take 400 steps, one between two Monte-Carlo
@@ -121,7 +129,9 @@ class Schedule:
         """
         require(name in SCHEDULES, f"schedule is {name!r}; expected one of {list(SCHEDULES)}")
         if name == "reference":
-            return cls(average=0.0, brighten=False, recentre=False, before_update=True)
+            return cls(
+                average=0.0, brighten=False, recentre=False, before_update=True, unexplained=0.0
+            )
         if kernel in ("auto", "gaussian", "known"):
             return cls()
         return cls(
