@@ -180,4 +180,4 @@ def test_the_luma_gets_the_rounds() -> None:
 
     network = Counting().requires_grad_(False)
     unfolded(frame, kernel, network, thorough=True, colour=True)
-    assert calls == ["thorough False", "thorough True", "brief False", "brief False"]
+    assert calls == ["thorough False", "usual True", "brief False", "brief False"]

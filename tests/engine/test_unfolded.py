@@ -379,5 +379,6 @@ def test_thoroughness_pays_on_the_mean_where_the_kernel_is_right() -> None:
             for thorough in (False, True)
         )
         gains.append(20 * math.log10(plain / thorough))
-    assert sum(gains) / len(gains) > 0.05
-    assert min(gains) > -0.1
+    # Grey pictures are restored twice, once thoroughly.
+    assert sum(gains) / len(gains) > 0.025
+    assert min(gains) > -0.05

@@ -19,6 +19,9 @@ if TYPE_CHECKING:
     from napari_blindsr.engine.nonblind.unfolded import Effort, UnfoldedPrior
     from napari_blindsr.engine.observation import Observation
 
+    Views = tuple[tuple[Effort, bool], ...]
+    """How a plane is restored, each time: the effort, and whether mirrored. The mean counts."""
+
 
 @torch.no_grad()
 def unfolded(
@@ -56,7 +59,7 @@ def unfolded(
     measured : Tensor, bool, (h, w), optional
         Where the data were measured. Elsewhere they should hold a guess.
     thorough : bool
-        Go through the later rounds twice: for a kernel and noise that are known.
+        Go through the later rounds twice, the first time: for a kernel and noise that are known.
     colour : bool
         Whether the channels are red, green and blue of one picture (`shares_detail`).
     autocast : torch.autocast, optional
@@ -81,17 +84,20 @@ def unfolded(
         sigma = noise_of_luma(sigma)
         typical = None if typical is None else noise_of_luma(typical)
     count = len(observation.data)
+    first: Effort = "thorough" if thorough else "usual"
+    # A second thorough one would add nothing on the mean, and harm where the kernel is wrong.
+    doubled: Views = ((first, False), ("usual", True))
+    once: Views = ((first, False),)
+    briefly: Views = (("brief", False),)
     # Several channels take their time as it is.
-    doubled = split or count == 1
-    usual: Effort = "thorough" if thorough else "usual"
+    views = [doubled, briefly, briefly] if split else [doubled] if count == 1 else [once] * count
 
     def restore(data: Tensor, measured: Tensor | None) -> Tensor:
         levels = _as_large(sigma, data) if sigma.ndim == 3 else list(sigma)
         means: list[Tensor | None] = [None] * count if typical is None else [*typical]
         # One at a time: the features of a plane take far more memory than the plane.
         planes = []
-        for index, (plane, level, mean) in enumerate(zip(data, levels, means, strict=True)):
-            brief = split and index > 0
+        for plane, level, mean, chosen in zip(data, levels, means, views, strict=True):
             images = [
                 network(
                     plane[None],
@@ -100,12 +106,12 @@ def unfolded(
                     noise=level,
                     typical=mean,
                     measured=measured,
-                    effort="brief" if brief else usual,
+                    effort=effort,
                     mirrored=mirrored,
                     errors=errors,
                     doubt=doubt,
                 )
-                for mirrored in ((False, True) if doubled and not brief else (False,))
+                for effort, mirrored in chosen
             ]
             planes.append(torch.cat(images).mean(dim=0))
         return torch.stack(planes)
