@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import math
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -14,6 +16,7 @@ from numpy.typing import NDArray
 from skimage import data
 
 from napari_blindsr import restore
+from napari_blindsr.agreement import Agreement
 from napari_blindsr.engine.kernels import Gaussian, Line
 from napari_blindsr.engine.observation import kernel_center
 from napari_blindsr.facts import piled_up
@@ -73,12 +76,14 @@ def run(image: NDArray[Any], **options: Any) -> Result:
 
 
 WIDE = gaussian_kernel((36.0, 36.0), 0.0, scale=4, size=41)
+NARROW = gaussian_kernel((0.5, 0.5), 0.0, scale=4, size=41)
 
 DESERVED: dict[str, Callable[[], Result]] = {
     "no_blur": lambda: run(photograph().truth[:128, :128], scale=1),
     "kernel_at_bound": lambda: run(blurred(8.0), kernel=Gaussian(variance=(1.0, 2.0))),
     "another_family": lambda: run(moved(), kernel="gaussian"),
     "kernel_unstable": lambda: run(two_blurs()),
+    "kernel_unlike_image": lambda: run(photograph().image, kernel=NARROW),
     "residual_not_white": lambda: run(photograph().image, kernel=WIDE),
     "saturated_or_covered": lambda: run(overexposed()),
     "scale_beyond_kernel": lambda: run(grainy()),
@@ -129,6 +134,35 @@ def test_a_kernel_that_is_cut_off_is_at_its_bound() -> None:
     cut = WIDE[16:-16, 16:-16]
     names = [flag.name for flag in run(photograph().image, kernel=cut).flags]
     assert "kernel_at_bound" in names
+
+
+@pytest.mark.parametrize(
+    ("factor", "raised"), [(0.25, True), (0.5, True), (1.0, False), (2.0, True)]
+)
+def test_a_kernel_of_another_width_is_unlike_the_image(factor: float, raised: bool) -> None:
+    image = blurred(8.0)
+    kernel = gaussian_kernel((8 * factor**2, 8 * factor**2), 0.0, scale=4, size=41)
+    flags = {flag.name: flag.message for flag in run(image, kernel=kernel).flags}
+    assert ("kernel_unlike_image" in flags) is raised
+    if raised:
+        # Standard deviations in pixels of the image: the kernel's, and what was read.
+        own, read = map(float, re.findall(r"\d\.\d\d", flags["kernel_unlike_image"]))
+        assert own == pytest.approx(factor * math.sqrt(8) / 4, rel=0.06)
+        assert read == pytest.approx(math.sqrt(8) / 4, rel=0.2)
+
+
+def test_a_blur_beyond_what_can_be_read_is_not_unlike_a_wide_one() -> None:
+    told = Agreement(
+        disagreement=0.5, spread=0.1, range=(2.0, 2.2), variance=math.log(4.5), doubt=0.1
+    )
+    wide = gaussian_kernel((16 * 20.0, 16 * 20.0), 0.0, scale=4, size=121)
+    facts = Facts(scale=4, kernel=wide, widths=(17.9, 17.9), known=True, agreement=told)
+    assert "kernel_unlike_image" not in [flag.name for flag in find_flags(facts)]
+    narrower = dataclasses.replace(facts, widths=(4.0, 4.0))
+    assert "kernel_unlike_image" in [flag.name for flag in find_flags(narrower)]
+    # What is in doubt is no reason.
+    unsure = dataclasses.replace(narrower, agreement=dataclasses.replace(told, doubt=1.0))
+    assert "kernel_unlike_image" not in [flag.name for flag in find_flags(unsure)]
 
 
 def test_a_kernel_as_good_as_none_supports_no_scale() -> None:

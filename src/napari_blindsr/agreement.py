@@ -34,11 +34,17 @@ class Agreement:
     range : tuple of float
         The smallest and the largest of their geometric mean widths, as standard deviations in
         LR pixels.
+    variance : float
+        The logarithm of the variance in LR px² that all tell of, the mean of both axes.
+    doubt : float
+        Standard deviation of its error.
     """
 
     disagreement: float
     spread: float
     range: tuple[float, float]
+    variance: float
+    doubt: float
 
 
 @torch.no_grad()
@@ -85,4 +91,8 @@ def compare_parts(
         disagreement=float((precision * (means - middle).square()).sum() / freedom),
         spread=math.sqrt(float((means - means.mean(dim=0)).square().sum(dim=1).mean())),
         range=(float(widths.min()), float(widths.max())),
+        # The trace of the logarithm is the same in all directions.
+        variance=float(middle[:2].mean()),
+        # What makes the network err is common to the parts: their number is no gain.
+        doubt=calibration * float(variances[:, :2].mean().sqrt()),
     )

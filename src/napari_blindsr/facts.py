@@ -12,6 +12,7 @@ from napari_blindsr.agreement import compare_parts
 from napari_blindsr.engine.kernels.width import core_covariance, principal_axes
 from napari_blindsr.errors import InputError
 from napari_blindsr.flags import Facts, Flag, find_field_flags, find_flags
+from napari_blindsr.methods import method_named
 from napari_blindsr.metrics.residual import Residual, predict
 from napari_blindsr.metrics.residual import residual as residual_of
 from napari_blindsr.noise import estimate_noise
@@ -65,18 +66,21 @@ def run_flags(
     """
     data, measured = planes.data, planes.measured
     values = data if measured is None else data[:, measured]
+    gaps = measured is not None and guess is None
+    # A kernel that planes share was looked at where it was found; that its parts have blurs of
+    # their own is no news of a field.
+    own = blur is not None or settings.kernel == "known" or method_named(settings.method).optimises
     facts = Facts(
         scale=settings.scale,
         kernel=kernel,
         widths=kernel_widths(kernel),
         known=settings.kernel == "known",
         blur=blur,
-        # That its parts have blurs of their own is no news of a field.
-        agreement=None
-        if blur is None or (measured is not None and guess is None)
-        else compare_parts(
+        agreement=compare_parts(
             data if guess is None else guess.cpu().numpy(), settings.scale, device=device
-        ),
+        )
+        if own and field is None and not gaps
+        else None,
         residual=residual,
         saturated=piled_up(values),
         covered=0.0 if measured is None else 1 - float(measured.mean()),
