@@ -201,7 +201,7 @@ def test_usrnet_is_told_what_an_optimised_kernel_does_not_explain() -> None:
         )  # fmt: skip
         return finished.image
 
-    level, span = 4 / 255, float(np.ptp(grey()))
+    level, span = 2 / 255, float(np.ptp(grey()))
     plain = image(0.0)
     # As if there were so much noise.
     np.testing.assert_allclose(image(level), image(0.0, noise=level * span), atol=1e-3)

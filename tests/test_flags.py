@@ -147,7 +147,7 @@ def test_a_kernel_of_another_width_is_unlike_the_image(factor: float, raised: bo
     if raised:
         # Standard deviations in pixels of the image: the kernel's, and what was read.
         own, read = map(float, re.findall(r"\d\.\d\d", flags["kernel_unlike_image"]))
-        assert own == pytest.approx(factor * math.sqrt(8) / 4, rel=0.06)
+        assert own == pytest.approx(factor * math.sqrt(8) / 4, abs=0.03)
         assert read == pytest.approx(math.sqrt(8) / 4, rel=0.2)
 
 

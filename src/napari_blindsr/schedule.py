@@ -79,7 +79,7 @@ class Schedule:
     brighten: bool = True
     recentre: bool = True
     before_update: bool = False
-    unexplained: float = 4 / 255
+    unexplained: float = 2 / 255
 
     def __post_init__(self) -> None:
         for name in (
