@@ -34,6 +34,7 @@ from napari_blindsr import restore
 from napari_blindsr.blur import estimate_kernel
 from napari_blindsr.engine.kernels import render_gaussian
 from napari_blindsr.engine.kernels.width import core_covariance, principal_axes
+from napari_blindsr.facts import kernel_widths
 from napari_blindsr.metrics import kernel_error
 from napari_blindsr.simulate import interpolate
 
@@ -138,7 +139,7 @@ def intervals_section() -> None:
     rows = []
     for label, cases in groups.items():
         readings = [read(case) for case in cases]
-        truths = [_widths(case) for case in cases]
+        truths = [kernel_widths(np.array(case.kernel, dtype=np.float32)) for case in cases]
         covered = [
             low <= width <= high
             for blur, widths in zip(readings, truths, strict=True)
@@ -164,13 +165,6 @@ def intervals_section() -> None:
         )
     columns = ["images", "cases", "in 90 % interval", "mean error of σ", "e_k mean", "worst"]
     table("Kernel estimator, intervals of both widths", columns, rows)
-
-
-def _widths(case: Case) -> tuple[float, float]:
-    """Return the widths of a kernel, the larger first, in px of the truth."""
-    covariance = core_covariance(torch.from_numpy(np.array(case.kernel, dtype=np.float64))[None])
-    larger, smaller = principal_axes(covariance)[0][0].sqrt().tolist()
-    return larger, smaller
 
 
 def image_section() -> None:

@@ -67,8 +67,8 @@ def run_flags(
     data, measured = planes.data, planes.measured
     values = data if measured is None else data[:, measured]
     gaps = measured is not None and guess is None
-    # A kernel that planes share was looked at where it was found; that its parts have blurs of
-    # their own is no news of a field.
+    # A kernel that was read of other planes is like those, which is told there; that its parts have
+    # blurs of their own is no news of a field.
     own = blur is not None or settings.kernel == "known" or method_named(settings.method).optimises
     facts = Facts(
         scale=settings.scale,
