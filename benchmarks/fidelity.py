@@ -121,6 +121,7 @@ def solve(picture: Picture, **options: Any) -> dict[str, float]:
     record["cubic"] = scores(np.clip(cubic(to_float(picture.lr)), 0, 1), picture)["psnr"]
     record["seconds"] = time.perf_counter() - start
     record["steps"] = float(result.trace.size)
+    record["threads"] = float(torch.get_num_threads())
     return record
 
 
@@ -311,6 +312,11 @@ def finished() -> dict[tuple[str, str], dict[str, float]]:
     lines = RESULTS.read_text(encoding="utf-8").splitlines()
     records = [json.loads(line) for line in lines]
     return {(record["section"], record["name"]): record["scores"] for record in records}
+
+
+def family_record(family: str, name: str, index: int) -> dict[str, float] | None:
+    """Return the scores of a run of the section of families, if it was made."""
+    return finished().get(("families", f"{family}/{name}/{index}"))
 
 
 def keep(case: Case, record: dict[str, float]) -> None:

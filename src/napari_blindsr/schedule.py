@@ -32,6 +32,8 @@ class Schedule:
         Image steps whose data term is 1 − SSIM; the rest use the mean squared error.
     random_kernels : int
         Kernels drawn for each Monte-Carlo step.
+    from_mean : bool
+        Let the kernel begin at the mean of its family, instead of near a constant.
     kept_kernels : int
         Of these, how many count: those that explain the data best.
     monte_carlo_steps : int
@@ -66,6 +68,7 @@ class Schedule:
     warmup_steps: int = 200
     structural_steps: int = 405
     random_kernels: int = 5
+    from_mean: bool = False
     kept_kernels: int = 5
     monte_carlo_steps: int = 1
     meta_every: int = 3
@@ -124,8 +127,8 @@ class Schedule:
             Name of the kernel family, or "known". Nothing was published for families other
             than Gaussians but the advice to take 400 steps, one between two Monte-Carlo
             steps. With 5 random kernels and one step towards them the kernel stays near
-            the family's mean, so the best 5 of 128 count, and 20 steps are taken. 2000 steps
-            of warm-up, which cost little, bring large kernels to that mean in the first place.
+            the family's mean, so the best 5 of 128 count, and 20 steps are taken. Large kernels
+            do not even come to that mean by the warm-up, so they begin there.
         """
         require(name in SCHEDULES, f"schedule is {name!r}; expected one of {list(SCHEDULES)}")
         if name == "reference":
@@ -137,8 +140,8 @@ class Schedule:
         return cls(
             image_steps=400,
             inner_steps=1,
-            warmup_steps=2000,
             structural_steps=162,
+            from_mean=True,
             random_kernels=128,
             monte_carlo_steps=20,
         )

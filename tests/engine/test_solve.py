@@ -216,6 +216,33 @@ def test_a_long_run_takes_its_kernels_from_a_pool_of_limited_size(
     assert outcome.reason is StopReason.COMPLETED
 
 
+@pytest.mark.parametrize("size", [11, 41])
+def test_a_kernel_that_begins_at_the_mean_of_its_family_is_nearer_to_it(size: int) -> None:
+    def distance(*, from_mean: bool) -> float:
+        schedule = replace(QUICK, warmup_steps=200, from_mean=from_mean)
+        part = alternating(schedule).init(observe(kernel_size=size)).kernel_part
+        assert isinstance(part, KernelState)
+        mean = part.pool.mean(dim=0)
+        return float((part.leaf.detach() - mean).norm() / mean.norm())
+
+    assert distance(from_mean=False) > 0.5
+    assert distance(from_mean=True) < 0.05
+
+
+def test_a_continued_run_begins_where_it_is_told_whatever_its_schedule_says() -> None:
+    first = alternating()
+    first.keeps_weights = True
+    weights = drain(first, observe())[0].estimate.weights
+    assert weights is not None
+    assert weights.kernel is not None
+    next_one = alternating(replace(QUICK, warmup_steps=0, from_mean=True))
+    next_one.start = weights
+    part = next_one.init(observe()).kernel_part
+    assert isinstance(part, KernelState)
+    for name, value in part.network.state_dict().items():
+        torch.testing.assert_close(value, weights.kernel[name])
+
+
 def test_the_average_is_that_of_the_late_states() -> None:
     solver = alternating(replace(QUICK, average=0.4))
     state = solver.init(observe())

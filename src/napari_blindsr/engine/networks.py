@@ -147,6 +147,8 @@ class KernelGenerator(nn.Module):
 
     INPUTS = 200
     HIDDEN = 1000
+    FLOOR = 1e-6
+    """What a pixel of a kernel that is begun at holds at least: a softmax gives no zeros."""
 
     def __init__(self, size: int) -> None:
         super().__init__()
@@ -159,6 +161,11 @@ class KernelGenerator(nn.Module):
         return torch.softmax(self.out(F.relu6(self.hidden(code))), dim=0).reshape(
             self.size, self.size
         )
+
+    @torch.no_grad()
+    def begin_at(self, kernel: Tensor) -> None:
+        """Shift the output, as it was initialised, to near a kernel (K, K)."""
+        self.out.bias.add_((kernel.flatten() + self.FLOOR).log())
 
 
 def initialise(module: nn.Module, generator: Generator) -> None:

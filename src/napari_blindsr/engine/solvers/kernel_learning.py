@@ -94,10 +94,12 @@ def start_kernel(
     """
     network = build_kernel_generator(observation.kernel_size, generator=generator)
     code = INPUT_AMPLITUDE * torch.rand(network.INPUTS, generator=generator)
-    if weights is not None:
-        network.load_state_dict(weights)
     pool, chosen = _draw_kernels(observation, family, schedule, seed=seed, device=device)
     network, code = network.to(device), code.to(device)
+    if weights is not None:
+        network.load_state_dict(weights)
+    elif schedule.from_mean:
+        network.begin_at(pool.mean(dim=0))
     kernel = network(code)
     return KernelState(
         network=network,
