@@ -19,7 +19,12 @@ from napari_blindsr.engine.solvers.alternating import AlternatingSolver
 from napari_blindsr.engine.solvers.closed_form import ClosedFormSolver
 from napari_blindsr.schedule import Schedule
 
-FLOAT32 = Compute(device=torch.device("cpu"), dtype=torch.float32, channels_last=True)
+FLOAT32 = Compute(
+    device=torch.device("cpu"),
+    dtype=torch.float32,
+    channels_last=True,
+    channels_last_gradients=False,
+)
 
 QUICK = Schedule(
     image_steps=10, warmup_steps=4, structural_steps=5, inner_steps=5, random_kernels=3, channels=16

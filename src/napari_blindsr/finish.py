@@ -150,7 +150,7 @@ def load_finisher(settings: Settings, compute: Compute) -> tuple[Finisher, tuple
     """Return the finish, or another with the reason why, before any long work."""
     name = settings.used_finish
     if name == "prior":
-        layout = compute.memory_format
+        layout = compute.layout(gradients=False)
         prior = load_image_prior().to(compute.device, memory_format=layout)  # type: ignore[call-overload]
         return Finisher(name=name, prior=prior, compute=compute), ()
     if name != "usrnet":

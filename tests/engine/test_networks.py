@@ -91,12 +91,39 @@ def test_non_local_blocks_start_as_the_identity() -> None:
         torch.testing.assert_close(block(x), x)
 
 
+def test_the_layout_in_memory_changes_neither_image_nor_gradient() -> None:
+    results = []
+    for layout in (torch.contiguous_format, torch.channels_last):
+        network = small(3).double()
+        # torch's annotations leave this overload out.
+        network = network.to(memory_format=layout)  # type: ignore[call-overload]
+        noise = torch.rand(1, 3, 40, 44, generator=torch.Generator().manual_seed(1)).double()
+        image = network(noise.contiguous(memory_format=layout))
+        image.square().mean().backward()
+        results.append([image, *(weights.grad for weights in network.parameters())])
+    for first, second in zip(*results, strict=True):
+        torch.testing.assert_close(first, second)
+
+
 def test_a_kernel_is_non_negative_and_sums_to_one() -> None:
     network = build_kernel_generator(11, generator=torch.Generator().manual_seed(0))
     kernel = network(torch.rand(KernelGenerator.INPUTS))
     assert kernel.shape == (11, 11)
     assert kernel.min() >= 0
     assert kernel.sum().item() == pytest.approx(1, abs=1e-6)
+
+
+@given(size=st.integers(3, 59), width=st.floats(0.02, 0.3), seed=st.integers(0, 5))
+@settings(deadline=None, max_examples=15)
+def test_a_kernel_begins_where_it_is_told(size: int, width: float, seed: int) -> None:
+    generator = torch.Generator().manual_seed(seed)
+    axis = (torch.arange(size) - size // 2).square()
+    kernel = torch.softmax(-(axis[:, None] + axis) / (2 * (width * size) ** 2 + 0.1), dim=1)
+    kernel = kernel / kernel.sum()
+    network = build_kernel_generator(size, generator=generator)
+    network.begin_at(kernel)
+    found = network(torch.rand(KernelGenerator.INPUTS, generator=generator) / 10)
+    assert (found - kernel).norm() < 0.1 * kernel.norm()
 
 
 def test_weights_follow_the_generator_and_leave_the_global_state_alone() -> None:

@@ -55,7 +55,7 @@ class ImageTask:
         seed: int = 0,
     ) -> None:
         torch.manual_seed(seed)
-        layout = compute.memory_format
+        layout = compute.layout(gradients=True)
         network = UnfoldedPrior().to(compute.device)
         # torch's annotations leave this overload out.
         self.network: UnfoldedPrior = network.to(memory_format=layout)  # type: ignore[call-overload]

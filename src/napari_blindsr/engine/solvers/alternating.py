@@ -169,7 +169,7 @@ class AlternatingSolver:
         noise = INPUT_AMPLITUDE * torch.rand(1, *shape, generator=generator)
         if self.start is not None:
             network.load_state_dict(self.start.image)
-        layout = self.compute.memory_format
+        layout = self.compute.layout(gradients=True)
         # torch's annotations leave this overload out.
         network = network.to(self.device, memory_format=layout)  # type: ignore[call-overload]
         noise = noise.to(self.device, memory_format=layout)
