@@ -31,7 +31,8 @@ class Schedule:
     structural_steps : int
         Image steps whose data term is 1 − SSIM; the rest use the mean squared error.
     random_kernels : int
-        Kernels drawn for each Monte-Carlo step.
+        Kernels drawn for each Monte-Carlo step; fewer if they are so large that comparing them
+        would take long.
     from_mean : bool
         Let the kernel begin at the mean of its family, instead of near a constant.
     kept_kernels : int
@@ -127,7 +128,7 @@ class Schedule:
             Name of the kernel family, or "known". Nothing was published for families other
             than Gaussians but the advice to take 400 steps, one between two Monte-Carlo
             steps. With 5 random kernels and one step towards them the kernel stays near
-            the family's mean, so the best 5 of 128 count, and 20 steps are taken. Large kernels
+            the family's mean, so the best 5 of 2048 count, and 20 steps are taken. Large kernels
             do not even come to that mean by the warm-up, so they begin there.
         """
         require(name in SCHEDULES, f"schedule is {name!r}; expected one of {list(SCHEDULES)}")
@@ -142,7 +143,7 @@ class Schedule:
             inner_steps=1,
             structural_steps=162,
             from_mean=True,
-            random_kernels=128,
+            random_kernels=2048,
             monte_carlo_steps=20,
         )
 

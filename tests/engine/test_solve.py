@@ -216,6 +216,38 @@ def test_a_long_run_takes_its_kernels_from_a_pool_of_limited_size(
     assert outcome.reason is StopReason.COMPLETED
 
 
+def test_fewer_kernels_are_drawn_of_large_ones_but_all_that_are_kept(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(kernel_learning, "LARGEST_DRAW", 6 * 11**2)
+    drawn = []
+    for size in (7, 11, 41):
+        part = alternating(replace(QUICK, random_kernels=8)).init(observe(kernel_size=size))
+        assert isinstance(part.kernel_part, KernelState)
+        drawn.append(part.kernel_part.chosen.shape[1])
+    assert drawn == [8, 6, QUICK.kept_kernels]
+
+
+def test_kernels_are_compared_alike_however_many_at_a_time(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    found = []
+    for together in (1, 3, 128):
+        monkeypatch.setattr(kernel_learning, "TOGETHER", together)
+        schedule = replace(QUICK, random_kernels=8, kept_kernels=2, monte_carlo_steps=5)
+        state = alternating(schedule).init(observe())
+        part = state.kernel_part
+        assert isinstance(part, KernelState)
+        image = torch.rand(
+            state.observation.canvas_shape, generator=torch.Generator().manual_seed(0)
+        )
+        kernels = part.pool[part.chosen[0]]
+        monte_carlo_step(state.observation, part, image, kernels, schedule)
+        found.append(part.leaf.detach())
+    torch.testing.assert_close(found[0], found[2])
+    torch.testing.assert_close(found[1], found[2])
+
+
 @pytest.mark.parametrize("size", [11, 41])
 def test_a_kernel_that_begins_at_the_mean_of_its_family_is_nearer_to_it(size: int) -> None:
     def distance(*, from_mean: bool) -> float:

@@ -28,6 +28,13 @@ LARGEST_POOL = 4096
 """Random kernels in memory; a run that wants more takes them again, in other company."""
 
 
+LARGEST_DRAW = 2048 * 19**2
+"""Pixels of random kernels that a Monte-Carlo step compares: of large ones fewer are drawn."""
+
+TOGETHER = 128
+"""Random kernels whose predictions are in memory at a time."""
+
+
 @dataclass(kw_only=True)
 class KernelState:
     """The kernel generator, its optimiser, and the random kernels it learns from.
@@ -122,7 +129,9 @@ def _draw_kernels(
 ) -> tuple[Tensor, Tensor]:
     """Draw all random kernels of a run in one batch, and say which step takes which."""
     outer = -(-schedule.image_steps // schedule.inner_steps)
-    count = outer * schedule.random_kernels
+    each = max(schedule.kept_kernels, LARGEST_DRAW // observation.kernel_size**2)
+    each = min(each, schedule.random_kernels)
+    count = outer * each
     size = schedule.warmup_steps + min(count, LARGEST_POOL)
     draws = torch.Generator(device).manual_seed(seed)
     pool = family.sample(
@@ -137,7 +146,7 @@ def _draw_kernels(
         chosen = torch.arange(first, size, device=device)
     else:
         chosen = torch.randint(first, size, (count,), generator=draws, device=device)
-    return pool, chosen.unflatten(0, (outer, schedule.random_kernels))
+    return pool, chosen.unflatten(0, (outer, each))
 
 
 def adam(network: torch.nn.Module, rate: float, device: torch.device) -> torch.optim.Adam:
@@ -180,8 +189,12 @@ def monte_carlo_step(
     schedule: Schedule,
 ) -> None:
     """[2a] Kernel steps towards random kernels, weighted by how well they explain the data."""
-    errors = observation.predict(image, kernels) - observation.data
-    losses = errors.square().mean(dim=(1, 2, 3))
+    losses = torch.cat(
+        [
+            (observation.predict(image, some) - observation.data).square().mean(dim=(1, 2, 3))
+            for some in kernels.split(TOGETHER)
+        ]
+    )
     if len(kernels) > schedule.kept_kernels:
         losses, best = losses.topk(schedule.kept_kernels, largest=False)
         kernels = kernels[best]
