@@ -65,12 +65,17 @@ def test_few_warm_steps_explain_what_cold_ones_need_more_for() -> None:
     warm = finished(job.run((1,), None, start=first.weights))
     few = round(CONTINUED * 80)
     assert (len(first.trace), len(warm.trace)) == (80, few)
-    short = replace(job, settings=replace(settings, schedule=schedule.scaled(few)))
-    cold = finished(short.run((1,), None))
+    short = schedule.scaled(few)
+    colds = [
+        finished(replace(job, settings=replace(settings, schedule=cold)).run((1,), None))
+        for cold in (replace(short, from_mean=False), short)
+    ]
     long = finished(job.run((1,), None))
-    losses = [float(result.trace[-5:].mean()) for result in (warm, cold, long)]
+    losses = [float(result.trace[-5:].mean()) for result in (warm, *colds, long)]
     assert losses[0] < 0.5 * losses[1]
-    assert losses[0] < 1.5 * losses[2]
+    # A kernel that begins at its family's mean is ahead by itself.
+    assert losses[0] < 0.8 * losses[2]
+    assert losses[0] < 1.5 * losses[3]
 
 
 @pytest.mark.parametrize("method", ["mlmc", "ddsr"])

@@ -33,8 +33,6 @@ class Schedule:
     random_kernels : int
         Kernels drawn for each Monte-Carlo step; fewer if they are so large that comparing them
         would take long.
-    from_mean : bool
-        Let the kernel begin at the mean of its family, instead of near a constant.
     kept_kernels : int
         Of these, how many count: those that explain the data best.
     monte_carlo_steps : int
@@ -55,6 +53,9 @@ class Schedule:
     brighten : bool
         Fit dark data at normal brightness, with the gradient prior. The published runs fit them as
         they are, where structure counts little, and without the prior.
+    from_mean : bool
+        Let the kernel begin at the mean of its family. The published runs begin it near a constant,
+        from where the warm-up brings small kernels towards that mean, and large ones not at all.
     recentre : bool
         Move the kernel to its place, and the image with it.
     before_update : bool
@@ -69,7 +70,6 @@ class Schedule:
     warmup_steps: int = 200
     structural_steps: int = 405
     random_kernels: int = 5
-    from_mean: bool = False
     kept_kernels: int = 5
     monte_carlo_steps: int = 1
     meta_every: int = 3
@@ -81,6 +81,7 @@ class Schedule:
     channels: int = 128
     average: float = 0.0
     brighten: bool = True
+    from_mean: bool = True
     recentre: bool = True
     before_update: bool = False
     unexplained: float = 2 / 255
@@ -121,20 +122,24 @@ class Schedule:
         ----------
         name : {"published", "reference"}
             "published" has the published numbers. "reference" adds the habits of the
-            released programs: no recentring, no averaging, dark data fitted as they are, the
-            tensors computed before the last update are returned, and USRNet takes the kernel for
-            the true one.
+            released programs: the kernel begins near a constant, no recentring, no averaging, dark
+            data fitted as they are, the tensors computed before the last update are returned, and
+            USRNet takes the kernel for the true one.
         kernel : str
             Name of the kernel family, or "known". Nothing was published for families other
             than Gaussians but the advice to take 400 steps, one between two Monte-Carlo
             steps. With 5 random kernels and one step towards them the kernel stays near
-            the family's mean, so the best 5 of 2048 count, and 20 steps are taken. Large kernels
-            do not even come to that mean by the warm-up, so they begin there.
+            the family's mean, so the best 5 of 2048 count, and 20 steps are taken.
         """
         require(name in SCHEDULES, f"schedule is {name!r}; expected one of {list(SCHEDULES)}")
         if name == "reference":
             return cls(
-                average=0.0, brighten=False, recentre=False, before_update=True, unexplained=0.0
+                average=0.0,
+                brighten=False,
+                from_mean=False,
+                recentre=False,
+                before_update=True,
+                unexplained=0.0,
             )
         if kernel in ("auto", "gaussian", "known"):
             return cls()
@@ -142,7 +147,6 @@ class Schedule:
             image_steps=400,
             inner_steps=1,
             structural_steps=162,
-            from_mean=True,
             random_kernels=2048,
             monte_carlo_steps=20,
         )
