@@ -118,8 +118,8 @@ def test_a_kernel_is_non_negative_and_sums_to_one() -> None:
 def test_a_kernel_begins_where_it_is_told(size: int, width: float, seed: int) -> None:
     generator = torch.Generator().manual_seed(seed)
     axis = (torch.arange(size) - size // 2).square()
-    kernel = torch.softmax(-(axis[:, None] + axis) / (2 * (width * size) ** 2 + 0.1), dim=1)
-    kernel = kernel / kernel.sum()
+    profile = torch.softmax(-axis / (2 * (width * size) ** 2 + 0.1), dim=0)
+    kernel = profile[:, None] * profile
     network = build_kernel_generator(size, generator=generator)
     network.begin_at(kernel)
     found = network(torch.rand(KernelGenerator.INPUTS, generator=generator) / 10)

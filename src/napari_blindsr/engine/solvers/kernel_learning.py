@@ -27,7 +27,6 @@ if TYPE_CHECKING:
 LARGEST_POOL = 4096
 """Random kernels in memory; a run that wants more takes them again, in other company."""
 
-
 LARGEST_DRAW = 2048 * 19**2
 """Pixels of random kernels that a Monte-Carlo step compares: of large ones fewer are drawn."""
 
