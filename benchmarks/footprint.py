@@ -20,6 +20,7 @@ import torch
 from numpy.typing import NDArray
 
 from napari_blindsr.engine.device import choose_compute
+from napari_blindsr.engine.kernels import Disk
 from napari_blindsr.fluorescence import fluorescent_cells
 from napari_blindsr.footprint import estimate_memory
 from napari_blindsr.memory import peak_memory
@@ -33,6 +34,8 @@ CASES: dict[str, Settings] = {
     "fast": Settings(scale=2),
     "fast, whole": Settings(scale=2, tile=None),
     "fast, x4": Settings(scale=4),
+    "fast, refined": Settings(scale=2, quality="refined"),
+    "fast, refined, disc": Settings(scale=2, quality="refined", kernel=Disk()),
     "fast, tiles of 512": Settings(scale=2, tile=512),
     "measurement": Settings(scale=2, finish="measurement", tile=None),
     "measurement, tiles of 512": Settings(scale=2, finish="measurement", tile=512),

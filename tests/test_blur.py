@@ -16,8 +16,9 @@ from numpy.typing import NDArray
 from skimage import data
 
 import napari_blindsr
-from napari_blindsr import blur, reading, restore
-from napari_blindsr.blur import BlurEstimate, candidate_weights, estimate_kernel
+from napari_blindsr import candidates, reading, restore
+from napari_blindsr.blur import BlurEstimate, estimate_kernel
+from napari_blindsr.candidates import candidate_weights
 from napari_blindsr.engine.estimator import FAMILY_ORDER, BlurReading
 from napari_blindsr.engine.kernels import (
     FAMILIES,
@@ -102,7 +103,7 @@ def test_it_is_public_and_loads_on_first_use() -> None:
 def test_every_family_at_every_scale(
     family: type[KernelFamily], scale: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(blur, "CANDIDATES", 64)
+    monkeypatch.setattr(candidates, "CANDIDATES", 64)
     geometry: Geometry = GEOMETRIES[scale % len(GEOMETRIES)]
     estimate = estimate_kernel(
         SHARP[:40, :42], scale=scale, kernel=family.name, geometry=geometry, device="cpu"

@@ -76,9 +76,29 @@ def test_a_refined_reading_owns_up_to_the_network_that_refined_it(
     assert other.blur is not None
     assert (plain.blur.refined, other.blur.refined) == (False, True)
     assert plain.blur.widths != other.blur.widths
-    # No other family is refined.
+
+
+def test_camera_shake_is_left_as_it_was_read(image: NDArray[np.uint8]) -> None:
+    # Its widths tell too little of its shape.
+    result = restore(
+        image[:24, :24], **{**options("measurement"), "quality": "refined", "kernel": "motion"}
+    )
+    assert result.learned_priors == ("kernel estimator",)
+    assert result.blur is not None
+    assert not result.blur.refined
+
+
+def test_other_families_are_refined_too(image: NDArray[np.uint8]) -> None:
+    small = image[:24, :24]
+    plain = restore(small, **{**options("measurement"), "kernel": "disk"})
     disk = restore(small, **{**options("measurement"), "quality": "refined", "kernel": "disk"})
-    assert disk.learned_priors == ("kernel estimator",)
+    assert disk.learned_priors == ("kernel estimator", "image prior")
+    assert plain.blur is not None
+    assert disk.blur is not None
+    assert (disk.blur.family, disk.blur.refined) == ("disk", True)
+    assert plain.blur.widths != disk.blur.widths
+    again = restore(small, **{**options("measurement"), "quality": "refined", "kernel": "disk"})
+    np.testing.assert_array_equal(again.kernel, disk.kernel)
 
 
 def test_without_a_finish_there_is_no_image(image: NDArray[np.uint8]) -> None:

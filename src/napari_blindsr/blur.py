@@ -10,14 +10,10 @@ import numpy as np
 import torch
 
 from napari_blindsr.arrays import find_covered, to_planes
+from napari_blindsr.candidates import candidate_weights, draw_candidates, mean_candidate
 from napari_blindsr.engine.estimator import NARROWEST_BLUR, BlurReading
 from napari_blindsr.engine.kernels import Gaussian, KernelFamily, render_gaussian, side_for
-from napari_blindsr.engine.kernels.width import (
-    core_covariance,
-    covariance_of,
-    log_covariance,
-    principal_axes,
-)
+from napari_blindsr.engine.kernels.width import covariance_of, principal_axes
 from napari_blindsr.engine.observation import kernel_center
 from napari_blindsr.errors import SettingsError
 from napari_blindsr.noise import estimate_noise
@@ -37,9 +33,6 @@ if TYPE_CHECKING:
 
 INTERVAL = 1.6449
 """Half-width of a normal distribution's 90 % interval, in standard deviations."""
-
-CANDIDATES = 2048
-"""Kernels of a family that are compared with what the image tells."""
 
 FOUND = 2.0
 """Variances below this many times that of the narrowest blur known are no blur."""
@@ -138,8 +131,8 @@ def estimate_kernel(
     mask : array_like, (h, w), optional
         Nonzero where the image is covered.
     quality : {"fast", "refined"}
-        "refined" refines a Gaussian by how well the image that the image prior restores explains
-        the data, which takes a few seconds.
+        "refined" refines what was read by how well the image that the image prior restores
+        explains the data, which takes some seconds to half a minute.
     seed : int
         Of the kernels that are drawn from a family other than Gaussians.
     device : str
@@ -206,6 +199,7 @@ def read_planes(
         device=device,
         quality=quality,
         noise=noise,
+        seed=seed,
     )
     return estimate_of(
         reading,
@@ -277,8 +271,7 @@ def _kernel_of(
         return gaussian_of(family, reading.mean.double().cpu(), scale=scale, geometry=geometry)
     candidates = draw_candidates(family, scale=scale, geometry=geometry, seed=seed)
     weights = candidate_weights(candidates, reading, scale)
-    kernel = torch.einsum("n,nij->ij", weights, candidates.double())
-    return np.asarray((kernel / kernel.sum()).numpy(), dtype=np.float32)
+    return np.asarray(mean_candidate(candidates, weights).numpy(), dtype=np.float32)
 
 
 def gaussian_of(
@@ -317,25 +310,3 @@ def gaussian_of(
         variances[None], angle[None], size=size, center=kernel_center(size, scale, geometry)
     )[0]
     return np.asarray(kernel.numpy(), dtype=np.float32)
-
-
-def draw_candidates(family: KernelFamily, *, scale: int, geometry: Geometry, seed: int) -> Tensor:
-    """Return kernels (n, K, K) of a family, of which a reading tells how probable each is."""
-    size = family.size(scale)
-    return family.sample(
-        CANDIDATES,
-        scale=scale,
-        size=size,
-        center=kernel_center(size, scale, geometry),
-        generator=torch.Generator().manual_seed(seed),
-    )
-
-
-def candidate_weights(candidates: Tensor, reading: BlurReading, scale: int) -> Tensor:
-    """Return how probable each of some kernels (n, K, K) is, given a reading: sum 1."""
-    mean, deviation = reading.mean.double().cpu(), reading.deviation.double().cpu()
-    found = log_covariance(core_covariance(candidates.double()) / scale**2)
-    # Without an uncertainty the nearest few count.
-    spread = torch.where(deviation.isnan(), torch.full_like(deviation, 0.1), deviation)
-    distances = ((found - mean) / spread).square().sum(dim=1)
-    return torch.softmax(-0.5 * distances, dim=0)

@@ -149,6 +149,7 @@ def read_field(
         device=device,
         quality=quality,
         noise=noise,
+        seed=seed,
     )
     return field_of(
         readings,
@@ -173,6 +174,7 @@ def region_readings(
     device: str,
     quality: Quality,
     noise: float,
+    seed: int,
 ) -> list[BlurReading | None]:
     """Return what each region of planes tells of its blur, row by row; None where nothing does."""
     family = _common(family)
@@ -195,6 +197,7 @@ def region_readings(
             device=device,
             quality=quality,
             noise=noise,
+            seed=seed,
         )
         readings.append(reading)
     return readings

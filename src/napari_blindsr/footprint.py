@@ -10,6 +10,7 @@ import math
 from typing import TYPE_CHECKING
 
 from napari_blindsr.engine.kernels import Gaussian
+from napari_blindsr.engine.refine import DRAWN_CROP, LARGEST_CROP, TOGETHER
 from napari_blindsr.methods import method_named
 from napari_blindsr.parts import BLEND, OPTIMISED_SIDE, context_for, field_tile, tile_side
 from napari_blindsr.settings import ONE_BLUR
@@ -109,6 +110,8 @@ def _largest_part(
     tile = tile_side((height, width), settings.tile)
     if settings.field != ONE_BLUR:
         tile = field_tile(shape, settings.field, scale=scale, tile=settings.tile)
+    margin = scale * (-(-size // scale) + 2)
+    prior = PRIOR_HALF if half else PRIOR
     needed = 0.0
     if method_named(settings.method).optimises:
         rows, columns = (min(n, scale * OPTIMISED_SIDE) if tile else n for n in (height, width))
@@ -116,15 +119,17 @@ def _largest_part(
         seen = (rows + size) * (columns + size)
         feature, step = (FEATURE_HALF, STEP_HALF) if half else (FEATURE, STEP)
         needed = WEIGHTS * generator**2 + seen * (feature * generator + step)
+    elif settings.kernel != "known" and settings.quality == "refined" and family.told_by_widths:
+        crop = LARGEST_CROP if isinstance(family, Gaussian) else DRAWN_CROP
+        rows, columns = (scale * min(n, crop) + 2 * margin for n in shape)
+        needed = max(needed, TOGETHER * rows * columns * (prior + PLANE))
     if settings.used_finish != "none":
         reach = context_for(size, scale) * scale
-        margin = scale * (-(-size // scale) + 2)
         rows, columns = ((_piece(n, tile, reach) + 2 * margin) for n in (height, width))
         if settings.used_finish == "measurement":
             part = _sparse(rows * columns, channels) * (1 if tile is None else TILED_SPARSE)
         else:
-            pixel = (PRIOR_HALF if half else PRIOR) + PLANE * channels
-            part = rows * columns * pixel * (1 if tile is None else TILED)
+            part = rows * columns * (prior + PLANE * channels) * (1 if tile is None else TILED)
         needed = max(needed, part)
     return needed + height * width * (SUPPORT + RESULT * channels)
 

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
-from napari_blindsr.blur import candidate_weights, draw_candidates, gaussian_of
+from napari_blindsr.blur import gaussian_of
+from napari_blindsr.candidates import candidate_weights, draw_candidates
 from napari_blindsr.engine.kernels import Gaussian
 
 if TYPE_CHECKING:

@@ -9,12 +9,13 @@ import numpy as np
 import torch
 from skimage.restoration import inpaint_biharmonic
 
+from napari_blindsr.candidates import candidate_weights, draw_candidates
 from napari_blindsr.engine.device import choose_compute
 from napari_blindsr.engine.estimator import FAMILY_ORDER, BlurReading, read_blur
 from napari_blindsr.engine.kernels import Automatic, Gaussian
 from napari_blindsr.engine.kernels.width import log_covariance
 from napari_blindsr.engine.observation import phase
-from napari_blindsr.engine.refine import refine
+from napari_blindsr.engine.refine import refine, refine_drawn
 from napari_blindsr.engine.spectral import spectral_covariance
 from napari_blindsr.errors import InputError
 from napari_blindsr.weights.shipped import load_image_prior, load_kernel_estimator
@@ -49,7 +50,7 @@ def family_of(family: KernelFamily, reading: BlurReading) -> KernelFamily:
 
 def refines(family: KernelFamily, *, reader: Reader, quality: Quality) -> bool:
     """Tell whether a reading is refined by how well it explains the data."""
-    return reader == "network" and quality == "refined" and isinstance(family, Gaussian)
+    return reader == "network" and quality == "refined" and family.told_by_widths
 
 
 def take_reading(
@@ -64,6 +65,7 @@ def take_reading(
     device: str,
     quality: Quality,
     noise: float,
+    seed: int,
 ) -> BlurReading:
     """Return what planes (C, h, w) tell of their blur; parameters as in `read_planes`."""
     height, width = data.shape[-2:]
@@ -92,15 +94,31 @@ def take_reading(
             network.to(compute.device),
             calibration=calibration,
         )
-        if not refines(family_of(family, reading), reader=reader, quality=quality):
+        family = family_of(family, reading)
+        if not refines(family, reader=reader, quality=quality):
             return reading
-        return refine(
-            torch.from_numpy(whole).mean(dim=0).to(compute.device),
+        plane = torch.from_numpy(whole).mean(dim=0).to(compute.device)
+        prior = load_image_prior().to(compute.device)
+        periodic = border == "circular"
+        if isinstance(family, Gaussian):
+            return refine(
+                plane,
+                reading,
+                prior,
+                scale=scale,
+                center_offset=phase(scale, geometry),
+                periodic=periodic,
+                noise=noise,
+            )
+        candidates = draw_candidates(family, scale=scale, geometry=geometry, seed=seed)
+        return refine_drawn(
+            plane,
             reading,
-            load_image_prior().to(compute.device),
+            prior,
+            candidates=candidates,
+            weights=candidate_weights(candidates, reading, scale),
             scale=scale,
-            center_offset=phase(scale, geometry),
-            periodic=border == "circular",
+            periodic=periodic,
             noise=noise,
         )
 

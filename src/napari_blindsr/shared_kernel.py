@@ -117,6 +117,7 @@ def read_shared(planes: Sequence[Informative], stack: StackJob) -> BlurEstimate:
             device=settings.device,
             quality=settings.quality,
             noise=plane.job.noise,
+            seed=settings.seed,
         )
         for plane in planes
     ]
@@ -153,6 +154,7 @@ def read_shared_field(planes: Sequence[Informative], stack: StackJob) -> KernelF
             device=settings.device,
             quality=settings.quality,
             noise=plane.job.noise,
+            seed=settings.seed,
         )
         for plane in planes
     ]

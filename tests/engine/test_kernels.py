@@ -25,6 +25,7 @@ from napari_blindsr.engine.kernels import (
     KernelFamily,
     Line,
     Motion,
+    base,
     kernel_size,
     render_disk,
     render_gaussian,
@@ -92,6 +93,16 @@ def test_kernels_are_normalised_and_centred(
     elif family not in (Gaussian(), Automatic()):
         # The published Gaussians are cut at the edge of their array.
         assert float(error) < 0.05
+
+
+@pytest.mark.parametrize("family", VARIANTS, ids=repr)
+def test_drawing_in_parts_changes_nothing(
+    family: KernelFamily, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole, _ = draw(family, 2, count=20)
+    monkeypatch.setattr(base, "RENDERED", 7)
+    parts, _ = draw(family, 2, count=20)
+    torch.testing.assert_close(parts, whole)
 
 
 @settings(max_examples=20, deadline=None)

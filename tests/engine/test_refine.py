@@ -8,23 +8,28 @@ from skimage import data
 from torch import Tensor
 
 from napari_blindsr.engine.estimator import FAMILY_ORDER, BlurReading
-from napari_blindsr.engine.kernels import render_gaussian
+from napari_blindsr.engine.kernels import Line, render_gaussian
 from napari_blindsr.engine.kernels.width import core_covariance, log_covariance
 from napari_blindsr.engine.nonblind.data_module import DataModule
-from napari_blindsr.engine.refine import refine
+from napari_blindsr.engine.refine import refine, refine_drawn
 from napari_blindsr.weights.shipped import load_image_prior
 
 SCALE = 2
 
 
-def blurred() -> tuple[Tensor, Tensor]:
+def blurred(kernel: Tensor | None = None) -> tuple[Tensor, Tensor]:
     """Return the LR plane of a picture that was not trained on, and the logarithm of its blur."""
     sharp = torch.from_numpy(data.camera()[80:176, 150:246] / 255).float()
-    kernel = render_gaussian(
-        torch.tensor([[2.0, 1.2]]).double(), torch.tensor([0.5]).double(), size=17, center=8
-    )
-    plane = DataModule(sharp[::SCALE, ::SCALE], kernel[0].float(), SCALE).predict(sharp)
-    return plane, log_covariance(core_covariance(kernel) / SCALE**2)[0].float()
+    if kernel is None:
+        kernel = render_gaussian(
+            torch.tensor([[2.0, 1.2]]).double(), torch.tensor([0.5]).double(), size=17, center=8
+        )[0]
+    plane = DataModule(sharp[::SCALE, ::SCALE], kernel.float(), SCALE).predict(sharp)
+    return plane, log_of(kernel)
+
+
+def log_of(kernel: Tensor) -> Tensor:
+    return log_covariance(core_covariance(kernel[None].double()) / SCALE**2)[0].float()
 
 
 def refined(plane: Tensor, mean: Tensor, deviation: float) -> BlurReading:
@@ -49,6 +54,59 @@ def test_a_reading_that_is_far_off_comes_nearer(error: float) -> None:
     assert float((found.mean - truth)[:2].abs().mean()) < 0.6 * abs(error)
     assert bool((found.deviation <= 0.5).all())
     assert float(found.deviation[:2].mean()) < 0.45
+
+
+def lines(count: int) -> Tensor:
+    """Return kernels of straight motion."""
+    size = Line().size(SCALE)
+    return Line().sample(
+        count,
+        scale=SCALE,
+        size=size,
+        center=size // 2,
+        generator=torch.Generator().manual_seed(4),
+    )
+
+
+def drawn(plane: Tensor, weights: Tensor, *, candidates: Tensor, deviation: float) -> BlurReading:
+    families = torch.full((len(FAMILY_ORDER),), 1 / len(FAMILY_ORDER))
+    logs = torch.stack([log_of(kernel) for kernel in candidates])
+    reading = BlurReading(
+        mean=(weights[:, None] * logs).sum(dim=0),
+        deviation=torch.full((3,), deviation),
+        families=families,
+    )
+    return refine_drawn(
+        plane,
+        reading,
+        load_image_prior(),
+        candidates=candidates,
+        weights=weights,
+        scale=SCALE,
+        periodic=True,
+        noise=0.0,
+    )
+
+
+def test_among_kernels_of_equal_weight_the_true_one_is_found() -> None:
+    candidates = lines(16)
+    plane, truth = blurred(candidates[3])
+    even = torch.full((16,), 1 / 16)
+    found = drawn(plane, even, candidates=candidates, deviation=1.0)
+    before = (even[:, None] * torch.stack([log_of(kernel) for kernel in candidates])).sum(dim=0)
+    assert float((found.mean - truth).norm()) < 0.4 * float((before - truth).norm())
+    assert bool((found.deviation <= 1.0).all())
+    assert float(found.deviation.max()) < 0.9
+
+
+def test_a_kernel_without_weight_is_not_drawn() -> None:
+    candidates = lines(4)
+    plane, _ = blurred(candidates[0])
+    sure = torch.tensor([0.0, 1.0, 0.0, 0.0])
+    found = drawn(plane, sure, candidates=candidates, deviation=0.2)
+    torch.testing.assert_close(found.mean, log_of(candidates[1]))
+    # One kernel has no deviation, but that the others are wrong is not so sure.
+    assert 0.05 < float(found.deviation.min()) <= float(found.deviation.max()) < 0.2
 
 
 def test_a_reading_that_is_sure_stays_where_it_is() -> None:

@@ -8,7 +8,8 @@ what it restored, blurred again, fits them worse. So the residual
 
 says something of the width that the reading does not. The refined blur is the minimum of
 D(L) + ½ (L − μ)ᵀ C⁻¹ (L − μ), with the reading's mean μ and covariance C, L the logarithm of the
-covariance of the blur: found by a few Newton steps with derivatives from differences.
+covariance of the blur: found by a few Newton steps with derivatives from differences. Where the
+blur is no Gaussian, some kernels are drawn as often as the reading tells, and weighed by exp(−D).
 """
 
 from __future__ import annotations
@@ -21,7 +22,12 @@ import torch.nn.functional as F
 
 from napari_blindsr.engine.estimator import BlurReading
 from napari_blindsr.engine.kernels import render_gaussian, side_for
-from napari_blindsr.engine.kernels.width import covariance_of, principal_axes
+from napari_blindsr.engine.kernels.width import (
+    core_covariance,
+    covariance_of,
+    log_covariance,
+    principal_axes,
+)
 from napari_blindsr.engine.nonblind.border import extend_periodic, margin_for
 from napari_blindsr.engine.nonblind.data_module import DataModule
 
@@ -42,6 +48,21 @@ LARGEST_STEP = 1.5
 
 LARGEST_CROP = 128
 """Side in LR pixels of what is looked at: it costs a restoration for each kernel."""
+
+DRAWN = 32
+"""Kernels that are weighed where the blur is no Gaussian."""
+
+DRAWN_EVIDENCE = 5.0
+"""w there; chosen on pictures that nothing was trained on, with kernels of their own."""
+
+LEAST_DEVIATION = DRAWN ** (-1 / 3)
+"""Of that which was read: so far apart lie so many points of three dimensions."""
+
+DRAWN_CROP = 64
+"""Side in LR pixels there, as there are more kernels."""
+
+TOGETHER = 4
+"""Restorations at a time, which bounds the memory."""
 
 
 @torch.no_grad()
@@ -89,7 +110,7 @@ def refine(
     for distance in DISTANCES:
         points = here + distance * steps
         logs = mean + deviation * points
-        fits = restore.residuals(logs)
+        fits = restore.gaussian_residuals(logs)
         costs = EVIDENCE * fits + 0.5 * points.square().sum(dim=1)
         lowest = int(costs.argmin())
         if float(costs[lowest]) < least:
@@ -98,12 +119,67 @@ def refine(
         slope = (above - below) / (2 * distance)
         curvature = ((above + below - 2 * costs[0]) / distance**2).clamp_min(0.5)
         here = here - (slope / curvature).clamp(-LARGEST_STEP, LARGEST_STEP)
-    fit = restore.residuals((mean + deviation * here)[None])
+    fit = restore.gaussian_residuals((mean + deviation * here)[None])
     if EVIDENCE * float(fit[0]) + 0.5 * float(here.square().sum()) < least:
         best = here
     return BlurReading(
         mean=(mean + deviation * best).to(reading.mean),
         deviation=(deviation / curvature.clamp_min(1).sqrt()).to(reading.deviation),
+        families=reading.families,
+    )
+
+
+@torch.no_grad()
+def refine_drawn(
+    plane: Tensor,
+    reading: BlurReading,
+    prior: UnfoldedPrior,
+    *,
+    candidates: Tensor,
+    weights: Tensor,
+    scale: int,
+    periodic: bool,
+    noise: float,
+) -> BlurReading:
+    """Return a reading nearer to the truth, for a blur that is like one of some kernels.
+
+    `DRAWN` of them are taken as often as their weights ask for, and weighed by how well what the
+    image prior restores with each explains the data; mean and deviation of their covariances'
+    logarithms are what is known then. Where few count the deviation would come out too small: it
+    keeps `LEAST_DEVIATION` of what was read at least.
+
+    Parameters
+    ----------
+    plane, reading, prior, scale, periodic, noise
+        As in `refine`.
+    candidates : Tensor, (n, K, K)
+        With their centre where the geometry asks for it.
+    weights : Tensor, (n,)
+        How probable each is, given the reading: sum 1.
+    """
+    crop = _textured(plane, DRAWN_CROP)
+    restore = _Restore(
+        plane=crop,
+        prior=prior,
+        scale=scale,
+        periodic=periodic and crop.shape == plane.shape,
+        noise=noise,
+    )
+    # Evenly spaced along the sum of weights, so that the draw adds no chance of its own.
+    levels = (torch.arange(DRAWN, dtype=torch.float64) + 0.5) / DRAWN
+    chosen = torch.searchsorted(weights.double().cumsum(0), levels).clamp_max(len(weights) - 1)
+    kernels, counts = chosen.unique(return_counts=True)
+    drawn = candidates[kernels]
+    fits = restore.residuals(drawn.to(plane))
+    share = torch.softmax(counts.log() - DRAWN_EVIDENCE * fits, dim=0)
+    logs = log_covariance(core_covariance(drawn.double()) / scale**2)
+    mean = (share[:, None] * logs).sum(dim=0)
+    variance = (share[:, None] * (logs - mean).square()).sum(dim=0)
+    deviation = reading.deviation.double().cpu()
+    narrowed = torch.maximum(variance.sqrt(), LEAST_DEVIATION * deviation)
+    return BlurReading(
+        mean=mean.to(reading.mean),
+        deviation=torch.minimum(narrowed, deviation).to(reading.deviation),
         families=reading.families,
     )
 
@@ -115,19 +191,27 @@ class _Restore:
     plane: Tensor
     prior: UnfoldedPrior
     scale: int
-    offset: float
+    offset: float = 0.0
     periodic: bool
     noise: float
 
-    def residuals(self, logs: Tensor) -> Tensor:
-        """Return the logarithm of the residual for each of some blurs (n, 3)."""
+    def gaussian_residuals(self, logs: Tensor) -> Tensor:
+        """Return the logarithm of the residual for each of some Gaussian blurs (n, 3)."""
         variances, angles = principal_axes(self.scale**2 * covariance_of(logs))
         size = side_for(3 * float(variances.max().sqrt()), self.scale)
         center = size // 2 + self.offset
-        kernels = render_gaussian(variances, angles, size=size, center=center).to(self.plane)
+        return self.residuals(
+            render_gaussian(variances, angles, size=size, center=center).to(self.plane)
+        )
+
+    def residuals(self, kernels: Tensor) -> Tensor:
+        """Return the logarithm of the residual for each of some kernels (n, K, K)."""
+        return torch.cat([self._residuals(some) for some in kernels.split(TOGETHER)])
+
+    def _residuals(self, kernels: Tensor) -> Tensor:
         data, measured, margin = self.plane[None], None, 0
         if not self.periodic:
-            margin = margin_for(size, self.scale)
+            margin = margin_for(kernels.shape[-1], self.scale)
             data = extend_periodic(data, margin)
             ones = torch.ones_like(self.plane, dtype=torch.bool)
             measured = F.pad(ones, (margin, margin, margin, margin))

@@ -4,9 +4,15 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, ClassVar
 
-from napari_blindsr.engine.kernels.base import KernelFamily, check_positive, check_range
+from napari_blindsr.engine.kernels.base import (
+    KernelFamily,
+    check_positive,
+    check_range,
+    in_parts,
+)
 from napari_blindsr.errors import SettingsError
 
 if TYPE_CHECKING:
@@ -74,8 +80,8 @@ class Airy(KernelFamily):
 
         low, high = self.defocus
         draw = torch.rand(count, generator=generator, device=generator.device)
-        return render_airy(
-            low + (high - low) * draw,
+        render = partial(
+            render_airy,
             numerical_aperture=self.numerical_aperture,
             wavelength=self.wavelength,
             refractive_index=self.refractive_index,
@@ -84,3 +90,4 @@ class Airy(KernelFamily):
             size=size,
             center=center,
         )
+        return in_parts(render, low + (high - low) * draw)

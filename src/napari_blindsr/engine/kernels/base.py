@@ -11,10 +11,22 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self
 from napari_blindsr.errors import SettingsError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from torch import Generator, Tensor
 
 CORE = 0.1
 """The core of a kernel, by which it is centred, is what exceeds this part of its peak."""
+
+RENDERED = 64
+"""Kernels that are drawn at a time on grids finer than their own, which take much memory."""
+
+
+def in_parts(render: Callable[[Tensor], Tensor], parameters: Tensor) -> Tensor:
+    """Return what `render` makes of parameters (n, …), called with some of them at a time."""
+    import torch  # noqa: PLC0415
+
+    return torch.cat([render(part) for part in parameters.split(RENDERED)])
 
 
 def kernel_size(scale: int) -> int:
@@ -52,10 +64,19 @@ def check_positive(name: str, value: float) -> None:
 
 @dataclass(frozen=True, kw_only=True)
 class KernelFamily(ABC):
-    """A distribution of blur kernels."""
+    """A distribution of blur kernels.
+
+    Attributes
+    ----------
+    name, label : str
+    told_by_widths : bool
+        Whether kernels of the same widths are much alike, so that little is left to be known of a
+        blur once its widths are.
+    """
 
     name: ClassVar[str]
     label: ClassVar[str]
+    told_by_widths: ClassVar[bool] = True
 
     @abstractmethod
     def reach(self, scale: int) -> float:

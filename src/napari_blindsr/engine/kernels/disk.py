@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, ClassVar
 
-from napari_blindsr.engine.kernels.base import KernelFamily, check_range
+from napari_blindsr.engine.kernels.base import KernelFamily, check_range, in_parts
 
 if TYPE_CHECKING:
     from torch import Generator, Tensor
@@ -53,7 +54,8 @@ class Disk(KernelFamily):
 
         low, high = self.radius_range(scale)
         draw = torch.rand(count, generator=generator, device=generator.device)
-        return render_disk(low + (high - low) * draw, size=size, center=center)
+        render = partial(render_disk, size=size, center=center)
+        return in_parts(render, low + (high - low) * draw)
 
 
 def render_disk(

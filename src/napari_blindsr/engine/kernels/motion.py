@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import dataclasses
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
-from napari_blindsr.engine.kernels.base import KernelFamily, check_positive, check_range
+from napari_blindsr.engine.kernels.base import KernelFamily, check_positive, check_range, in_parts
 
 if TYPE_CHECKING:
     from torch import Generator, Tensor
@@ -32,6 +33,7 @@ class Motion(KernelFamily):
 
     name: ClassVar[str] = "motion"
     label: ClassVar[str] = "Camera shake"
+    told_by_widths: ClassVar[bool] = False
 
     extent: tuple[float, float] | None = None
     persistence: float = 0.2
@@ -70,7 +72,7 @@ class Motion(KernelFamily):
         low, high = self.extent_range(scale)
         extents = low + (high - low) * torch.rand(count, generator=generator, device=device)
         paths = shake.random_paths(extents, persistence=self.persistence, generator=generator)
-        return shake.render_paths(paths, size=size, center=center)
+        return in_parts(partial(shake.render_paths, size=size, center=center), paths)
 
     def to_json(self) -> dict[str, Any]:
         """Return name and parameters, given kernels included, as plain JSON types."""
