@@ -68,7 +68,14 @@ def lines(count: int) -> Tensor:
     )
 
 
-def drawn(plane: Tensor, weights: Tensor, *, candidates: Tensor, deviation: float) -> BlurReading:
+def drawn(
+    plane: Tensor,
+    weights: Tensor,
+    *,
+    candidates: Tensor,
+    deviation: float,
+    noise: float = 0.0,
+) -> BlurReading:
     families = torch.full((len(FAMILY_ORDER),), 1 / len(FAMILY_ORDER))
     logs = torch.stack([log_of(kernel) for kernel in candidates])
     reading = BlurReading(
@@ -84,7 +91,7 @@ def drawn(plane: Tensor, weights: Tensor, *, candidates: Tensor, deviation: floa
         weights=weights,
         scale=SCALE,
         periodic=True,
-        noise=0.0,
+        noise=noise,
     )
 
 
@@ -104,9 +111,20 @@ def test_a_kernel_without_weight_is_not_drawn() -> None:
     plane, _ = blurred(candidates[0])
     sure = torch.tensor([0.0, 1.0, 0.0, 0.0])
     found = drawn(plane, sure, candidates=candidates, deviation=0.2)
+    # One kernel alone is no evidence.
     torch.testing.assert_close(found.mean, log_of(candidates[1]))
-    # One kernel has no deviation, but that the others are wrong is not so sure.
-    assert 0.05 < float(found.deviation.min()) <= float(found.deviation.max()) < 0.2
+    torch.testing.assert_close(found.deviation, torch.full((3,), 0.2))
+
+
+def test_where_all_kernels_explain_the_data_alike_nothing_changes() -> None:
+    # In noise alone no kernel leaves a trace.
+    candidates = lines(16)
+    noise = torch.randn(48, 48, generator=torch.Generator().manual_seed(0))
+    even = torch.full((16,), 1 / 16)
+    found = drawn(0.5 + 0.05 * noise, even, candidates=candidates, deviation=0.3, noise=0.05)
+    before = (even[:, None] * torch.stack([log_of(kernel) for kernel in candidates])).sum(dim=0)
+    torch.testing.assert_close(found.mean, before, atol=0.02, rtol=0)
+    torch.testing.assert_close(found.deviation, torch.full((3,), 0.3), atol=0.02, rtol=0)
 
 
 def test_a_reading_that_is_sure_stays_where_it_is() -> None:

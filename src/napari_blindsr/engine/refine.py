@@ -52,11 +52,15 @@ LARGEST_CROP = 128
 DRAWN = 32
 """Kernels that are weighed where the blur is no Gaussian."""
 
-DRAWN_EVIDENCE = 5.0
+DRAWN_EVIDENCE = 2.5
 """w there; chosen on pictures that nothing was trained on, with kernels of their own."""
 
-LEAST_DEVIATION = DRAWN ** (-1 / 3)
-"""Of that which was read: so far apart lie so many points of three dimensions."""
+LEAST_VARIANCE = 0.1
+"""Of that of the draw, after the evidence: about that of cells that so many points of three
+dimensions share among them."""
+
+NEGLIGIBLE = 1e-4
+"""Part of a variance; in some directions the kernels of a family do not differ at all."""
 
 DRAWN_CROP = 64
 """Side in LR pixels there, as there are more kernels."""
@@ -144,9 +148,8 @@ def refine_drawn(
     """Return a reading nearer to the truth, for a blur that is like one of some kernels.
 
     `DRAWN` of them are taken as often as their weights ask for, and weighed by how well what the
-    image prior restores with each explains the data; mean and deviation of their covariances'
-    logarithms are what is known then. Where few count the deviation would come out too small: it
-    keeps `LEAST_DEVIATION` of what was read at least.
+    image prior restores with each explains the data. What that changes of the mean and the
+    deviation of their covariances' logarithms is added to what was read.
 
     Parameters
     ----------
@@ -171,17 +174,51 @@ def refine_drawn(
     kernels, counts = chosen.unique(return_counts=True)
     drawn = candidates[kernels]
     fits = restore.residuals(drawn.to(plane))
-    share = torch.softmax(counts.log() - DRAWN_EVIDENCE * fits, dim=0)
+    before = counts.double() / DRAWN
+    after = torch.softmax(before.log() - DRAWN_EVIDENCE * fits, dim=0)
     logs = log_covariance(core_covariance(drawn.double()) / scale**2)
-    mean = (share[:, None] * logs).sum(dim=0)
-    variance = (share[:, None] * (logs - mean).square()).sum(dim=0)
-    deviation = reading.deviation.double().cpu()
-    narrowed = torch.maximum(variance.sqrt(), LEAST_DEVIATION * deviation)
+    mean, deviation = _with_evidence(
+        reading.mean.double().cpu(),
+        reading.deviation.double().cpu(),
+        before=_moments(logs, before),
+        after=_moments(logs, after),
+    )
     return BlurReading(
         mean=mean.to(reading.mean),
-        deviation=torch.minimum(narrowed, deviation).to(reading.deviation),
+        deviation=deviation.to(reading.deviation),
         families=reading.families,
     )
+
+
+def _moments(values: Tensor, weights: Tensor) -> tuple[Tensor, Tensor]:
+    """Return mean and variance (3,) of values (n, 3)."""
+    mean = (weights[:, None] * values).sum(dim=0)
+    return mean, (weights[:, None] * (values - mean).square()).sum(dim=0)
+
+
+def _with_evidence(
+    mean: Tensor,
+    deviation: Tensor,
+    *,
+    before: tuple[Tensor, Tensor],
+    after: tuple[Tensor, Tensor],
+) -> tuple[Tensor, Tensor]:
+    """Return mean and deviation (3,) of a reading with what the evidence changed of a draw from it.
+
+    A draw also tells of the family, which does not become part of the reading: the difference
+    between the moments (mean, variance) before and after is what is added, as of normal
+    distributions in their natural parameters.
+    """
+    read = deviation.square()
+    none = NEGLIGIBLE * read
+    # Evidence takes nothing away, and a few kernels that count are no certainty.
+    part = ((after[1] + none) / (before[1] + none)).clamp(LEAST_VARIANCE, 1)
+    narrow = torch.minimum(before[1] + none, read)
+    left = part * narrow
+    precision = 1 / read + 1 / left - 1 / narrow
+    moved = (mean / read + after[0] / left - before[0] / narrow) / precision
+    farthest = LARGEST_STEP * deviation
+    return mean + (moved - mean).clamp(-farthest, farthest), precision.rsqrt()
 
 
 @dataclass(frozen=True, kw_only=True)
