@@ -25,6 +25,8 @@ MEASURED = [
 MEASURED_SINGLE: list[tuple[tuple[int, int], Settings, float]] = [
     ((128, 128), Settings(scale=2), 0.040),
     ((256, 256), Settings(scale=2), 0.129),
+    ((64, 64), Settings(scale=2, quality="refined"), 0.035),
+    ((128, 128), Settings(scale=2, quality="refined"), 0.170),
     ((512, 512), Settings(scale=2), 0.461),
     ((1024, 1024), Settings(scale=2), 1.565),
     ((256, 256), Settings(scale=4), 0.471),

@@ -132,7 +132,8 @@ def estimate_kernel(
         Nonzero where the image is covered.
     quality : {"fast", "refined"}
         "refined" refines what was read by how well the image that the image prior restores
-        explains the data, which takes some seconds to half a minute.
+        explains the data, which takes some seconds to half a minute; camera shake stays as it was
+        read.
     seed : int
         Of the kernels that are drawn from a family other than Gaussians.
     device : str

@@ -84,9 +84,9 @@ class Settings:
     usrnet_weights : str or None
         File with the weights of USRNet; None looks where they usually are.
     quality : {"fast", "refined"}
-        Whether a method that reads the blur leaves it at that, or refines a Gaussian by how well
-        the restored image explains the data, which takes some seconds more and was no gain on
-        the mean of what was measured.
+        Whether a method that reads the blur leaves it at that, or refines it by how well the
+        restored image explains the data: some seconds more, no gain for Gaussians on the mean of
+        what was measured, and not for camera shake.
     schedule : Schedule
         Of the optimisation; without one it has no influence.
     seed : int

@@ -87,9 +87,9 @@ class AdvancedOptions:
         self.quality = ComboBox(
             value=QUALITIES[0],
             choices=[(name.capitalize(), name) for name in QUALITIES],
-            tooltip="Fast takes the blur as a network read it. Refined moves a Gaussian to where\n"
-            "the restored image explains the data better: some seconds more, and not always\n"
-            "nearer to the truth.",
+            tooltip="Fast takes the blur as a network read it. Refined moves it to where the\n"
+            "restored image explains the data better: half a minute more, worth it for motion\n"
+            "along a line. Camera shake stays as it was read.",
         )
         self.schedule = ComboBox(
             value=SCHEDULES[0],
