@@ -16,6 +16,7 @@ import argparse
 import math
 import time
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -30,7 +31,11 @@ from napari_blindsr.deviation import BLIND, Changes, Rule, combine, local_sd, po
 from napari_blindsr.job_setup import prepare, with_blur
 from napari_blindsr.restoration import Restored, restored
 from napari_blindsr.simulate import Degradation, degrade
+from napari_blindsr.steps import drained
 from napari_blindsr.uncertainty import Kind, alternatives, squared
+
+if TYPE_CHECKING:
+    from napari_blindsr.job import Job
 
 NORMAL = math.sqrt(2 / math.pi)
 COUNTS = (1, 3, 5)
@@ -118,14 +123,8 @@ def judged_by() -> dict[str, list[Case]]:
     }
 
 
-def drained(job: object) -> Restored:
-    steps = restored(job, None, start=time.perf_counter(), stop=False)  # type: ignore[arg-type]
-    while True:
-        try:
-            next(steps)
-        except StopIteration as end:
-            result: Restored = end.value
-            return result
+def restored_at_once(job: Job) -> Restored:
+    return drained(restored(job, None, start=time.perf_counter(), stop=False))
 
 
 def run(case: Case, counts: tuple[int, ...], *, known: bool = False) -> Run:
@@ -136,8 +135,9 @@ def run(case: Case, counts: tuple[int, ...], *, known: bool = False) -> Run:
         kernel=case.kernel if known else "gaussian",
     )
     job = prepare(case.lr, settings, axes=None, known=kernel, mask=None, region=None)
-    job = with_blur(job) if job.reads else job
-    joined = drained(job)
+    if job.reads:
+        job, _ = drained(with_blur(job, start=time.perf_counter()))
+    joined = restored_at_once(job)
     image = joined.image
     result = Run(
         case=case,
@@ -151,7 +151,7 @@ def run(case: Case, counts: tuple[int, ...], *, known: bool = False) -> Run:
     spent: dict[Kind, float] = {}
     for index, (kind, other) in enumerate(alternatives(job, joined, max(counts))):
         began = time.perf_counter()
-        square = squared(kind, drained(other), job, joined)
+        square = squared(kind, restored_at_once(other), job, joined)
         spent[kind] = spent.get(kind, 0.0) + time.perf_counter() - began
         sums[kind] = sums[kind] + square if kind in sums else square
         numbers[kind] = numbers.get(kind, 0) + 1

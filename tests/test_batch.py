@@ -24,6 +24,7 @@ from napari_blindsr.fluorescence import Camera, fluorescent_cells
 from napari_blindsr.imagefile import open_image
 from napari_blindsr.parts import Box
 from napari_blindsr.stack_target import OutputError
+from napari_blindsr.steps import drained
 from tests.command_line import run_here
 
 KERNEL = np.full((5, 5), 1 / 25)
@@ -52,15 +53,6 @@ def write_ome(path: Path, image: NDArray[Any], axes: str) -> None:
     if "C" in axes:
         metadata["Channel"] = {"Name": ["actin", "dna"][: image.shape[axes.index("C")]]}
     tifffile.imwrite(path, image, ome=True, metadata=metadata)
-
-
-def drained(steps: Any) -> Any:
-    """Run to the end."""
-    while True:
-        try:
-            next(steps)
-        except StopIteration as end:
-            return end.value
 
 
 @pytest.mark.parametrize("ending", [".ome.tif", ".ome.zarr", ".npy"])

@@ -11,7 +11,6 @@ from numpy.typing import NDArray
 
 from napari_blindsr import Schedule, iterate, restore
 from napari_blindsr.api import make_settings
-from napari_blindsr.cluster_tasks import drained
 from napari_blindsr.engine.kernels import Gaussian, Motion
 from napari_blindsr.engine.kernels.base import KernelFamily
 from napari_blindsr.engine.result import Progress, StopReason
@@ -21,6 +20,7 @@ from napari_blindsr.metrics import psnr_y
 from napari_blindsr.samples import Sample, photograph
 from napari_blindsr.simulate import interpolate
 from napari_blindsr.stack import iterate_stack
+from napari_blindsr.steps import drained
 from tests.helpers import reference_data
 
 LEARNED = {"prior": ("image prior",), "usrnet": ("USRNet",), "measurement": ()}
@@ -99,6 +99,54 @@ def test_other_families_are_refined_too(image: NDArray[np.uint8]) -> None:
     assert plain.blur.widths != disk.blur.widths
     again = restore(small, **{**options("measurement"), "quality": "refined", "kernel": "disk"})
     np.testing.assert_array_equal(again.kernel, disk.kernel)
+
+
+@pytest.mark.parametrize(
+    ("kernel", "field", "total"),
+    [("gaussian", (1, 1), 22), ("line", (1, 1), 32), ("auto", (1, 2), 44)],
+)
+def test_a_refinement_says_how_far_it_is_and_hears_a_stop(
+    kernel: str, field: tuple[int, int], total: int, image: NDArray[np.uint8]
+) -> None:
+    chosen = {**options("measurement"), "kernel": kernel, "field": field, "quality": "refined"}
+    small = image[:24, :48]
+    reports: list[Progress] = []
+
+    def stop(report: Progress) -> bool:
+        reports.append(report)
+        return report.stage == "refining the blur" and report.step > report.total / 2
+
+    stopped = restore(small, progress=stop, **chosen)
+    refining = [report for report in reports if report.stage == "refining the blur"]
+    assert [report.step for report in refining] == sorted({report.step for report in refining})
+    assert refining[-1].total / 2 < refining[-1].step < refining[-1].total
+    # Kernels that are drawn twice are restored once.
+    assert all(1 < report.total <= total for report in refining)
+    assert stopped.reason is StopReason.STOPPED
+    # What was read is left as it was.
+    plain = restore(small, **{**chosen, "quality": "fast"})
+    if field == (1, 1):
+        np.testing.assert_array_equal(stopped.kernel, plain.kernel)
+        assert stopped.blur is not None
+        assert not stopped.blur.refined
+    else:
+        assert stopped.field is not None
+        assert not any(blur.refined for row in stopped.field.blurs for blur in row)
+
+
+def test_a_stop_before_a_refinement_leaves_it_out(image: NDArray[np.uint8]) -> None:
+    stages: list[str] = []
+
+    def stop(report: Progress) -> bool:
+        stages.append(report.stage)
+        return True
+
+    result = restore(
+        image[:24, :24], progress=stop, **{**options("measurement"), "quality": "refined"}
+    )
+    assert "refining the blur" not in stages
+    assert result.blur is not None
+    assert not result.blur.refined
 
 
 def test_without_a_finish_there_is_no_image(image: NDArray[np.uint8]) -> None:

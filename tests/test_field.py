@@ -46,6 +46,7 @@ from napari_blindsr.simulate import (
 )
 from napari_blindsr.stack_job import prepare_stack
 from napari_blindsr.steady import steadied
+from napari_blindsr.steps import drained
 
 SCALE, SIZE = 2, 25
 
@@ -570,7 +571,7 @@ def test_regions_of_a_stack_have_one_family_whatever_the_image_tells() -> None:
     assert estimate_kernel(moved, scale=SCALE, device="cpu").family == "line"
     wanted = Settings(scale=SCALE, field=(1, 2), finish="measurement", device="cpu", threads=1)
     stack = prepare_stack(np.stack([moved, moved]), wanted, axes="TYX")
-    field = read_shared_field(informative_planes(stack, stack.indices), stack)
+    field = drained(read_shared_field(informative_planes(stack, stack.indices), stack))
     alone = estimate_field(moved, scale=SCALE, field=(1, 2), device="cpu")
     for found in (field, alone):
         assert {blur.family for line in found.blurs for blur in line} == {"gaussian"}

@@ -26,10 +26,15 @@ from napari_blindsr.reading import (
     take_reading,
 )
 from napari_blindsr.settings import Border, Geometry, Quality, Settings, as_family
+from napari_blindsr.steps import drained
 
 if TYPE_CHECKING:
+    from collections.abc import Generator
+
     from numpy.typing import ArrayLike, NDArray
     from torch import Tensor
+
+    from napari_blindsr.engine.refine import Done
 
 INTERVAL = 1.6449
 """Half-width of a normal distribution's 90 % interval, in standard deviations."""
@@ -156,7 +161,7 @@ def estimate_kernel(
         raise SettingsError(f"reader is {reader!r}; expected one of {list(READERS)}")
     covered = find_covered(image, axes=axes, mask=mask, saturated=False)
     planes = to_planes(image, axes=axes, geometry=geometry, covered=covered)
-    return read_planes(
+    steps = read_planes(
         planes.data,
         measured=planes.measured,
         scale=scale,
@@ -169,6 +174,7 @@ def estimate_kernel(
         quality=quality,
         noise=estimate_noise(planes.data, planes.measured) if geometry == "camera" else 0.0,
     )
+    return drained(steps)
 
 
 def read_planes(
@@ -184,12 +190,13 @@ def read_planes(
     device: str,
     quality: Quality,
     noise: float,
-) -> BlurEstimate:
+) -> Generator[Done, bool | None, BlurEstimate]:
     """Read the blur off planes (C, h, w) with noise of a standard deviation.
 
-    The other parameters are as in `estimate_kernel`.
+    The other parameters are as in `estimate_kernel`. Says how far a refinement is; told to stop, it
+    leaves the blur as it was read.
     """
-    reading = take_reading(
+    reading, quality = yield from take_reading(
         data,
         measured=measured,
         scale=scale,

@@ -18,9 +18,10 @@ from napari_blindsr.pipeline import translated_errors
 from napari_blindsr.runner import PlaneOutcome
 from napari_blindsr.shared_kernel import find_shared
 from napari_blindsr.stack_target import ArrayTarget
+from napari_blindsr.steps import drained
 
 if TYPE_CHECKING:
-    from collections.abc import Generator, Sequence
+    from collections.abc import Sequence
     from pathlib import Path
 
     from numpy.typing import NDArray
@@ -162,16 +163,6 @@ def opened_job(payload: bytes) -> tuple[StackJob, list[Index]]:
     except OSError as error:
         raise FileError(f"a worker cannot read the image: {error}") from error
     return opened
-
-
-def drained(steps: Generator[Any, bool | None, Returned]) -> Returned:
-    """Do a piece of work to its end."""
-    while True:
-        try:
-            next(steps)
-        except StopIteration as end:
-            result: Returned = end.value
-            return result
 
 
 def file_of(array: Any) -> Path | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+import time
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
@@ -10,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
-from napari_blindsr.cluster_tasks import ONE_AT_A_TIME, drained, opened_job
+from napari_blindsr.cluster_tasks import ONE_AT_A_TIME, opened_job
 from napari_blindsr.engine.device import choose_compute
 from napari_blindsr.errors import BlindSRError, EngineError
 from napari_blindsr.finish import Finisher, load_finisher
@@ -18,6 +19,7 @@ from napari_blindsr.job import Job, local
 from napari_blindsr.job_setup import with_blur
 from napari_blindsr.pipeline import conclude, cpu_threads, translated_errors
 from napari_blindsr.restoration import Restored, plan_tiles, restore_tile
+from napari_blindsr.steps import drained
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -52,7 +54,7 @@ def plan_plane(
             with translated_errors(), cpu_threads(stack.settings.threads):
                 job = stack.prepared(index, kernel)
                 if job.reads:
-                    job = with_blur(job)
+                    job, _ = drained(with_blur(job, start=time.perf_counter()))
                 # Where the blur varies, tiles are small whoever restores them.
                 plan = drained(plan_tiles(job, min(tile, job.tile or tile)))
             return replace(plan, job=_bare(plan.job))

@@ -18,13 +18,15 @@ from napari_blindsr.parts import Box
 from napari_blindsr.reading import take_reading
 from napari_blindsr.settings import Border, Geometry, Quality, Settings, as_family
 from napari_blindsr.steady import steadied
+from napari_blindsr.steps import drained, one_of
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Generator, Sequence
 
     from numpy.typing import ArrayLike, NDArray
 
     from napari_blindsr.engine.estimator import BlurReading
+    from napari_blindsr.engine.refine import Done
 
 SMALLEST_REGION = 24
 """Side in pixels of the input of a region whose blur can be told from its neighbours'."""
@@ -89,7 +91,7 @@ def estimate_field(
     check_regions(field, plane_shape(array, axes))
     covered = find_covered(array, axes=axes, mask=mask, saturated=False)
     planes = to_planes(array, axes=axes, geometry=geometry, covered=covered)
-    return read_field(
+    steps = read_field(
         planes.data,
         measured=planes.measured,
         shape=field,
@@ -101,6 +103,7 @@ def estimate_field(
         quality=quality,
         noise=estimate_noise(planes.data, planes.measured) if geometry == "camera" else 0.0,
     )
+    return drained(steps)
 
 
 def check_regions(field: tuple[int, int], shape: tuple[int, int]) -> None:
@@ -131,7 +134,7 @@ def read_field(
     device: str,
     quality: Quality,
     noise: float,
-) -> KernelField:
+) -> Generator[Done, bool | None, KernelField]:
     """Read the blur of the regions of planes (C, h, w); parameters as in `blur.read_planes`.
 
     Raises
@@ -139,7 +142,7 @@ def read_field(
     InputError
         If there is nothing to be read in any region.
     """
-    readings = region_readings(
+    readings, quality = yield from region_readings(
         data,
         measured=measured,
         shape=shape,
@@ -175,17 +178,22 @@ def region_readings(
     quality: Quality,
     noise: float,
     seed: int,
-) -> list[BlurReading | None]:
-    """Return what each region of planes tells of its blur, row by row; None where nothing does."""
+) -> Generator[Done, bool | None, tuple[list[BlurReading | None], Quality]]:
+    """Return what each region of planes tells of its blur, row by row; None where nothing does.
+
+    Says how far a refinement is; told to stop, it leaves the blur of the other regions as it was
+    read, and says so by the quality.
+    """
     family = _common(family)
     readings: list[BlurReading | None] = []
-    for window in region_windows(shape, (data.shape[1], data.shape[2])):
+    windows = region_windows(shape, (data.shape[1], data.shape[2]))
+    for number, window in enumerate(windows):
         seen = None if measured is None else measured[window.slices]
         values = data[:, *window.slices]
         if not _tells(values, seen):
             readings.append(None)
             continue
-        reading = take_reading(
+        steps = take_reading(
             np.ascontiguousarray(values),
             measured=None if seen is None or seen.all() else seen,
             scale=scale,
@@ -199,8 +207,9 @@ def region_readings(
             noise=noise,
             seed=seed,
         )
+        reading, quality = yield from one_of(steps, number, len(windows))
         readings.append(reading)
-    return readings
+    return readings, quality
 
 
 def _common(family: KernelFamily) -> KernelFamily:

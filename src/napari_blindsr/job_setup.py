@@ -31,11 +31,15 @@ from napari_blindsr.methods import METHOD_TABLE, Finish, method_named
 from napari_blindsr.noise_levels import finish_noise, light_noise, told_noise
 from napari_blindsr.parts import Box, check_region, context_for, field_tile, tile_side
 from napari_blindsr.reading import SMALLEST_SIDE as SMALLEST_READ
-from napari_blindsr.settings import ONE_BLUR, Settings
+from napari_blindsr.settings import ONE_BLUR, Quality, Settings
+from napari_blindsr.steps import REFINING, reported
 
 if TYPE_CHECKING:
+    from collections.abc import Generator
+
     from numpy.typing import ArrayLike, NDArray
 
+    from napari_blindsr.engine.result import Progress
     from napari_blindsr.noise_levels import LightNoise
 
 READABLE = 128
@@ -112,12 +116,24 @@ def prepare(
     return job
 
 
-def with_blur(job: Job) -> Job:
-    """Return the job with the kernel that is read off its planes."""
+def with_blur(
+    job: Job, *, start: float, stop: bool = False
+) -> Generator[Progress, bool | None, tuple[Job, bool]]:
+    """Return the job with the kernel that is read off its planes, and whether it shall stop.
+
+    Parameters
+    ----------
+    job : Job
+    start : float
+        When the run began.
+    stop : bool
+        Leave the blur as it is read.
+    """
     settings, planes = job.settings, job.planes
+    quality: Quality = "fast" if stop else settings.quality
     assert isinstance(job.source, KernelFamily)
     if settings.field != ONE_BLUR:
-        field = read_field(
+        regions = read_field(
             planes.data,
             measured=planes.measured,
             shape=settings.field,
@@ -126,11 +142,12 @@ def with_blur(job: Job) -> Job:
             geometry=settings.geometry,
             seed=settings.seed,
             device=settings.device,
-            quality=settings.quality,
+            quality=quality,
             noise=job.noise,
         )
-        return replace(job, source=field)
-    blur = read_planes(
+        field, asked = yield from reported(regions, stage=REFINING, start=start)
+        return replace(job, source=field), stop or asked
+    steps = read_planes(
         planes.data,
         measured=planes.measured,
         scale=settings.scale,
@@ -140,10 +157,11 @@ def with_blur(job: Job) -> Job:
         border=settings.border,
         seed=settings.seed,
         device=settings.device,
-        quality=settings.quality,
+        quality=quality,
         noise=job.noise,
     )
-    return replace(job, source=blur.kernel, blur=blur)
+    blur, asked = yield from reported(steps, stage=REFINING, start=start)
+    return replace(job, source=blur.kernel, blur=blur), stop or asked
 
 
 def _was_read(known: NDArray[Any] | KernelField) -> bool:

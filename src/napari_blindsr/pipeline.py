@@ -93,7 +93,7 @@ def iterate(
         with cpu_threads(settings.threads):
             if job.reads:
                 stop = yield _reading(time.perf_counter() - start)
-                job = with_blur(job)
+                job, stop = yield from with_blur(job, start=start, stop=bool(stop))
             joined = yield from restored(job, target, start=start, stop=bool(stop))
             uncertainty: NDArray[np.float32] | None = None
             doubts: tuple[str, ...] = ()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Literal, get_args
+from typing import TYPE_CHECKING, Literal, TypeAlias, get_args
 
 import numpy as np
 import torch
@@ -21,12 +21,15 @@ from napari_blindsr.errors import InputError
 from napari_blindsr.weights.shipped import load_image_prior, load_kernel_estimator
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Generator, Sequence
 
     from numpy.typing import NDArray
 
     from napari_blindsr.engine.kernels import KernelFamily
+    from napari_blindsr.engine.refine import Done, Refinement
     from napari_blindsr.settings import Border, Geometry, Quality
+
+ReadingSteps: TypeAlias = "Generator[Done, bool | None, tuple[BlurReading, Quality]]"
 
 Reader = Literal["network", "spectrum"]
 READERS: tuple[Reader, ...] = get_args(Reader)
@@ -66,8 +69,12 @@ def take_reading(
     quality: Quality,
     noise: float,
     seed: int,
-) -> BlurReading:
-    """Return what planes (C, h, w) tell of their blur; parameters as in `read_planes`."""
+) -> ReadingSteps:
+    """Return what planes (C, h, w) tell of their blur, and in which quality it was taken.
+
+    Parameters as in `read_planes`. Says how far a refinement is; told to stop, it leaves the blur
+    as it was read, which is quality "fast".
+    """
     height, width = data.shape[-2:]
     if min(height, width) < SMALLEST_SIDE:
         raise InputError(
@@ -83,9 +90,10 @@ def take_reading(
     if reader == "spectrum":
         covariance = spectral_covariance(torch.from_numpy(whole), scale, taper=border == "extend")
         unknown = torch.full((3,), math.nan)
-        return BlurReading(
+        reading = BlurReading(
             mean=log_covariance(covariance).float(), deviation=unknown, families=torch.empty(0)
         )
+        return reading, quality
     network, calibration = load_kernel_estimator()
     with compute.autocast:
         reading = read_blur(
@@ -94,24 +102,27 @@ def take_reading(
             network.to(compute.device),
             calibration=calibration,
         )
-        family = family_of(family, reading)
-        if not refines(family, reader=reader, quality=quality):
-            return reading
-        plane = torch.from_numpy(whole).mean(dim=0).to(compute.device)
-        prior = load_image_prior().to(compute.device)
-        periodic = border == "circular"
-        if isinstance(family, Gaussian):
-            return refine(
-                plane,
-                reading,
-                prior,
-                scale=scale,
-                center_offset=phase(scale, geometry),
-                periodic=periodic,
-                noise=noise,
-            )
+    family = family_of(family, reading)
+    if not refines(family, reader=reader, quality=quality):
+        return reading, quality
+    plane = torch.from_numpy(whole).mean(dim=0).to(compute.device)
+    prior = load_image_prior().to(compute.device)
+    periodic = border == "circular"
+    steps: Refinement
+    if isinstance(family, Gaussian):
+        steps = refine(
+            plane,
+            reading,
+            prior,
+            scale=scale,
+            center_offset=phase(scale, geometry),
+            periodic=periodic,
+            noise=noise,
+            autocast=compute.autocast,
+        )
+    else:
         candidates = draw_candidates(family, scale=scale, geometry=geometry, seed=seed)
-        return refine_drawn(
+        steps = refine_drawn(
             plane,
             reading,
             prior,
@@ -120,7 +131,10 @@ def take_reading(
             scale=scale,
             periodic=periodic,
             noise=noise,
+            autocast=compute.autocast,
         )
+    refined = yield from steps
+    return (reading, "fast") if refined is None else (refined, quality)
 
 
 def pooled(readings: Sequence[BlurReading]) -> BlurReading:

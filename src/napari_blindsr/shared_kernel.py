@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -15,12 +16,14 @@ from napari_blindsr.parts import Box, detail
 from napari_blindsr.pipeline import cpu_threads, translated_errors
 from napari_blindsr.reading import pooled, take_reading
 from napari_blindsr.settings import ONE_BLUR
+from napari_blindsr.steps import REFINING, one_of, reported
 from napari_blindsr.tally import SharedKernel
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Sequence
 
     from napari_blindsr.blur import BlurEstimate
+    from napari_blindsr.engine.refine import Done
     from napari_blindsr.engine.result import Progress
     from napari_blindsr.job import Job
     from napari_blindsr.kernel_field import KernelField
@@ -46,10 +49,11 @@ class Informative:
 def find_shared(
     stack: StackJob, indices: Sequence[Index]
 ) -> Generator[Progress, bool | None, SharedKernel | None]:
-    """Find the kernel of planes that share one: yields `Progress` if that is an optimisation.
+    """Find the kernel of planes that share one: yields `Progress` if that takes long.
 
     Returns None if none of these planes can be restored; each says why in its turn.
     """
+    start = time.perf_counter()
     with translated_errors(), cpu_threads(stack.settings.threads):
         try:
             planes = informative_planes(stack, indices)
@@ -57,8 +61,11 @@ def find_shared(
             return None
         if not method_named(stack.settings.method).optimises:
             if stack.settings.field != ONE_BLUR:
-                return SharedKernel(kernel=read_shared_field(planes, stack))
-            blur = read_shared(planes, stack)
+                regions = read_shared_field(planes, stack)
+                field, _ = yield from reported(regions, stage=REFINING, start=start)
+                return SharedKernel(kernel=field)
+            steps = read_shared(planes, stack)
+            blur, _ = yield from reported(steps, stage=REFINING, start=start)
             return SharedKernel(kernel=blur.kernel, blur=blur)
     result = yield from stack.run(planes[0].index, None)
     return SharedKernel(kernel=result.kernel)
@@ -100,13 +107,16 @@ def informative_planes(stack: StackJob, indices: Sequence[Index]) -> list[Inform
     return sorted(found, key=lambda plane: -plane.score)[:TAKEN]
 
 
-def read_shared(planes: Sequence[Informative], stack: StackJob) -> BlurEstimate:
+def read_shared(
+    planes: Sequence[Informative], stack: StackJob
+) -> Generator[Done, bool | None, BlurEstimate]:
     """Return the blur that planes have in common, read by the network."""
     settings = stack.settings
     family = planes[0].job.source
     assert isinstance(family, KernelFamily)
-    readings = [
-        take_reading(
+    readings, quality = [], settings.quality
+    for number, plane in enumerate(planes):
+        steps = take_reading(
             plane.job.planes.data,
             measured=plane.job.planes.measured,
             scale=settings.scale,
@@ -115,12 +125,12 @@ def read_shared(planes: Sequence[Informative], stack: StackJob) -> BlurEstimate:
             geometry=settings.geometry,
             border=settings.border,
             device=settings.device,
-            quality=settings.quality,
+            quality=quality,
             noise=plane.job.noise,
             seed=settings.seed,
         )
-        for plane in planes
-    ]
+        reading, quality = yield from one_of(steps, number, len(planes))
+        readings.append(reading)
     return estimate_of(
         pooled(readings),
         scale=settings.scale,
@@ -128,11 +138,13 @@ def read_shared(planes: Sequence[Informative], stack: StackJob) -> BlurEstimate:
         reader="network",
         geometry=settings.geometry,
         seed=settings.seed,
-        quality=settings.quality,
+        quality=quality,
     )
 
 
-def read_shared_field(planes: Sequence[Informative], stack: StackJob) -> KernelField:
+def read_shared_field(
+    planes: Sequence[Informative], stack: StackJob
+) -> Generator[Done, bool | None, KernelField]:
     """Return the kernels of the regions that planes have in common, read by the network.
 
     Raises
@@ -143,8 +155,9 @@ def read_shared_field(planes: Sequence[Informative], stack: StackJob) -> KernelF
     settings = stack.settings
     family = planes[0].job.source
     assert isinstance(family, KernelFamily)
-    found = [
-        region_readings(
+    found, quality = [], settings.quality
+    for number, plane in enumerate(planes):
+        steps = region_readings(
             plane.job.planes.data,
             measured=plane.job.planes.measured,
             shape=settings.field,
@@ -152,25 +165,25 @@ def read_shared_field(planes: Sequence[Informative], stack: StackJob) -> KernelF
             family=family,
             geometry=settings.geometry,
             device=settings.device,
-            quality=settings.quality,
+            quality=quality,
             noise=plane.job.noise,
             seed=settings.seed,
         )
-        for plane in planes
-    ]
+        readings, quality = yield from one_of(steps, number, len(planes))
+        found.append(readings)
     regions = [
         [reading for reading in region if reading is not None]
         for region in zip(*found, strict=True)
     ]
     return field_of(
-        [pooled(readings) if readings else None for readings in regions],
+        [pooled(region) if region else None for region in regions],
         shape=settings.field,
         extent=Box.whole(planes[0].job.shape),
         scale=settings.scale,
         family=family,
         geometry=settings.geometry,
         seed=settings.seed,
-        quality=settings.quality,
+        quality=quality,
     )
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
+
 import pytest
 import torch
 from skimage import data
@@ -11,7 +13,7 @@ from napari_blindsr.engine.estimator import FAMILY_ORDER, BlurReading
 from napari_blindsr.engine.kernels import Line, render_gaussian
 from napari_blindsr.engine.kernels.width import core_covariance, log_covariance
 from napari_blindsr.engine.nonblind.data_module import DataModule
-from napari_blindsr.engine.refine import refine, refine_drawn
+from napari_blindsr.engine.refine import Refinement, refine, refine_drawn
 from napari_blindsr.weights.shipped import load_image_prior
 
 SCALE = 2
@@ -32,10 +34,25 @@ def log_of(kernel: Tensor) -> Tensor:
     return log_covariance(core_covariance(kernel[None].double()) / SCALE**2)[0].float()
 
 
+def ended(steps: Refinement) -> BlurReading:
+    """Take all steps; they are counted."""
+    last, reports = 0, []
+    while True:
+        try:
+            reports.append(next(steps))
+        except StopIteration as end:
+            found: BlurReading = end.value
+            break
+        assert reports[-1][0] > last
+        last = reports[-1][0]
+    assert {total for _, total in reports} == {last}
+    return found
+
+
 def refined(plane: Tensor, mean: Tensor, deviation: float) -> BlurReading:
     families = torch.full((len(FAMILY_ORDER),), 1 / len(FAMILY_ORDER))
     reading = BlurReading(mean=mean, deviation=torch.full((3,), deviation), families=families)
-    return refine(
+    steps = refine(
         plane,
         reading,
         load_image_prior(),
@@ -43,7 +60,9 @@ def refined(plane: Tensor, mean: Tensor, deviation: float) -> BlurReading:
         center_offset=0.0,
         periodic=True,
         noise=0.0,
+        autocast=nullcontext(),
     )
+    return ended(steps)
 
 
 @pytest.mark.parametrize("error", [0.6, -0.6])
@@ -83,7 +102,7 @@ def drawn(
         deviation=torch.full((3,), deviation),
         families=families,
     )
-    return refine_drawn(
+    steps = refine_drawn(
         plane,
         reading,
         load_image_prior(),
@@ -92,7 +111,9 @@ def drawn(
         scale=SCALE,
         periodic=True,
         noise=noise,
+        autocast=nullcontext(),
     )
+    return ended(steps)
 
 
 def test_among_kernels_of_equal_weight_the_true_one_is_found() -> None:

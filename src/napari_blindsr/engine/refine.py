@@ -15,7 +15,7 @@ blur is no Gaussian, some kernels are drawn as often as the reading tells, and w
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 import torch
 import torch.nn.functional as F
@@ -32,9 +32,18 @@ from napari_blindsr.engine.nonblind.border import extend_periodic, margin_for
 from napari_blindsr.engine.nonblind.data_module import DataModule
 
 if TYPE_CHECKING:
+    from collections.abc import Generator
+    from contextlib import AbstractContextManager
+
     from torch import Tensor
 
     from napari_blindsr.engine.nonblind.unfolded import UnfoldedPrior
+
+Done: TypeAlias = tuple[int, int]
+"""How much of a piece of work is done, and of how much."""
+
+Refinement: TypeAlias = "Generator[Done, bool | None, BlurReading | None]"
+Residuals: TypeAlias = "Generator[Done, bool | None, Tensor | None]"
 
 EVIDENCE = 20.0
 """w: how much the residual counts; chosen on pictures of scikit-image that none of the benchmarks
@@ -60,7 +69,7 @@ LEAST_VARIANCE = 0.1
 dimensions share among them."""
 
 NEGLIGIBLE = 1e-4
-"""Part of a variance; in some directions the kernels of a family do not differ at all."""
+"""Done of a variance; in some directions the kernels of a family do not differ at all."""
 
 DRAWN_CROP = 64
 """Side in LR pixels there, as there are more kernels."""
@@ -79,7 +88,8 @@ def refine(
     center_offset: float,
     periodic: bool,
     noise: float,
-) -> BlurReading:
+    autocast: AbstractContextManager[object],
+) -> Refinement:
     """Return a reading nearer to the truth, for a Gaussian blur.
 
     Parameters
@@ -96,6 +106,18 @@ def refine(
         Whether the image goes on at its opposite borders.
     noise : float
         Standard deviation of the noise in the plane.
+    autocast : context manager
+        In which the prior is evaluated.
+
+    Yields
+    ------
+    tuple of int
+        How many restorations are done, and of how many. Sending a true value ends the work.
+
+    Returns
+    -------
+    BlurReading or None
+        None if it was ended.
     """
     crop = _textured(plane, LARGEST_CROP)
     restore = _Restore(
@@ -105,6 +127,8 @@ def refine(
         offset=center_offset,
         periodic=periodic and crop.shape == plane.shape,
         noise=noise,
+        autocast=autocast,
+        total=len(DISTANCES) * 7 + 1,
     )
     mean, deviation = reading.mean.double().cpu(), reading.deviation.double().cpu()
     steps = torch.cat((torch.zeros(1, 3), torch.eye(3), -torch.eye(3))).double()
@@ -114,7 +138,9 @@ def refine(
     for distance in DISTANCES:
         points = here + distance * steps
         logs = mean + deviation * points
-        fits = restore.gaussian_residuals(logs)
+        fits = yield from restore.gaussian_residuals(logs)
+        if fits is None:
+            return None
         costs = EVIDENCE * fits + 0.5 * points.square().sum(dim=1)
         lowest = int(costs.argmin())
         if float(costs[lowest]) < least:
@@ -123,7 +149,9 @@ def refine(
         slope = (above - below) / (2 * distance)
         curvature = ((above + below - 2 * costs[0]) / distance**2).clamp_min(0.5)
         here = here - (slope / curvature).clamp(-LARGEST_STEP, LARGEST_STEP)
-    fit = restore.gaussian_residuals((mean + deviation * here)[None])
+    fit = yield from restore.gaussian_residuals((mean + deviation * here)[None])
+    if fit is None:
+        return None
     if EVIDENCE * float(fit[0]) + 0.5 * float(here.square().sum()) < least:
         best = here
     return BlurReading(
@@ -144,7 +172,8 @@ def refine_drawn(
     scale: int,
     periodic: bool,
     noise: float,
-) -> BlurReading:
+    autocast: AbstractContextManager[object],
+) -> Refinement:
     """Return a reading nearer to the truth, for a blur that is like one of some kernels.
 
     `DRAWN` of them are taken as often as their weights ask for, and weighed by how well what the
@@ -153,27 +182,31 @@ def refine_drawn(
 
     Parameters
     ----------
-    plane, reading, prior, scale, periodic, noise
-        As in `refine`.
+    plane, reading, prior, scale, periodic, noise, autocast
+        As in `refine`, as are what is yielded and returned.
     candidates : Tensor, (n, K, K)
         With their centre where the geometry asks for it.
     weights : Tensor, (n,)
         How probable each is, given the reading: sum 1.
     """
     crop = _textured(plane, DRAWN_CROP)
+    # Evenly spaced along the sum of weights, so that the draw adds no chance of its own.
+    levels = (torch.arange(DRAWN, dtype=torch.float64) + 0.5) / DRAWN
+    chosen = torch.searchsorted(weights.double().cumsum(0), levels).clamp_max(len(weights) - 1)
+    kernels, counts = chosen.unique(return_counts=True)
+    drawn = candidates[kernels]
     restore = _Restore(
         plane=crop,
         prior=prior,
         scale=scale,
         periodic=periodic and crop.shape == plane.shape,
         noise=noise,
+        autocast=autocast,
+        total=len(drawn),
     )
-    # Evenly spaced along the sum of weights, so that the draw adds no chance of its own.
-    levels = (torch.arange(DRAWN, dtype=torch.float64) + 0.5) / DRAWN
-    chosen = torch.searchsorted(weights.double().cumsum(0), levels).clamp_max(len(weights) - 1)
-    kernels, counts = chosen.unique(return_counts=True)
-    drawn = candidates[kernels]
-    fits = restore.residuals(drawn.to(plane))
+    fits = yield from restore.residuals(drawn.to(plane))
+    if fits is None:
+        return None
     before = counts.double() / DRAWN
     after = torch.softmax(before.log() - DRAWN_EVIDENCE * fits, dim=0)
     logs = log_covariance(core_covariance(drawn.double()) / scale**2)
@@ -221,9 +254,9 @@ def _with_evidence(
     return mean + (moved - mean).clamp(-farthest, farthest), precision.rsqrt()
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(kw_only=True)
 class _Restore:
-    """A plane, and what restores it."""
+    """A plane, what restores it, and how often it has."""
 
     plane: Tensor
     prior: UnfoldedPrior
@@ -231,19 +264,27 @@ class _Restore:
     offset: float = 0.0
     periodic: bool
     noise: float
+    autocast: AbstractContextManager[object]
+    total: int
+    done: int = 0
 
-    def gaussian_residuals(self, logs: Tensor) -> Tensor:
+    def gaussian_residuals(self, logs: Tensor) -> Residuals:
         """Return the logarithm of the residual for each of some Gaussian blurs (n, 3)."""
         variances, angles = principal_axes(self.scale**2 * covariance_of(logs))
         size = side_for(3 * float(variances.max().sqrt()), self.scale)
         center = size // 2 + self.offset
-        return self.residuals(
-            render_gaussian(variances, angles, size=size, center=center).to(self.plane)
-        )
+        kernels = render_gaussian(variances, angles, size=size, center=center)
+        return (yield from self.residuals(kernels.to(self.plane)))
 
-    def residuals(self, kernels: Tensor) -> Tensor:
+    def residuals(self, kernels: Tensor) -> Residuals:
         """Return the logarithm of the residual for each of some kernels (n, K, K)."""
-        return torch.cat([self._residuals(some) for some in kernels.split(TOGETHER)])
+        found = []
+        for some in kernels.split(TOGETHER):
+            found.append(self._residuals(some))
+            self.done += len(some)
+            if (yield self.done, self.total):
+                return None
+        return torch.cat(found)
 
     def _residuals(self, kernels: Tensor) -> Tensor:
         data, measured, margin = self.plane[None], None, 0
@@ -253,7 +294,10 @@ class _Restore:
             ones = torch.ones_like(self.plane, dtype=torch.bool)
             measured = F.pad(ones, (margin, margin, margin, margin))
         data = data.expand(len(kernels), -1, -1)
-        images = self.prior(data, kernels, scale=self.scale, noise=self.noise, measured=measured)
+        with self.autocast:
+            images = self.prior(
+                data, kernels, scale=self.scale, noise=self.noise, measured=measured
+            )
         explain = DataModule(data, kernels, self.scale)
         residual = explain.predict(images.to(data.dtype)) - data
         height, width = residual.shape[-2:]
