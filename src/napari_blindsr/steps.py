@@ -59,6 +59,7 @@ def reported(
             loss=None,
             seconds=now - start,
             remaining=(now - began) / done * (total - done),
+            unit="part",
         )
         stopped = stopped or bool(stop)
 

@@ -46,6 +46,13 @@ def test_progress_before_the_first_step_tells_the_stage() -> None:
     assert progress_text(report).replace(NO_BREAK, " ") == "Warming up"
 
 
+def test_progress_of_what_goes_before_the_steps_tells_the_stage() -> None:
+    report = Progress(
+        step=4, total=22, stage="refining the blur", loss=None, seconds=2, remaining=9, unit="part"
+    )
+    assert progress_text(report).replace(NO_BREAK, " ") == "Refining the blur · 9 s left"
+
+
 def test_progress_after_the_last_step_tells_the_stage() -> None:
     report = Progress(step=9, total=9, stage="finishing", loss=None, seconds=9, remaining=None)
     assert progress_text(report) == "Finishing"

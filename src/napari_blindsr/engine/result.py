@@ -39,7 +39,8 @@ class Progress:
     remaining : float or None
         Seconds left at the pace of the image steps so far; None before there is a pace.
     unit : str
-        What is counted: "step", or "tile" or "plane" where those are many.
+        What is counted: "step", or "tile" or "plane" where those are many, or "part" of what goes
+        before the steps.
     """
 
     step: int
