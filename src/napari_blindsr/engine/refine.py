@@ -58,6 +58,9 @@ LARGEST_STEP = 1.5
 LARGEST_CROP = 128
 """Side in LR pixels of what is looked at: it costs a restoration for each kernel."""
 
+LARGEST_RESTORED = 512
+"""The same in HR pixels, which bounds time and memory at large scales."""
+
 DRAWN = 32
 """Kernels that are weighed where the blur is no Gaussian."""
 
@@ -76,6 +79,11 @@ DRAWN_CROP = 64
 
 TOGETHER = 4
 """Restorations at a time, which bounds the memory."""
+
+
+def crop_side(largest: int, scale: int) -> int:
+    """Return the side in LR pixels of what is looked at, at most `largest`."""
+    return min(largest, LARGEST_RESTORED // scale)
 
 
 @torch.no_grad()
@@ -119,7 +127,7 @@ def refine(
     BlurReading or None
         None if it was ended.
     """
-    crop = _textured(plane, LARGEST_CROP)
+    crop = _textured(plane, crop_side(LARGEST_CROP, scale))
     restore = _Restore(
         plane=crop,
         prior=prior,
@@ -189,7 +197,7 @@ def refine_drawn(
     weights : Tensor, (n,)
         How probable each is, given the reading: sum 1.
     """
-    crop = _textured(plane, DRAWN_CROP)
+    crop = _textured(plane, crop_side(DRAWN_CROP, scale))
     # Evenly spaced along the sum of weights, so that the draw adds no chance of its own.
     levels = (torch.arange(DRAWN, dtype=torch.float64) + 0.5) / DRAWN
     chosen = torch.searchsorted(weights.double().cumsum(0), levels).clamp_max(len(weights) - 1)
