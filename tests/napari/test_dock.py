@@ -58,7 +58,7 @@ def test_advanced_settings_are_hidden_until_asked_for(open_dock: DockMaker, meth
     advanced = [row for _, row in widget._form.advanced.rows]
     # What is of the other kind of method stays hidden.
     fitted = (widget.schedule, widget.channels, widget.bounded)
-    read = (widget._form.advanced.quality, widget.uncertainty, widget.field)
+    read = (widget.quality, widget.uncertainty, widget.field)
     idle = read if method.optimises else fitted
     matter = [row for row in advanced if row not in idle]
     assert len(matter) == len(advanced) - len(idle)
@@ -67,6 +67,14 @@ def test_advanced_settings_are_hidden_until_asked_for(open_dock: DockMaker, meth
     assert [row for row in advanced if rows.is_shown(row)] == matter
     widget._form.advanced_row.value = False
     assert not any(map(rows.is_shown, advanced))
+
+
+def test_quality_is_asked_for_only_where_it_makes_a_difference(open_dock: DockMaker) -> None:
+    _, widget = open_dock(PIXELS, method="fast")
+    widget.advanced.value = True
+    for kernel, matters in (("auto", True), ("line", True), ("motion", False), ("known", False)):
+        widget.kernel.value = kernel
+        assert widget._form.rows.is_shown(widget.quality) == matters
 
 
 def test_the_controls_make_the_settings(open_dock: DockMaker) -> None:

@@ -105,6 +105,32 @@ def test_a_run_without_steps_tells_what_it_does(
     ]
 
 
+def test_a_stop_during_refinement_keeps_the_blur_as_it_was_read(
+    open_dock: DockMaker, blurred: NDArray[Any], qtbot: QtBot
+) -> None:
+    viewer, widget = open_dock(blurred, method="fast")
+    widget.quality.value = "refined"
+    report = widget._on_progress
+    said = []
+
+    def listen(progress: Any) -> None:
+        report(progress)
+        if progress.stage == "refining the blur":
+            said.append(widget.status.value.replace(NO_BREAK, " "))
+            click(widget.stop_button)
+
+    widget._on_progress = listen
+    click(widget.run_button)
+    wait_idle(qtbot, widget)
+    assert said[0].startswith("Refining the blur · ")
+    assert said[0].endswith(" left")
+    # It is heard long before all 22 kernels were tried.
+    assert len(said) <= 3
+    assert widget.status.value.startswith("Stopped")
+    record = viewer.layers["image 0 ×2 (fast)"].metadata["napari-blindsr"]
+    assert not record["blur"]["refined"]
+
+
 def test_the_bar_of_a_run_ends_full_where_pixels_are_covered(
     open_dock: DockMaker, blurred: NDArray[Any], qtbot: QtBot
 ) -> None:

@@ -248,9 +248,10 @@ class RunForm(Container[Widget]):
             return self._takes_field
         if row is self.advanced.uncertainty:
             return self._takes_uncertainty
-        if self.method.optimises:
-            return row is not self.advanced.quality
-        return row not in self.advanced.of_optimisation
+        if row is self.advanced.quality:
+            family = self.family
+            return not self.method.optimises and family is not None and family.is_refined
+        return self.method.optimises or row not in self.advanced.of_optimisation
 
     def _show_usual(self, *_: Any) -> None:
         for form in self.families.values():

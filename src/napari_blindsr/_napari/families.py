@@ -51,6 +51,11 @@ class FamilyForm:
         """Folder of kernels to draw from instead."""
         return None
 
+    @property
+    def is_refined(self) -> bool:
+        """Whether what is read of such a blur can be refined."""
+        return self._family.told_by_widths
+
     def kernel(self) -> KernelFamily:
         """Return the family with the parameters that are set.
 

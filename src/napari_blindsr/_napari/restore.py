@@ -71,7 +71,7 @@ class RestoreWidget(Container[Widget]):
         Layer of the known kernel, for kernel "known".
     weights : Widget
         File with the weights of USRNet, or None.
-    finish, schedule, channels, geometry, border, bounded, precision : Widget
+    finish, quality, schedule, channels, geometry, border, bounded, precision : Widget
     lacking, dtype, tiles, folder, uncertainty, field : Widget
         Advanced settings.
     advanced : Widget
@@ -91,7 +91,11 @@ class RestoreWidget(Container[Widget]):
         self.kernel, self.families = form.kernel_row, form.families
         self.kernel_layer, self.weights = form.kernel_layer_row, form.weights_row
         self.steps, self.seed, self.device = form.steps_row, form.seed_row, form.device_row
-        self.finish, self.schedule = advanced.finish, advanced.schedule
+        self.finish, self.quality, self.schedule = (
+            advanced.finish,
+            advanced.quality,
+            advanced.schedule,
+        )
         self.channels = advanced.channels
         self.geometry, self.border = advanced.geometry, advanced.border
         self.bounded, self.precision = advanced.bounded, advanced.precision
