@@ -103,7 +103,7 @@ def test_other_families_are_refined_too(image: NDArray[np.uint8]) -> None:
 
 @pytest.mark.parametrize(
     ("kernel", "field", "total"),
-    [("gaussian", (1, 1), 22), ("line", (1, 1), 32), ("auto", (1, 2), 44)],
+    [("gaussian", (1, 1), 32), ("line", (1, 1), 32), ("auto", (1, 2), 64)],
 )
 def test_a_refinement_says_how_far_it_is_and_hears_a_stop(
     kernel: str, field: tuple[int, int], total: int, image: NDArray[np.uint8]

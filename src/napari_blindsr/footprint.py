@@ -10,7 +10,7 @@ import math
 from typing import TYPE_CHECKING
 
 from napari_blindsr.engine.kernels import Gaussian
-from napari_blindsr.engine.refine import DRAWN_CROP, LARGEST_CROP, TOGETHER, crop_side
+from napari_blindsr.engine.refine import TOGETHER, crop_side
 from napari_blindsr.methods import method_named
 from napari_blindsr.parts import BLEND, OPTIMISED_SIDE, context_for, field_tile, tile_side
 from napari_blindsr.settings import ONE_BLUR
@@ -120,9 +120,7 @@ def _largest_part(
         feature, step = (FEATURE_HALF, STEP_HALF) if half else (FEATURE, STEP)
         needed = WEIGHTS * generator**2 + seen * (feature * generator + step)
     elif settings.kernel != "known" and settings.quality == "refined" and family.told_by_widths:
-        largest = LARGEST_CROP if isinstance(family, Gaussian) else DRAWN_CROP
-        crop = crop_side(largest, scale)
-        rows, columns = (scale * min(n, crop) + 2 * margin for n in shape)
+        rows, columns = (scale * min(n, crop_side(scale)) + 2 * margin for n in shape)
         needed = max(needed, TOGETHER * rows * columns * (prior + PLANE))
     if settings.used_finish != "none":
         reach = context_for(size, scale) * scale

@@ -15,7 +15,7 @@ from napari_blindsr.engine.estimator import FAMILY_ORDER, BlurReading, read_blur
 from napari_blindsr.engine.kernels import Automatic, Gaussian
 from napari_blindsr.engine.kernels.width import log_covariance
 from napari_blindsr.engine.observation import phase
-from napari_blindsr.engine.refine import refine, refine_drawn
+from napari_blindsr.engine.refine import gaussian_candidates, refine
 from napari_blindsr.engine.spectral import spectral_covariance
 from napari_blindsr.errors import InputError
 from napari_blindsr.weights.shipped import load_image_prior, load_kernel_estimator
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from napari_blindsr.engine.kernels import KernelFamily
-    from napari_blindsr.engine.refine import Done, Refinement
+    from napari_blindsr.engine.refine import Done
     from napari_blindsr.settings import Border, Geometry, Quality
 
 ReadingSteps: TypeAlias = "Generator[Done, bool | None, tuple[BlurReading, Quality]]"
@@ -107,33 +107,27 @@ def take_reading(
         return reading, quality
     plane = torch.from_numpy(whole).mean(dim=0).to(compute.device)
     prior = load_image_prior().to(compute.device)
-    periodic = border == "circular"
-    steps: Refinement
     if isinstance(family, Gaussian):
-        steps = refine(
-            plane,
-            reading,
-            prior,
-            scale=scale,
-            center_offset=phase(scale, geometry),
-            periodic=periodic,
-            noise=noise,
-            autocast=compute.autocast,
+        center_offset = phase(scale, geometry)
+        candidates = gaussian_candidates(
+            reading, scale=scale, center_offset=center_offset, seed=seed
         )
+        weights = torch.full((len(candidates),), 1 / len(candidates))
     else:
         candidates = draw_candidates(family, scale=scale, geometry=geometry, seed=seed)
-        steps = refine_drawn(
-            plane,
-            reading,
-            prior,
-            candidates=candidates,
-            weights=candidate_weights(candidates, reading, scale),
-            scale=scale,
-            periodic=periodic,
-            noise=noise,
-            autocast=compute.autocast,
-        )
-    refined = yield from steps
+        weights = candidate_weights(candidates, reading, scale)
+    refined = yield from refine(
+        plane,
+        reading,
+        prior,
+        candidates=candidates,
+        weights=weights,
+        scale=scale,
+        periodic=border == "circular",
+        # The mean of channels with noise of their own has less of it.
+        noise=noise / math.sqrt(len(whole)),
+        autocast=compute.autocast,
+    )
     return (reading, "fast") if refined is None else (refined, quality)
 
 

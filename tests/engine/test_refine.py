@@ -13,7 +13,7 @@ from napari_blindsr.engine.estimator import FAMILY_ORDER, BlurReading
 from napari_blindsr.engine.kernels import Line, render_gaussian
 from napari_blindsr.engine.kernels.width import core_covariance, log_covariance
 from napari_blindsr.engine.nonblind.data_module import DataModule
-from napari_blindsr.engine.refine import Refinement, refine, refine_drawn
+from napari_blindsr.engine.refine import Refinement, gaussian_candidates, refine
 from napari_blindsr.weights.shipped import load_image_prior
 
 SCALE = 2
@@ -52,12 +52,14 @@ def ended(steps: Refinement) -> BlurReading:
 def refined(plane: Tensor, mean: Tensor, deviation: float) -> BlurReading:
     families = torch.full((len(FAMILY_ORDER),), 1 / len(FAMILY_ORDER))
     reading = BlurReading(mean=mean, deviation=torch.full((3,), deviation), families=families)
+    candidates = gaussian_candidates(reading, scale=SCALE, center_offset=0.0, seed=0)
     steps = refine(
         plane,
         reading,
         load_image_prior(),
+        candidates=candidates,
+        weights=torch.full((len(candidates),), 1 / len(candidates)),
         scale=SCALE,
-        center_offset=0.0,
         periodic=True,
         noise=0.0,
         autocast=nullcontext(),
@@ -102,7 +104,7 @@ def drawn(
         deviation=torch.full((3,), deviation),
         families=families,
     )
-    steps = refine_drawn(
+    steps = refine(
         plane,
         reading,
         load_image_prior(),
@@ -140,7 +142,7 @@ def test_a_kernel_without_weight_is_not_drawn() -> None:
 def test_where_all_kernels_explain_the_data_alike_nothing_changes() -> None:
     # In noise alone no kernel leaves a trace.
     candidates = lines(16)
-    noise = torch.randn(48, 48, generator=torch.Generator().manual_seed(0))
+    noise = torch.randn(64, 64, generator=torch.Generator().manual_seed(0))
     even = torch.full((16,), 1 / 16)
     found = drawn(0.5 + 0.05 * noise, even, candidates=candidates, deviation=0.3, noise=0.05)
     before = (even[:, None] * torch.stack([log_of(kernel) for kernel in candidates])).sum(dim=0)

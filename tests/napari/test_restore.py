@@ -124,7 +124,7 @@ def test_a_stop_during_refinement_keeps_the_blur_as_it_was_read(
     wait_idle(qtbot, widget)
     assert said[0].startswith("Refining the blur · ")
     assert said[0].endswith(" left")
-    # It is heard long before all 22 kernels were tried.
+    # It is heard long before all 32 kernels were tried.
     assert len(said) <= 3
     assert widget.status.value.startswith("Stopped")
     record = viewer.layers["image 0 ×2 (fast)"].metadata["napari-blindsr"]

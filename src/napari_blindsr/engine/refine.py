@@ -1,15 +1,15 @@
 """Refine what was read of a blur by how well the restored image explains the data.
 
-A kernel that is too wide makes the image prior's result ring, one that is too narrow leaves it
-blurred in ways that do not look like an image. Either way the prior departs from the data, and
-what it restored, blurred again, fits them worse. So the residual
+With a kernel that is too wide the image prior's result rings, with one that has the wrong shape or
+direction it has traces of that. Either way the prior departs from the data, and what it restored,
+blurred again, fits them worse. But a wider kernel leaves more to be explained in any case: the
+evidence for a kernel has a determinant beside the residual, which favours wide ones. So kernels k
+that agree with the reading are weighed by
 
-    D(L) = w · log ‖y − (x(L) ⋆ k(L))↓s‖,   x(L) the restored image for kernel k(L),
+    exp(−w · (log ‖y − (x(k) ⋆ k)↓s‖ − b · log v(k))),
 
-says something of the width that the reading does not. The refined blur is the minimum of
-D(L) + ½ (L − μ)ᵀ C⁻¹ (L − μ), with the reading's mean μ and covariance C, L the logarithm of the
-covariance of the blur: found by a few Newton steps with derivatives from differences. Where the
-blur is no Gaussian, some kernels are drawn as often as the reading tells, and weighed by exp(−D).
+x(k) the restored image, v the variance of the kernel (the geometric mean of both axes). Noise
+leaves the same residual for all, so b counts for what exceeds it.
 """
 
 from __future__ import annotations
@@ -45,45 +45,61 @@ Done: TypeAlias = tuple[int, int]
 Refinement: TypeAlias = "Generator[Done, bool | None, BlurReading | None]"
 Residuals: TypeAlias = "Generator[Done, bool | None, Tensor | None]"
 
-EVIDENCE = 20.0
-"""w: how much the residual counts; chosen on pictures of scikit-image that none of the benchmarks
-uses."""
+EVIDENCE = 10.0
+"""w: how much the residual counts. This and b were chosen on crops of the training photographs."""
 
-DISTANCES = (1.0, 0.6, 0.4)
-"""Of the points that derivatives are taken from, in standard deviations: one a Newton step."""
-
-LARGEST_STEP = 1.5
-"""In standard deviations along each axis."""
-
-LARGEST_CROP = 128
-"""Side in LR pixels of what is looked at: it costs a restoration for each kernel."""
-
-LARGEST_RESTORED = 512
-"""The same in HR pixels, which bounds time and memory at large scales."""
+GROWTH = 0.6
+"""b: how fast the residual grows with the variance of the blur, other things equal."""
 
 DRAWN = 32
-"""Kernels that are weighed where the blur is no Gaussian."""
+"""Kernels that are weighed."""
 
-DRAWN_EVIDENCE = 2.5
-"""w there; chosen on pictures that nothing was trained on, with kernels of their own."""
+EDGE = 1e-3
+"""Of the unit interval: a draw from a normal distribution goes no farther than three deviations."""
 
 LEAST_VARIANCE = 0.1
 """Of that of the draw, after the evidence: about that of cells that so many points of three
 dimensions share among them."""
 
 NEGLIGIBLE = 1e-4
-"""Done of a variance; in some directions the kernels of a family do not differ at all."""
+"""Part of a variance; in some directions the kernels of a family do not differ at all."""
 
-DRAWN_CROP = 64
-"""Side in LR pixels there, as there are more kernels."""
+RESTORED = 128
+"""Side in HR pixels of what is looked at, which costs a restoration for each kernel."""
+
+SMALLEST_CROP = 32
+"""Side in LR pixels of what is looked at at least, in an image that is not smaller."""
 
 TOGETHER = 4
 """Restorations at a time, which bounds the memory."""
 
 
-def crop_side(largest: int, scale: int) -> int:
-    """Return the side in LR pixels of what is looked at, at most `largest`."""
-    return min(largest, LARGEST_RESTORED // scale)
+def crop_side(scale: int) -> int:
+    """Return the side in LR pixels of what is looked at."""
+    return max(SMALLEST_CROP, RESTORED // scale)
+
+
+def gaussian_candidates(
+    reading: BlurReading, *, scale: int, center_offset: float, seed: int
+) -> Tensor:
+    """Return Gaussian kernels (n, K, K), drawn as often as a reading tells.
+
+    They are spread evenly (Sobol's sequence, scrambled).
+
+    Parameters
+    ----------
+    reading : BlurReading
+    scale : int
+    center_offset : float
+        δ: where a kernel's centre lies, in HR pixels from the middle of its array.
+    seed : int
+    """
+    even = torch.quasirandom.SobolEngine(3, scramble=True, seed=seed).draw(DRAWN).double()
+    steps = torch.special.ndtri(even.clamp(EDGE, 1 - EDGE))
+    logs = reading.mean.double().cpu() + reading.deviation.double().cpu() * steps
+    variances, angles = principal_axes(scale**2 * covariance_of(logs))
+    size = side_for(3 * float(variances.max().sqrt()), scale)
+    return render_gaussian(variances, angles, size=size, center=size // 2 + center_offset)
 
 
 @torch.no_grad()
@@ -92,13 +108,19 @@ def refine(
     reading: BlurReading,
     prior: UnfoldedPrior,
     *,
+    candidates: Tensor,
+    weights: Tensor,
     scale: int,
-    center_offset: float,
     periodic: bool,
     noise: float,
     autocast: AbstractContextManager[object],
 ) -> Refinement:
-    """Return a reading nearer to the truth, for a Gaussian blur.
+    """Return a reading nearer to the truth, for a blur that is like one of some kernels.
+
+    `DRAWN` of them are taken as often as their weights ask for, and weighed by the evidence. By
+    what that moves the mean of their covariances' logarithms, the reading is moved, and its
+    deviation falls as theirs does: the draw itself tells of the family, too, which is no part of
+    the reading.
 
     Parameters
     ----------
@@ -107,9 +129,11 @@ def refine(
     reading : BlurReading
     prior : UnfoldedPrior
         On the device of the plane.
+    candidates : Tensor, (n, K, K)
+        With their centre where the geometry asks for it.
+    weights : Tensor, (n,)
+        How probable each is, given the reading: sum 1.
     scale : int
-    center_offset : float
-        δ: where the kernel's centre lies, in HR pixels from the middle of its array.
     periodic : bool
         Whether the image goes on at its opposite borders.
     noise : float
@@ -127,77 +151,7 @@ def refine(
     BlurReading or None
         None if it was ended.
     """
-    crop = _textured(plane, crop_side(LARGEST_CROP, scale))
-    restore = _Restore(
-        plane=crop,
-        prior=prior,
-        scale=scale,
-        offset=center_offset,
-        periodic=periodic and crop.shape == plane.shape,
-        noise=noise,
-        autocast=autocast,
-        total=len(DISTANCES) * 7 + 1,
-    )
-    mean, deviation = reading.mean.double().cpu(), reading.deviation.double().cpu()
-    steps = torch.cat((torch.zeros(1, 3), torch.eye(3), -torch.eye(3))).double()
-    here = torch.zeros(3, dtype=torch.float64)
-    curvature = torch.ones(3, dtype=torch.float64)
-    best, least = here, torch.inf
-    for distance in DISTANCES:
-        points = here + distance * steps
-        logs = mean + deviation * points
-        fits = yield from restore.gaussian_residuals(logs)
-        if fits is None:
-            return None
-        costs = EVIDENCE * fits + 0.5 * points.square().sum(dim=1)
-        lowest = int(costs.argmin())
-        if float(costs[lowest]) < least:
-            best, least = points[lowest], float(costs[lowest])
-        above, below = costs[1:4], costs[4:7]
-        slope = (above - below) / (2 * distance)
-        curvature = ((above + below - 2 * costs[0]) / distance**2).clamp_min(0.5)
-        here = here - (slope / curvature).clamp(-LARGEST_STEP, LARGEST_STEP)
-    fit = yield from restore.gaussian_residuals((mean + deviation * here)[None])
-    if fit is None:
-        return None
-    if EVIDENCE * float(fit[0]) + 0.5 * float(here.square().sum()) < least:
-        best = here
-    return BlurReading(
-        mean=(mean + deviation * best).to(reading.mean),
-        deviation=(deviation / curvature.clamp_min(1).sqrt()).to(reading.deviation),
-        families=reading.families,
-    )
-
-
-@torch.no_grad()
-def refine_drawn(
-    plane: Tensor,
-    reading: BlurReading,
-    prior: UnfoldedPrior,
-    *,
-    candidates: Tensor,
-    weights: Tensor,
-    scale: int,
-    periodic: bool,
-    noise: float,
-    autocast: AbstractContextManager[object],
-) -> Refinement:
-    """Return a reading nearer to the truth, for a blur that is like one of some kernels.
-
-    `DRAWN` of them are taken as often as their weights ask for, and weighed by how well what the
-    image prior restores with each explains the data. What that changes of the mean and the
-    deviation of their covariances' logarithms is added to what was read.
-
-    Parameters
-    ----------
-    plane, reading, prior, scale, periodic, noise, autocast
-        As in `refine`, as are what is yielded and returned.
-    candidates : Tensor, (n, K, K)
-        With their centre where the geometry asks for it.
-    weights : Tensor, (n,)
-        How probable each is, given the reading: sum 1.
-    """
-    crop = _textured(plane, crop_side(DRAWN_CROP, scale))
+    crop = _textured(plane, crop_side(scale))
     # Evenly spaced along the sum of weights, so that the draw adds no chance of its own.
     levels = (torch.arange(DRAWN, dtype=torch.float64) + 0.5) / DRAWN
     chosen = torch.searchsorted(weights.double().cumsum(0), levels).clamp_max(len(weights) - 1)
@@ -215,15 +169,20 @@ def refine_drawn(
     fits = yield from restore.residuals(drawn.to(plane))
     if fits is None:
         return None
-    before = counts.double() / DRAWN
-    after = torch.softmax(before.log() - DRAWN_EVIDENCE * fits, dim=0)
     logs = log_covariance(core_covariance(drawn.double()) / scale**2)
-    mean, deviation = _with_evidence(
-        reading.mean.double().cpu(),
-        reading.deviation.double().cpu(),
-        before=_moments(logs, before),
-        after=_moments(logs, after),
-    )
+    before = counts.double() / DRAWN
+    unexplained = float((before * (2 * fits).exp()).sum())
+    growth = GROWTH * max(0.0, 1 - noise**2 / unexplained)
+    costs = EVIDENCE * (fits - growth * logs[:, :2].mean(dim=1))
+    after = torch.softmax(before.log() - costs, dim=0)
+    center, spread = _moments(logs, before)
+    moved, narrowed = _moments(logs, after)
+    deviation = reading.deviation.double().cpu()
+    none = NEGLIGIBLE * deviation.square()
+    # Evidence takes nothing away, and a few kernels that count are no certainty.
+    part = ((narrowed + none) / (spread + none)).clamp(LEAST_VARIANCE, 1)
+    mean = reading.mean.double().cpu() + moved - center
+    deviation = deviation * part.sqrt()
     return BlurReading(
         mean=mean.to(reading.mean),
         deviation=deviation.to(reading.deviation),
@@ -237,31 +196,6 @@ def _moments(values: Tensor, weights: Tensor) -> tuple[Tensor, Tensor]:
     return mean, (weights[:, None] * (values - mean).square()).sum(dim=0)
 
 
-def _with_evidence(
-    mean: Tensor,
-    deviation: Tensor,
-    *,
-    before: tuple[Tensor, Tensor],
-    after: tuple[Tensor, Tensor],
-) -> tuple[Tensor, Tensor]:
-    """Return mean and deviation (3,) of a reading with what the evidence changed of a draw from it.
-
-    A draw also tells of the family, which does not become part of the reading: the difference
-    between the moments (mean, variance) before and after is what is added, as of normal
-    distributions in their natural parameters.
-    """
-    read = deviation.square()
-    none = NEGLIGIBLE * read
-    # Evidence takes nothing away, and a few kernels that count are no certainty.
-    part = ((after[1] + none) / (before[1] + none)).clamp(LEAST_VARIANCE, 1)
-    narrow = torch.minimum(before[1] + none, read)
-    left = part * narrow
-    precision = 1 / read + 1 / left - 1 / narrow
-    moved = (mean / read + after[0] / left - before[0] / narrow) / precision
-    farthest = LARGEST_STEP * deviation
-    return mean + (moved - mean).clamp(-farthest, farthest), precision.rsqrt()
-
-
 @dataclass(kw_only=True)
 class _Restore:
     """A plane, what restores it, and how often it has."""
@@ -269,20 +203,11 @@ class _Restore:
     plane: Tensor
     prior: UnfoldedPrior
     scale: int
-    offset: float = 0.0
     periodic: bool
     noise: float
     autocast: AbstractContextManager[object]
     total: int
     done: int = 0
-
-    def gaussian_residuals(self, logs: Tensor) -> Residuals:
-        """Return the logarithm of the residual for each of some Gaussian blurs (n, 3)."""
-        variances, angles = principal_axes(self.scale**2 * covariance_of(logs))
-        size = side_for(3 * float(variances.max().sqrt()), self.scale)
-        center = size // 2 + self.offset
-        kernels = render_gaussian(variances, angles, size=size, center=center)
-        return (yield from self.residuals(kernels.to(self.plane)))
 
     def residuals(self, kernels: Tensor) -> Residuals:
         """Return the logarithm of the residual for each of some kernels (n, K, K)."""
