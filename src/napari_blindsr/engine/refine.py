@@ -8,8 +8,8 @@ that agree with the reading are weighed by
 
     exp(−w · (log ‖y − (x(k) ⋆ k)↓s‖ − b · log v(k))),
 
-x(k) the restored image, v the variance of the kernel (the geometric mean of both axes). Noise
-leaves the same residual for all, so b counts for what exceeds it.
+x(k) the restored image, v the variance of the kernel (the geometric mean of both axes). What is
+noise in the residual tells nothing, so w counts for the part that exceeds it.
 """
 
 from __future__ import annotations
@@ -172,8 +172,9 @@ def refine(
     logs = log_covariance(core_covariance(drawn.double()) / scale**2)
     before = counts.double() / DRAWN
     unexplained = float((before * (2 * fits).exp()).sum())
-    growth = GROWTH * max(0.0, 1 - noise**2 / unexplained)
-    costs = EVIDENCE * (fits - growth * logs[:, :2].mean(dim=1))
+    # Of what is noise the kernels differ in nothing but how much of it they let be fitted.
+    told = EVIDENCE * max(0.0, 1 - noise**2 / unexplained)
+    costs = told * (fits - GROWTH * logs[:, :2].mean(dim=1))
     after = torch.softmax(before.log() - costs, dim=0)
     center, spread = _moments(logs, before)
     moved, narrowed = _moments(logs, after)
