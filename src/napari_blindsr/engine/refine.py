@@ -46,10 +46,15 @@ Refinement: TypeAlias = "Generator[Done, bool | None, BlurReading | None]"
 Residuals: TypeAlias = "Generator[Done, bool | None, Tensor | None]"
 
 EVIDENCE = 10.0
-"""w: how much the residual counts. This and b were chosen on crops of the training photographs."""
+"""w: how much the residual counts. This, b and the next were chosen on crops of the training
+photographs."""
 
 GROWTH = 0.6
 """b: how fast the residual grows with the variance of the blur, other things equal."""
+
+WIDTH_ERROR = 0.3
+"""Standard deviation of the logarithm of the variance that the evidence tells: b differs from image
+to image."""
 
 DRAWN = 32
 """Kernels that are weighed."""
@@ -182,11 +187,15 @@ def refine(
     none = NEGLIGIBLE * deviation.square()
     # Evidence takes nothing away, and a few kernels that count are no certainty.
     part = ((narrowed + none) / (spread + none)).clamp(LEAST_VARIANCE, 1)
-    mean = reading.mean.double().cpu() + moved - center
-    deviation = deviation * part.sqrt()
+    shift = moved - center
+    # The less sure the reading is of the width, the more the evidence for it counts.
+    read = float(deviation[:2].square().mean())
+    trusted = read / (read + WIDTH_ERROR**2)
+    shift[:2] -= (1 - trusted) * shift[:2].mean()
+    part[:2] = 1 - trusted * (1 - part[:2])
     return BlurReading(
-        mean=mean.to(reading.mean),
-        deviation=deviation.to(reading.deviation),
+        mean=(reading.mean.double().cpu() + shift).to(reading.mean),
+        deviation=(deviation * part.sqrt()).to(reading.deviation),
         families=reading.families,
     )
 
