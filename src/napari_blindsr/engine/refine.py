@@ -52,7 +52,7 @@ photographs."""
 GROWTH = 0.6
 """b: how fast the residual grows with the variance of the blur, other things equal."""
 
-WIDTH_ERROR = 0.3
+WIDTH_ERROR = 0.5
 """Standard deviation of the logarithm of the variance that the evidence tells: b differs from image
 to image."""
 
