@@ -10,7 +10,7 @@ import math
 from typing import TYPE_CHECKING
 
 from napari_blindsr.engine.kernels import Gaussian
-from napari_blindsr.engine.refine import TOGETHER, crop_side
+from napari_blindsr.engine.refine_size import TOGETHER, crop_side
 from napari_blindsr.methods import method_named
 from napari_blindsr.parts import BLEND, OPTIMISED_SIDE, context_for, field_tile, tile_side
 from napari_blindsr.settings import ONE_BLUR

@@ -30,6 +30,7 @@ from napari_blindsr.engine.kernels.width import (
 )
 from napari_blindsr.engine.nonblind.border import extend_periodic, margin_for
 from napari_blindsr.engine.nonblind.data_module import DataModule
+from napari_blindsr.engine.refine_size import TOGETHER, crop_side
 
 if TYPE_CHECKING:
     from collections.abc import Generator
@@ -68,20 +69,6 @@ dimensions share among them."""
 
 NEGLIGIBLE = 1e-4
 """Part of a variance; in some directions the kernels of a family do not differ at all."""
-
-RESTORED = 128
-"""Side in HR pixels of what is looked at, which costs a restoration for each kernel."""
-
-SMALLEST_CROP = 32
-"""Side in LR pixels of what is looked at at least, in an image that is not smaller."""
-
-TOGETHER = 4
-"""Restorations at a time, which bounds the memory."""
-
-
-def crop_side(scale: int) -> int:
-    """Return the side in LR pixels of what is looked at."""
-    return max(SMALLEST_CROP, RESTORED // scale)
 
 
 def gaussian_candidates(
