@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import itertools
 import json
-from collections.abc import Generator, Iterator
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 import pytest
@@ -25,11 +25,10 @@ from napari_blindsr.imagefile import open_image
 from napari_blindsr.layout import chain_axis
 from napari_blindsr.schedule import CONTINUED, Schedule
 from napari_blindsr.stack_job import prepare_stack
+from napari_blindsr.steps import drained
 from tests.command_line import check_refused, run_here
 from tests.test_cluster import check_same
 from tests.test_stack import KERNEL
-
-Returned = TypeVar("Returned")
 
 QUICK = Schedule(image_steps=6, warmup_steps=4, structural_steps=3, channels=4)
 MLMC = Settings(scale=1, method="mlmc", schedule=QUICK, threads=1)
@@ -47,30 +46,20 @@ def series(count: int, *, side: int = 40, seed: int = 0) -> NDArray[np.uint16]:
     return np.stack(frames).astype(np.uint16)
 
 
-def finished(steps: Generator[Any, bool | None, Returned]) -> Returned:
-    """Return what a run returns at its end."""
-    while True:
-        try:
-            next(steps)
-        except StopIteration as end:
-            result: Returned = end.value
-            return result
-
-
 def test_few_warm_steps_explain_what_cold_ones_need_more_for() -> None:
     schedule = Schedule(image_steps=80, warmup_steps=40, structural_steps=0, channels=8)
     settings = replace(MLMC, schedule=schedule)
     job = prepare_stack(series(2, side=34), settings, axes="TYX", options=WARM)
-    first = finished(job.run((0,), None))
-    warm = finished(job.run((1,), None, start=first.weights))
+    first = drained(job.run((0,), None))
+    warm = drained(job.run((1,), None, start=first.weights))
     few = round(CONTINUED * 80)
     assert (len(first.trace), len(warm.trace)) == (80, few)
     short = schedule.scaled(few)
     colds = [
-        finished(replace(job, settings=replace(settings, schedule=cold)).run((1,), None))
+        drained(replace(job, settings=replace(settings, schedule=cold)).run((1,), None))
         for cold in (replace(short, from_mean=False), short)
     ]
-    long = finished(job.run((1,), None))
+    long = drained(job.run((1,), None))
     losses = [float(result.trace[-5:].mean()) for result in (warm, *colds, long)]
     assert losses[0] < 0.5 * losses[1]
     # A kernel that begins at its family's mean is ahead by itself.
@@ -111,7 +100,7 @@ def test_a_known_kernel_and_a_finish_take_warm_starts_as_well() -> None:
 def test_weights_are_handed_on_and_kept_apart() -> None:
     image = series(2)
     job = prepare_stack(image, MLMC, axes="TYX", options=WARM)
-    result = finished(job.run((0,), None))
+    result = drained(job.run((0,), None))
     weights = result.weights
     assert weights is not None
     assert weights.kernel is not None
@@ -183,7 +172,7 @@ def stopped_after(image: NDArray[Any], path: Path, planes: int) -> tuple[Any, st
 def test_a_run_that_is_gone_on_with_says_which_planes_begin_anew(tmp_path: Path) -> None:
     image = series(4)
     job, run = stopped_after(image, tmp_path, 2)
-    result = finished(restore_file(open_file(job, MLMC, WARM, axes="TYX"), run=run))
+    result = drained(restore_file(open_file(job, MLMC, WARM, axes="TYX"), run=run))
     assert result.kept == 2
     assert [ALONE in record.notes for record in result.records] == [True, False]
     assert any(note.startswith("1 planes began anew") for note in result.notes)

@@ -140,7 +140,7 @@ def estimate_kernel(
         explains the data, which takes some seconds to half a minute; camera shake stays as it was
         read.
     seed : int
-        Of the kernels that are drawn from a family other than Gaussians.
+        Of the kernels that are drawn: from a family other than Gaussians, and to refine.
     device : str
 
     Returns

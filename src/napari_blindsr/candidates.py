@@ -19,7 +19,6 @@ if TYPE_CHECKING:
 CANDIDATES = 2048
 """Kernels of a family that are compared with what the image tells."""
 
-
 TOGETHER = 128
 """Of which so many are in memory in double precision at a time."""
 

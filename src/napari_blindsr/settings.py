@@ -85,8 +85,8 @@ class Settings:
         File with the weights of USRNet; None looks where they usually are.
     quality : {"fast", "refined"}
         Whether a method that reads the blur leaves it at that, or refines it by how well the
-        restored image explains the data: some seconds more, no gain for Gaussians on the mean of
-        what was measured, and not for camera shake.
+        restored image explains the data: some seconds more, a gain where the reading is unsure, and
+        not for camera shake.
     schedule : Schedule
         Of the optimisation; without one it has no influence.
     seed : int

@@ -88,8 +88,8 @@ class AdvancedOptions:
             value=QUALITIES[0],
             choices=[(name.capitalize(), name) for name in QUALITIES],
             tooltip="Fast takes the blur as a network read it. Refined moves it to where the\n"
-            "restored image explains the data better: half a minute more, worth it for motion\n"
-            "along a line. Camera shake stays as it was read.",
+            "restored image explains the data better: half a minute more, worth it for small\n"
+            "or unusual images. Camera shake stays as it was read.",
         )
         self.schedule = ComboBox(
             value=SCHEDULES[0],
