@@ -1,26 +1,29 @@
-"""What is trained on: generated pictures and nine photographs, nothing else."""
+"""What is trained on: generated pictures, nine photographs, and what a folder holds."""
 
 from __future__ import annotations
 
 import itertools
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
-from skimage import data
+from skimage import data, io
 
 from napari_blindsr.training import pictures
 from napari_blindsr.training.micrographs import STRUCTURES, micrograph
 from napari_blindsr.training.pages import page
 from napari_blindsr.training.pictures import (
+    LONGEST_SIDE,
     PHOTOGRAPHS,
     SIZES,
     SMALLEST_SIDE,
     dead_leaves,
     generated,
     photographs,
+    photographs_of,
     picture_bank,
 )
 
@@ -116,6 +119,46 @@ def test_photographs_come_in_sizes_of_which_the_smaller_are_sharper() -> None:
     assert len(steps) == 1 + SIZES
     assert max(steps) == 512
     assert steps[min(steps)] > 1.2 * steps[512]
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """A folder with a large colour photograph, a small grey one, and something else."""
+    coffee = data.coffee()
+    io.imsave(tmp_path / "large.png", np.tile(coffee, (4, 4, 1)), check_contrast=False)
+    io.imsave(tmp_path / "small.tif", coffee[:200, :300, 0], check_contrast=False)
+    (tmp_path / "licence.txt").write_text("public domain")
+    return tmp_path
+
+
+def test_photographs_of_a_folder_are_reduced(folder: Path) -> None:
+    found = list(photographs_of(folder, seed=1))
+    assert len(found) == 2 * SIZES
+    for picture in found[:SIZES]:
+        assert picture.shape[2] == 3
+        assert (picture[..., 0] != picture[..., 1]).any()
+        # Of a third the size, and smaller.
+        assert 0.3 * LONGEST_SIDE < max(picture.shape) <= 800
+    for picture in found[SIZES:]:
+        assert (picture == picture[..., :1]).all()
+        assert SMALLEST_SIDE <= min(picture.shape[:2]) <= 200
+
+
+def test_a_bank_takes_a_folder_in_besides(folder: Path) -> None:
+    plain = picture_bank(leaves=1, micrographs=1, seed=0, side=32)
+    bank = picture_bank(leaves=1, micrographs=1, seed=0, side=32, folder=folder)
+    assert [len(kind) for kind in bank] == [1, len(plain[1]) + 2 * SIZES, 1]
+
+
+def test_a_folder_without_pictures_is_named(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=f"{tmp_path.name} holds no picture"):
+        next(photographs_of(tmp_path))
+
+
+def test_a_picture_of_another_type_is_named(tmp_path: Path) -> None:
+    io.imsave(tmp_path / "deep.tif", np.zeros((8, 8), np.uint16), check_contrast=False)
+    with pytest.raises(ValueError, match=r"deep\.tif: uint16 of shape \(8, 8\), expected 8 bit"):
+        next(photographs_of(tmp_path))
 
 
 def test_other_seeds_take_other_sizes() -> None:

@@ -36,6 +36,14 @@ Judges = Annotated[int, typer.Option(min=1, help="Batches that the network is ju
 Start = Annotated[
     Path | None, typer.Option(help="File of weights to start from instead of random ones.")
 ]
+Photographs = Annotated[
+    Path | None,
+    typer.Option(
+        help="Folder of photographs to train on besides those of scikit-image.",
+        exists=True,
+        file_okay=False,
+    ),
+]
 Rate = Annotated[float, typer.Option(min=0, help="Largest learning rate.")]
 
 HELD_OUT = 12
@@ -61,11 +69,12 @@ def kernel(
     pictures: Pictures = 200,
     judges: Judges = 60,
     start: Start = None,
+    photographs: Photographs = None,
     rate: Rate = 1e-3,
 ) -> None:
     """Train the kernel estimator; an interrupted training goes on where it was."""
     torch.set_num_threads(threads)
-    bank = picture_bank(leaves=pictures, micrographs=pictures, seed=seed)
+    bank = _bank(pictures, photographs, seed)
     task = KernelTask(
         bank,
         _held_out(pictures, seed),
@@ -89,13 +98,14 @@ def image(
     pictures: Pictures = 200,
     judges: Judges = 12,
     start: Start = None,
+    photographs: Photographs = None,
     rate: Rate = 5e-4,
     side: Annotated[int, typer.Option(min=32, help="Of the crops, in pixels.")] = 96,
     count: Annotated[int, typer.Option(min=1, help="Crops a batch.")] = 8,
 ) -> None:
     """Train the image prior; an interrupted training goes on where it was."""
     torch.set_num_threads(threads)
-    bank = picture_bank(leaves=pictures, micrographs=pictures, seed=seed)
+    bank = _bank(pictures, photographs, seed)
     task = ImageTask(
         bank,
         _held_out(pictures, seed),
@@ -121,6 +131,7 @@ def error(
     pictures: Pictures = 150,
     judges: Judges = 12,
     start: Start = None,
+    photographs: Photographs = None,
     rate: Rate = 2e-3,
     side: Annotated[int, typer.Option(min=32, help="Of the crops, in pixels.")] = 96,
     count: Annotated[int, typer.Option(min=1, help="Crops a batch.")] = 8,
@@ -130,7 +141,7 @@ def error(
 ) -> None:
     """Train the map of the image prior's errors; an interrupted training goes on where it was."""
     torch.set_num_threads(threads)
-    bank = picture_bank(leaves=pictures, micrographs=pictures, seed=seed)
+    bank = _bank(pictures, photographs, seed)
     task = ErrorTask(
         bank,
         _held_out(pictures, seed),
@@ -145,6 +156,11 @@ def error(
     # It is trained briefly: a longer memory would still hold its first weights.
     plan = Plan(steps=steps, every=every, seed=seed, rate=rate, averaging=0.99, warmup=100)
     train(task, plan, out, report=_report)
+
+
+def _bank(pictures: int, folder: Path | None, seed: int) -> list[list[NDArray[np.uint8]]]:
+    """Return the pictures to train on."""
+    return picture_bank(leaves=pictures, micrographs=pictures, seed=seed, folder=folder)
 
 
 def _held_out(pictures: int, seed: int) -> list[list[NDArray[np.uint8]]]:

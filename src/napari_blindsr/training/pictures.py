@@ -12,14 +12,15 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 from scipy.ndimage import gaussian_filter
-from skimage import data
-from skimage.transform import rescale
+from skimage import data, io
+from skimage.transform import downscale_local_mean, rescale
 
 from napari_blindsr.training.micrographs import micrograph
 from napari_blindsr.training.pages import page
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
     from numpy.random import Generator
     from numpy.typing import NDArray
@@ -46,6 +47,11 @@ SIZES = 4
 SMALLEST_FACTOR = 0.35
 SMALLEST_SIDE = 160
 
+LONGEST_SIDE = 700
+"""About that of a photograph from a folder, in pixels: those of cameras are soft."""
+
+SUFFIXES = (".jpg", ".jpeg", ".png", ".tif", ".tiff")
+
 PAGES = 0.12
 """Share of printed pages among the dead leaves."""
 
@@ -60,13 +66,49 @@ def photographs(seed: int = 0) -> Iterator[NDArray[np.uint8]]:
         for picture in pictures:
             colour = picture if picture.ndim == 3 else np.repeat(picture[..., None], 3, axis=2)
             yield np.asarray(colour, dtype=np.uint8)
-            least = max(SMALLEST_FACTOR, SMALLEST_SIDE / min(colour.shape[:2]))
-            for factor in np.exp(rng.uniform(math.log(least), 0, SIZES)):
-                # How much is smoothed beforehand says how soft a smaller picture is.
-                smoothing = (1 / factor - 1) * rng.uniform(0.2, 0.6)
-                smoothed = gaussian_filter(colour / 255.0, (smoothing, smoothing, 0))
-                smaller = rescale(smoothed, factor, order=1, anti_aliasing=False, channel_axis=2)
-                yield np.asarray(np.clip(np.rint(255 * smaller), 0, 255), dtype=np.uint8)
+            yield from _smaller(np.asarray(colour, dtype=np.uint8), rng)
+
+
+def photographs_of(folder: Path, seed: int = 0) -> Iterator[NDArray[np.uint8]]:
+    """Yield the photographs of a folder at some smaller sizes, sharp or soft.
+
+    Parameters
+    ----------
+    folder : Path
+        Holds grey or colour pictures of 8 bit in files with one of the `SUFFIXES`, best much
+        larger than `LONGEST_SIDE`.
+    seed : int
+
+    Raises
+    ------
+    ValueError
+        If a picture is not 8-bit grey, RGB or RGBA, or there is none.
+    """
+    rng = np.random.default_rng([seed, 3])
+    paths = sorted(p for p in folder.iterdir() if p.suffix.lower() in SUFFIXES)
+    if not paths:
+        raise ValueError(f"{folder} holds no picture ({', '.join(SUFFIXES)})")
+    for path in paths:
+        picture = io.imread(path)
+        if picture.dtype != np.uint8 or picture.ndim not in (2, 3):
+            raise ValueError(f"{path}: {picture.dtype} of shape {picture.shape}, expected 8 bit")
+        if picture.ndim == 2:
+            picture = picture[..., None]
+        colours = picture[..., :3] if picture.shape[2] > 2 else np.repeat(picture[..., :1], 3, 2)
+        excess = max(1, max(colours.shape[:2]) // LONGEST_SIDE)
+        reduced = downscale_local_mean(colours, (excess, excess, 1))
+        yield from _smaller(np.asarray(np.rint(reduced), dtype=np.uint8), rng)
+
+
+def _smaller(colour: NDArray[np.uint8], rng: Generator) -> Iterator[NDArray[np.uint8]]:
+    """Yield a photograph in smaller sizes."""
+    least = min(1.0, max(SMALLEST_FACTOR, SMALLEST_SIDE / min(colour.shape[:2])))
+    for factor in np.exp(rng.uniform(math.log(least), 0, SIZES)):
+        # How much is smoothed beforehand says how soft a smaller picture is.
+        smoothing = (1 / factor - 1) * rng.uniform(0.2, 0.6)
+        smoothed = gaussian_filter(colour / 255.0, (smoothing, smoothing, 0))
+        smaller = rescale(smoothed, factor, order=1, anti_aliasing=False, channel_axis=2)
+        yield np.asarray(np.clip(np.rint(255 * smaller), 0, 255), dtype=np.uint8)
 
 
 def dead_leaves(side: int, rng: Generator) -> NDArray[np.uint8]:
@@ -279,7 +321,12 @@ def _light(side: int, rng: Generator) -> NDArray[np.float32]:
 
 
 def picture_bank(
-    *, leaves: int, micrographs: int, seed: int, side: int = SIDE
+    *,
+    leaves: int,
+    micrographs: int,
+    seed: int,
+    side: int = SIDE,
+    folder: Path | None = None,
 ) -> list[list[NDArray[np.uint8]]]:
     """Return the pictures to train on.
 
@@ -289,6 +336,8 @@ def picture_bank(
         How many are generated of each, at least 1.
     seed : int
     side : int
+    folder : Path, optional
+        Of photographs that are taken besides those of scikit-image.
 
     Returns
     -------
@@ -296,7 +345,8 @@ def picture_bank(
         Dead leaves and pages, photographs, micrographs.
     """
     drawn = generated(leaves, micrographs, np.random.default_rng(seed), side=side)
-    return [drawn[0], list(photographs(seed)), drawn[1]]
+    more = [] if folder is None else photographs_of(folder, seed)
+    return [drawn[0], [*photographs(seed), *more], drawn[1]]
 
 
 def generated(
