@@ -14,6 +14,7 @@ noise in the residual tells nothing, so w counts for the part that exceeds it.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeAlias
 
@@ -53,9 +54,13 @@ photographs."""
 GROWTH = 0.6
 """b: how fast the residual grows with the variance of the blur, other things equal."""
 
-WIDTH_ERROR = 0.5
-"""Standard deviation of the logarithm of the variance that the evidence tells: b differs from image
-to image."""
+EVIDENCE_ERROR = 0.5
+"""Standard deviation of the logarithm of the covariance that the evidence tells: b differs from
+image to image, and so does what the prior takes for detail of one direction."""
+
+NARROW = -2.0
+"""Logarithm of the variance in LR px² below which the evidence errs more about the width, by as
+much as the logarithm is below: within a pixel, hardly anything of a blur is to be seen."""
 
 DRAWN = 32
 """Kernels that are weighed."""
@@ -171,20 +176,29 @@ def refine(
     center, spread = _moments(logs, before)
     moved, narrowed = _moments(logs, after)
     deviation = reading.deviation.double().cpu()
-    none = NEGLIGIBLE * deviation.square()
+    read = deviation.square()
+    none = NEGLIGIBLE * read
     # Evidence takes nothing away, and a few kernels that count are no certainty.
     part = ((narrowed + none) / (spread + none)).clamp(LEAST_VARIANCE, 1)
+    # The less sure the reading is, the more the evidence counts: of shape and width each.
+    shape = trust(float(read.mean()), EVIDENCE_ERROR)
+    narrow = max(0.0, NARROW - float(reading.mean[:2].mean()))
+    width = trust(float(read[:2].mean()), math.hypot(EVIDENCE_ERROR, narrow))
     shift = moved - center
-    # The less sure the reading is of the width, the more the evidence for it counts.
-    read = float(deviation[:2].square().mean())
-    trusted = read / (read + WIDTH_ERROR**2)
-    shift[:2] -= (1 - trusted) * shift[:2].mean()
-    part[:2] = 1 - trusted * (1 - part[:2])
+    common = shift[:2].mean()
+    shift *= shape
+    shift[:2] += (width - shape) * common
+    part = 1 - part.new_tensor([width, width, shape]) * (1 - part)
     return BlurReading(
         mean=(reading.mean.double().cpu() + shift).to(reading.mean),
         deviation=(deviation * part.sqrt()).to(reading.deviation),
         families=reading.families,
     )
+
+
+def trust(variance: float, error: float) -> float:
+    """Return how much of a correction to take, of a reading's variance and its own error."""
+    return variance / (variance + error**2)
 
 
 def _moments(values: Tensor, weights: Tensor) -> tuple[Tensor, Tensor]:
