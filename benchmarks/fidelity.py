@@ -22,8 +22,10 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import torch
+from cases import random_gaussian
 from numpy.typing import NDArray
 from scipy.io import loadmat
+from skimage import data
 from skimage.restoration import inpaint_biharmonic
 
 from napari_blindsr.api import make_settings, restore
@@ -42,6 +44,15 @@ if TYPE_CHECKING:
 SCALE = 4
 RESULTS = Path(__file__).parent / "results" / "fidelity.jsonl"
 LANE = ("butterfly", "bird", "head")
+CUTS = {"immunohistochemistry": (200, 200), "camera": (90, 200), "chelsea": (60, 180)}
+"""Pictures of scikit-image, and where to cut 112 × 112 pixels out of them."""
+
+FINISHED = (
+    *(("lane128", name, seed) for name in LANE for seed in (0, 1, 2)),
+    *(("scikit-image", name, 0) for name in CUTS),
+)
+"""What USRNet finishes: data set, picture and seed."""
+
 UNEXPLAINED = (0, 2, 4)
 """Of 255; the second is what the schedule says."""
 
@@ -75,6 +86,8 @@ class Case:
 
 
 def load(data_set: str, name: str) -> Picture:
+    if data_set == "scikit-image":
+        return cut(name)
     folder = Path(os.environ["BLINDSR_DATA"]) / data_set
     lr = read_image(folder / "DDSR_lr_x4" / f"{name}.png").array
     hr = read_image(folder / "HR" / f"{name}.png").array[
@@ -82,6 +95,18 @@ def load(data_set: str, name: str) -> Picture:
     ]
     kernel = loadmat(folder / "DDSR_gt_k_x4" / f"{name}.mat")["Kernel"]
     return Picture(data_set=data_set, name=name, lr=lr, hr=hr, kernel=kernel)
+
+
+def cut(name: str) -> Picture:
+    """Return a cut of a picture of scikit-image, blurred by a Gaussian of the published kind."""
+    top, left = CUTS[name]
+    sharp = getattr(data, name)()[top : top + 112, left : left + 112]
+    sharp = sharp if sharp.ndim == 3 else np.repeat(sharp[..., None], 3, axis=2)
+    kernel = random_gaussian(SCALE, seed=50 + len(name))
+    picture = Picture(
+        data_set="scikit-image", name=name, lr=sharp[::SCALE, ::SCALE], hr=sharp, kernel=kernel
+    )
+    return blurred(picture, kernel)
 
 
 def usrnet_weights() -> Path:
@@ -159,11 +184,12 @@ def published_run(data_set: str, name: str, seed: int) -> dict[str, float]:
     return recorded(result, picture, taken)
 
 
-def kept_run(name: str) -> tuple[NDArray[Any], NDArray[Any]]:
-    """Return image and kernel of a picture of lane128 by MLMC, of now or of an earlier call."""
-    path = kept_path("lane128", name, 0)
+def kept_run(data_set: str, name: str, seed: int) -> tuple[NDArray[Any], NDArray[Any]]:
+    """Return image and kernel of a picture by MLMC, of now or of an earlier call."""
+    path = kept_path(data_set, name, seed)
     if not path.exists():
-        case = next(case for case in parity_cases() if case.name == f"lane128/{name}/0")
+        run = partial(published_run, data_set, name, seed)
+        case = Case(section="parity", name=f"{data_set}/{name}/{seed}", run=run)
         keep(case, case.run())
     with np.load(path) as file:
         return file["image"], file["kernel"]
@@ -187,12 +213,18 @@ def parity_cases() -> Iterable[Case]:
 
 def finish_cases() -> Iterable[Case]:
     """USRNet after MLMC, and with the true kernel."""
-    for name in LANE:
+    for data_set, name, seed in FINISHED:
+        label = f"{data_set}/{name}/{seed}"
+        yield Case(
+            section="finish",
+            name=f"mlmc/{label}",
+            run=partial(unfinished_run, data_set, name, seed),
+        )
         for told in UNEXPLAINED:
             yield Case(
                 section="finish",
-                name=f"mlmc-usrnet/{name}/{told}",
-                run=partial(finished_run, name, told),
+                name=f"mlmc-usrnet {told}/{label}",
+                run=partial(finished_run, data_set, name, seed, told),
             )
     for data_set, names in (("lane128", LANE), ("Set5", ("baby", "bird", *LANE[::2], "woman"))):
         for name in names:
@@ -203,13 +235,19 @@ def finish_cases() -> Iterable[Case]:
             )
 
 
-def finished_run(name: str, told: int) -> dict[str, float]:
+def unfinished_run(data_set: str, name: str, seed: int) -> dict[str, float]:
+    """Score what MLMC has found, as it is."""
+    image, kernel = kept_run(data_set, name, seed)
+    return scores(image / 255, load(data_set, name), kernel)
+
+
+def finished_run(data_set: str, name: str, seed: int, told: int) -> dict[str, float]:
     """Finish what MLMC has found, telling USRNet that the kernel leaves so much of 255 unexplained.
 
     With what the schedule says, that is the second stage of method mlmc-usrnet.
     """
-    picture = load("lane128", name)
-    _, kernel = kept_run(name)
+    picture = load(data_set, name)
+    _, kernel = kept_run(data_set, name, seed)
     settings, _ = make_settings(
         scale=SCALE,
         method="mlmc-usrnet",
@@ -309,7 +347,7 @@ def covered_run(name: str) -> dict[str, float]:
         mask=mask,
     )
     # Without covered pixels DDSR and MLMC are one algorithm.
-    plain, _ = kept_run(name)
+    plain, _ = kept_run("lane128", name, 0)
     inside = np.kron(mask, np.ones((SCALE, SCALE), dtype=bool))
     filled = inpaint_biharmonic(to_float(picture.lr), mask, channel_axis=-1)
     record = {
@@ -413,6 +451,22 @@ def parity_summary(rows: dict[str, dict[str, float]]) -> None:
             print(f"| {data_set}/{picture} | {ours:.2f} | {psnr:.2f} | {e_k:.3f} | {error:.3f} |")
 
 
+def finish_summary(rows: dict[str, dict[str, float]]) -> None:
+    """Print the means over seeds, picture by picture."""
+    pictures = list(dict.fromkeys((data_set, name) for data_set, name, _ in FINISHED))
+    print("\n| | " + " | ".join(f"{'/'.join(picture)}" for picture in pictures) + " | mean |")
+    print("|---" * (len(pictures) + 2) + "|")
+    for method in ("mlmc", *(f"mlmc-usrnet {told}" for told in UNEXPLAINED)):
+        means = [
+            statistics.mean(row["psnr"] for name, row in rows.items() if name.startswith(start))
+            for start in (f"{method}/{'/'.join(picture)}/" for picture in pictures)
+            if any(name.startswith(start) for name in rows)
+        ]
+        if len(means) == len(pictures):
+            cells = [f"{value:.2f}" for value in (*means, statistics.mean(means))]
+            print(f"| {method} | " + " | ".join(cells) + " |")
+
+
 def family_summary(rows: dict[str, dict[str, float]]) -> None:
     print("\n| family | median e_k | of the mean kernel | median gain over cubic (dB) |")
     print("|---|---|---|---|")
@@ -447,6 +501,8 @@ def main() -> None:
         table(rows)
         if section == "parity":
             parity_summary(rows)
+        if section == "finish":
+            finish_summary(rows)
         if section == "families":
             family_summary(rows)
 
