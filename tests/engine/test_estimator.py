@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 
 import pytest
 import torch
@@ -118,7 +119,7 @@ def turned(reading: BlurReading, *, transposed: bool, flipped: bool) -> BlurRead
     )
 
 
-@pytest.mark.parametrize("shape", [(24, 24), (19, 30)])
+@pytest.mark.parametrize("shape", [(24, 24), (19, 30), (256, 256)])
 def test_a_reading_turns_and_flips_with_the_image(shape: tuple[int, int]) -> None:
     network, planes = estimator(), picture(1, *shape)
     reading = read_blur(planes, 2, network)
@@ -161,10 +162,11 @@ def seen(planes: Tensor, network: KernelEstimator) -> tuple[BlurReading, list[tu
     return reading, shapes
 
 
-@pytest.mark.parametrize("shape", [(700, 800), (60, 5000)])
-def test_of_a_large_image_a_few_tiles_are_read(shape: tuple[int, int]) -> None:
+@pytest.mark.parametrize(("shape", "corners"), [((700, 800), 2), ((60, 5000), 8)])
+def test_of_a_large_image_a_few_tiles_are_read(shape: tuple[int, int], corners: int) -> None:
     _, shapes = seen(picture(1, *shape), estimator())
-    assert len(shapes) == 8 * TILES
+    # Each in eight orientations; corners of large ones in two each.
+    assert len(shapes) == (8 + 4 * corners) * TILES
     assert max(height * width for _, height, width in shapes) <= SHARPEST_TILE**2
 
 
@@ -183,7 +185,18 @@ def test_the_tiles_with_most_detail_are_read(dim: int) -> None:
 
 def test_an_image_that_is_just_small_enough_is_read_whole() -> None:
     _, shapes = seen(picture(1, 512, 512), estimator())
-    assert set(shapes) == {(1, 512, 512)}
+    assert Counter(shapes) == {(1, 512, 512): 8, (1, 384, 384): 8}
+
+
+def test_corners_are_read_as_often_as_the_whole() -> None:
+    _, shapes = seen(picture(1, 40, 30), estimator())
+    turned = {(1, 40, 30): 4, (1, 30, 40): 4, (1, 30, 22): 16, (1, 22, 30): 16}
+    assert Counter(shapes) == turned
+
+
+def test_a_tiny_image_is_read_whole() -> None:
+    _, shapes = seen(picture(1, 20, 40), estimator())
+    assert set(shapes) == {(1, 20, 40), (1, 40, 20)}
 
 
 def test_reading_keeps_no_graph_and_no_seed() -> None:

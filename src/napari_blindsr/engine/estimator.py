@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from itertools import product
 from typing import TYPE_CHECKING
 
 import torch
@@ -40,6 +41,19 @@ SHARPEST_TILE = 256
 
 TILES = 4
 """How many such tiles, those with the most detail, of a larger image."""
+
+CORNER = 0.75
+"""Side of the corners of an image that are read besides the whole of it: their mean errs less than
+the whole does. What is sharp enough to vote, and what its contrast is measured by, differ between
+them."""
+
+TURNED, FLIPPED, REVERSED = 1, 2, 4
+"""Bits of an orientation: transposed; then upside down; then turned by 180°."""
+
+ORIENTATIONS = 8
+
+SMALLEST_CORNER = 16
+"""Their side in LR pixels at least: less was not trained on."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -179,7 +193,7 @@ class BlurReading:
 def read_blur(
     planes: Tensor, scale: int, network: KernelEstimator, *, calibration: float = 1.0
 ) -> BlurReading:
-    """Read the blur off an image, from all its channels and orientations.
+    """Read the blur off an image, from all its channels, orientations and corners.
 
     Parameters
     ----------
@@ -217,19 +231,45 @@ def _tiles(planes: Tensor) -> list[Tensor]:
     return [tiles[i] for i in detail.topk(min(TILES, len(tiles))).indices.tolist()]
 
 
+def _parts(height: int, width: int) -> list[tuple[int, tuple[slice, slice]]]:
+    """Return what to read of an image, and how it is turned: the whole and, unless tiny, corners.
+
+    Of a large image or tile each corner is read in the two orientations that bring it to the top
+    left.
+    """
+    whole = (slice(None), slice(None))
+    parts = [(index, whole) for index in range(ORIENTATIONS)]
+    rows, columns = round(CORNER * height), round(CORNER * width)
+    if min(rows, columns) < SMALLEST_CORNER:
+        return parts
+    large = height * width >= SHARPEST_TILE**2
+    for bottom, right, index in product((False, True), (False, True), range(ORIENTATIONS)):
+        top, left = bottom * (height - rows), right * (width - columns)
+        if not large or _at_top_left(bottom, right, index):
+            parts.append((index, (slice(top, top + rows), slice(left, left + columns))))
+    return parts
+
+
+def _at_top_left(bottom: bool, right: bool, index: int) -> bool:
+    """Return whether an orientation brings a corner of an image to its top left."""
+    row, column = (right, bottom) if index & TURNED else (bottom, right)
+    row ^= bool(index & FLIPPED)
+    return row == column == bool(index & REVERSED)
+
+
 def _read_tile(
     planes: Tensor, scale: int, network: KernelEstimator
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Return mean and variance of the logarithm, and the families' probabilities."""
     views = [planes.mean(dim=0), *planes] if len(planes) > 1 else [planes[0]]
     means, variances, families = [], [], []
-    # Eight orientations in all, shared out over the channels.
-    for index in range(8):
-        plane = views[index % len(views)]
-        turned, flipped = bool(index & 1), bool(index & 2)
+    # Eight orientations at most of each part, shared out over the channels.
+    for index, part in _parts(*planes.shape[-2:]):
+        plane = views[index % len(views)][part]
+        turned, flipped = bool(index & TURNED), bool(index & FLIPPED)
         plane = plane.T if turned else plane
         plane = plane.flip(0) if flipped else plane
-        plane = plane.flip(0, 1) if index & 4 else plane
+        plane = plane.flip(0, 1) if index & REVERSED else plane
         votes = network(plane[None], scale)
         mean, variance = votes.mean[0], votes.log_variance[0].exp()
         sign = mean.new_tensor([1, 1, -1 if flipped else 1])
