@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 WIDEST = WIDEST_BLUR
 """Largest variance of a blur in LR px²."""
 
-SHARES = (0.35, 0.35, 0.3)
+SHARES = (0.28, 0.36, 0.36)
 """How often dead leaves, photographs and micrographs are taken."""
 
 MICROGRAPHS = 2
