@@ -115,7 +115,7 @@ def estimate_kernel(
     seed: int = 0,
     device: str = "auto",
 ) -> BlurEstimate:
-    """Read the blur off an image, in a fraction of a second.
+    """Read the blur off an image, in a second or a few.
 
     Parameters
     ----------
