@@ -49,6 +49,8 @@ from napari_blindsr.steps import drained
 RESULTS = Path(__file__).parent / "results" / "quality_speed.jsonl"
 MADE: tuple[Finish, ...] = tuple(finish for finish in FINISHES if finish != "none")
 PUBLISHED_STEPS = 1000
+AS_FOUND = "prior known, as if found"
+"""Trusted no more than a kernel that was read, and so given no more rounds."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -102,7 +104,7 @@ def blind_and_known(case: Case) -> dict[str, float]:
         record[finish] = case.psnr(found.image)
         record[f"{finish} known"] = case.psnr(known.image)
         record[f"{finish} ssim"] = case.ssim(found.image)
-    record["prior known, five rounds"] = case.psnr(as_if_found(case))
+    record[AS_FOUND] = case.psnr(as_if_found(case))
     return record
 
 
@@ -364,7 +366,7 @@ def show(section: str) -> None:
                 f"{finish}: {statistics.mean(gaps):.2f} dB below the same finish with the true "
                 f"kernel, {max(gaps):.2f} at worst"
             )
-        gaps = [row["prior known, five rounds"] - row["prior"] for row in rows.values()]
+        gaps = [row[AS_FOUND] - row["prior"] for row in rows.values()]
         print(
             f"prior: {statistics.mean(gaps):.2f} dB below the same rounds with it, "
             f"{max(gaps):.2f} at worst"

@@ -181,9 +181,9 @@ def refine(
     # Evidence takes nothing away, and a few kernels that count are no certainty.
     part = ((narrowed + none) / (spread + none)).clamp(LEAST_VARIANCE, 1)
     # The less sure the reading is, the more the evidence counts: of shape and width each.
-    shape = trust(float(read.mean()), EVIDENCE_ERROR)
+    shape = _trust(float(read.mean()), EVIDENCE_ERROR)
     narrow = max(0.0, NARROW - float(reading.mean[:2].mean()))
-    width = trust(float(read[:2].mean()), math.hypot(EVIDENCE_ERROR, narrow))
+    width = _trust(float(read[:2].mean()), math.hypot(EVIDENCE_ERROR, narrow))
     shift = moved - center
     common = shift[:2].mean()
     shift *= shape
@@ -196,7 +196,7 @@ def refine(
     )
 
 
-def trust(variance: float, error: float) -> float:
+def _trust(variance: float, error: float) -> float:
     """Return how much of a correction to take, of a reading's variance and its own error."""
     return variance / (variance + error**2)
 

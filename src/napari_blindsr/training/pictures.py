@@ -64,9 +64,10 @@ def photographs(seed: int = 0) -> Iterator[NDArray[np.uint8]]:
         # The stereo pair comes with its disparity, which is no picture.
         pictures = loaded[:2] if isinstance(loaded, tuple) else (loaded,)
         for picture in pictures:
-            colour = picture if picture.ndim == 3 else np.repeat(picture[..., None], 3, axis=2)
-            yield np.asarray(colour, dtype=np.uint8)
-            yield from _smaller(np.asarray(colour, dtype=np.uint8), rng)
+            grey = picture.ndim == 2
+            colour = np.repeat(picture[..., None], 3, axis=2) if grey else picture
+            yield colour
+            yield from _smaller(colour, rng)
 
 
 def photographs_of(folder: Path, seed: int = 0) -> Iterator[NDArray[np.uint8]]:
