@@ -17,7 +17,7 @@ from napari_blindsr.engine.nonblind.data_module import DataModule
 from napari_blindsr.engine.nonblind.sparse import ROUNDING, sparse, sparse_planes
 from napari_blindsr.engine.observation import Observation, kernel_center
 from napari_blindsr.simulate import interpolate
-from napari_blindsr.training.pictures import PHOTOGRAPHS
+from training.pictures import PHOTOGRAPHS
 
 PICTURE = "coins"
 

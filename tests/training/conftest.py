@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from napari_blindsr.training.micrographs import micrograph
-from napari_blindsr.training.pictures import dead_leaves
+from training.micrographs import micrograph
+from training.pictures import dead_leaves
 
 Bank = list[list[NDArray[np.uint8]]]
 

@@ -13,8 +13,9 @@ from napari_blindsr.engine.kernels.width import core_covariance
 from napari_blindsr.engine.nonblind.data_module import DataModule
 from napari_blindsr.noise import noise_map
 from napari_blindsr.settings import SCALES
-from napari_blindsr.training import batches
-from napari_blindsr.training.batches import (
+from tests.training.conftest import Bank
+from training import batches
+from training.batches import (
     MICROGRAPHS,
     MISJUDGEMENT,
     ROUNDING_NOISE,
@@ -28,7 +29,6 @@ from napari_blindsr.training.batches import (
     random_crop,
     random_kind,
 )
-from tests.training.conftest import Bank
 
 SEEDS = range(12)
 

@@ -12,10 +12,10 @@ import pytest
 from numpy.typing import NDArray
 from skimage import data, io
 
-from napari_blindsr.training import pictures
-from napari_blindsr.training.micrographs import STRUCTURES, micrograph
-from napari_blindsr.training.pages import page
-from napari_blindsr.training.pictures import (
+from training import pictures
+from training.micrographs import STRUCTURES, micrograph
+from training.pages import page
+from training.pictures import (
     LONGEST_SIDE,
     PHOTOGRAPHS,
     SIZES,

@@ -17,11 +17,6 @@ from safetensors import safe_open
 from torch import Tensor, nn
 from typer.testing import CliRunner
 
-from napari_blindsr.training.__main__ import app
-from napari_blindsr.training.error import ErrorTask
-from napari_blindsr.training.image import ImageTask
-from napari_blindsr.training.kernel import KernelTask
-from napari_blindsr.training.loop import Plan, Task, train
 from napari_blindsr.weights.shipped import (
     load_error_map,
     load_image_prior,
@@ -29,6 +24,11 @@ from napari_blindsr.weights.shipped import (
 )
 from tests.helpers import FLOAT32
 from tests.training.conftest import Bank
+from training.__main__ import app
+from training.error import ErrorTask
+from training.image import ImageTask
+from training.kernel import KernelTask
+from training.loop import Plan, Task, train
 
 
 def kernel_task(bank: Bank, *, seed: int = 0) -> KernelTask:
@@ -189,7 +189,7 @@ SMALL = ["--every", "1", "--pictures", "1", "--judges", "1"]
 
 def test_the_command_that_trains_the_estimator(tmp_path: Path) -> None:
     done = subprocess.run(
-        [sys.executable, "-m", "napari_blindsr.training", "kernel", "--steps", "2", *SMALL,
+        [sys.executable, "-m", "training", "kernel", "--steps", "2", *SMALL,
          "--device", "cpu", "--out", str(tmp_path)],
         capture_output=True, text=True, check=False,
     )  # fmt: skip

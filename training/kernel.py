@@ -10,7 +10,7 @@ import torch.nn.functional as F
 
 from napari_blindsr.engine.estimator import KernelEstimator, Votes
 from napari_blindsr.engine.kernels.width import log_covariance
-from napari_blindsr.training.batches import KernelBatch, kernel_batch
+from training.batches import KernelBatch, kernel_batch
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

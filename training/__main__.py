@@ -1,4 +1,4 @@
-"""Train the networks that ship: ``python -m napari_blindsr.training kernel|image|error``."""
+"""Train the networks that ship: ``python -m training kernel|image|error``."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from rich.console import Console
 from torch import nn
 
 from napari_blindsr.engine.device import choose_compute
-from napari_blindsr.training.error import ErrorTask
-from napari_blindsr.training.image import ImageTask
-from napari_blindsr.training.kernel import KernelTask
-from napari_blindsr.training.loop import Plan, train
-from napari_blindsr.training.pictures import generated, picture_bank
 from napari_blindsr.weights.shipped import load_image_prior, read_tensors
+from training.error import ErrorTask
+from training.image import ImageTask
+from training.kernel import KernelTask
+from training.loop import Plan, train
+from training.pictures import generated, picture_bank
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

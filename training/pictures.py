@@ -15,8 +15,8 @@ from scipy.ndimage import gaussian_filter
 from skimage import data, io
 from skimage.transform import downscale_local_mean, rescale
 
-from napari_blindsr.training.micrographs import micrograph
-from napari_blindsr.training.pages import page
+from training.micrographs import micrograph
+from training.pages import page
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

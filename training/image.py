@@ -8,7 +8,7 @@ import numpy as np
 import torch
 
 from napari_blindsr.engine.nonblind.unfolded import UnfoldedPrior
-from napari_blindsr.training.batches import ImageBatch, image_batch
+from training.batches import ImageBatch, image_batch
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

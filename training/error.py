@@ -13,7 +13,7 @@ from scipy.stats import spearmanr
 from napari_blindsr.engine.nonblind.error_map import MEAN_ERROR, ErrorMap, unlikelihood
 from napari_blindsr.engine.nonblind.peaks import peak_unit
 from napari_blindsr.engine.nonblind.unfolded import LEVELS, WIDTHS
-from napari_blindsr.training.batches import ImageBatch, image_batch
+from training.batches import ImageBatch, image_batch
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
