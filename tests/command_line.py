@@ -10,8 +10,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from napari_blindsr import cli
-from napari_blindsr.schedule import Schedule
+from napari_blindsr.cli import app
+from napari_blindsr.methods import Schedule
 
 COMMAND = [sys.executable, "-m", "napari_blindsr.cli"]
 ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1", "COLUMNS": "200"}
@@ -48,7 +48,7 @@ def run_here(arguments: str, monkeypatch: pytest.MonkeyPatch, folder: Path) -> i
     monkeypatch.chdir(folder)
     monkeypatch.setattr(sys, "argv", ["napari-blindsr", *arguments.split()])
     with pytest.raises(SystemExit) as end:
-        cli.main()
+        app.main()
     assert isinstance(end.value.code, int)
     return end.value.code
 

@@ -9,11 +9,7 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from napari_blindsr import finish, iterate, job_setup, restore
-from napari_blindsr.api import make_settings
-from napari_blindsr.engine.kernels import Gaussian
-from napari_blindsr.engine.result import Progress, StopReason
-from napari_blindsr.engine.solvers import alternating, closed_form
+from napari_blindsr import iterate, restore
 from napari_blindsr.errors import (
     BlindSRError,
     DeviceError,
@@ -22,8 +18,14 @@ from napari_blindsr.errors import (
     OutOfMemoryError,
     SettingsError,
 )
-from napari_blindsr.schedule import Schedule
+from napari_blindsr.methods import Schedule
+from napari_blindsr.physics.kernels import Gaussian
+from napari_blindsr.progress import Progress, StopReason
+from napari_blindsr.restoration import setup
+from napari_blindsr.restoration.restore import make_settings
 from napari_blindsr.settings import Settings
+from napari_blindsr.solvers.blind import alternating
+from napari_blindsr.solvers.nonblind import closed_form, restorers
 
 QUICK = Schedule(image_steps=6, warmup_steps=2, structural_steps=3, channels=8)
 
@@ -204,7 +206,7 @@ def test_bad_input_is_named_before_any_work(
 
     monkeypatch.setattr(alternating.AlternatingSolver, "init", no_work)
     monkeypatch.setattr(closed_form.ClosedFormSolver, "init", no_work)
-    monkeypatch.setattr(job_setup, "read_planes", no_work)
+    monkeypatch.setattr(setup, "read_planes", no_work)
     reports: list[Progress] = []
     values: dict[str, Any] = {"image": picture(), "scale": 2, "method": method, **change}
     with pytest.raises(kind) as error:
@@ -229,7 +231,7 @@ def test_errors_of_the_computation_are_ours(
         raise thrown
 
     monkeypatch.setattr(alternating, "gradient_prior", fail)
-    monkeypatch.setattr(finish, "unfolded", fail)
+    monkeypatch.setattr(restorers, "unfolded", fail)
     with pytest.raises(kind) as error:
         restore(picture(), scale=2, method=method, schedule=QUICK)
     assert not isinstance(error.value, RuntimeError)

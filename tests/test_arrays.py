@@ -9,8 +9,9 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from numpy.typing import NDArray
 
-from napari_blindsr.arrays import Planes, check_kernel, result_array, to_intensities, to_planes
 from napari_blindsr.errors import InputError
+from napari_blindsr.images.planes import Planes, result_array, to_intensities, to_planes
+from napari_blindsr.physics.kernel_files import check_kernel
 
 DTYPES = st.sampled_from([np.uint8, np.uint16, np.int16, np.float32, np.float64])
 

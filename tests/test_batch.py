@@ -17,14 +17,14 @@ import tifffile
 from numpy.typing import NDArray
 
 from napari_blindsr import Settings, StackOptions, restore_stack
-from napari_blindsr.batch import file_job, open_file, plan_files, restore_file, split_name
-from napari_blindsr.commands.what import parse_roi, parse_tile
+from napari_blindsr.cli.inputs import parse_roi, parse_tile
 from napari_blindsr.errors import BlindSRError, FileError, SettingsError
-from napari_blindsr.fluorescence import Camera, fluorescent_cells
-from napari_blindsr.imagefile import open_image
-from napari_blindsr.parts import Box
-from napari_blindsr.stack_target import OutputError
-from napari_blindsr.steps import drained
+from napari_blindsr.evaluation.samples import Camera, fluorescent_cells
+from napari_blindsr.images.files import open_image
+from napari_blindsr.images.tiling import Box
+from napari_blindsr.progress import drained
+from napari_blindsr.stacks.batch import file_job, open_file, plan_files, restore_file, split_name
+from napari_blindsr.stacks.outputs import OutputError
 from tests.command_line import run_here
 
 KERNEL = np.full((5, 5), 1 / 25)
@@ -199,7 +199,7 @@ import sys, time
 import numpy as np
 from pathlib import Path
 from napari_blindsr import Settings, StackOptions
-from napari_blindsr.batch import file_job, open_file, restore_file
+from napari_blindsr.stacks.batch import file_job, open_file, restore_file
 job = file_job(Path(sys.argv[1]), Path(sys.argv[2]))
 settings = Settings(scale=2, kernel="known", finish="measurement")
 opened = open_file(job, settings, StackOptions(), axes="TYX", known=np.full((5, 5), 1 / 25))
@@ -253,12 +253,12 @@ def test_a_full_disk_ends_the_run_and_leaves_nothing_half_written(
     opened = open_file(job, HELD, StackOptions(), axes="TYX", known=KERNEL)
     steps = restore_file(opened, run="x")
     next(steps)
-    from napari_blindsr import stack_file  # noqa: PLC0415
+    from napari_blindsr.stacks import outputs  # noqa: PLC0415
 
     def full(*_: object) -> None:
         raise FileError("cannot write out.tif: no space left on device")
 
-    monkeypatch.setattr(stack_file.FileTarget, "write", full)
+    monkeypatch.setattr(outputs.FileTarget, "write", full)
     with pytest.raises(OutputError, match="no space left") as error:
         drained(steps)
     assert isinstance(error.value, BlindSRError)

@@ -16,11 +16,22 @@ from numpy.typing import NDArray
 from skimage import data
 
 import napari_blindsr
-from napari_blindsr import candidates, reading, restore
-from napari_blindsr.blur import BlurEstimate, estimate_kernel
-from napari_blindsr.candidates import candidate_weights
-from napari_blindsr.engine.estimator import FAMILY_ORDER, BlurReading
-from napari_blindsr.engine.kernels import (
+from napari_blindsr import restore
+from napari_blindsr.errors import BlindSRError, DeviceError, InputError, SettingsError
+from napari_blindsr.estimation import estimate as estimate_module
+from napari_blindsr.estimation import posterior
+from napari_blindsr.estimation.estimate import (
+    READERS,
+    SMALLEST_SIDE,
+    BlurEstimate,
+    Reader,
+    estimate_kernel,
+)
+from napari_blindsr.estimation.network import FAMILY_ORDER, BlurReading
+from napari_blindsr.estimation.posterior import candidate_weights
+from napari_blindsr.evaluation.samples import photograph
+from napari_blindsr.metrics import psnr_y
+from napari_blindsr.physics.kernels import (
     FAMILIES,
     Automatic,
     Disk,
@@ -31,14 +42,10 @@ from napari_blindsr.engine.kernels import (
     render_gaussian,
     side_for,
 )
-from napari_blindsr.engine.kernels.width import core_covariance, log_covariance
-from napari_blindsr.engine.observation import kernel_center
-from napari_blindsr.errors import BlindSRError, DeviceError, InputError, SettingsError
-from napari_blindsr.metrics import psnr_y
-from napari_blindsr.reading import READERS, SMALLEST_SIDE, Reader
-from napari_blindsr.samples import photograph
-from napari_blindsr.settings import GEOMETRIES, SCALES, Border, Geometry
-from napari_blindsr.simulate import Degradation, degrade, gaussian_kernel
+from napari_blindsr.physics.kernels.moments import core_covariance, log_covariance
+from napari_blindsr.physics.observation import kernel_center
+from napari_blindsr.physics.simulate import Degradation, degrade, gaussian_kernel
+from napari_blindsr.types import GEOMETRIES, SCALES, Border, Geometry
 
 SHARP = photograph().truth
 
@@ -103,7 +110,7 @@ def test_it_is_public_and_loads_on_first_use() -> None:
 def test_every_family_at_every_scale(
     family: type[KernelFamily], scale: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(candidates, "CANDIDATES", 64)
+    monkeypatch.setattr(posterior, "CANDIDATES", 64)
     geometry: Geometry = GEOMETRIES[scale % len(GEOMETRIES)]
     estimate = estimate_kernel(
         SHARP[:40, :42], scale=scale, kernel=family.name, geometry=geometry, device="cpu"
@@ -360,9 +367,9 @@ def test_bad_input_is_named_before_the_work(case: str, monkeypatch: pytest.Monke
     def work(*_: object, **__: object) -> None:
         raise AssertionError("work was begun")
 
-    monkeypatch.setattr(reading, "load_kernel_estimator", work)
-    monkeypatch.setattr(reading, "spectral_covariance", work)
-    monkeypatch.setattr(reading, "inpaint_biharmonic", work)
+    monkeypatch.setattr(estimate_module, "load_kernel_estimator", work)
+    monkeypatch.setattr(estimate_module, "spectral_covariance", work)
+    monkeypatch.setattr(estimate_module, "inpaint_biharmonic", work)
     values: dict[str, Any] = {"image": PICTURE, "scale": 2, **given_values}
     with pytest.raises(kind, match=message):
         estimate_kernel(values.pop("image"), **values)

@@ -15,11 +15,12 @@ import pytest
 import tifffile
 from PIL import Image
 
-from napari_blindsr import api, terminal
+from napari_blindsr.cli import terminal
 from napari_blindsr.errors import EngineError
-from napari_blindsr.io import read_image
-from napari_blindsr.settings import SCALES
-from napari_blindsr.simulate import gaussian_kernel
+from napari_blindsr.images.plain import read_image
+from napari_blindsr.physics.simulate import gaussian_kernel
+from napari_blindsr.restoration import restore
+from napari_blindsr.types import SCALES
 from tests.command_line import COMMAND, ENVIRONMENT, call, check_refused, picture, run_here
 
 
@@ -239,7 +240,7 @@ def test_unwritable_folder(folder: Path) -> None:
 def test_help_and_bad_arguments_do_not_import_torch(arguments: str, tmp_path: Path) -> None:
     code = (
         "import sys\n"
-        "from napari_blindsr.cli import main\n"
+        "from napari_blindsr.cli.app import main\n"
         "try:\n"
         "    main()\n"
         "except SystemExit:\n"
@@ -288,7 +289,7 @@ def test_first_interrupt_keeps_the_result(folder: Path) -> None:
 def test_second_interrupt_aborts(
     folder: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    real = api.iterate
+    real = restore.iterate
 
     def interrupted(*arguments: object, **options: object) -> object:
         """Press Ctrl-C twice once the run goes."""

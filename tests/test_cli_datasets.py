@@ -16,11 +16,12 @@ from PIL import Image
 from scipy.io import loadmat
 from skimage import data
 
-from napari_blindsr import terminal, weights
+from napari_blindsr import weights
+from napari_blindsr.cli import terminal
 from napari_blindsr.methods import METHOD_TABLE, Method
 from napari_blindsr.metrics import SCORES
-from napari_blindsr.pipeline import iterate
-from napari_blindsr.result import Result
+from napari_blindsr.restoration.restore import iterate
+from napari_blindsr.restoration.result import Result
 from napari_blindsr.weights import USRNET_VARIABLE
 from tests.command_line import call, check_refused, narrow_schedule, run_here
 from tests.helpers import reference_data

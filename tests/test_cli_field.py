@@ -10,9 +10,10 @@ import pytest
 import tifffile
 from PIL import Image
 
-from napari_blindsr.commands.options import parse_field
+from napari_blindsr.cli.options import parse_field
 from napari_blindsr.errors import InputError, SettingsError
-from napari_blindsr.io import read_image, read_kernel, write_kernel
+from napari_blindsr.images.plain import read_image
+from napari_blindsr.physics.kernel_files import read_kernel, write_kernel
 from tests.command_line import check_refused, run_here
 from tests.test_field import growing
 

@@ -12,22 +12,22 @@ import pytest
 import tifffile
 from PIL import Image
 
-from napari_blindsr.blur import BlurEstimate, estimate_kernel
-from napari_blindsr.commands.blur_tables import (
+from napari_blindsr.cli.kernel import (
     FWHM,
+    Reader,
     axes_in_micrometres,
     report_of,
     summary,
     width_table,
 )
-from napari_blindsr.commands.kernel import Reader
-from napari_blindsr.commands.options import FamilyOptions, choose_family
-from napari_blindsr.engine.kernels import Disk, Motion
+from napari_blindsr.cli.options import FamilyOptions, choose_family
 from napari_blindsr.errors import SettingsError
-from napari_blindsr.io import read_image
-from napari_blindsr.pixelsize import PixelSize
-from napari_blindsr.reading import Reader as LibraryReader
-from napari_blindsr.samples import fluorescence
+from napari_blindsr.estimation.estimate import BlurEstimate, estimate_kernel
+from napari_blindsr.estimation.estimate import Reader as LibraryReader
+from napari_blindsr.evaluation.samples import fluorescence
+from napari_blindsr.images.metadata import PixelSize
+from napari_blindsr.images.plain import read_image
+from napari_blindsr.physics.kernels import Disk, Motion
 from tests.command_line import call, check_refused, run_here
 
 

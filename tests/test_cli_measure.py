@@ -10,9 +10,9 @@ import pytest
 import tifffile
 from PIL import Image
 
+from napari_blindsr.evaluation.samples import Sample, photograph
 from napari_blindsr.metrics import METRICS, psnr_y
-from napari_blindsr.samples import Sample, photograph
-from napari_blindsr.simulate import interpolate
+from napari_blindsr.physics.simulate import interpolate
 from tests.command_line import call, check_refused, run_here
 
 

@@ -11,8 +11,12 @@ import tifffile
 from PIL import Image
 
 from napari_blindsr import weights
-from napari_blindsr.commands.options import FamilyOptions, choose_kernel
-from napari_blindsr.engine.kernels import (
+from napari_blindsr.cli.options import FamilyOptions, choose_kernel
+from napari_blindsr.errors import SettingsError
+from napari_blindsr.images.files import read_mask
+from napari_blindsr.images.plain import read_image
+from napari_blindsr.methods import METHOD_TABLE, Method
+from napari_blindsr.physics.kernels import (
     Airy,
     Automatic,
     Disk,
@@ -21,10 +25,6 @@ from napari_blindsr.engine.kernels import (
     Line,
     Motion,
 )
-from napari_blindsr.errors import SettingsError
-from napari_blindsr.io import read_image
-from napari_blindsr.masks import read_mask
-from napari_blindsr.methods import METHOD_TABLE, Method
 from napari_blindsr.weights import USRNET_VARIABLE
 from tests.command_line import check_refused, narrow_schedule, picture, run_here
 from tests.helpers import reference_data

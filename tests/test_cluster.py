@@ -17,15 +17,16 @@ import tifffile
 from distributed import Client, LocalCluster
 from numpy.typing import NDArray
 
-from napari_blindsr import Settings, StackOptions, StackResult, cluster, restore_stack
-from napari_blindsr.cluster import ClusterChoice, local_client, remote_client
-from napari_blindsr.cluster_runner import ClusterRunner
-from napari_blindsr.cluster_tasks import as_payload, file_of
-from napari_blindsr.engine.result import Progress, StopReason
+from napari_blindsr import Settings, StackOptions, StackResult, restore_stack
 from napari_blindsr.errors import ClusterError, FileError, InputError, SettingsError
-from napari_blindsr.imagefile import open_image
-from napari_blindsr.parts import Box
-from napari_blindsr.stack_job import prepare_stack
+from napari_blindsr.images.files import open_image
+from napari_blindsr.images.tiling import Box
+from napari_blindsr.progress import Progress, StopReason
+from napari_blindsr.stacks import dask_client
+from napari_blindsr.stacks.dask_client import ClusterChoice, local_client, remote_client
+from napari_blindsr.stacks.dask_executor import ClusterRunner
+from napari_blindsr.stacks.dask_tasks import as_payload, file_of
+from napari_blindsr.stacks.plan import prepare_stack
 from tests.command_line import check_refused, run_here
 from tests.test_stack import HELD, KERNEL, planes
 
@@ -156,13 +157,13 @@ def test_a_killed_worker_changes_nothing(client: Client) -> None:
 def test_a_plane_that_ends_its_workers_is_a_failed_plane(
     client: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from napari_blindsr import cluster_runner  # noqa: PLC0415
+    from napari_blindsr.stacks import dask_executor  # noqa: PLC0415
 
     def deadly(payload: bytes, kernel: NDArray[Any] | None) -> Any:
         import os as system  # noqa: PLC0415
         import pickle  # noqa: PLC0415
 
-        from napari_blindsr.cluster_tasks import restore_plane  # noqa: PLC0415
+        from napari_blindsr.stacks.dask_tasks import restore_plane  # noqa: PLC0415
 
         if pickle.loads(payload)[1] == [(1,)]:  # noqa: S301 - our own
             system._exit(1)
@@ -175,7 +176,7 @@ def test_a_plane_that_ends_its_workers_is_a_failed_plane(
         client.run_on_scheduler(change)
 
     client.wait_for_workers(2, timeout=30)
-    monkeypatch.setattr(cluster_runner, "restore_plane", deadly)
+    monkeypatch.setattr(dask_executor, "restore_plane", deadly)
     allow(0)
     try:
         # As many planes as workers: none waits in line behind the deadly one.
@@ -262,7 +263,7 @@ def test_the_name_of_a_file_is_sent_and_not_its_pixels(
 def test_workers_that_do_not_see_a_file_are_sent_its_planes(
     client: Client, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from napari_blindsr import cluster_crew  # noqa: PLC0415
+    from napari_blindsr.stacks import dask_executor  # noqa: PLC0415
 
     image = planes(2)
     np.save(tmp_path / "a.npy", image)
@@ -274,7 +275,7 @@ def test_workers_that_do_not_see_a_file_are_sent_its_planes(
         # As if each process saw a disk of its own.
         return system.getpid()
 
-    monkeypatch.setattr(cluster_crew, "stamp", unlike)
+    monkeypatch.setattr(dask_executor, "stamp", unlike)
     found = restore_stack(array, KNOWN, axes="TYX", known_kernel=KERNEL, client=client)
     assert any("were sent its planes" in note for note in found.notes)
     expected = restore_stack(image, KNOWN, axes="TYX", known_kernel=KERNEL)
@@ -321,9 +322,9 @@ def test_what_is_no_client_is_refused() -> None:
 
 
 def test_other_versions_are_refused(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
-    from napari_blindsr import cluster_crew  # noqa: PLC0415
+    from napari_blindsr.stacks import dask_executor  # noqa: PLC0415
 
-    monkeypatch.setattr(cluster_crew, "installed_version", lambda: "0.0.1")
+    monkeypatch.setattr(dask_executor, "installed_version", lambda: "0.0.1")
     with pytest.raises(ClusterError, match=r"worker tcp://.* has napari-blindsr 0\.0\.1; expected"):
         restore_stack(planes(1), READ, axes="TYX", client=client)
 
@@ -335,7 +336,7 @@ def test_a_scheduler_that_cannot_be_reached(
     capfd: pytest.CaptureFixture[str],
 ) -> None:
     address = f"tcp://127.0.0.1:{free_port}"
-    assert cluster.PATIENCE <= 10
+    assert dask_client.PATIENCE <= 10
     start = time.monotonic()
     with (
         pytest.raises(ClusterError, match="no scheduler answers"),
@@ -349,7 +350,7 @@ def test_a_scheduler_that_cannot_be_reached(
             remote_client(bad),
         ):
             pass
-    monkeypatch.setattr(cluster, "PATIENCE", 0.5)
+    monkeypatch.setattr(dask_client, "PATIENCE", 0.5)
     np.save(tmp_path / "in.npy", planes(2))
     check_refused(
         f"restore in.npy -o out.ome.zarr --axes TYX -s 2 --dask {address}",

@@ -14,16 +14,17 @@ import pytest
 from distributed import Client
 from numpy.typing import NDArray
 
-from napari_blindsr import Settings, StackOptions, StackResult, cluster_tiles, restore_stack
-from napari_blindsr.batch import digest, file_job, open_file, restore_file
-from napari_blindsr.cluster import local_client
-from napari_blindsr.cluster_runner import ClusterRunner
-from napari_blindsr.cluster_tile_tasks import tile_payload
-from napari_blindsr.engine.result import Progress, StopReason
+from napari_blindsr import Settings, StackOptions, StackResult, restore_stack
 from napari_blindsr.errors import InputError, OutOfMemoryError
-from napari_blindsr.fluorescence import Camera, fluorescent_cells
-from napari_blindsr.imagefile import open_image
-from napari_blindsr.parts import Box, count_parts, shared_side
+from napari_blindsr.evaluation.samples import Camera, fluorescent_cells
+from napari_blindsr.images.files import open_image
+from napari_blindsr.images.tiling import Box, count_parts, shared_side
+from napari_blindsr.progress import Progress, StopReason
+from napari_blindsr.stacks import dask_tiles
+from napari_blindsr.stacks.batch import digest, file_job, open_file, restore_file
+from napari_blindsr.stacks.dask_client import local_client
+from napari_blindsr.stacks.dask_executor import ClusterRunner
+from napari_blindsr.stacks.dask_tasks import tile_payload
 from tests.command_line import run_here
 from tests.test_cluster import busy_worker, check_same
 from tests.test_stack import KERNEL
@@ -176,7 +177,7 @@ def test_no_more_is_held_than_a_few_tiles(client: Client, monkeypatch: pytest.Mo
         if report.unit == "tile":
             most = max(most, len(asked) - report.step)
 
-    monkeypatch.setattr(cluster_tiles, "tile_payload", counted)
+    monkeypatch.setattr(dask_tiles, "tile_payload", counted)
     image = cells(40, 1100)
     restore_stack(image, TILED, axes="YX", known_kernel=KERNEL, client=client, progress=look)
     assert asked == list(range(9))
@@ -236,21 +237,22 @@ def test_tiles_are_made_smaller_where_memory_is_short(
     def short(payload: bytes) -> Any:
         import pickle  # noqa: PLC0415
 
-        from napari_blindsr import cluster_tile_tasks, errors  # noqa: PLC0415
+        from napari_blindsr import errors  # noqa: PLC0415
+        from napari_blindsr.stacks import dask_tasks  # noqa: PLC0415
 
         sent = pickle.loads(payload)  # noqa: S301 - our own
         if sent.part.kept.shape[1] > 140:
             return errors.OutOfMemoryError("the device ran out of memory")
-        return cluster_tile_tasks.run_tile(payload)
+        return dask_tasks.run_tile(payload)
 
-    monkeypatch.setattr(cluster_tiles, "run_tile", short)
+    monkeypatch.setattr(dask_tiles, "run_tile", short)
     image = cells(40, 300)
     wide = replace(TILED, tile=512)
     found = restore_stack(image, wide, axes="YX", known_kernel=KERNEL, client=client)
     expected = restore_stack(image, TILED, axes="YX", known_kernel=KERNEL)
     np.testing.assert_array_equal(found.image, expected.image)
     assert any("memory was short" in note for note in found.records[0].notes)
-    monkeypatch.setattr(cluster_tiles, "SMALLEST_TILE", 400)
+    monkeypatch.setattr(dask_tiles, "SMALLEST_TILE", 400)
     with pytest.raises(OutOfMemoryError):
         restore_stack(image, wide, axes="YX", known_kernel=KERNEL, client=client)
 

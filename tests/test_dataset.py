@@ -15,18 +15,18 @@ from PIL import Image
 from scipy.io import loadmat, savemat
 from skimage import data
 
-from napari_blindsr import prepare
-from napari_blindsr.dataset import Layout, open_dataset
-from napari_blindsr.engine.kernels import Disk, Gaussian, KernelFamily, Motion
-from napari_blindsr.engine.observation import kernel_center
-from napari_blindsr.engine.recentre import locate
 from napari_blindsr.errors import BlindSRError, FileError, InputError, SettingsError
-from napari_blindsr.kernel_folder import read_kernel_folder
-from napari_blindsr.manifest import Manifest, read_manifest
+from napari_blindsr.evaluation import prepare
+from napari_blindsr.evaluation.dataset import Layout, Manifest, open_dataset, read_manifest
+from napari_blindsr.evaluation.prepare import Preparation, prepare_dataset, prepare_image
 from napari_blindsr.metrics import psnr_y
-from napari_blindsr.prepare import Preparation, prepare_dataset, prepare_image
-from napari_blindsr.settings import BORDERS, GEOMETRIES, Border, Geometry, kernel_family
-from napari_blindsr.simulate import Degradation, degrade, gaussian_kernel, interpolate
+from napari_blindsr.physics.centring import locate
+from napari_blindsr.physics.kernel_files import read_kernel_folder
+from napari_blindsr.physics.kernels import Disk, Gaussian, KernelFamily, Motion
+from napari_blindsr.physics.observation import kernel_center
+from napari_blindsr.physics.simulate import Degradation, degrade, gaussian_kernel, interpolate
+from napari_blindsr.settings import kernel_family
+from napari_blindsr.types import BORDERS, GEOMETRIES, Border, Geometry
 from tests.helpers import reference_data, tensor
 
 

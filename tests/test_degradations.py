@@ -13,9 +13,9 @@ from scipy.ndimage import gaussian_filter
 from skimage import data
 
 from napari_blindsr import Schedule, restore
-from napari_blindsr.engine.result import StopReason
 from napari_blindsr.errors import InputError, SettingsError, WeightsError
 from napari_blindsr.methods import METHOD_TABLE, METHODS, method_named
+from napari_blindsr.progress import StopReason
 from tests.helpers import reference_data
 
 QUICK = Schedule(image_steps=6, warmup_steps=2, structural_steps=3, channels=8)

@@ -10,8 +10,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from napari_blindsr import api, cli, demo, weights
-from napari_blindsr.demo import (
+from napari_blindsr import weights
+from napari_blindsr.cli import app
+from napari_blindsr.evaluation import demo
+from napari_blindsr.evaluation.demo import (
     DemoCase,
     demo_case,
     demo_sample,
@@ -19,19 +21,20 @@ from napari_blindsr.demo import (
     demo_settings,
     side_by_side,
 )
+from napari_blindsr.evaluation.samples import Sample
 from napari_blindsr.methods import METHODS
 from napari_blindsr.metrics import SCORES, psnr_y
-from napari_blindsr.result import Result
-from napari_blindsr.samples import Sample
+from napari_blindsr.physics.simulate import interpolate
+from napari_blindsr.restoration import restore
+from napari_blindsr.restoration.result import Result
 from napari_blindsr.settings import Settings
-from napari_blindsr.simulate import interpolate
 from napari_blindsr.weights import USRNET_VARIABLE
 
 SHORT = dataclasses.replace(demo.SCHEDULE, image_steps=2, warmup_steps=3, channels=8)
 
 
 def restored(sample: Sample, settings: Settings) -> Result:
-    run = api.iterate(sample.image, settings)
+    run = restore.iterate(sample.image, settings)
     while True:
         try:
             next(run)
@@ -108,7 +111,7 @@ def test_command_prints_scores_and_writes_a_picture(
     # A second time as well: the picture is replaced.
     for _ in range(2):
         with pytest.raises(SystemExit) as end:
-            cli.main()
+            app.main()
         captured = capfd.readouterr()
         assert end.value.code == 0, captured.err
         for metric in SCORES:
@@ -133,7 +136,7 @@ def test_every_method_has_a_demonstration(
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "argv", ["napari-blindsr", "demo", "--no-viewer", "--method", method])
     with pytest.raises(SystemExit) as end:
-        cli.main()
+        app.main()
     captured = capfd.readouterr()
     assert end.value.code == 0, captured.err
     assert ("covered" in captured.err) == method.startswith("ddsr")
@@ -199,7 +202,7 @@ def test_bad_arguments(
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "argv", ["napari-blindsr", "demo", *arguments])
     with pytest.raises(SystemExit) as end:
-        cli.main()
+        app.main()
     errors = capfd.readouterr().err
     assert end.value.code == 2
     assert message in errors

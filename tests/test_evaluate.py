@@ -17,12 +17,10 @@ from PIL import Image
 from scipy.io import savemat
 from skimage import data
 
-from napari_blindsr import evaluate
-from napari_blindsr.dataset import Case, DataSet, Layout, open_dataset
-from napari_blindsr.engine.kernels import Disk, Gaussian
-from napari_blindsr.engine.result import StopReason
 from napari_blindsr.errors import InputError, SettingsError
-from napari_blindsr.evaluate import (
+from napari_blindsr.evaluation import evaluate
+from napari_blindsr.evaluation.dataset import Case, DataSet, Layout, open_dataset
+from napari_blindsr.evaluation.evaluate import (
     Row,
     mean_row,
     restored_rows,
@@ -30,17 +28,18 @@ from napari_blindsr.evaluate import (
     scored_rows,
     settings_for,
 )
-from napari_blindsr.evaluation_table import evaluation_table, write_csv
-from napari_blindsr.memory import peak_memory
+from napari_blindsr.evaluation.prepare import Preparation, prepare_dataset
+from napari_blindsr.evaluation.results import peak_memory, run_folder, settings_digest
+from napari_blindsr.evaluation.table import evaluation_table, write_csv
+from napari_blindsr.methods import Schedule
 from napari_blindsr.metrics import SCORES
 from napari_blindsr.metrics.kernel import same_size
-from napari_blindsr.pipeline import iterate
-from napari_blindsr.prepare import Preparation, prepare_dataset
-from napari_blindsr.result import Result
-from napari_blindsr.results_folder import run_folder, settings_digest
-from napari_blindsr.schedule import Schedule
+from napari_blindsr.physics.kernels import Disk, Gaussian
+from napari_blindsr.progress import StopReason
+from napari_blindsr.restoration.restore import iterate
+from napari_blindsr.restoration.result import Result
 from napari_blindsr.settings import Settings
-from napari_blindsr.weights.usrnet import load_usrnet
+from napari_blindsr.solvers.nonblind.usrnet import load_usrnet
 from tests.helpers import reference_data
 
 CHEAP = Settings(

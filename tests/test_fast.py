@@ -10,17 +10,16 @@ import pytest
 from numpy.typing import NDArray
 
 from napari_blindsr import Schedule, iterate, restore
-from napari_blindsr.api import make_settings
-from napari_blindsr.engine.kernels import Gaussian, Motion
-from napari_blindsr.engine.kernels.base import KernelFamily
-from napari_blindsr.engine.result import Progress, StopReason
 from napari_blindsr.errors import InputError, SettingsError
-from napari_blindsr.methods import FINISHES
+from napari_blindsr.evaluation.samples import Sample, photograph
 from napari_blindsr.metrics import psnr_y
-from napari_blindsr.samples import Sample, photograph
-from napari_blindsr.simulate import interpolate
-from napari_blindsr.stack import iterate_stack
-from napari_blindsr.steps import drained
+from napari_blindsr.physics.kernels import Gaussian, Motion
+from napari_blindsr.physics.kernels.base import KernelFamily
+from napari_blindsr.physics.simulate import interpolate
+from napari_blindsr.progress import Progress, StopReason, drained
+from napari_blindsr.restoration.restore import make_settings
+from napari_blindsr.stacks.restore_stack import iterate_stack
+from napari_blindsr.types import FINISHES
 from tests.helpers import reference_data
 
 LEARNED = {"prior": ("image prior",), "usrnet": ("USRNet",), "measurement": ()}

@@ -21,32 +21,31 @@ from napari_blindsr import (
     StackOptions,
     estimate_field,
     estimate_kernel,
-    field_blur,
     restore,
     restore_stack,
 )
-from napari_blindsr.engine.estimator import BlurReading
-from napari_blindsr.engine.kernels import Line
-from napari_blindsr.engine.observation import kernel_center
 from napari_blindsr.errors import BlindSRError, InputError, SettingsError
-from napari_blindsr.field_blur import SMALLEST_REGION, region_windows
-from napari_blindsr.flags import FLAGS, Facts, find_field_flags
-from napari_blindsr.fluorescence import fluorescent_cells
-from napari_blindsr.kernel_field import region_middles, region_weights
-from napari_blindsr.kernel_source import kernel_source
-from napari_blindsr.parts import Box, field_tile
-from napari_blindsr.result import Result
-from napari_blindsr.shared_kernel import informative_planes, read_shared_field
-from napari_blindsr.simulate import (
+from napari_blindsr.estimation import field as field_module
+from napari_blindsr.estimation.field import SMALLEST_REGION, region_windows
+from napari_blindsr.estimation.network import BlurReading
+from napari_blindsr.estimation.smoothing import steadied
+from napari_blindsr.evaluation.samples import fluorescent_cells
+from napari_blindsr.images.tiling import Box, field_tile, region_middles, region_weights
+from napari_blindsr.physics.kernels import Line
+from napari_blindsr.physics.observation import kernel_center
+from napari_blindsr.physics.simulate import (
     Degradation,
     DegradedField,
     degrade,
     degrade_field,
     gaussian_kernel,
 )
-from napari_blindsr.stack_job import prepare_stack
-from napari_blindsr.steady import steadied
-from napari_blindsr.steps import drained
+from napari_blindsr.progress import drained
+from napari_blindsr.restoration.diagnostics import FLAGS, Facts, find_field_flags
+from napari_blindsr.restoration.problem import kernel_source
+from napari_blindsr.restoration.result import Result
+from napari_blindsr.stacks.plan import prepare_stack
+from napari_blindsr.stacks.shared_kernel import informative_planes, read_shared_field
 
 SCALE, SIZE = 2, 25
 
@@ -537,7 +536,7 @@ def test_bad_input_is_named_before_the_work(case: str, monkeypatch: pytest.Monke
     def work(*_: object, **__: object) -> None:
         raise AssertionError("work was begun")
 
-    monkeypatch.setattr(field_blur, "take_reading", work)
+    monkeypatch.setattr(field_module, "take_reading", work)
     with pytest.raises(kind, match=message) as caught:
         restore(PICTURE, scale=SCALE, **values)
     assert "\n" not in str(caught.value)

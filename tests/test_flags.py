@@ -16,14 +16,14 @@ from numpy.typing import NDArray
 from skimage import data
 
 from napari_blindsr import restore
-from napari_blindsr.agreement import Agreement
-from napari_blindsr.engine.kernels import Gaussian, Line
-from napari_blindsr.engine.observation import kernel_center
-from napari_blindsr.facts import piled_up
-from napari_blindsr.flags import FLAGS, Facts, find_flags
-from napari_blindsr.result import Result
-from napari_blindsr.samples import fluorescence, photograph
-from napari_blindsr.simulate import Degradation, degrade, gaussian_kernel
+from napari_blindsr.estimation.consistency import Agreement
+from napari_blindsr.evaluation.samples import fluorescence, photograph
+from napari_blindsr.physics.kernels import Gaussian, Line
+from napari_blindsr.physics.observation import kernel_center
+from napari_blindsr.physics.simulate import Degradation, degrade, gaussian_kernel
+from napari_blindsr.restoration.diagnostics import FLAGS, Facts, find_flags
+from napari_blindsr.restoration.evidence import piled_up
+from napari_blindsr.restoration.result import Result
 
 
 def blurred(variance: float, side: int = 64) -> NDArray[np.uint8]:

@@ -11,15 +11,15 @@ import torch
 from numpy.typing import NDArray
 from skimage import data
 
-from napari_blindsr.api import make_settings
-from napari_blindsr.engine.kernels import render_gaussian
-from napari_blindsr.engine.observation import kernel_center
-from napari_blindsr.fluorescence import fluorescent_cells
-from napari_blindsr.job import Job
-from napari_blindsr.job_setup import prepare
-from napari_blindsr.methods import Finish
-from napari_blindsr.restoration import Restored, restored
-from napari_blindsr.simulate import Degradation, degrade
+from napari_blindsr.evaluation.samples import fluorescent_cells
+from napari_blindsr.physics.kernels import render_gaussian
+from napari_blindsr.physics.observation import kernel_center
+from napari_blindsr.physics.simulate import Degradation, degrade
+from napari_blindsr.restoration.problem import Job
+from napari_blindsr.restoration.reconstruct import Restored, restored
+from napari_blindsr.restoration.restore import make_settings
+from napari_blindsr.restoration.setup import prepare
+from napari_blindsr.types import Finish
 
 SCALE = 2
 SIGMA = 3.0

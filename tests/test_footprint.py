@@ -7,9 +7,8 @@ import dataclasses
 import pytest
 
 from napari_blindsr import Settings
-from napari_blindsr.footprint import estimate_memory, result_memory
-from napari_blindsr.methods import METHODS
-from napari_blindsr.schedule import Schedule
+from napari_blindsr.methods import METHODS, Schedule
+from napari_blindsr.restoration.memory import estimate_memory, result_memory
 
 MEASURED = [
     ((64, 64), Settings(scale=2), 0.008),

@@ -18,21 +18,17 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from napari_blindsr.errors import BlindSRError, FileError, InputError
-from napari_blindsr.formats import FORMATS
-from napari_blindsr.formats.description import guessed_axes
-from napari_blindsr.formats.lazy import full_index, rearranged
-from napari_blindsr.imagefile import (
-    AxisStep,
-    Description,
-    ImageFile,
+from napari_blindsr.images.axes import distinct_axes
+from napari_blindsr.images.files import (
+    FORMATS,
     check_image,
     create_image,
     find_images,
     image_suffixes,
     open_image,
 )
-from napari_blindsr.layout import distinct_axes
-from napari_blindsr.pixelsize import PixelSize
+from napari_blindsr.images.lazy import full_index, rearranged
+from napari_blindsr.images.metadata import AxisStep, Description, ImageFile, PixelSize, guessed_axes
 
 LENGTHS = {"T": 2, "C": 3, "Z": 4, "Y": 11, "X": 13, "S": 3, "Q": 5, "I": 2}
 AXES = ("YX", "YXS", "TYX", "ZYX", "CYX", "TCYX", "CTYX", "ZCYX", "TZCYX", "TCZYX", "YXC", "XYZT")

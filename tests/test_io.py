@@ -15,17 +15,16 @@ from PIL import Image
 from scipy.io import savemat
 
 from napari_blindsr.errors import BlindSRError, FileError, InputError
-from napari_blindsr.files import check_output, replacing
-from napari_blindsr.io import (
+from napari_blindsr.images.atomic import check_output, replacing
+from napari_blindsr.images.metadata import PixelSize
+from napari_blindsr.images.plain import (
     IMAGE_SUFFIXES,
     check_image_type,
     read_image,
-    read_kernel,
     write_image,
-    write_kernel,
     write_report,
 )
-from napari_blindsr.pixelsize import PixelSize
+from napari_blindsr.physics.kernel_files import read_kernel, write_kernel
 
 RNG = np.random.default_rng(0)
 GREY = RNG.integers(0, 256, (9, 12), dtype=np.uint8)

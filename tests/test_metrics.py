@@ -24,7 +24,7 @@ from napari_blindsr.metrics import (
     ssim_y,
     to_8bit,
 )
-from napari_blindsr.simulate import gaussian_kernel
+from napari_blindsr.physics.simulate import gaussian_kernel
 
 needs_data = pytest.mark.skipif(
     "BLINDSR_DATA" not in os.environ, reason="BLINDSR_DATA does not name the reference data"

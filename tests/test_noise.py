@@ -8,8 +8,8 @@ from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter
 from skimage import data
 
-from napari_blindsr.fluorescence import fluorescent_cells
-from napari_blindsr.noise import estimate_noise, noise_map, shot_noise
+from napari_blindsr.evaluation.samples import fluorescent_cells
+from napari_blindsr.physics.noise import estimate_noise, noise_map, shot_noise
 
 
 @pytest.mark.parametrize("size", [32, 64, 200])

@@ -16,16 +16,10 @@ import zarr
 from numpy.typing import NDArray
 
 from napari_blindsr.errors import FileError, InputError
-from napari_blindsr.formats.ngff import stored_axes
-from napari_blindsr.imagefile import (
-    AxisStep,
-    Description,
-    ImageWriter,
-    create_image,
-    find_images,
-    open_image,
-)
-from napari_blindsr.pixelsize import PixelSize
+from napari_blindsr.images.files import create_image, find_images, open_image
+from napari_blindsr.images.metadata import AxisStep, Description, PixelSize
+from napari_blindsr.images.ngff import stored_axes
+from napari_blindsr.images.writer import ImageWriter
 
 RNG = np.random.default_rng(5)
 STACK = RNG.integers(1, 60000, (2, 3, 4, 32, 48)).astype(np.uint16)
@@ -186,7 +180,8 @@ def test_a_killed_process_loses_no_block_that_it_wrote(tmp_path: Path) -> None:
     path = tmp_path / "a.ome.zarr"
     script = f"""
 import os, numpy as np
-from napari_blindsr.imagefile import Description, create_image
+from napari_blindsr.images.metadata import Description
+from napari_blindsr.images.files import create_image
 writer = create_image({str(path)!r}, shape=(4, 32, 48), dtype="f4",
                       description=Description(axes="ZYX"), run="settings")
 writer.write((0,), np.full((32, 48), 1, "f4"))

@@ -12,23 +12,24 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter
 
-from napari_blindsr import finish, restore
-from napari_blindsr.engine.nonblind.sparse import sparse
-from napari_blindsr.engine.result import StopReason
+from napari_blindsr import restore
 from napari_blindsr.errors import InputError, SettingsError
-from napari_blindsr.fluorescence import Camera, fluorescent_cells
-from napari_blindsr.mosaic import Mosaic
-from napari_blindsr.parts import (
+from napari_blindsr.evaluation.samples import Camera, fluorescent_cells
+from napari_blindsr.images.tiling import (
     BLEND,
     GRID,
     Box,
+    Mosaic,
     context_for,
     most_detailed,
     plan_parts,
     tile_side,
 )
-from napari_blindsr.schedule import Schedule
-from napari_blindsr.simulate import interpolate
+from napari_blindsr.methods import Schedule
+from napari_blindsr.physics.simulate import interpolate
+from napari_blindsr.progress import StopReason
+from napari_blindsr.solvers.nonblind import restorers
+from napari_blindsr.solvers.nonblind.sparse import sparse
 
 SCALE = 2
 
@@ -293,7 +294,7 @@ def test_short_memory_is_met_with_smaller_tiles(
             raise error
         return sparse(observation, *arguments, **options)
 
-    monkeypatch.setattr(finish, "sparse", greedy)
+    monkeypatch.setattr(restorers, "sparse", greedy)
     found = restore(image, scale=SCALE, kernel=np.full((5, 5), 1 / 25), finish="measurement")
     assert any("memory was short" in note for note in found.notes)
     assert np.isfinite(found.image).all()

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from napari_blindsr.errors import InputError
-from napari_blindsr.placed import PlacedImage, difference
+from napari_blindsr.metrics.spatial_image import PlacedImage, difference
 
 
 def placed(data: Any, *, size: float = 1.0, turn: float = 0.0, at: Any = (0, 0)) -> PlacedImage:

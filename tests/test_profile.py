@@ -12,9 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from napari_blindsr.errors import InputError
-from napari_blindsr.peak import fit_peak
-from napari_blindsr.placed import PlacedImage
-from napari_blindsr.profile import profile_table, sample_line, trace_line
+from napari_blindsr.metrics.line_profile import fit_peak, profile_table, sample_line, trace_line
+from napari_blindsr.metrics.spatial_image import PlacedImage
 
 
 def plane(data: Any, size: float = 1.0) -> PlacedImage:

@@ -13,12 +13,11 @@ import skimage
 from napari.components import ViewerModel
 from napari.layers import Image
 
-from napari_blindsr._napari import sample_data
-from napari_blindsr._napari.outputs import LayerData
 from napari_blindsr.errors import SettingsError
-from napari_blindsr.fluorescence import Camera, fluorescent_cells
-from napari_blindsr.samples import SAMPLES, Sample
-from napari_blindsr.simulate import Degradation, degrade
+from napari_blindsr.evaluation.samples import SAMPLES, Camera, Sample, fluorescent_cells
+from napari_blindsr.physics.simulate import Degradation, degrade
+from napari_blindsr.plugin.layers import sample_data
+from napari_blindsr.plugin.layers.outputs import LayerData
 
 CONTRIBUTED = (sample_data.fluorescence, sample_data.micrograph, sample_data.photograph)
 

@@ -14,20 +14,16 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from napari_blindsr.engine.estimator import KernelEstimator
-from napari_blindsr.engine.nonblind.error_map import ErrorMap
-from napari_blindsr.engine.nonblind.unfolded import UnfoldedPrior
 from napari_blindsr.errors import WeightsError
-from napari_blindsr.weights.shipped import (
+from napari_blindsr.estimation.network import (
     CALIBRATION,
-    ERROR_FILE,
-    IMAGE_FILE,
     KERNEL_FILE,
-    load_error_map,
-    load_image_prior,
+    KernelEstimator,
     load_kernel_estimator,
-    read_tensors,
 )
+from napari_blindsr.solvers.nonblind.error_map import ERROR_FILE, ErrorMap, load_error_map
+from napari_blindsr.solvers.nonblind.unfolded import IMAGE_FILE, UnfoldedPrior, load_image_prior
+from napari_blindsr.weights.tensors import read_tensors
 
 FOLDER = Path(str(resources.files("napari_blindsr.weights")))
 

@@ -12,8 +12,8 @@ from skimage import data
 
 from napari_blindsr.errors import InputError, SettingsError
 from napari_blindsr.metrics import psnr_y, ssim_y
-from napari_blindsr.settings import BORDERS, GEOMETRIES, Border, Geometry
-from napari_blindsr.simulate import Degradation, degrade, gaussian_kernel, interpolate
+from napari_blindsr.physics.simulate import Degradation, degrade, gaussian_kernel, interpolate
+from napari_blindsr.types import BORDERS, GEOMETRIES, Border, Geometry
 
 needs_data = pytest.mark.skipif(
     "BLINDSR_DATA" not in os.environ, reason="BLINDSR_DATA does not name the reference data"

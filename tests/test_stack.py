@@ -12,11 +12,11 @@ import pytest
 from numpy.typing import NDArray
 
 from napari_blindsr import Box, Settings, StackOptions, restore, restore_stack
-from napari_blindsr.engine.result import Progress, StopReason
 from napari_blindsr.errors import InputError, SettingsError
-from napari_blindsr.fluorescence import Camera, fluorescent_cells
-from napari_blindsr.layout import Layout, parse_axes, parse_selection
-from napari_blindsr.schedule import Schedule
+from napari_blindsr.evaluation.samples import Camera, fluorescent_cells
+from napari_blindsr.images.axes import Layout, parse_axes, parse_selection
+from napari_blindsr.methods import Schedule
+from napari_blindsr.progress import Progress, StopReason
 
 KERNEL = np.full((5, 5), 1 / 25)
 HELD = Settings(scale=2, kernel="known", finish="measurement")

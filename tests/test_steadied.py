@@ -13,12 +13,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from napari_blindsr import Settings, StackOptions, restore_stack
-from napari_blindsr.batch import digest, file_job, open_file, restore_file
-from napari_blindsr.cluster import local_client
-from napari_blindsr.engine.estimator import BlurReading
 from napari_blindsr.errors import SettingsError
-from napari_blindsr.imagefile import open_image
-from napari_blindsr.steadied import DRIFT, smoothed
+from napari_blindsr.estimation.network import BlurReading
+from napari_blindsr.estimation.smoothing import DRIFT, smoothed
+from napari_blindsr.images.files import open_image
+from napari_blindsr.stacks.batch import digest, file_job, open_file, restore_file
+from napari_blindsr.stacks.dask_client import local_client
 from tests.test_cluster import check_same
 from tests.test_stack import KERNEL, planes
 

@@ -16,9 +16,9 @@ import tifffile
 from numpy.typing import NDArray
 
 from napari_blindsr.errors import FileError, InputError
-from napari_blindsr.imagefile import AxisStep, Description, create_image, open_image
-from napari_blindsr.io import write_image
-from napari_blindsr.pixelsize import Flavour, PixelSize
+from napari_blindsr.images.files import create_image, open_image
+from napari_blindsr.images.metadata import AxisStep, Description, Flavour, PixelSize
+from napari_blindsr.images.plain import write_image
 
 RNG = np.random.default_rng(11)
 STACK = RNG.integers(0, 60000, (2, 3, 4, 32, 48)).astype(np.uint16)
@@ -232,7 +232,7 @@ def test_only_what_is_asked_for_is_read(tmp_path: Path, options: dict[str, Any])
 
 
 def test_large_planes_are_read_by_strips(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("napari_blindsr.formats.tiff.WHOLE_PAGE", 1000)
+    monkeypatch.setattr("napari_blindsr.images.tiff.WHOLE_PAGE", 1000)
     path = tmp_path / "a.tif"
     tifffile.imwrite(path, STACK[0, 0, 0], rowsperstrip=8, compression="zlib")
     with tifffile.TiffFile(path) as tif:

@@ -17,8 +17,17 @@ from scipy.stats import spearmanr
 from tifffile import imread
 
 from napari_blindsr import restore
-from napari_blindsr.blur import estimate_kernel
-from napari_blindsr.deviation import (
+from napari_blindsr.errors import SettingsError
+from napari_blindsr.estimation.estimate import estimate_kernel
+from napari_blindsr.estimation.network import BlurReading
+from napari_blindsr.estimation.posterior import draw_kernels
+from napari_blindsr.methods import METHOD_TABLE
+from napari_blindsr.physics.kernels import Disk, Gaussian, Line
+from napari_blindsr.physics.kernels.moments import core_covariance, log_covariance
+from napari_blindsr.physics.simulate import Degradation, degrade, gaussian_kernel
+from napari_blindsr.progress import Progress
+from napari_blindsr.restoration.restore import iterate
+from napari_blindsr.restoration.uncertainty import (
     BLIND,
     KNOWN,
     LEARNED_ALONE,
@@ -33,16 +42,7 @@ from napari_blindsr.deviation import (
     local_sd,
     rule_for,
 )
-from napari_blindsr.engine.estimator import BlurReading
-from napari_blindsr.engine.kernels import Disk, Gaussian, Line
-from napari_blindsr.engine.kernels.width import core_covariance, log_covariance
-from napari_blindsr.engine.result import Progress
-from napari_blindsr.errors import SettingsError
-from napari_blindsr.methods import METHOD_TABLE
-from napari_blindsr.pipeline import iterate
-from napari_blindsr.posterior import draw_kernels
 from napari_blindsr.settings import Settings
-from napari_blindsr.simulate import Degradation, degrade, gaussian_kernel
 from tests.command_line import check_refused, picture, run_here
 
 SCALE = 2

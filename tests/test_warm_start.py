@@ -16,16 +16,16 @@ from distributed import Client
 from numpy.typing import NDArray
 
 from napari_blindsr import Settings, StackOptions, restore, restore_stack
-from napari_blindsr.batch import digest, file_job, open_file, restore_file
-from napari_blindsr.chains import ALONE, Chains
-from napari_blindsr.cluster import local_client
 from napari_blindsr.errors import SettingsError
-from napari_blindsr.fluorescence import Camera, fluorescent_cells
-from napari_blindsr.imagefile import open_image
-from napari_blindsr.layout import chain_axis
-from napari_blindsr.schedule import CONTINUED, Schedule
-from napari_blindsr.stack_job import prepare_stack
-from napari_blindsr.steps import drained
+from napari_blindsr.evaluation.samples import Camera, fluorescent_cells
+from napari_blindsr.images.axes import chain_axis
+from napari_blindsr.images.files import open_image
+from napari_blindsr.methods import CONTINUED, Schedule
+from napari_blindsr.progress import drained
+from napari_blindsr.stacks.batch import digest, file_job, open_file, restore_file
+from napari_blindsr.stacks.dask_client import local_client
+from napari_blindsr.stacks.plan import prepare_stack
+from napari_blindsr.stacks.warm_start import ALONE, Chains
 from tests.command_line import check_refused, run_here
 from tests.test_cluster import check_same
 from tests.test_stack import KERNEL

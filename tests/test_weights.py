@@ -15,11 +15,10 @@ import torch
 from scipy.io import savemat
 
 from napari_blindsr import weights
-from napari_blindsr.engine.nonblind.usrnet import USRNet
 from napari_blindsr.errors import FileError, InputError, WeightsError
-from napari_blindsr.kernel_folder import read_kernel_folder
+from napari_blindsr.physics.kernel_files import read_kernel_folder
+from napari_blindsr.solvers.nonblind.usrnet import USRNet, load_usrnet, read_usrnet
 from napari_blindsr.weights import USRNET_FILE, USRNET_VARIABLE, find_usrnet
-from napari_blindsr.weights.usrnet import load_usrnet, read_usrnet
 from tests.helpers import reference_data
 
 

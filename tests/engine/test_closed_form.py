@@ -11,12 +11,12 @@ from skimage import data
 from skimage.restoration import inpaint_biharmonic
 from torch import Tensor
 
-from napari_blindsr.engine.kernels import render_gaussian
-from napari_blindsr.engine.nonblind.sparse import sparse
-from napari_blindsr.engine.observation import Observation, kernel_center
-from napari_blindsr.engine.result import Outcome, StopReason
-from napari_blindsr.engine.solve import solve
-from napari_blindsr.engine.solvers.closed_form import ROUNDS, ClosedFormSolver
+from napari_blindsr.physics.kernels import render_gaussian
+from napari_blindsr.physics.observation import Observation, kernel_center
+from napari_blindsr.progress import StopReason
+from napari_blindsr.solvers.loop import Outcome, solve
+from napari_blindsr.solvers.nonblind.closed_form import ROUNDS, ClosedFormSolver
+from napari_blindsr.solvers.nonblind.sparse import sparse
 from tests.helpers import observe
 
 SIZE = 13

@@ -13,20 +13,20 @@ from hypothesis import strategies as st
 from skimage import data
 from torch import Tensor
 
-from napari_blindsr.engine.kernels import render_gaussian
-from napari_blindsr.engine.nonblind.colour import (
+from napari_blindsr.evaluation.samples import fluorescent_cells
+from napari_blindsr.metrics import luma
+from napari_blindsr.physics.kernels import render_gaussian
+from napari_blindsr.physics.observation import Observation, kernel_center
+from napari_blindsr.solvers.nonblind.data_step import DataModule
+from napari_blindsr.solvers.nonblind.error_map import load_error_map
+from napari_blindsr.solvers.nonblind.image_prior import (
     from_luma,
     noise_of_luma,
     shares_detail,
     to_luma,
+    unfolded,
 )
-from napari_blindsr.engine.nonblind.data_module import DataModule
-from napari_blindsr.engine.nonblind.image_prior import unfolded
-from napari_blindsr.engine.nonblind.unfolded import UnfoldedPrior
-from napari_blindsr.engine.observation import Observation, kernel_center
-from napari_blindsr.fluorescence import fluorescent_cells
-from napari_blindsr.metrics import luma
-from napari_blindsr.weights.shipped import load_error_map, load_image_prior
+from napari_blindsr.solvers.nonblind.unfolded import UnfoldedPrior, load_image_prior
 
 
 def picture() -> Tensor:

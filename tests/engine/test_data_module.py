@@ -10,9 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from napari_blindsr.engine.kernels import render_gaussian
-from napari_blindsr.engine.nonblind.data_module import FREE, DataModule, transfer_function
-from napari_blindsr.engine.observation import kernel_center
+from napari_blindsr.physics.kernels import render_gaussian
+from napari_blindsr.physics.observation import kernel_center
+from napari_blindsr.solvers.nonblind.data_step import FREE, DataModule, transfer_function
 
 
 def random(*shape: int, seed: int) -> Tensor:

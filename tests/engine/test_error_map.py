@@ -11,13 +11,18 @@ from scipy.stats import spearmanr
 from skimage import data
 from torch import Tensor
 
-from napari_blindsr.engine.kernels import render_gaussian
-from napari_blindsr.engine.nonblind.data_module import DataModule
-from napari_blindsr.engine.nonblind.error_map import LEAST, MEAN_ERROR, ErrorMap, unlikelihood
-from napari_blindsr.engine.nonblind.image_prior import unfolded
-from napari_blindsr.engine.nonblind.unfolded import LEVELS, WIDTHS, Round
-from napari_blindsr.engine.observation import Observation, kernel_center
-from napari_blindsr.weights.shipped import load_error_map, load_image_prior
+from napari_blindsr.physics.kernels import render_gaussian
+from napari_blindsr.physics.observation import Observation, kernel_center
+from napari_blindsr.solvers.nonblind.data_step import LEVELS, WIDTHS, DataModule, Round
+from napari_blindsr.solvers.nonblind.error_map import (
+    LEAST,
+    MEAN_ERROR,
+    ErrorMap,
+    load_error_map,
+    unlikelihood,
+)
+from napari_blindsr.solvers.nonblind.image_prior import unfolded
+from napari_blindsr.solvers.nonblind.unfolded import load_image_prior
 
 
 def blur(scale: int, variance: float = 3.0, size: int = 21) -> Tensor:

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from napari_blindsr.engine.estimator import (
+from napari_blindsr.estimation.network import (
     FAMILY_ORDER,
     SHARPEST_TILE,
     TILES,
@@ -20,7 +20,7 @@ from napari_blindsr.engine.estimator import (
     features,
     read_blur,
 )
-from napari_blindsr.engine.kernels import FAMILIES
+from napari_blindsr.physics.kernels import FAMILIES
 
 
 def estimator(widths: tuple[int, int, int] = (8, 8, 8)) -> KernelEstimator:

@@ -6,10 +6,10 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from napari_blindsr.engine import graphs
-from napari_blindsr.engine.device import choose_compute
-from napari_blindsr.engine.graphs import captured, same
-from napari_blindsr.engine.networks import ImageGenerator, build_image_generator
+from napari_blindsr.solvers import cuda_graphs
+from napari_blindsr.solvers.blind.generators import ImageGenerator, build_image_generator
+from napari_blindsr.solvers.cuda_graphs import captured, same
+from napari_blindsr.solvers.device import choose_compute
 from tests.helpers import FLOAT32
 
 needs_cuda = pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device here")
@@ -59,7 +59,7 @@ def test_a_captured_generator_follows_its_weights(precision: str) -> None:
     evaluate = captured(network, noise, compute)
     assert evaluate is not None
     _brighten(network)
-    first, (plain, *_) = evaluate(noise).clone(), graphs._evaluate(network, network, noise)
+    first, (plain, *_) = evaluate(noise).clone(), cuda_graphs._evaluate(network, network, noise)
     assert same([first], [plain], 5e-2)
     # What was returned is not written over by the next evaluation.
     kept = evaluate(noise)
@@ -72,5 +72,5 @@ def test_a_captured_generator_follows_its_weights(precision: str) -> None:
 def test_what_differs_is_not_used(monkeypatch: pytest.MonkeyPatch) -> None:
     compute = choose_compute("cuda", "float32")
     network = nn.Conv2d(1, 1, 3).to(compute.device)
-    monkeypatch.setitem(graphs.TOLERANCE, torch.float32, -1.0)
+    monkeypatch.setitem(cuda_graphs.TOLERANCE, torch.float32, -1.0)
     assert captured(network, torch.rand(1, 1, 8, 8, device=compute.device), compute) is None

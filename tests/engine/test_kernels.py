@@ -16,7 +16,8 @@ from skimage.draw import disk as draw_disk
 from skimage.transform import EuclideanTransform, warp
 from torch import Tensor
 
-from napari_blindsr.engine.kernels import (
+from napari_blindsr.errors import InputError, SettingsError
+from napari_blindsr.physics.kernels import (
     FAMILIES,
     Airy,
     Automatic,
@@ -32,10 +33,9 @@ from napari_blindsr.engine.kernels import (
     render_line,
     side_for,
 )
-from napari_blindsr.engine.kernels.diffraction import render_airy
-from napari_blindsr.engine.kernels.shake import KernelSet, place, random_paths
-from napari_blindsr.engine.observation import kernel_center
-from napari_blindsr.errors import InputError, SettingsError
+from napari_blindsr.physics.kernels.diffraction import render_airy
+from napari_blindsr.physics.kernels.random_paths import KernelSet, place, random_paths
+from napari_blindsr.physics.observation import kernel_center
 from tests.helpers import golden
 
 SCALES = (1, 2, 3, 4, 8)

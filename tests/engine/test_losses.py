@@ -5,7 +5,7 @@ import pytest
 import torch
 from skimage.metrics import structural_similarity
 
-from napari_blindsr.engine.losses import (
+from napari_blindsr.solvers.blind.losses import (
     StructuralSimilarity,
     gradient_prior,
     monte_carlo_weights,

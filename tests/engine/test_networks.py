@@ -5,7 +5,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from napari_blindsr.engine.networks import (
+from napari_blindsr.solvers.blind.generators import (
     SMALLEST_SIDE,
     ImageGenerator,
     KernelGenerator,

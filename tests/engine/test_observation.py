@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.ndimage import correlate
 
-from napari_blindsr.engine.observation import Observation, kernel_center, phase
+from napari_blindsr.physics.observation import Observation, kernel_center, phase
 from tests.helpers import golden, tensor
 
 GEOMETRY = st.sampled_from(["camera", "benchmark"])

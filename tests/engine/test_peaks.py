@@ -8,8 +8,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from napari_blindsr.engine.kernels import render_gaussian
-from napari_blindsr.engine.nonblind.peaks import FAINT, peak_unit
+from napari_blindsr.physics.kernels import render_gaussian
+from napari_blindsr.solvers.nonblind.restorers import FAINT, peak_unit
 
 
 def gaussian(first: float, second: float, *, angle: float = 0.3, size: int = 41) -> Tensor:

@@ -7,8 +7,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from napari_blindsr.engine.kernels import render_gaussian
-from napari_blindsr.engine.recentre import locate, recentre, shift
+from napari_blindsr.physics.centring import locate, recentre, shift
+from napari_blindsr.physics.kernels import render_gaussian
 from tests.helpers import observe
 
 OFFSET = st.floats(-1.5, 1.5)

@@ -9,12 +9,12 @@ import torch
 from skimage import data
 from torch import Tensor
 
-from napari_blindsr.engine.estimator import FAMILY_ORDER, BlurReading
-from napari_blindsr.engine.kernels import Line, render_gaussian
-from napari_blindsr.engine.kernels.width import core_covariance, log_covariance
-from napari_blindsr.engine.nonblind.data_module import DataModule
-from napari_blindsr.engine.refine import Refinement, gaussian_candidates, refine
-from napari_blindsr.weights.shipped import load_image_prior
+from napari_blindsr.estimation.network import FAMILY_ORDER, BlurReading
+from napari_blindsr.estimation.refine import Refinement, gaussian_candidates, refine
+from napari_blindsr.physics.kernels import Line, render_gaussian
+from napari_blindsr.physics.kernels.moments import core_covariance, log_covariance
+from napari_blindsr.solvers.nonblind.data_step import DataModule
+from napari_blindsr.solvers.nonblind.unfolded import load_image_prior
 
 SCALE = 2
 

@@ -6,13 +6,13 @@ from typing import Any
 import pytest
 import torch
 
-from napari_blindsr.engine.kernels import Gaussian
-from napari_blindsr.engine.observation import Observation
-from napari_blindsr.engine.result import Estimate, Outcome, Progress, StopReason
-from napari_blindsr.engine.solve import Step, solve
-from napari_blindsr.engine.solvers import kernel_learning
-from napari_blindsr.engine.solvers.alternating import AlternatingSolver, AlternatingState
-from napari_blindsr.engine.solvers.kernel_learning import KernelState, monte_carlo_step
+from napari_blindsr.physics.kernels import Gaussian
+from napari_blindsr.physics.observation import Observation
+from napari_blindsr.progress import Progress, StopReason
+from napari_blindsr.solvers.blind import kernel_step
+from napari_blindsr.solvers.blind.alternating import AlternatingSolver, AlternatingState
+from napari_blindsr.solvers.blind.kernel_step import KernelState, monte_carlo_step
+from napari_blindsr.solvers.loop import Estimate, Outcome, Step, solve
 from tests.helpers import (
     FLOAT32,
     OPTIMISERS,
@@ -205,7 +205,7 @@ def test_the_best_of_many_random_kernels_count() -> None:
 def test_a_long_run_takes_its_kernels_from_a_pool_of_limited_size(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(kernel_learning, "LARGEST_POOL", 7)
+    monkeypatch.setattr(kernel_step, "LARGEST_POOL", 7)
     solver = alternating(replace(QUICK, image_steps=20, random_kernels=5))
     part = solver.init(observe()).kernel_part
     assert isinstance(part, KernelState)
@@ -219,7 +219,7 @@ def test_a_long_run_takes_its_kernels_from_a_pool_of_limited_size(
 def test_fewer_kernels_are_drawn_of_large_ones_but_all_that_are_kept(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(kernel_learning, "LARGEST_DRAW", 6 * 11**2)
+    monkeypatch.setattr(kernel_step, "LARGEST_DRAW", 6 * 11**2)
     drawn = []
     for size in (7, 11, 41):
         part = alternating(replace(QUICK, random_kernels=8)).init(observe(kernel_size=size))
@@ -233,7 +233,7 @@ def test_kernels_are_compared_alike_however_many_at_a_time(
 ) -> None:
     found = []
     for together in (1, 3, 128):
-        monkeypatch.setattr(kernel_learning, "TOGETHER", together)
+        monkeypatch.setattr(kernel_step, "TOGETHER", together)
         schedule = replace(QUICK, random_kernels=8, kept_kernels=2, monte_carlo_steps=5)
         state = alternating(schedule).init(observe())
         part = state.kernel_part

@@ -12,11 +12,11 @@ from scipy.ndimage import map_coordinates
 from skimage import data
 from torch import Tensor
 
-from napari_blindsr.engine.kernels import render_gaussian
-from napari_blindsr.engine.nonblind.data_module import DataModule
-from napari_blindsr.engine.nonblind.sparse import ROUNDING, sparse, sparse_planes
-from napari_blindsr.engine.observation import Observation, kernel_center
-from napari_blindsr.simulate import interpolate
+from napari_blindsr.physics.kernels import render_gaussian
+from napari_blindsr.physics.observation import Observation, kernel_center
+from napari_blindsr.physics.simulate import interpolate
+from napari_blindsr.solvers.nonblind.data_step import DataModule
+from napari_blindsr.solvers.nonblind.sparse import ROUNDING, sparse, sparse_planes
 from training.pictures import PHOTOGRAPHS
 
 PICTURE = "coins"

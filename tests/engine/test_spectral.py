@@ -9,8 +9,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from napari_blindsr.engine.kernels.width import covariance_of, log_covariance
-from napari_blindsr.engine.spectral import spectral_covariance
+from napari_blindsr.estimation.spectrum import spectral_covariance
+from napari_blindsr.physics.kernels.moments import covariance_of, log_covariance
 
 LONG_COLUMNS = ((0.5, 0.0), (0.0, 1.5))
 TURNED = ((0.8, 0.2), (0.2, 0.4))

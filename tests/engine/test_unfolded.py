@@ -14,20 +14,19 @@ from skimage import data
 from skimage.restoration import inpaint_biharmonic
 from torch import Tensor
 
-from napari_blindsr.engine.kernels import render_gaussian
-from napari_blindsr.engine.nonblind.data_module import DataModule
-from napari_blindsr.engine.nonblind.image_prior import unfolded
-from napari_blindsr.engine.nonblind.unfolded import (
+from napari_blindsr.physics.kernels import render_gaussian
+from napari_blindsr.physics.observation import Observation, kernel_center
+from napari_blindsr.solvers.nonblind.data_step import LEVELS, DataModule
+from napari_blindsr.solvers.nonblind.image_prior import unfolded
+from napari_blindsr.solvers.nonblind.unfolded import (
     ITERATIONS,
-    LEVELS,
     ROUNDING,
     Denoiser,
     Effort,
     UnfoldedPrior,
     _level_maps,
+    load_image_prior,
 )
-from napari_blindsr.engine.observation import Observation, kernel_center
-from napari_blindsr.weights.shipped import load_image_prior
 
 
 def blur(scale: int, *, widths: tuple[float, float] = (0.6, 0.3), size: int = 15) -> Tensor:

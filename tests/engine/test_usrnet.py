@@ -17,14 +17,14 @@ from skimage import data
 from skimage.registration import phase_cross_correlation
 from torch import Tensor
 
-from napari_blindsr.engine.kernels import render_gaussian
-from napari_blindsr.engine.nonblind.border import extend_periodic
-from napari_blindsr.engine.nonblind.data_module import DataModule
-from napari_blindsr.engine.nonblind.usrnet import USRNet, usrnet
-from napari_blindsr.engine.observation import Observation, kernel_center
 from napari_blindsr.errors import InputError, WeightsError
 from napari_blindsr.metrics import psnr_y
-from napari_blindsr.simulate import interpolate
+from napari_blindsr.physics.kernels import render_gaussian
+from napari_blindsr.physics.observation import Observation, kernel_center
+from napari_blindsr.physics.simulate import interpolate
+from napari_blindsr.solvers.nonblind.borders import extend_periodic
+from napari_blindsr.solvers.nonblind.data_step import DataModule
+from napari_blindsr.solvers.nonblind.usrnet import USRNet, usrnet
 from tests.helpers import golden, reference_data, tensor
 
 

@@ -10,8 +10,8 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from napari_blindsr.engine.kernels import Airy, render_gaussian
-from napari_blindsr.engine.kernels.width import (
+from napari_blindsr.physics.kernels import Airy, render_gaussian
+from napari_blindsr.physics.kernels.moments import (
     NARROWEST,
     core_covariance,
     covariance_of,

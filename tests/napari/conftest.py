@@ -13,9 +13,10 @@ from napari.utils.notifications import notification_manager
 from numpy.typing import NDArray
 from pytestqt.qtbot import QtBot
 
-from napari_blindsr.engine.result import StopReason
-from napari_blindsr.result import Result
-from napari_blindsr.settings import Geometry, Settings
+from napari_blindsr.progress import StopReason
+from napari_blindsr.restoration.result import Result
+from napari_blindsr.settings import Settings
+from napari_blindsr.types import Geometry
 
 
 def make_result(
@@ -121,7 +122,7 @@ def measured() -> Any:
 @pytest.fixture
 def open_measure(qtbot: QtBot) -> Callable[[Any], Any]:
     """Return a function that opens the dock for measuring: in the window, if there is one."""
-    from napari_blindsr._napari.measure import MeasureWidget  # noqa: PLC0415
+    from napari_blindsr.plugin.measure.dock import MeasureWidget  # noqa: PLC0415
 
     def make(viewer: Any) -> Any:
         if hasattr(viewer, "window"):

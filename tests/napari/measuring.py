@@ -10,13 +10,13 @@ from napari.layers import Layer
 from numpy.typing import NDArray
 from pytestqt.qtbot import QtBot
 
-import napari_blindsr.measure as library
-from napari_blindsr._napari.inputs import MaskInput
-from napari_blindsr._napari.layers import read_layer
-from napari_blindsr._napari.outputs import result_layers
-from napari_blindsr.flags import Flag
+import napari_blindsr.metrics.measure as library
 from napari_blindsr.metrics import METRICS, Evidence
-from napari_blindsr.result import Result
+from napari_blindsr.plugin.layers.inputs import MaskInput
+from napari_blindsr.plugin.layers.outputs import result_layers
+from napari_blindsr.plugin.layers.read import read_layer
+from napari_blindsr.restoration.diagnostics import Flag
+from napari_blindsr.restoration.result import Result
 from tests.napari.conftest import make_result
 from tests.napari.dock import click
 

@@ -11,12 +11,11 @@ from napari.experimental import link_layers
 from napari.layers import Image
 from pytestqt.qtbot import QtBot
 
-from napari_blindsr._napari.comparing.links import LookLink
-from napari_blindsr._napari.comparing.mode import ModeOptions
-from napari_blindsr._napari.comparing.modes import mode_named
-from napari_blindsr._napari.comparing.picker import suggested
-from napari_blindsr._napari.comparing.session import Session
 from napari_blindsr.errors import EngineError, InputError
+from napari_blindsr.plugin.compare.mode import ModeOptions
+from napari_blindsr.plugin.compare.modes import mode_named
+from napari_blindsr.plugin.compare.picker import suggested
+from napari_blindsr.plugin.compare.session import LookLink, Session
 
 pytestmark = pytest.mark.usefixtures("qapp")
 

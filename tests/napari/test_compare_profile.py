@@ -17,8 +17,8 @@ from napari.layers import Image
 from numpy.typing import NDArray
 from pytestqt.qtbot import QtBot
 
-from napari_blindsr._napari.comparing.planes import read_placed
 from napari_blindsr.errors import BlindSRError, InputError
+from napari_blindsr.plugin.compare.planes import read_placed
 from tests.napari.transforms import transforms
 
 SIGMA = 2.0
@@ -177,7 +177,7 @@ def test_the_plane_on_display_is_read(kind: str) -> None:
 
 
 def test_a_large_pyramid_is_read_at_a_coarser_level(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("napari_blindsr._napari.comparing.planes.MOST_PIXELS", 200)
+    monkeypatch.setattr("napari_blindsr.plugin.compare.planes.MOST_PIXELS", 200)
     viewer = ViewerModel()
     fine = np.add.outer(np.arange(32.0), np.arange(24.0))
     coarse = fine.reshape(16, 2, 12, 2).mean(axis=(1, 3))

@@ -10,11 +10,11 @@ import pytest
 from magicgui.widgets.bases import Widget
 from npe2 import PluginManifest
 
-from napari_blindsr._napari.worker import free_threads
-from napari_blindsr.engine.kernels import FAMILIES
-from napari_blindsr.methods import METHOD_TABLE, METHODS, Method
-from napari_blindsr.schedule import Schedule
-from napari_blindsr.settings import SCALES, Settings
+from napari_blindsr.methods import METHOD_TABLE, METHODS, Method, Schedule
+from napari_blindsr.physics.kernels import FAMILIES
+from napari_blindsr.plugin.widgets.devices import free_threads
+from napari_blindsr.settings import Settings
+from napari_blindsr.types import SCALES
 from tests.napari.conftest import DockMaker
 
 PIXELS = np.zeros((9, 9), np.float32)

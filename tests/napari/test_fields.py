@@ -11,13 +11,13 @@ from napari.layers import Image, Layer
 from numpy.typing import NDArray
 
 from napari_blindsr import KernelField
-from napari_blindsr._napari.known_kernel import holds_field, read_kernel_layer
-from napari_blindsr._napari.layers import read_layer
-from napari_blindsr._napari.measuring.partners import find_kernel
-from napari_blindsr._napari.outputs import field_layer, result_layers
-from napari_blindsr._napari.psf import montage
-from napari_blindsr.parts import Box
-from napari_blindsr.simulate import Degradation, degrade_field, gaussian_kernel
+from napari_blindsr.images.tiling import Box
+from napari_blindsr.physics.simulate import Degradation, degrade_field, gaussian_kernel
+from napari_blindsr.plugin.layers.kernel import holds_field, read_kernel_layer
+from napari_blindsr.plugin.layers.outputs import field_layer, result_layers
+from napari_blindsr.plugin.layers.psf import montage
+from napari_blindsr.plugin.layers.read import read_layer
+from napari_blindsr.plugin.measure.partners import find_kernel
 from tests.napari.conftest import DockMaker, Notifications, make_result
 from tests.napari.dock import click, wait_idle
 from tests.test_field import cells

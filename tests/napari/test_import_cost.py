@@ -86,7 +86,7 @@ def test_showing_the_other_docks_loads_neither_torch_nor_plots() -> None:
     [
         ("napari_blindsr", ["torch", "napari", "qtpy", "magicgui"]),
         ("napari_blindsr.settings", ["torch", "napari", "qtpy", "magicgui"]),
-        ("napari_blindsr.api", ["napari", "qtpy", "magicgui"]),
+        ("napari_blindsr.restoration.restore", ["napari", "qtpy", "magicgui"]),
     ],
 )
 def test_importing_loads_no_more_than_needed(module: str, unwanted: list[str]) -> None:

@@ -10,10 +10,10 @@ from napari.components import ViewerModel
 from napari.layers import Image, Layer
 from numpy.typing import NDArray
 
-from napari_blindsr._napari.known_kernel import read_kernel_layer
-from napari_blindsr._napari.layers import read_layer
-from napari_blindsr._napari.outputs import kernel_layer
 from napari_blindsr.errors import InputError
+from napari_blindsr.plugin.layers.kernel import read_kernel_layer
+from napari_blindsr.plugin.layers.outputs import kernel_layer
+from napari_blindsr.plugin.layers.read import read_layer
 from tests.napari.conftest import make_result
 
 

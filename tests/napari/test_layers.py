@@ -12,9 +12,9 @@ from napari.components import ViewerModel
 from napari.layers import Image, Layer
 from numpy.typing import NDArray
 
-from napari_blindsr._napari.layers import find_plane, read_layer
-from napari_blindsr._napari.outputs import METADATA_KEY, image_layer, is_result, kernel_layer
 from napari_blindsr.errors import InputError
+from napari_blindsr.plugin.layers.outputs import METADATA_KEY, image_layer, is_result, kernel_layer
+from napari_blindsr.plugin.layers.read import find_plane, read_layer
 from napari_blindsr.settings import Settings
 from tests.napari.conftest import make_result
 

@@ -13,10 +13,10 @@ from napari.components import ViewerModel
 from napari.layers import Image, Labels, Points, Shapes
 from numpy.typing import NDArray
 
-from napari_blindsr._napari.inputs import MaskInput
-from napari_blindsr._napari.layers import read_layer
-from napari_blindsr._napari.masks import read_mask
 from napari_blindsr.errors import InputError
+from napari_blindsr.plugin.layers.inputs import MaskInput
+from napari_blindsr.plugin.layers.read import read_layer
+from napari_blindsr.plugin.layers.shapes import read_mask
 from tests.napari.transforms import transforms
 
 TURNED: dict[str, Any] = {"scale": (0.4, 0.4), "translate": (3, -2), "rotate": 30}

@@ -12,7 +12,7 @@ import pytest
 from numpy.typing import NDArray
 from pytestqt.qtbot import QtBot
 
-import napari_blindsr.measure as library
+import napari_blindsr.metrics.measure as library
 from napari_blindsr.errors import BlindSRError
 from napari_blindsr.metrics import CURVES, MAPS, METRICS, Evidence
 from tests.napari.dock import click, edges

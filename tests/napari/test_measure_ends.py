@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from pytestqt.qtbot import QtBot
 
-import napari_blindsr.measure as library
+import napari_blindsr.metrics.measure as library
 from tests.napari.conftest import Notifications
 from tests.napari.dock import click
 from tests.napari.measuring import (

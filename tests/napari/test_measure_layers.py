@@ -12,8 +12,8 @@ import pytest
 from napari.components import ViewerModel
 from pytestqt.qtbot import QtBot
 
-from napari_blindsr._napari.layers import read_layer
-from napari_blindsr.parts import Box
+from napari_blindsr.images.tiling import Box
+from napari_blindsr.plugin.layers.read import read_layer
 from tests.napari.conftest import make_result
 from tests.napari.measuring import (
     SCALE,

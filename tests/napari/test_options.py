@@ -13,11 +13,11 @@ from qtpy.QtCore import QPoint, QPointF, Qt
 from qtpy.QtGui import QWheelEvent
 from qtpy.QtWidgets import QApplication
 
-from napari_blindsr._napari.scroll import Scroll
-from napari_blindsr.engine.kernels import FAMILIES, Airy, Automatic, Disk, Gaussian, Line, Motion
 from napari_blindsr.errors import SettingsError
-from napari_blindsr.methods import FINISHES, METHOD_TABLE
-from napari_blindsr.schedule import Schedule
+from napari_blindsr.methods import METHOD_TABLE, Schedule
+from napari_blindsr.physics.kernels import FAMILIES, Airy, Automatic, Disk, Gaussian, Line, Motion
+from napari_blindsr.plugin.widgets.scroll import Scroll
+from napari_blindsr.types import FINISHES
 from tests.napari.conftest import DockMaker
 
 PIXELS = np.zeros((9, 9), np.float32)
@@ -77,7 +77,7 @@ def test_only_the_parameters_of_the_chosen_family_are_shown(open_dock: DockMaker
 
 
 def test_every_parameter_of_a_family_can_be_set() -> None:
-    from napari_blindsr._napari.families import family_forms  # noqa: PLC0415
+    from napari_blindsr.plugin.restore.kernel_forms import family_forms  # noqa: PLC0415
 
     forms = family_forms()
     assert list(forms) == [family.name for family in FAMILIES]

@@ -12,8 +12,8 @@ from napari.components import ViewerModel
 from napari.layers import Image, Layer
 from numpy.typing import NDArray
 
-from napari_blindsr._napari.layers import read_layer
-from napari_blindsr._napari.outputs import image_layer, kernel_layer, result_layers
+from napari_blindsr.plugin.layers.outputs import image_layer, kernel_layer, result_layers
+from napari_blindsr.plugin.layers.read import read_layer
 from tests.napari.conftest import make_result
 from tests.napari.transforms import SCALES, SHAPES, SHIFTS, SIZES, transforms
 

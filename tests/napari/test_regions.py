@@ -14,11 +14,11 @@ from numpy.typing import NDArray
 from pytestqt.qtbot import QtBot
 
 from napari_blindsr import Box, restore
-from napari_blindsr._napari.layers import find_plane
-from napari_blindsr._napari.region import VIEW, read_region
 from napari_blindsr.errors import InputError
-from napari_blindsr.fluorescence import Camera, fluorescent_cells
-from napari_blindsr.settings import Geometry
+from napari_blindsr.evaluation.samples import Camera, fluorescent_cells
+from napari_blindsr.plugin.layers.read import find_plane
+from napari_blindsr.plugin.layers.shapes import VIEW, read_region
+from napari_blindsr.types import Geometry
 from tests.napari.conftest import DockMaker, Notifications
 from tests.napari.dock import click, wait_idle
 from tests.napari.transforms import transforms

@@ -13,12 +13,13 @@ from numpy.typing import NDArray
 from pytestqt.qtbot import QtBot
 from torch import Tensor
 
-from napari_blindsr._napari.texts import NO_BREAK
-from napari_blindsr.engine.refine import DRAWN, _Restore
-from napari_blindsr.engine.solvers.alternating import AlternatingSolver
-from napari_blindsr.engine.solvers.closed_form import ClosedFormSolver
+from napari_blindsr.estimation.network import load_kernel_estimator
+from napari_blindsr.estimation.refine import DRAWN, _Restore
+from napari_blindsr.plugin.widgets.texts import NO_BREAK
 from napari_blindsr.settings import Settings
-from napari_blindsr.weights.shipped import load_image_prior, load_kernel_estimator
+from napari_blindsr.solvers.blind.alternating import AlternatingSolver
+from napari_blindsr.solvers.nonblind.closed_form import ClosedFormSolver
+from napari_blindsr.solvers.nonblind.unfolded import load_image_prior
 from tests.napari.conftest import DockMaker, Notifications
 from tests.napari.dock import (
     LONG,

@@ -10,11 +10,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from napari_blindsr import api, samples
-from napari_blindsr._napari.show import fill_viewer, why_not
-from napari_blindsr.demo import DemoCase, demo_sample, demo_settings
-from napari_blindsr.result import Result
-from napari_blindsr.schedule import Schedule
+from napari_blindsr.evaluation import samples
+from napari_blindsr.evaluation.demo import DemoCase, demo_sample, demo_settings
+from napari_blindsr.methods import Schedule
+from napari_blindsr.plugin.restore.viewer import fill_viewer, why_not
+from napari_blindsr.restoration import restore
+from napari_blindsr.restoration.result import Result
 from tests.napari.conftest import make_result
 
 SHORT = Schedule(image_steps=1, warmup_steps=1, channels=8)
@@ -22,7 +23,7 @@ SHORT = Schedule(image_steps=1, warmup_steps=1, channels=8)
 
 def restored(sample: samples.Sample, method: str) -> Result:
     settings = demo_settings(DemoCase(sample=sample), method)
-    run = api.iterate(sample.image, dataclasses.replace(settings, schedule=SHORT))
+    run = restore.iterate(sample.image, dataclasses.replace(settings, schedule=SHORT))
     while True:
         try:
             next(run)

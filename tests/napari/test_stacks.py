@@ -19,12 +19,12 @@ from numpy.typing import NDArray
 from pytestqt.qtbot import QtBot
 
 from napari_blindsr import Settings, StackOptions, restore, restore_stack
-from napari_blindsr._napari.layers import find_plane
-from napari_blindsr._napari.request import read_request
-from napari_blindsr._napari.stacks import axes_text, layer_layout
-from napari_blindsr.fluorescence import Camera, fluorescent_cells
-from napari_blindsr.imagefile import open_image
-from napari_blindsr.pixelsize import PixelSize
+from napari_blindsr.evaluation.samples import Camera, fluorescent_cells
+from napari_blindsr.images.files import open_image
+from napari_blindsr.images.metadata import PixelSize
+from napari_blindsr.plugin.layers.read import find_plane
+from napari_blindsr.plugin.layers.stacks import axes_text, layer_layout
+from napari_blindsr.plugin.restore.request import read_request
 from tests.napari.conftest import DockMaker, Notifications
 from tests.napari.dock import assert_free, click, wait_first_step, wait_idle
 

@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 import torch
 
-from napari_blindsr._napari.devices import device_label, missing_gpu_hint, torch_build
-from napari_blindsr._napari.texts import NO_BREAK, duration_text, progress_text, result_text
-from napari_blindsr.blur import BlurEstimate
-from napari_blindsr.engine.result import Progress, StopReason
-from napari_blindsr.flags import Flag
+from napari_blindsr.estimation.estimate import BlurEstimate
+from napari_blindsr.plugin.widgets.devices import device_label, missing_gpu_hint, torch_build
+from napari_blindsr.plugin.widgets.texts import NO_BREAK, duration_text, progress_text, result_text
+from napari_blindsr.progress import Progress, StopReason
+from napari_blindsr.restoration.diagnostics import Flag
 from napari_blindsr.settings import Settings
 from tests.napari.conftest import make_result
 

@@ -10,12 +10,13 @@ import pytest
 from napari.layers import Image
 from numpy.typing import NDArray
 
-import napari_blindsr.api
-from napari_blindsr._napari.layers import read_layer
-from napari_blindsr._napari.request import Request
-from napari_blindsr._napari.worker import Run, free_threads
+import napari_blindsr.restoration.restore
 from napari_blindsr.errors import EngineError
-from napari_blindsr.schedule import Schedule
+from napari_blindsr.methods import Schedule
+from napari_blindsr.plugin.layers.read import read_layer
+from napari_blindsr.plugin.restore.request import Request
+from napari_blindsr.plugin.restore.worker import Run
+from napari_blindsr.plugin.widgets.devices import free_threads
 from napari_blindsr.settings import Settings
 
 
@@ -57,7 +58,7 @@ def test_every_error_becomes_one_that_workers_report(
         yield from ()
         raise error
 
-    monkeypatch.setattr(napari_blindsr.api, "iterate", broken)
+    monkeypatch.setattr(napari_blindsr.restoration.restore, "iterate", broken)
     with pytest.raises(EngineError, match=f"failed with {type(error).__name__}: ") as caught:
         next(make_run(blurred).steps())
     assert "\n" not in str(caught.value)
