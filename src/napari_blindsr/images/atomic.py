@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import stat
 import uuid
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, BinaryIO
@@ -12,6 +13,51 @@ from napari_blindsr.errors import FileError
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator
     from pathlib import Path
+
+
+def check_plain(path: Path, refusal: str) -> None:
+    """Check that a path is a file with content, not a pipe, a device or a folder.
+
+    Opening a pipe would wait for ever, and reading a device need not end.
+
+    Parameters
+    ----------
+    path : Path
+    refusal : str
+        What cannot be done, as the message begins.
+
+    Raises
+    ------
+    FileError
+    """
+    mode = mode_of(path, refusal)
+    if mode is None:
+        raise FileError(f"{refusal}: there is no such file")
+    if stat.S_ISDIR(mode):
+        raise FileError(f"{refusal}: it is a folder; expected a file")
+    if not stat.S_ISREG(mode):
+        raise FileError(f"{refusal}: it is {_kind(mode)}; expected a file")
+
+
+def mode_of(path: Path, refusal: str) -> int | None:
+    """Return what the system says a path is, links followed; None if there is nothing.
+
+    Raises
+    ------
+    FileError
+        If it cannot be told: folders without permission, loops of links, too long names.
+    """
+    try:
+        return path.stat().st_mode
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError) as error:
+        raise FileError(f"{refusal}: {reason_of(error)}") from error
+
+
+def _kind(mode: int) -> str:
+    kinds = ((stat.S_ISFIFO, "a pipe"), (stat.S_ISSOCK, "a socket"))
+    return next((name for test, name in kinds if test(mode)), "a device")
 
 
 def check_output(path: Path, *, suffixes: Collection[str], force: bool) -> None:
@@ -30,21 +76,25 @@ def check_output(path: Path, *, suffixes: Collection[str], force: bool) -> None:
     FileError
     """
     check_suffix(path, suffixes, "write")
-    if path.is_dir():
+    mode = mode_of(path, f"cannot write {path}")
+    if mode is not None and stat.S_ISDIR(mode):
         raise FileError(f"cannot write {path}: it is a folder; expected the name of a file")
+    if mode is not None and not stat.S_ISREG(mode):
+        raise FileError(f"cannot write {path}: it is {_kind(mode)}; expected the name of a file")
     check_free(path, force=force)
     check_folder(path)
 
 
 def check_free(path: Path, *, force: bool) -> None:
     """Check that nothing has a name that is to be given, unless it may be replaced."""
-    if path.exists() and not force:
+    if mode_of(path, f"cannot write {path}") is not None and not force:
         raise FileError(f"cannot write {path}: it exists already; --force replaces it")
 
 
 def check_folder(path: Path) -> None:
     """Check that something can be made in the folder that a path names."""
-    if not path.parent.is_dir():
+    mode = mode_of(path.parent, f"cannot write {path}")
+    if mode is None or not stat.S_ISDIR(mode):
         raise FileError(f"cannot write {path}: there is no folder {path.parent}")
     # Permissions alone do not tell: file systems may be read-only, users privileged.
     part = part_of(path)
@@ -52,7 +102,7 @@ def check_folder(path: Path) -> None:
         with part.open("xb"):
             pass
     except OSError as error:
-        raise FileError(f"cannot write {path}: {_reason(error)}") from error
+        raise FileError(f"cannot write {path}: {reason_of(error)}") from error
     finally:
         with suppress(OSError):
             part.unlink(missing_ok=True)
@@ -100,7 +150,7 @@ def writing(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise FileError(f"cannot write {path}: {_reason(error)}") from error
+        raise FileError(f"cannot write {path}: {reason_of(error)}") from error
 
 
 def part_of(path: Path) -> Path:
@@ -108,5 +158,7 @@ def part_of(path: Path) -> Path:
     return path.with_name(f".{uuid.uuid4().hex[:12]}.part")
 
 
-def _reason(error: OSError) -> str:
-    return os.strerror(error.errno).lower() if error.errno else str(error)
+def reason_of(error: OSError | ValueError) -> str:
+    """Return why the system refuses something, in its words."""
+    number = getattr(error, "errno", None)
+    return os.strerror(number).lower() if number else str(error)

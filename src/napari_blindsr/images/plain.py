@@ -5,6 +5,9 @@ from __future__ import annotations
 import json
 import math
 import os
+import struct
+import warnings
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,19 +15,29 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import tifffile
 from numpy.lib import format as npy_format
-from PIL import Image, UnidentifiedImageError
+from PIL import Image, ImageOps, UnidentifiedImageError
 
 from napari_blindsr.errors import FileError, InputError
-from napari_blindsr.images.atomic import check_output, check_suffix, part_of, replacing, writing
-from napari_blindsr.images.lazy import MappedArray, block_for, colour_last, region_of
+from napari_blindsr.images.atomic import (
+    check_output,
+    check_plain,
+    check_suffix,
+    part_of,
+    reason_of,
+    replacing,
+    writing,
+)
+from napari_blindsr.images.lazy import MappedArray, block_for, colour_last, full_index, region_of
 from napari_blindsr.images.metadata import (
     Description,
     ImageFile,
     PixelSize,
+    checked,
     guessed_axes,
-    read_pixel_size,
     tiff_options,
 )
+from napari_blindsr.images.tiff import open_tiff
+from napari_blindsr.images.tiff_pages import check_expansion
 from napari_blindsr.images.writer import (
     BlockKey,
     Format,
@@ -36,9 +49,12 @@ from napari_blindsr.images.writer import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
+    from types import EllipsisType
 
     from numpy.typing import DTypeLike, NDArray
+
+    Part = int | slice | EllipsisType
 
 
 def open_npy(path: Path, axes: str | None) -> ImageFile:
@@ -47,6 +63,9 @@ def open_npy(path: Path, axes: str | None) -> ImageFile:
     named = axes or guessed_axes(array.shape)
     if len(named) != array.ndim:
         return ImageFile(array=array, description=Description(axes=named))
+    if axes is None and named.endswith("YXC"):
+        note = f"the last axis, of length {array.shape[-1]}, was taken for channels"
+        return ImageFile(array=array, description=Description(axes=named, notes=(note,)))
     seen, named, notes = colour_last(array, named, ())
     return ImageFile(array=seen, description=Description(axes=named, notes=notes))
 
@@ -64,7 +83,8 @@ def _mapped(path: Path) -> MappedArray:
             shape, columns_first, dtype = read(stream)
             offset = stream.tell()
             length = stream.seek(0, os.SEEK_END)
-    except (OSError, ValueError, EOFError) as error:
+    except Exception as error:
+        # The head is Python's own notation, which fails in every way there is.
         raise FileError(f"cannot read {path}: it is no .npy array of numbers") from error
     if dtype.hasobject:
         raise FileError(f"cannot read {path}: it is no .npy array of numbers")
@@ -110,9 +130,11 @@ NPY = Format(
 
 def open_png(path: Path, axes: str | None) -> ImageFile:
     """Open an image."""
-    loaded = read_image(path)
-    named = axes or ("YX" if loaded.array.ndim == 2 else "YXS")
-    return ImageFile(array=loaded.array, description=Description(axes=named, notes=loaded.notes))
+    shape, dtype, alpha = _png_head(path)
+    named = axes or ("YX" if len(shape) == 2 else "YXS")
+    notes = ("the alpha channel was dropped",) if alpha else ()
+    array = PngImage(path, shape, dtype)
+    return ImageFile(array=array, description=Description(axes=named, notes=notes))
 
 
 def check_png(output: Output) -> None:
@@ -196,7 +218,7 @@ def read_image(path: str | os.PathLike[str]) -> LoadedImage:
     Parameters
     ----------
     path : path
-        Of a PNG, TIFF or .npy file. An alpha channel is dropped, with a note.
+        Of a PNG, TIFF or .npy file. Axes of length 1 and an alpha channel are dropped.
 
     Raises
     ------
@@ -208,103 +230,142 @@ def read_image(path: str | os.PathLike[str]) -> LoadedImage:
     file = Path(path)
     suffix = check_suffix(file, IMAGE_SUFFIXES, "read")
     check_readable(file)
-    if suffix == ".png":
-        return _without_alpha(file, _read_png(file), None, ())
-    if suffix == ".npy":
-        return _without_alpha(file, read_npy(file), None, ())
-    array, size, notes = _read_tiff(file)
-    return _without_alpha(file, array, size, notes)
+    opener = {".png": open_png, ".npy": open_npy}.get(suffix, open_tiff)
+    opened = opener(file, None)
+    return _single(file, checked(str(file), opened))
 
 
 def check_readable(file: Path) -> None:
-    """Raise a `FileError` unless a file is there and can be opened."""
-    if file.is_dir():
-        raise FileError(f"cannot read {file}: it is a folder; expected a file")
-    if not file.exists():
-        raise FileError(f"cannot read {file}: there is no such file")
+    """Raise a `FileError` unless a file is there, is none that never ends, and can be opened."""
+    check_plain(file, f"cannot read {file}")
     try:
         with file.open("rb"):
             pass
     except OSError as error:
-        raise FileError(f"cannot read {file}: {error.strerror}") from error
+        raise FileError(f"cannot read {file}: {reason_of(error)}") from error
 
 
-def _without_alpha(
-    file: Path, array: NDArray[Any], size: PixelSize | None, notes: tuple[str, ...]
-) -> LoadedImage:
-    if array.ndim == 3 and array.shape[-1] in (2, 4):
-        notes = (*notes, "the alpha channel was dropped")
-        array = array[..., :-1]
-    if array.ndim == 3 and array.shape[-1] == 1:
-        array = array[..., 0]
-    if array.ndim != 2 and not (array.ndim == 3 and array.shape[-1] == 3):
-        shape = " × ".join(map(str, array.shape)) or "a single number"
+def _single(file: Path, opened: ImageFile) -> LoadedImage:
+    """Return the image of a file that holds one grey or RGB image."""
+    description = opened.description
+    kept = "".join(
+        axis
+        for axis, length in zip(description.axes, opened.array.shape, strict=True)
+        if length > 1 or axis in "YX"
+    )
+    if kept not in ("YX", "YXS"):
+        shape = " × ".join(map(str, opened.array.shape))
         raise InputError(
-            f"{file} holds {shape}; expected a grey image (h × w) or an RGB image (h × w × 3)"
+            f"{file} holds {shape} values with axes {description.axes}; expected one grey image "
+            "(h × w, YX) or one RGB image (h × w × 3, YXS)"
         )
-    return LoadedImage(array=array, pixel_size=size, notes=notes)
+    index = tuple(slice(None) if axis in kept else 0 for axis in description.axes)
+    array = opened.array[index]
+    return LoadedImage(array=array, pixel_size=description.pixel_size, notes=description.notes)
 
 
-def _read_png(file: Path) -> NDArray[Any]:
-    header = file.read_bytes()[:26]
-    # Pillow would cut 16-bit colour to 8 bit without a word.
-    if len(header) == 26 and header[24] == 16 and header[25] != 0:
+_PNG_HEAD = 26
+_COLOUR_TYPES = {0: (), 2: (3,), 3: (3,), 4: (), 6: (3,)}
+"""Samples that are kept of PNG's types of colour: grey, RGB, palette, grey with alpha, RGBA."""
+
+MOST_PIXELS = 1 << 30
+"""Of a PNG image, which is decoded in one piece."""
+
+
+def _png_head(file: Path) -> tuple[tuple[int, ...], np.dtype[Any], bool]:
+    """Return shape and type of an image, and whether it has an alpha channel that is dropped."""
+    with file.open("rb") as stream:
+        head = stream.read(_PNG_HEAD)
+    if len(head) < _PNG_HEAD or head[:8] != b"\x89PNG\r\n\x1a\n" or head[12:16] != b"IHDR":
+        raise FileError(f"cannot read {file}: it is no PNG image")
+    width, height = struct.unpack(">II", head[16:24])
+    bits, colour = head[24], head[25]
+    if colour not in _COLOUR_TYPES or bits not in (1, 2, 4, 8, 16):
+        raise FileError(f"cannot read {file}: it is no PNG image")
+    if bits == 16 and colour != 0:
+        # Pillow would cut 16-bit colour to 8 bit without a word.
         raise FileError(
             f"cannot read {file}: PNG with 16 bits a channel; expected 8 bits, or 16-bit grey; "
             "convert it to TIFF"
         )
+    check_expansion(file, height * width * max(1, bits // 8), file.stat().st_size)
+    if not 0 < height * width <= MOST_PIXELS:
+        raise FileError(
+            f"cannot read {file}: {height} × {width} pixels; expected at least one, and at most "
+            f"{MOST_PIXELS} in a PNG image"
+        )
+    with _decoding(file), Image.open(file, formats=("PNG",)) as image:
+        alpha = "A" in image.mode or (image.mode == "P" and "transparency" in image.info)
+        turned = image.getexif().get(_EXIF_ORIENTATION, 1) in (5, 6, 7, 8)
+    size = (width, height) if turned else (height, width)
+    return (*size, *_COLOUR_TYPES[colour]), np.dtype(np.uint16 if bits == 16 else np.uint8), alpha
+
+
+_EXIF_ORIENTATION = 274
+
+
+@contextmanager
+def _decoding(file: Path) -> Iterator[None]:
+    """Turn all that Pillow says of a damaged file into a `FileError`."""
     try:
-        with Image.open(file, formats=("PNG",)) as image:
-            palette = "RGBA" if "transparency" in image.info else "RGB"
-            mode = {"P": palette, "1": "L"}.get(image.mode, image.mode)
-            array = np.asarray(image.convert(mode))
+        with warnings.catch_warnings():
+            # How many pixels there may be is checked before.
+            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+            yield
     except UnidentifiedImageError as error:
         raise FileError(f"cannot read {file}: it is no PNG image") from error
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-        raise FileError(f"cannot read {file}: damaged PNG image ({error})") from error
+    except Exception as error:
+        # Damaged files fail in every way there is.
+        reason = str(error).split("\n", 1)[0] or type(error).__name__
+        raise FileError(f"cannot read {file}: damaged PNG image ({reason})") from error
+
+
+def _read_png(file: Path) -> NDArray[Any]:
+    with _decoding(file), Image.open(file, formats=("PNG",)) as opened:
+        image = ImageOps.exif_transpose(opened)
+        palette = "RGBA" if "transparency" in image.info else "RGB"
+        mode = {"P": palette, "1": "L"}.get(image.mode, image.mode)
+        array = np.asarray(image.convert(mode))
+    if array.ndim == 3 and array.shape[-1] in (2, 4):
+        array = array[..., :-1]
+    if array.ndim == 3 and array.shape[-1] == 1:
+        array = array[..., 0]
     # Older versions of Pillow open 16-bit grey as 32-bit integers.
     return array.astype(np.uint16) if array.dtype == np.int32 else array
 
 
+class PngImage:
+    """The image of a PNG file, which is read whole when it is first sliced.
+
+    Parameters
+    ----------
+    path : Path
+    shape : tuple of int
+    dtype : dtype
+    """
+
+    def __init__(self, path: Path, shape: tuple[int, ...], dtype: np.dtype[Any]) -> None:
+        self.path, self.shape, self.dtype = path, shape, dtype
+        self.ndim = len(shape)
+        self._pixels: NDArray[Any] | None = None
+
+    def __reduce__(self) -> tuple[type[PngImage], tuple[Any, ...]]:
+        return PngImage, (self.path.absolute(), self.shape, self.dtype)
+
+    def __getitem__(self, index: Part | tuple[Part, ...]) -> NDArray[Any]:
+        if self._pixels is None:
+            pixels = _read_png(self.path)
+            if pixels.shape != self.shape or pixels.dtype != self.dtype:
+                raise FileError(f"cannot read {self.path}: damaged PNG image, or another than was")
+            pixels.flags.writeable = False
+            self._pixels = pixels
+        return self._pixels[full_index(index, self.shape)]
+
+
 def read_npy(file: Path) -> NDArray[Any]:
     """Return the array of a .npy file."""
-    try:
-        array = np.load(file, allow_pickle=False)
-    except (OSError, ValueError, EOFError) as error:
-        raise FileError(f"cannot read {file}: it is no .npy array of numbers") from error
-    if not isinstance(array, np.ndarray):
-        # numpy opens an archive whatever its name says.
-        raise FileError(f"cannot read {file}: it is no .npy array of numbers")
-    return array
-
-
-def _read_tiff(file: Path) -> tuple[NDArray[Any], PixelSize | None, tuple[str, ...]]:
-    try:
-        with tifffile.TiffFile(file) as tif:
-            series = tif.series[0]
-            axes, shape = series.axes, series.shape
-            array = series.asarray()
-            size = read_pixel_size(tif)
-            count = len(tif.series)
-    except tifffile.TiffFileError as error:
-        raise FileError(f"cannot read {file}: it is no TIFF image") from error
-    except Exception as error:
-        # Damaged files fail in every way there is.
-        reason = str(error).split("\n", 1)[0]
-        if "imagecodecs" in reason:
-            reason = "its compression needs another package: pip install imagecodecs"
-        raise FileError(f"cannot read {file}: damaged or unknown TIFF image ({reason})") from error
-    notes = (f"only the first of {count} images was read",) if count > 1 else ()
-    kept = "".join(a for a, length in zip(axes, shape, strict=True) if length > 1 or a in "YX")
-    array = array.reshape([n for a, n in zip(axes, shape, strict=True) if n > 1 or a in "YX"])
-    if kept == "SYX":
-        array, kept = np.moveaxis(array, 0, -1), "YXS"
-    if kept not in ("YX", "YXS"):
-        raise InputError(
-            f"{file} holds {' × '.join(map(str, shape))} values with axes {axes}; expected one "
-            "grey image (YX) or one RGB image (YXS)"
-        )
-    return array, size, notes
+    # Only what its head says is there, and fits the file.
+    return _mapped(file)[...]
 
 
 def check_image_type(path: Path, array: NDArray[Any]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import threading
 import weakref
 from dataclasses import dataclass, replace
@@ -14,6 +15,7 @@ from napari_blindsr.errors import BlindSRError, FileError
 from napari_blindsr.images.atomic import check_output, part_of, writing
 from napari_blindsr.images.axes import distinct_axes
 from napari_blindsr.images.lazy import MappedArray, colour_last, full_index
+from napari_blindsr.images.lazy_values import upright
 from napari_blindsr.images.metadata import (
     METRES,
     OME_UNITS,
@@ -24,6 +26,14 @@ from napari_blindsr.images.metadata import (
     plane_options,
     read_pixel_size,
     resolution_tags,
+)
+from napari_blindsr.images.tiff_pages import (
+    check_companions,
+    check_expansion,
+    check_pages,
+    listening,
+    meaning_of,
+    warnings_as_notes,
 )
 from napari_blindsr.images.writer import Format, ImageWriter, Output, RawWriter, check_room
 
@@ -106,9 +116,14 @@ def open_tiff(path: Path, axes: str | None) -> ImageFile:
 
 
 def _open(path: Path, axes: str | None) -> ImageFile:
-    with tifffile.TiffFile(path) as tif:
+    with listening() as said, tifffile.TiffFile(path) as tif:
+        notes = check_companions(path, tif)
+        if not tif.series:
+            raise FileError(f"cannot read {path}: it holds no image")
         series = tif.series[0]
-        stored = axes or distinct_axes(series.axes)
+        check_pages(path, tif, series)
+        meaning = meaning_of(tif, series)
+        stored = distinct_axes(series.axes)
         facts = read_metadata(tif)
         count = len(tif.series)
         # Those of several files lie at the same offsets, but not in one file.
@@ -116,9 +131,13 @@ def _open(path: Path, axes: str | None) -> ImageFile:
         shape, dtype = tuple(series.shape), np.dtype(series.dtype)
         length = tif.filehandle.size
         order = tif.byteorder
-    notes: tuple[str, ...] = (f"only the first of {count} images is read",) if count > 1 else ()
+        handles = (page.parent.filehandle for page in series.pages if page is not None)
+        files = {handle.name: handle.size for handle in handles}
+    if count > 1:
+        notes = (*notes, f"only the first of {count} images is read")
     array: LazyArray
     if offset is None:
+        check_expansion(path, math.prod(shape) * dtype.itemsize, sum(files.values()))
         array = TiffPages(path)
         # What cannot be decoded is told before the work.
         _ = array[tuple(slice(0, 1) for _ in shape)]
@@ -129,17 +148,29 @@ def _open(path: Path, axes: str | None) -> ImageFile:
                 f"cannot read {path}: damaged or unknown TIFF image ({length} bytes; expected "
                 f"{offset + array.nbytes})"
             )
+    array, stored = meaning.applied(array, stored)
+    stored = axes or stored
+    size = facts.pixel_size
     if len(stored) == array.ndim:
-        array, stored, notes = colour_last(array, stored, notes)
+        array, swapped = upright(array, stored, meaning.orientation)
+        if swapped and size is not None:
+            size = replace(size, y=size.x, x=size.y)
+        array, stored, notes = colour_last(
+            array,
+            stored,
+            notes,
+            colours=meaning.colours or axes is not None,
+            alpha=meaning.alpha,
+        )
     return ImageFile(
         array=array,
         description=Description(
             axes=stored,
-            pixel_size=facts.pixel_size,
+            pixel_size=size,
             steps=facts.steps,
             channel_names=facts.channel_names,
             flavour=facts.flavour,
-            notes=notes,
+            notes=(*notes, *meaning.notes, *facts.notes, *warnings_as_notes(said)),
         ),
     )
 
@@ -209,6 +240,7 @@ class TiffFacts:
     steps: tuple[AxisStep, ...] = ()
     channel_names: tuple[str, ...] = ()
     pixel_size: PixelSize | None = None
+    notes: tuple[str, ...] = ()
 
 
 def read_metadata(tif: tifffile.TiffFile) -> TiffFacts:
@@ -265,7 +297,7 @@ def _steps(attributes: Mapping[str, Any]) -> tuple[AxisStep, ...]:
 
 def _imagej_steps(metadata: Mapping[str, Any]) -> tuple[AxisStep, ...]:
     found = []
-    unit = str(metadata.get("unit", "")).replace("\\u00B5", "µ").strip()
+    unit = str(metadata.get("zunit", metadata.get("unit", ""))).replace("\\u00B5", "µ").strip()
     spacing = _number(metadata.get("spacing"))
     if spacing is not None and unit not in ("", "pixel", "pixels"):
         found.append(AxisStep(axis="Z", size=spacing, unit=unit))

@@ -96,12 +96,14 @@ class PlaneTarget:
         height, width = self._layout.plane_shape
         self._hand_on((slice(0, height), slice(0, width)), block)
 
-    def fill(self) -> None:
-        """Say of the whole plane that it has no values."""
+    def fill(self, value: float | None = None) -> None:
+        """Give all pixels of the plane one value; None says that it has no values."""
         height, width = self._layout.plane_shape
         samples = (3,) if "S" in self._layout.axes else ()
-        nothing = np.full((height, width, *samples), empty_value(self._dtype), dtype=self._dtype)
-        self._write((slice(0, height), slice(0, width)), nothing)
+        block = np.full((height, width, *samples), empty_value(self._dtype), dtype=self._dtype)
+        if value is not None:
+            block, _ = converted(np.full(block.shape, value, dtype=np.float64), self._dtype)
+        self._write((slice(0, height), slice(0, width)), block)
 
     def _write(self, index: tuple[slice, slice], values: NDArray[Any]) -> None:
         height, width = self._layout.plane_shape
