@@ -17,7 +17,6 @@ from distributed.comm.core import connect
 from distributed.security import Security
 
 from napari_blindsr.errors import ClusterError
-from napari_blindsr.stacks import dask_local
 from napari_blindsr.stacks.dask_client import local_client
 
 
@@ -106,6 +105,6 @@ def test_what_makes_keys_may_be_missing(monkeypatch: pytest.MonkeyPatch) -> None
     def missing() -> Security:
         raise ImportError("cryptography")
 
-    monkeypatch.setattr(dask_local.Security, "temporary", missing)
+    monkeypatch.setattr(Security, "temporary", missing)
     with pytest.raises(ClusterError, match="cluster"), local_client(1):
         pass

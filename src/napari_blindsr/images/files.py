@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import DTypeLike, NDArray
 
+    from napari_blindsr.images.atomic import Bundle
+
 
 __all__ = [
     "AxisStep",
@@ -255,11 +257,13 @@ def read_mask(path: Path) -> NDArray[np.bool_]:
     return np.asarray(covered.any(axis=-1) if array.ndim == 3 else covered, dtype=bool)
 
 
-def write_mask(path: Path, covered: NDArray[np.bool_], *, force: bool = False) -> None:
+def write_mask(
+    path: Path, covered: NDArray[np.bool_], *, force: bool = False, bundle: Bundle | None = None
+) -> None:
     """Write a mask (H, W) as 8-bit PNG or TIFF: 255 where covered, else 0."""
     suffix = check_suffix(path, MASK_OUT_SUFFIXES, "write")
     values = np.where(covered, 255, 0).astype(np.uint8)
-    with replacing(path, force=force) as stream:
+    with replacing(path, force=force, bundle=bundle) as stream:
         if suffix == ".png":
             Image.fromarray(values).save(stream, format="PNG")
         else:

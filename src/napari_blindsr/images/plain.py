@@ -54,6 +54,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import DTypeLike, NDArray
 
+    from napari_blindsr.images.atomic import Bundle
+
     Part = int | slice | EllipsisType
 
 
@@ -170,9 +172,10 @@ class HeldWriter:
         """Return whether a block was written."""
         return block_key(region_of(index, self._image.shape)) in self._done
 
-    def finish(self) -> None:
+    def finish(self, bundle: Bundle | None = None) -> None:
         """Give the file its final name."""
-        write_image(self.path, self._image, dtype=self._image.dtype, force=self._force)
+        dtype = self._image.dtype
+        write_image(self.path, self._image, dtype=dtype, force=self._force, bundle=bundle)
 
     def suspend(self) -> None:
         """Remove the file: a later run begins anew."""
@@ -394,6 +397,7 @@ def write_image(
     dtype: DTypeLike,
     pixel_size: PixelSize | None = None,
     force: bool = False,
+    bundle: Bundle | None = None,
 ) -> int:
     """Write an image.
 
@@ -408,6 +412,8 @@ def write_image(
         Of this image, for a TIFF file.
     force : bool
         Replace an existing file.
+    bundle : Bundle, optional
+        Files with which it takes its name together.
 
     Returns
     -------
@@ -425,7 +431,7 @@ def write_image(
         check_image_type(path, image)
     else:
         image = np.ascontiguousarray(image, dtype=np.float32)
-    with replacing(path, force=force) as stream:
+    with replacing(path, force=force, bundle=bundle) as stream:
         if suffix == ".png":
             Image.fromarray(image).save(stream, format="PNG")
         elif suffix == ".npy":
@@ -435,12 +441,15 @@ def write_image(
     return clipped
 
 
-def write_report(path: Path, report: Mapping[str, Any], *, force: bool = False) -> None:
+def write_report(
+    path: Path, report: Mapping[str, Any], *, force: bool = False, bundle: Bundle | None = None
+) -> None:
     """Write a report as JSON; numbers that are not finite become null."""
     check_suffix(path, (".json",), "write")
     text = json.dumps(_finite(report), indent=2, allow_nan=False, ensure_ascii=False)
-    with replacing(path, force=force) as stream:
-        stream.write(text.encode() + b"\n")
+    with replacing(path, force=force, bundle=bundle) as stream:
+        # Names of files that are no text: an escape of Python's is one of JSON's, too.
+        stream.write(text.encode(errors="backslashreplace") + b"\n")
 
 
 def _finite(value: Any) -> Any:

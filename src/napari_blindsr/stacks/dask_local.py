@@ -33,11 +33,11 @@ class _WithoutHttp:
         self.http_server = HTTPServer(self.http_application)
 
 
-class QuietScheduler(_WithoutHttp, Scheduler):  # type: ignore[misc] # Dask's methods have no types
+class QuietScheduler(_WithoutHttp, Scheduler):
     """A scheduler without a web server."""
 
 
-class QuietWorker(_WithoutHttp, Worker):  # type: ignore[misc] # as above
+class QuietWorker(_WithoutHttp, Worker):
     """A worker without a web server."""
 
 

@@ -159,6 +159,8 @@ def run_stack(
         target, array = memory, memory.array
     todo = [index for index in job.indices if not target.finished(job.position(index))]
     tally = Tally(job, kept=len(job.indices) - len(todo))
+    for noted in target.kept():
+        tally.keep(*noted)
     clock = Clock(start=start, total=len(todo))
     kernels: dict[Index, SharedKernel] = {}
     stop = False
@@ -210,7 +212,13 @@ def _delivered(
     if outcome.result.reason is StopReason.STOPPED:
         # Some of its tiles are there; it is none that is complete.
         return False
-    target.note(job.position(outcome.index), record)
+    alone = StackKernel(
+        kernel=outcome.result.kernel,
+        center=outcome.result.kernel_center[0],
+        indices=(outcome.index,),
+    )
+    held = None if outcome.result.field is not None else alone
+    target.note(job.position(outcome.index), record, held)
     return True
 
 
@@ -242,6 +250,7 @@ class Tally:
 
     def __init__(self, job: StackJob, *, kept: int) -> None:
         self._records: list[PlaneRecord] = []
+        self._earlier: list[PlaneRecord] = []
         self._job = job
         self._kept = kept
         self._kernels: dict[Index, StackKernel] = {}
@@ -250,6 +259,17 @@ class Tally:
         self._failure: tuple[Index, BlindSRError] | None = None
         self._constant: NoContrastError | None = None
         self._partial: list[PlaneRecord] = []
+
+    def keep(self, record: PlaneRecord, kernel: StackKernel | None) -> None:
+        """Take what an earlier run has noted of a plane that it had finished."""
+        self._earlier.append(record)
+        if kernel is None:
+            return
+        group = self._job.group(record.index)
+        before = self._kernels.get(group)
+        others = () if before is None else before.indices
+        first = kernel if before is None or record.index < others[0] else before
+        self._kernels[group] = replace(first, indices=tuple(sorted((record.index, *others))))
 
     def failed(self, index: Index, error: BlindSRError) -> None:
         """Hear that a plane could not be restored."""
@@ -331,6 +351,7 @@ class Tally:
             covered=self._covered,
             records=tuple(sorted(self._records, key=lambda record: record.index)),
             kept=self._kept,
+            earlier=tuple(sorted(self._earlier, key=lambda record: record.index)),
             offset=0.0 if example is None else example.offset,
             settings=job.settings,
             options=job.options,
