@@ -13,10 +13,11 @@ import tifffile
 from PIL import Image
 
 from napari_blindsr.errors import FileError, InputError
-from napari_blindsr.images.files import open_image
+from napari_blindsr.images.files import create_image, open_image
 from napari_blindsr.images.lazy import MappedArray
 from napari_blindsr.images.lazy_values import upright
-from napari_blindsr.images.plain import read_image
+from napari_blindsr.images.metadata import Description
+from napari_blindsr.images.plain import read_image, write_image
 
 RNG = np.random.default_rng(7)
 GREY = RNG.integers(0, 256, (9, 12), dtype=np.uint8)
@@ -331,3 +332,69 @@ def test_images_that_are_bombs(tmp_path: Path) -> None:
     path.write_bytes(data)
     with pytest.raises(FileError, match=r"promises 3\.6 GB of pixels"):
         open_image(path)
+
+
+def copied(source: Path, target: Path, dtype: type = np.float32) -> Description:
+    """Write what a file holds to another one, and return the description that is read there."""
+    opened = open_image(source)
+    values: np.ndarray = opened.array[...].astype(dtype)
+    writer = create_image(target, shape=values.shape, dtype=dtype, description=opened.description)
+    writer.write((slice(None),) * values.ndim, values)
+    writer.finish()
+    return open_image(target).description
+
+
+def test_how_imagej_shows_an_image_is_kept(tmp_path: Path) -> None:
+    tables = [RNG.integers(0, 256, (3, 256)).astype(np.uint8) for _ in range(2)]
+    labels = ["one", "two", "three", "four"]
+    stack = np.stack([GREY] * 4).reshape(2, 2, 9, 12).astype(np.uint16)
+    shown = {"LUTs": tables, "Ranges": (0.0, 99.5, 3.0, 200.0), "Labels": labels}
+    tifffile.imwrite(
+        tmp_path / "a.tif",
+        stack,
+        imagej=True,
+        metadata={"axes": "ZCYX", "mode": "composite", **shown},
+    )
+    found = copied(tmp_path / "a.tif", tmp_path / "b.tif")
+    assert found == open_image(tmp_path / "a.tif").description
+    with tifffile.TiffFile(tmp_path / "b.tif") as tif:
+        metadata = tif.imagej_metadata or {}
+    assert metadata["mode"] == "composite"
+    assert metadata["Labels"] == labels
+    assert metadata["Ranges"] == (0.0, 99.5, 3.0, 200.0)
+    for table, expected in zip(metadata["LUTs"], tables, strict=True):
+        np.testing.assert_array_equal(table, expected)
+
+
+def test_colours_of_channels_are_kept(tmp_path: Path) -> None:
+    stack = np.stack([GREY, GREY])
+    about = {"Name": ["DAPI", "GFP"], "Color": [65535, -16776961]}
+    tifffile.imwrite(
+        tmp_path / "a.ome.tif",
+        stack,
+        photometric="minisblack",
+        metadata={"axes": "CYX", "Channel": about},
+    )
+    colours = [one.colour for one in open_image(tmp_path / "a.ome.tif").description.displays]
+    assert colours == ["0000FF", "FF0000"]
+    for name in ("b.ome.tif", "b.ome.zarr"):
+        found = copied(tmp_path / "a.ome.tif", tmp_path / name)
+        assert [one.colour for one in found.displays] == colours
+        assert found.channel_names == ("DAPI", "GFP")
+
+
+def test_a_colour_map_is_kept(tmp_path: Path) -> None:
+    table = RNG.integers(0, 256, (3, 256)).astype(np.uint16) * 257
+    path = tmp_path / "a.tif"
+    tifffile.imwrite(path, GREY, imagej=True, photometric="palette", colormap=table)
+    loaded = read_image(path)
+    write_image(
+        tmp_path / "b.tif",
+        loaded.array.astype(np.float32),
+        dtype=np.float32,
+        description=loaded.description,
+    )
+    with tifffile.TiffFile(tmp_path / "b.tif") as tif:
+        # Of a single channel, tifffile returns no list.
+        found = (tif.imagej_metadata or {})["LUTs"]
+    np.testing.assert_array_equal(found, table // 257)

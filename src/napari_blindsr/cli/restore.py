@@ -421,6 +421,7 @@ class Outputs:
                 result.image,
                 dtype=dtype,
                 pixel_size=fine,
+                description=loaded.description,
                 force=self.force,
                 bundle=bundle,
             )

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from napari_blindsr.images.display import ChannelDisplay
+
 
 class LazyArray(Protocol):
     """An array of which only what is sliced is read.
@@ -80,6 +82,12 @@ class Description:
         Of the other axes, as far as the file tells.
     channel_names : tuple of str
         One for each channel, one for an image without axis C, or none.
+    displays : tuple of ChannelDisplay
+        How the channels are shown: one for each, one for an image without axis C, or none.
+    mode : str
+        Of ImageJ: how channels are shown together, such as "composite".
+    labels : tuple of str
+        Of ImageJ: one for each plane, in the order T, Z, C.
     flavour : {"imagej", "ome", "tags"} or None
         The kind of TIFF file that it comes from; a TIFF file of it becomes the same kind where
         that can hold it.
@@ -97,6 +105,9 @@ class Description:
     origin: tuple[float, float] = (0.0, 0.0)
     steps: tuple[AxisStep, ...] = ()
     channel_names: tuple[str, ...] = ()
+    displays: tuple[ChannelDisplay, ...] = ()
+    mode: str = ""
+    labels: tuple[str, ...] = ()
     flavour: Literal["imagej", "ome", "tags"] | None = None
     notes: tuple[str, ...] = ()
 
@@ -176,8 +187,19 @@ def checked(name: str, file: ImageFile) -> ImageFile:
     steps = tuple(s for s in description.steps if _usable(s) and s.axis in description.axes)
     names = description.channel_names if len(description.channel_names) == channels else ()
     notes = (*description.notes, *doubts_about(description.pixel_size))
+    planes = math.prod(
+        n for axis, n in zip(description.axes, array.shape, strict=True) if axis not in "YXS"
+    )
     return replace(
-        file, description=replace(description, steps=steps, channel_names=names, notes=notes)
+        file,
+        description=replace(
+            description,
+            steps=steps,
+            channel_names=names,
+            displays=description.displays if len(description.displays) == channels else (),
+            labels=description.labels if len(description.labels) == planes else (),
+            notes=notes,
+        ),
     )
 
 

@@ -5,11 +5,13 @@ Source: the specification, https://ngff.openmicroscopy.org/0.4/ and …/0.5/.
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from napari_blindsr.errors import FileError
 from napari_blindsr.images.axes import distinct_axes
+from napari_blindsr.images.display import ChannelDisplay
 from napari_blindsr.images.metadata import AxisStep, Description, PixelSize
 
 if TYPE_CHECKING:
@@ -145,6 +147,11 @@ def channel_attributes(
             "color": _COLOURS[number] if colour else "FFFFFF",
             "window": window,
         }
+        if number < len(description.displays) and not colour:
+            shown = description.displays[number]
+            channel["color"] = shown.colour or "FFFFFF"
+            if shown.limits is not None:
+                window["start"], window["end"] = shown.limits
         if names:
             channel["label"] = names[number]
         channels.append(channel)
@@ -181,6 +188,7 @@ def read_attributes(attributes: Mapping[str, Any]) -> Level | None:
             origin=(0.0, 0.0) if size is None else (origin["Y"], origin["X"]),
             steps=steps,
             channel_names=_channel_names(ome) if "S" not in axes else (),
+            displays=_displays(ome) if "S" not in axes else (),
             notes=notes,
         ),
     )
@@ -235,3 +243,29 @@ def _channel_names(ome: Mapping[str, Any]) -> tuple[str, ...]:
     channels = (ome.get("omero") or {}).get("channels") or []
     names = [channel.get("label") for channel in channels]
     return tuple(map(str, names)) if all(name is not None for name in names) else ()
+
+
+def _displays(ome: Mapping[str, Any]) -> tuple[ChannelDisplay, ...]:
+    """Return how channels are shown, as far as that is told."""
+    shown = []
+    for channel in (ome.get("omero") or {}).get("channels") or []:
+        colour = str(channel.get("color", "")).upper()
+        window = channel.get("window") or {}
+        start, end = window.get("start"), window.get("end")
+        limits: tuple[float, float] | None = None
+        if isinstance(start, int | float) and isinstance(end, int | float) and start < end:
+            limits = (float(start), float(end))
+        if colour == "FFFFFF" and (start, end) == (window.get("min"), window.get("max")):
+            # As is written where nothing is known.
+            shown.append(ChannelDisplay())
+            continue
+        shown.append(
+            ChannelDisplay(
+                colour=colour if _COLOUR.fullmatch(colour) else None,
+                limits=limits,
+            )
+        )
+    return tuple(shown) if any(one != ChannelDisplay() for one in shown) else ()
+
+
+_COLOUR = re.compile("[0-9A-F]{6}")

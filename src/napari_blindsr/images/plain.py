@@ -8,7 +8,7 @@ import os
 import struct
 import warnings
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -36,7 +36,7 @@ from napari_blindsr.images.metadata import (
     guessed_axes,
     tiff_options,
 )
-from napari_blindsr.images.tiff import open_tiff
+from napari_blindsr.images.tiff import imagej_options, ome_options, open_tiff
 from napari_blindsr.images.tiff_pages import check_expansion
 from napari_blindsr.images.writer import (
     BlockKey,
@@ -208,11 +208,14 @@ class LoadedImage:
         If the file tells.
     notes : tuple of str
         What was left out, fit to be shown.
+    description : Description or None
+        All that the file says, of axes YX or YXS.
     """
 
     array: NDArray[Any]
     pixel_size: PixelSize | None = None
     notes: tuple[str, ...] = ()
+    description: Description | None = None
 
 
 def read_image(path: str | os.PathLike[str]) -> LoadedImage:
@@ -264,7 +267,12 @@ def _single(file: Path, opened: ImageFile) -> LoadedImage:
         )
     index = tuple(slice(None) if axis in kept else 0 for axis in description.axes)
     array = opened.array[index]
-    return LoadedImage(array=array, pixel_size=description.pixel_size, notes=description.notes)
+    return LoadedImage(
+        array=array,
+        pixel_size=description.pixel_size,
+        notes=description.notes,
+        description=replace(description, axes=kept, steps=()),
+    )
 
 
 _PNG_HEAD = 26
@@ -396,6 +404,7 @@ def write_image(
     *,
     dtype: DTypeLike,
     pixel_size: PixelSize | None = None,
+    description: Description | None = None,
     force: bool = False,
     bundle: Bundle | None = None,
 ) -> int:
@@ -410,6 +419,8 @@ def write_image(
         uint8, or uint16 for a grey image; of the input.
     pixel_size : PixelSize, optional
         Of this image, for a TIFF file.
+    description : Description, optional
+        Of the image that it was made of: names and colours of a TIFF file are kept.
     force : bool
         Replace an existing file.
     bundle : Bundle, optional
@@ -437,8 +448,19 @@ def write_image(
         elif suffix == ".npy":
             np.save(stream, image, allow_pickle=False)
         else:
-            tifffile.imwrite(stream, image, **tiff_options(image, pixel_size))
+            tifffile.imwrite(stream, image, **_tiff_options(image, pixel_size, description))
     return clipped
+
+
+def _tiff_options(
+    image: NDArray[Any], size: PixelSize | None, description: Description | None
+) -> dict[str, Any]:
+    told = description is not None and (description.displays or description.channel_names)
+    if description is None or not told or image.ndim != 2:
+        return tiff_options(image, size)
+    described = replace(description, pixel_size=size)
+    options = imagej_options(described) if description.flavour == "imagej" else None
+    return ome_options(described) if options is None else options
 
 
 def write_report(

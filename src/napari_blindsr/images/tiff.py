@@ -14,6 +14,7 @@ import tifffile
 from napari_blindsr.errors import BlindSRError, FileError
 from napari_blindsr.images.atomic import check_output, part_of, writing
 from napari_blindsr.images.axes import distinct_axes
+from napari_blindsr.images.display import ChannelDisplay, as_ome, of_imagej, of_ome
 from napari_blindsr.images.lazy import MappedArray, colour_last, full_index
 from napari_blindsr.images.lazy_values import upright
 from napari_blindsr.images.metadata import (
@@ -124,7 +125,7 @@ def _open(path: Path, axes: str | None) -> ImageFile:
         check_pages(path, tif, series)
         meaning = meaning_of(tif, series)
         stored = distinct_axes(series.axes)
-        facts = read_metadata(tif)
+        facts = read_metadata(tif, meaning.colour_map)
         count = len(tif.series)
         # Those of several files lie at the same offsets, but not in one file.
         offset = None if series.is_multifile else series.dataoffset
@@ -169,6 +170,9 @@ def _open(path: Path, axes: str | None) -> ImageFile:
             pixel_size=size,
             steps=facts.steps,
             channel_names=facts.channel_names,
+            displays=facts.displays,
+            mode=facts.mode,
+            labels=facts.labels,
             flavour=facts.flavour,
             notes=(*notes, *meaning.notes, *facts.notes, *warnings_as_notes(said)),
         ),
@@ -240,26 +244,40 @@ class TiffFacts:
     steps: tuple[AxisStep, ...] = ()
     channel_names: tuple[str, ...] = ()
     pixel_size: PixelSize | None = None
+    displays: tuple[ChannelDisplay, ...] = ()
+    mode: str = ""
+    labels: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
 
 
-def read_metadata(tif: tifffile.TiffFile) -> TiffFacts:
-    """Return what a file says of its first image."""
+def read_metadata(tif: tifffile.TiffFile, colour_map: NDArray[np.uint8] | None = None) -> TiffFacts:
+    """Return what a file says of its first image; `colour_map` is that of its pages."""
     size = read_pixel_size(tif)
     if tif.is_ome and tif.ome_metadata is not None:
         pixels = _ome_pixels(tif.ome_metadata)
         channels = pixels.get("Channel", [])
-        names = [c.get("Name") for c in (channels if isinstance(channels, list) else [channels])]
+        channels = channels if isinstance(channels, list) else [channels]
+        names = [channel.get("Name") for channel in channels]
         known = tuple(str(name) for name in names if name is not None)
         return TiffFacts(
             flavour="ome",
             steps=_steps(pixels),
             channel_names=known if len(known) == len(names) else (),
             pixel_size=size,
+            displays=_told(of_ome(channels)),
         )
     if tif.is_imagej:
-        steps = _imagej_steps(tif.imagej_metadata or {})
-        return TiffFacts(flavour="imagej", steps=steps, pixel_size=size)
+        found = tif.imagej_metadata or {}
+        labels = found.get("Labels")
+        labels = [labels] if isinstance(labels, str) else labels
+        return TiffFacts(
+            flavour="imagej",
+            steps=_imagej_steps(found),
+            pixel_size=size,
+            displays=_told(of_imagej(found, colour_map)),
+            mode=str(found.get("mode", "")),
+            labels=tuple(map(str, labels)) if isinstance(labels, list | tuple) else (),
+        )
     shaped = (tif.shaped_metadata or ({},))[0]
     names = shaped.get("ChannelNames", [])
     return TiffFacts(
@@ -268,6 +286,11 @@ def read_metadata(tif: tifffile.TiffFile) -> TiffFacts:
         channel_names=tuple(map(str, names)) if isinstance(names, list) else (),
         pixel_size=_shaped_size(shaped) or size,
     )
+
+
+def _told(displays: tuple[ChannelDisplay, ...]) -> tuple[ChannelDisplay, ...]:
+    """Return how channels are shown, if anything is known of it."""
+    return displays if any(display != ChannelDisplay() for display in displays) else ()
 
 
 def _shaped_size(attributes: Mapping[str, Any]) -> PixelSize | None:
@@ -320,8 +343,15 @@ def ome_options(description: Description) -> dict[str, Any]:
     options = _options(description)
     options["ome"] = True
     names = description.channel_names
+    colours = [display.colour for display in description.displays]
+    about: dict[str, Any] = {}
     if names:
-        options["metadata"]["Channel"] = {"Name": list(names)}
+        about["Name"] = list(names)
+    known = [as_ome(colour) for colour in colours if colour is not None]
+    if known and len(known) == len(colours) and "S" not in description.axes:
+        about["Color"] = known
+    if about:
+        options["metadata"]["Channel"] = about
     return options
 
 
@@ -381,7 +411,27 @@ def imagej_options(description: Description) -> dict[str, Any] | None:
         if time.unit not in ("s", "sec"):
             return None
         metadata |= {"finterval": time.size, "tunit": "sec"}
+    if description.displays and "S" not in description.axes:
+        metadata |= _imagej_displays(description.displays)
+    if description.mode:
+        metadata["mode"] = description.mode
+    if description.labels:
+        metadata["Labels"] = list(description.labels)
     return None if description.channel_names else options
+
+
+def _imagej_displays(displays: tuple[ChannelDisplay, ...]) -> dict[str, Any]:
+    """Return lookup tables and ranges, where they are known of all channels."""
+    found: dict[str, Any] = {}
+    tables = [display.lookup for display in displays]
+    if all(table is not None for table in tables):
+        found["LUTs"] = tables
+    limits = [display.limits for display in displays]
+    known = [pair for pair in limits if pair is not None]
+    if len(known) == len(limits):
+        found["Ranges"] = tuple(value for pair in known for value in pair)
+        found["min"], found["max"] = known[0]
+    return found
 
 
 def _same_unit(one: str, other: str) -> bool:
@@ -412,7 +462,8 @@ def _layout(output: Output) -> tuple[str, dict[str, Any]]:
     description = replace(given, axes=stored)
     if not output.path.name.lower().endswith(OME_SUFFIXES):
         ome = given.pixel_size is not None and given.pixel_size.flavour != "tags"
-        if stored == planes and (output.dtype.str[1:] in _OME_TYPES or not ome):
+        shown = bool(given.displays or given.labels)
+        if stored == planes and not shown and (output.dtype.str[1:] in _OME_TYPES or not ome):
             return stored, plane_options(colour=planes == "YXS", size=given.pixel_size)
         if given.flavour == "imagej":
             hyperstack = _hyperstack(output, description)

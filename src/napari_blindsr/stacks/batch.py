@@ -295,9 +295,14 @@ def _described(given: Description, stack: StackJob) -> Description:
         shift = -shift
     fine = given.finer(settings.scale)
     names = given.channel_names
-    if "C" in stack.layout.loop_axes and len(names) > 1:
+    shown = given.displays
+    if "C" in stack.layout.loop_axes:
         chosen = stack.selection[stack.layout.loop_axes.index("C")]
-        names = tuple(names[at] for at in chosen)
+        names = tuple(names[at] for at in chosen) if len(names) > 1 else names
+        shown = tuple(shown[at] for at in chosen) if len(shown) > 1 else shown
+    whole = all(
+        len(part) == n for part, n in zip(stack.selection, stack.layout.loop_shape, strict=True)
+    )
     if given.pixel_size is not None:
         size = given.pixel_size
         y, x = given.origin
@@ -308,7 +313,8 @@ def _described(given: Description, stack: StackJob) -> Description:
                 x + (stack.region.left + shift) * size.x,
             ),
         )
-    return replace(fine, channel_names=names, notes=())
+    labels = given.labels if whole else ()
+    return replace(fine, channel_names=names, displays=shown, labels=labels, notes=())
 
 
 TURN = 0.02
