@@ -11,13 +11,13 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from napari_blindsr.engine.device import Compute
-from napari_blindsr.engine.kernels import Gaussian
-from napari_blindsr.engine.observation import Observation
-from napari_blindsr.engine.solve import Solver
-from napari_blindsr.engine.solvers.alternating import AlternatingSolver
-from napari_blindsr.engine.solvers.closed_form import ClosedFormSolver
-from napari_blindsr.schedule import Schedule
+from napari_blindsr.methods import Schedule
+from napari_blindsr.physics.kernels import Gaussian
+from napari_blindsr.physics.observation import Observation
+from napari_blindsr.solvers.blind.alternating import AlternatingSolver
+from napari_blindsr.solvers.device import Compute
+from napari_blindsr.solvers.loop import Solver
+from napari_blindsr.solvers.nonblind.closed_form import ClosedFormSolver
 
 FLOAT32 = Compute(
     device=torch.device("cpu"),
