@@ -312,8 +312,10 @@ def test_images_one_folder_down(tmp_path: Path) -> None:
     file = open_image(nested(tmp_path / "a.zarr", 1))
     assert file.description == WHOLE
     np.testing.assert_array_equal(file.array[0, 0], STACK[0, 0])
-    file = open_image(nested(tmp_path / "b.zarr", 2))
-    assert file.description.notes == ("only the first of several images is read",)
+    with pytest.raises(InputError, match=r"2 images: 0 \(b\.zarr/0\), 1 \(b\.zarr/1\); choose"):
+        open_image(nested(tmp_path / "b.zarr", 2))
+    file = open_image(tmp_path / "b.zarr", series=1)
+    np.testing.assert_array_equal(file.array[0, 0], STACK[0, 0] + 1)
     # One of them by its name, which says nothing of its kind.
     path = tmp_path / "b.zarr" / "1"
     assert find_images([path]) == [path]

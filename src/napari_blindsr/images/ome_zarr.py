@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import math
 import shutil
@@ -23,7 +24,14 @@ from napari_blindsr.images.ngff import (
     stored_axes,
     written_attributes,
 )
-from napari_blindsr.images.writer import BlockKey, Format, ImageWriter, Output, block_key
+from napari_blindsr.images.writer import (
+    BlockKey,
+    Format,
+    ImageWriter,
+    Output,
+    block_key,
+    choose,
+)
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -96,7 +104,7 @@ def zarr_package() -> Any:
     return zarr
 
 
-def open_zarr(path: Path, axes: str | None) -> ImageFile:
+def open_zarr(path: Path, axes: str | None, series: int | None) -> ImageFile:
     """Open the image of a folder, at its full size if it is there in several."""
     zarr = zarr_package()
     if (path / "zarr.json").is_file() and not hasattr(zarr, "create_group"):
@@ -106,7 +114,7 @@ def open_zarr(path: Path, axes: str | None) -> ImageFile:
     try:
         # What is pickled must be found from wherever it is unpickled.
         node = zarr.open(path.absolute(), mode="r")
-        return _open(path, node, axes)
+        return _open(path, node, axes, series)
     except BlindSRError:
         raise
     except (FileNotFoundError, KeyError, TypeError, ValueError, IndexError, OSError) as error:
@@ -114,7 +122,7 @@ def open_zarr(path: Path, axes: str | None) -> ImageFile:
         raise FileError(f"cannot read {path}: it is no OME-Zarr image ({reason})") from error
 
 
-def _open(path: Path, node: Any, axes: str | None) -> ImageFile:
+def _open(path: Path, node: Any, axes: str | None, series: int | None = None) -> ImageFile:
     attributes = dict(node.attrs)
     if hasattr(node, "dtype"):
         return _plain(path, node, axes)
@@ -126,11 +134,11 @@ def _open(path: Path, node: Any, axes: str | None) -> ImageFile:
     level = read_attributes(attributes)
     if level is None and "0" in node and not hasattr(node["0"], "dtype"):
         # As bioformats2raw lays out what it converts: one group an image.
-        opened = _open(path / "0", node["0"], axes)
-        if "1" not in node:
-            return opened
-        notes = (*opened.description.notes, "only the first of several images is read")
-        return replace(opened, description=replace(opened.description, notes=notes))
+        count = next(n for n in itertools.count() if str(n) not in node)
+        name = str(choose(path, [f"{path.name}/{n}" for n in range(count)], series))
+        return _open(path / name, node[name], axes)
+    if series:
+        choose(path, [path.name], series)
     if level is None:
         raise FileError(f"cannot read {path}: it is no OME-Zarr image (no multiscales)")
     array = ZarrArray(path, node[level.path])
@@ -190,6 +198,7 @@ FORMAT = Format(
     check=check_zarr,
     create=create_zarr,
     folder=True,
+    several=True,
 )
 _TILE = 512
 _JOURNAL = ".written.jsonl"
