@@ -13,7 +13,6 @@ from pathlib import Path
 
 import numpy as np
 import tifffile
-import zarr
 from PIL import Image
 from scipy.io import savemat
 
@@ -382,8 +381,8 @@ def _attributed(text: str) -> Callable[[Path], list[str]]:
 
 def _changed_array(key: str, value: object) -> Callable[[Path], list[str]]:
     def make(folder: Path) -> list[str]:
-        zarr.save(folder / "a.zarr", GOOD[0], zarr_format=2)
-        head = folder / "a.zarr" / ".zarray"
+        _zarr(folder / "a.zarr")
+        head = folder / "a.zarr" / "0" / ".zarray"
         head.write_text(json.dumps({**json.loads(head.read_text()), key: value}))
         return restoring("a.zarr")
 

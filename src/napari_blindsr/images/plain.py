@@ -5,9 +5,6 @@ from __future__ import annotations
 import json
 import math
 import os
-import struct
-import warnings
-from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import tifffile
 from numpy.lib import format as npy_format
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image
 
 from napari_blindsr.errors import FileError, InputError
 from napari_blindsr.images.atomic import (
@@ -27,7 +24,7 @@ from napari_blindsr.images.atomic import (
     replacing,
     writing,
 )
-from napari_blindsr.images.lazy import MappedArray, block_for, colour_last, full_index, region_of
+from napari_blindsr.images.lazy import MappedArray, block_for, colour_last, region_of
 from napari_blindsr.images.metadata import (
     Description,
     ImageFile,
@@ -36,8 +33,8 @@ from napari_blindsr.images.metadata import (
     guessed_axes,
     tiff_options,
 )
+from napari_blindsr.images.pictures import KINDS, open_picture
 from napari_blindsr.images.tiff import imagej_options, ome_options, open_tiff
-from napari_blindsr.images.tiff_pages import check_expansion
 from napari_blindsr.images.writer import (
     BlockKey,
     Format,
@@ -49,17 +46,14 @@ from napari_blindsr.images.writer import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
-    from types import EllipsisType
+    from collections.abc import Mapping
 
     from numpy.typing import DTypeLike, NDArray
 
     from napari_blindsr.images.atomic import Bundle
 
-    Part = int | slice | EllipsisType
 
-
-def open_npy(path: Path, axes: str | None) -> ImageFile:
+def open_npy(path: Path, axes: str | None, series: int | None) -> ImageFile:  # noqa: ARG001
     """Open an array; a file says nothing of its axes, so they are told or guessed."""
     array = _mapped(path)
     named = axes or guessed_axes(array.shape)
@@ -130,15 +124,6 @@ NPY = Format(
 )
 
 
-def open_png(path: Path, axes: str | None) -> ImageFile:
-    """Open an image."""
-    shape, dtype, alpha = _png_head(path)
-    named = axes or ("YX" if len(shape) == 2 else "YXS")
-    notes = ("the alpha channel was dropped",) if alpha else ()
-    array = PngImage(path, shape, dtype)
-    return ImageFile(array=array, description=Description(axes=named, notes=notes))
-
-
 def check_png(output: Output) -> None:
     """Check that an image can be written, and held."""
     check_output(output.path, suffixes=PNG.suffixes, force=output.force)
@@ -192,9 +177,10 @@ def create_png(output: Output) -> ImageWriter:
     return HeldWriter(output)
 
 
-PNG = Format(name="PNG", suffixes=(".png",), open=open_png, check=check_png, create=create_png)
+PNG = Format(name="PNG", suffixes=(".png",), open=open_picture, check=check_png, create=create_png)
 
 IMAGE_SUFFIXES = (".png", ".tif", ".tiff", ".npy")
+READ_SUFFIXES = (*IMAGE_SUFFIXES, *(suffix for suffix in KINDS if suffix != ".png"))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -224,7 +210,8 @@ def read_image(path: str | os.PathLike[str]) -> LoadedImage:
     Parameters
     ----------
     path : path
-        Of a PNG, TIFF or .npy file. Axes of length 1 and an alpha channel are dropped.
+        Of a PNG, JPEG, BMP, WebP, GIF, TIFF or .npy file. Axes of length 1 and real alpha are
+        dropped.
 
     Raises
     ------
@@ -234,10 +221,10 @@ def read_image(path: str | os.PathLike[str]) -> LoadedImage:
         If it holds something other than one grey or RGB image.
     """
     file = Path(path)
-    suffix = check_suffix(file, IMAGE_SUFFIXES, "read")
+    suffix = check_suffix(file, READ_SUFFIXES, "read")
     check_readable(file)
-    opener = {".png": open_png, ".npy": open_npy}.get(suffix, open_tiff)
-    opened = opener(file, None)
+    openers = {".npy": open_npy, **dict.fromkeys(KINDS, open_picture)}
+    opened = openers.get(suffix, open_tiff)(file, None, None)
     return _single(file, checked(str(file), opened))
 
 
@@ -273,104 +260,6 @@ def _single(file: Path, opened: ImageFile) -> LoadedImage:
         notes=description.notes,
         description=replace(description, axes=kept, steps=()),
     )
-
-
-_PNG_HEAD = 26
-_COLOUR_TYPES = {0: (), 2: (3,), 3: (3,), 4: (), 6: (3,)}
-"""Samples that are kept of PNG's types of colour: grey, RGB, palette, grey with alpha, RGBA."""
-
-MOST_PIXELS = 1 << 30
-"""Of a PNG image, which is decoded in one piece."""
-
-
-def _png_head(file: Path) -> tuple[tuple[int, ...], np.dtype[Any], bool]:
-    """Return shape and type of an image, and whether it has an alpha channel that is dropped."""
-    with file.open("rb") as stream:
-        head = stream.read(_PNG_HEAD)
-    if len(head) < _PNG_HEAD or head[:8] != b"\x89PNG\r\n\x1a\n" or head[12:16] != b"IHDR":
-        raise FileError(f"cannot read {file}: it is no PNG image")
-    width, height = struct.unpack(">II", head[16:24])
-    bits, colour = head[24], head[25]
-    if colour not in _COLOUR_TYPES or bits not in (1, 2, 4, 8, 16):
-        raise FileError(f"cannot read {file}: it is no PNG image")
-    if bits == 16 and colour != 0:
-        # Pillow would cut 16-bit colour to 8 bit without a word.
-        raise FileError(
-            f"cannot read {file}: PNG with 16 bits a channel; expected 8 bits, or 16-bit grey; "
-            "convert it to TIFF"
-        )
-    check_expansion(file, height * width * max(1, bits // 8), file.stat().st_size)
-    if not 0 < height * width <= MOST_PIXELS:
-        raise FileError(
-            f"cannot read {file}: {height} × {width} pixels; expected at least one, and at most "
-            f"{MOST_PIXELS} in a PNG image"
-        )
-    with _decoding(file), Image.open(file, formats=("PNG",)) as image:
-        alpha = "A" in image.mode or (image.mode == "P" and "transparency" in image.info)
-        turned = image.getexif().get(_EXIF_ORIENTATION, 1) in (5, 6, 7, 8)
-    size = (width, height) if turned else (height, width)
-    return (*size, *_COLOUR_TYPES[colour]), np.dtype(np.uint16 if bits == 16 else np.uint8), alpha
-
-
-_EXIF_ORIENTATION = 274
-
-
-@contextmanager
-def _decoding(file: Path) -> Iterator[None]:
-    """Turn all that Pillow says of a damaged file into a `FileError`."""
-    try:
-        with warnings.catch_warnings():
-            # How many pixels there may be is checked before.
-            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
-            yield
-    except UnidentifiedImageError as error:
-        raise FileError(f"cannot read {file}: it is no PNG image") from error
-    except Exception as error:
-        # Damaged files fail in every way there is.
-        reason = str(error).split("\n", 1)[0] or type(error).__name__
-        raise FileError(f"cannot read {file}: damaged PNG image ({reason})") from error
-
-
-def _read_png(file: Path) -> NDArray[Any]:
-    with _decoding(file), Image.open(file, formats=("PNG",)) as opened:
-        image = ImageOps.exif_transpose(opened)
-        palette = "RGBA" if "transparency" in image.info else "RGB"
-        mode = {"P": palette, "1": "L"}.get(image.mode, image.mode)
-        array = np.asarray(image.convert(mode))
-    if array.ndim == 3 and array.shape[-1] in (2, 4):
-        array = array[..., :-1]
-    if array.ndim == 3 and array.shape[-1] == 1:
-        array = array[..., 0]
-    # Older versions of Pillow open 16-bit grey as 32-bit integers.
-    return array.astype(np.uint16) if array.dtype == np.int32 else array
-
-
-class PngImage:
-    """The image of a PNG file, which is read whole when it is first sliced.
-
-    Parameters
-    ----------
-    path : Path
-    shape : tuple of int
-    dtype : dtype
-    """
-
-    def __init__(self, path: Path, shape: tuple[int, ...], dtype: np.dtype[Any]) -> None:
-        self.path, self.shape, self.dtype = path, shape, dtype
-        self.ndim = len(shape)
-        self._pixels: NDArray[Any] | None = None
-
-    def __reduce__(self) -> tuple[type[PngImage], tuple[Any, ...]]:
-        return PngImage, (self.path.absolute(), self.shape, self.dtype)
-
-    def __getitem__(self, index: Part | tuple[Part, ...]) -> NDArray[Any]:
-        if self._pixels is None:
-            pixels = _read_png(self.path)
-            if pixels.shape != self.shape or pixels.dtype != self.dtype:
-                raise FileError(f"cannot read {self.path}: damaged PNG image, or another than was")
-            pixels.flags.writeable = False
-            self._pixels = pixels
-        return self._pixels[full_index(index, self.shape)]
 
 
 def read_npy(file: Path) -> NDArray[Any]:

@@ -13,7 +13,7 @@ from napari_blindsr.errors import FileError, InputError
 from napari_blindsr.images.atomic import check_suffix, replacing
 from napari_blindsr.images.plain import check_readable, read_image, read_npy
 from napari_blindsr.images.planes import size_text
-from napari_blindsr.images.tiff_pages import check_expansion, check_pages, listening
+from napari_blindsr.images.tiff_meaning import check_expansion, check_pages, listening
 from napari_blindsr.physics.mat_files import read_matrices
 
 if TYPE_CHECKING:
@@ -118,7 +118,7 @@ def _read_grid(file: Path, suffix: str) -> NDArray[np.float32] | None:
                 # Ours is never OME-TIFF, which may name other files.
                 if tif.is_ome or len(tif.series[0].get_shape(squeeze=False)) != 4:
                     return None
-                check_pages(file, tif, tif.series[0])
+                check_pages(file, tif)
                 check_expansion(file, tif.series[0].nbytes, tif.filehandle.size)
                 values = tif.series[0].asarray(squeeze=False)
         except Exception:  # noqa: BLE001 - what is wrong with it is said by whoever reads an image

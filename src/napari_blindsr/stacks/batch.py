@@ -14,7 +14,7 @@ import numpy as np
 
 from napari_blindsr.errors import BlindSRError, ClusterError, FileError
 from napari_blindsr.images.atomic import Bundle, check_output, complete
-from napari_blindsr.images.files import check_image, open_image
+from napari_blindsr.images.files import check_image, image_suffixes, open_image
 from napari_blindsr.images.plain import write_report
 from napari_blindsr.physics.kernel_files import write_kernel
 from napari_blindsr.progress import Progress
@@ -52,12 +52,15 @@ class FileJob:
         What is read, and the restored image.
     kernel, report : Path
         The kernels, (K, K) or (n, K, K), as .npy; and how the run went, as .json.
+    series : int or None
+        Which image of a file with several.
     """
 
     source: Path
     image: Path
     kernel: Path
     report: Path
+    series: int | None = None
 
 
 def file_job(source: Path, image: Path) -> FileJob:
@@ -82,7 +85,7 @@ def plan_files(
     folder : Path
     scale : int
     file_format : {"same", "tif", "zarr", "npy"}
-        "same" is that of the source, with TIFF for PNG, which cannot hold the results.
+        "same" is that of the source, with TIFF for those that cannot hold the results.
 
     Raises
     ------
@@ -94,7 +97,7 @@ def plan_files(
         stem, ending = split_name(source)
         if file_format != "same":
             ending = {"tif": ".tif", "zarr": ".ome.zarr", "npy": ".npy"}[file_format]
-        elif ending == ".png":
+        elif ending == ".png" or ending not in (*ENDINGS, *image_suffixes("write")):
             ending = ".tif"
         job = file_job(source, folder / f"{stem}_x{scale}{ending}")
         twin = next((other for other in jobs if other.image == job.image), None)
@@ -133,6 +136,7 @@ def digest(
         json.dumps(settings.to_json(), sort_keys=True),
         json.dumps(options.to_json(), sort_keys=True),
         str(axes),
+        *(() if job.series is None else (f"series {job.series}",)),
         "" if known is None else np.asarray(known, dtype=np.float32).tobytes().hex(),
         # The bytes of a row of kernels are those of a column.
         *(() if known is None or known.ndim == 2 else (str(known.shape[:2]),)),
@@ -193,7 +197,7 @@ def open_file(
     ------
     BlindSRError
     """
-    opened = open_image(job.source, axes=axes)
+    opened = open_image(job.source, axes=axes, series=job.series)
     given = opened.description
     stack = prepare_stack(
         opened.array, settings, axes=given.axes, options=options, known_kernel=known, mask=mask

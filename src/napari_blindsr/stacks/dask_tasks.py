@@ -17,8 +17,8 @@ from napari_blindsr.errors import BlindSRError, EngineError, FileError
 from napari_blindsr.images.lazy import MappedArray, View
 from napari_blindsr.images.lazy_values import Flipped, Linear, Palette
 from napari_blindsr.images.ome_zarr import ZarrArray
-from napari_blindsr.images.plain import PngImage
-from napari_blindsr.images.tiff import TiffPages
+from napari_blindsr.images.pictures import PngImage
+from napari_blindsr.images.tiff_pages import TiffPages
 from napari_blindsr.progress import drained
 from napari_blindsr.restoration.problem import Job, local
 from napari_blindsr.restoration.reconstruct import Restored, plan_tiles, restore_tile

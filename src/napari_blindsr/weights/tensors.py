@@ -45,8 +45,7 @@ def check_shipped(path: Path) -> None:
 
 @lru_cache(maxsize=8)
 def _sum_of(path: Path, _size: int, _changed: int) -> str:
-    with path.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
+    return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
 def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, float]]:
