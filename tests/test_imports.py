@@ -29,6 +29,7 @@ FLOOR = {
     "images": 2,
     "methods": 2,
     "weights": 2,
+    "optics": 1.5,
     "errors": 1,
     "types": 1,
     "progress": 1,
@@ -43,7 +44,7 @@ TYPES_ONLY = "typing_extensions"
 MAY_USE = {
     "solvers": {"numpy", "torch"},
     "estimation": {"numpy", "skimage", "torch"},
-    "physics": {"numpy", "scipy", "torch"},
+    "physics": {"PIL", "numpy", "scipy", "torch", "typing_extensions"},
 }
 """What rooms of pure computation import of other packages."""
 READS_FILES = "physics/kernel_files.py"

@@ -87,7 +87,7 @@ def test_it_is_where_the_errors_are(blind: Any) -> None:
     assert spearmanr(found.ravel(), error.ravel())[0] > 0.5
     assert 1 / 3 < error.mean() / (np.sqrt(2 / np.pi) * found.mean()) < 3
     # Right of the things there is nothing to be wrong about.
-    assert found[14:-14, -26:-14].mean() < 0.15 * found[14:-14, 8:40].mean()
+    assert found[14:-14, -26:-14].mean() < 0.25 * found[14:-14, 8:40].mean()
     assert result.report()["uncertainty"] == pytest.approx(np.sqrt((found**2).mean()), rel=1e-5)
 
 
@@ -330,7 +330,7 @@ def test_one_restoration_is_enough_with_the_image_prior() -> None:
     # A kernel that is known is less in doubt than one that is read.
     known = restore(image, kernel=KERNEL, **options).uncertainty
     assert known is not None
-    assert known.mean() < 1.1 * found.mean()
+    assert known.mean() < 1.15 * found.mean()
 
 
 def test_the_rule_by_hand() -> None:
