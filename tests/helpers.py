@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -18,6 +18,19 @@ from napari_blindsr.engine.solve import Solver
 from napari_blindsr.engine.solvers.alternating import AlternatingSolver
 from napari_blindsr.engine.solvers.closed_form import ClosedFormSolver
 from napari_blindsr.schedule import Schedule
+from napari_blindsr.settings import PRECISIONS, Precision
+
+PRECISION = cast("Precision", os.environ.get("BLINDSR_TEST_PRECISION", "float32"))
+"""What "auto" is in this process; other processes have to be told."""
+
+assert PRECISION in PRECISIONS[1:], PRECISION
+
+
+def chooses_bfloat16(device: torch.device) -> bool:
+    """Tell what "auto" is, in place of `engine.device._computes_bfloat16`."""
+    del device
+    return PRECISION == "bfloat16"
+
 
 FLOAT32 = Compute(
     device=torch.device("cpu"),

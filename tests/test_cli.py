@@ -20,7 +20,7 @@ from napari_blindsr.errors import EngineError
 from napari_blindsr.io import read_image
 from napari_blindsr.settings import SCALES
 from napari_blindsr.simulate import gaussian_kernel
-from tests.command_line import COMMAND, ENVIRONMENT, call, check_refused, picture, run_here
+from tests.command_line import ENVIRONMENT, call, check_refused, command, picture, run_here
 
 
 @pytest.fixture
@@ -262,7 +262,7 @@ def start_long_run(folder: Path) -> subprocess.Popen[str]:
     """Start a run of very many steps and return once it has begun."""
     arguments = "restore in.tif -o out.tif -s 2 --method mlmc --steps 90000 --report r.json"
     process = subprocess.Popen(
-        [*COMMAND, *arguments.split()],
+        command(arguments),
         cwd=folder,
         env=ENVIRONMENT,
         stdout=subprocess.PIPE,

@@ -7,7 +7,7 @@ import signal
 import socket
 import sys
 import time
-from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,7 @@ from distributed import Client, LocalCluster
 from numpy.typing import NDArray
 
 from napari_blindsr import Settings, StackOptions, StackResult, cluster, restore_stack
-from napari_blindsr.cluster import ClusterChoice, local_client, remote_client
+from napari_blindsr.cluster import ClusterChoice, remote_client
 from napari_blindsr.cluster_runner import ClusterRunner
 from napari_blindsr.cluster_tasks import as_payload, file_of
 from napari_blindsr.engine.result import Progress, StopReason
@@ -27,19 +27,14 @@ from napari_blindsr.imagefile import open_image
 from napari_blindsr.parts import Box
 from napari_blindsr.stack_job import prepare_stack
 from tests.command_line import check_refused, run_here
+from tests.helpers import PRECISION
 from tests.test_stack import HELD, KERNEL, planes
 
 # Workers compute with one thread; sums in another order differ in their last bits.
-READ = Settings(scale=2, finish="measurement", threads=1)
-KNOWN = Settings(scale=2, kernel="known", finish="measurement", threads=1)
-SLOW = Settings(scale=2, kernel="known", finish="prior", threads=1)
+READ = Settings(scale=2, finish="measurement", threads=1, precision=PRECISION)
+KNOWN = replace(READ, kernel="known")
+SLOW = replace(KNOWN, finish="prior")
 """A second a plane or so: long enough to be interrupted."""
-
-
-@pytest.fixture(scope="module")
-def client() -> Iterator[Client]:
-    with local_client(2) as client:
-        yield client
 
 
 @pytest.fixture
@@ -403,7 +398,10 @@ def test_files_are_restored_at_once(
     np.save(tmp_path / "bad.npy", np.ones((24, 24)))
     np.save(tmp_path / "kernel.npy", KERNEL)
     np.save(tmp_path / "stack.npy", planes(3))
-    rest = "-s 2 --kernel kernel.npy --finish measurement --threads 1 --format zarr"
+    rest = (
+        "-s 2 --kernel kernel.npy --finish measurement --threads 1 --format zarr "
+        f"--precision {PRECISION}"
+    )
     files = "0.tif 1.tif 2.tif 3.tif 4.tif bad.npy"
     scheduler = client.scheduler
     assert scheduler is not None
@@ -429,7 +427,8 @@ def test_the_command_starts_workers_of_its_own(
     np.save(tmp_path / "in.npy", image)
     np.save(tmp_path / "kernel.npy", KERNEL)
     command = "restore in.npy -o out.npy --axes TYX -s 2 --kernel kernel.npy --finish measurement"
-    assert run_here(f"{command} --workers 2", monkeypatch, tmp_path) == 0
+    command += f" --precision {PRECISION} --workers 2"
+    assert run_here(command, monkeypatch, tmp_path) == 0
     said = capfd.readouterr().err
     assert "2 workers of tcp://127.0.0.1:" in said
     assert "Traceback" not in said

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -16,25 +15,22 @@ from numpy.typing import NDArray
 
 from napari_blindsr import Settings, StackOptions, StackResult, cluster_tiles, restore_stack
 from napari_blindsr.batch import digest, file_job, open_file, restore_file
-from napari_blindsr.cluster import local_client
 from napari_blindsr.cluster_runner import ClusterRunner
 from napari_blindsr.cluster_tile_tasks import tile_payload
+from napari_blindsr.engine.kernels import Automatic
 from napari_blindsr.engine.result import Progress, StopReason
 from napari_blindsr.errors import InputError, OutOfMemoryError
 from napari_blindsr.fluorescence import Camera, fluorescent_cells
 from napari_blindsr.imagefile import open_image
 from napari_blindsr.parts import Box, count_parts, shared_side
 from tests.command_line import run_here
+from tests.helpers import PRECISION
 from tests.test_cluster import busy_worker, check_same
 from tests.test_stack import KERNEL
 
-TILED = Settings(scale=2, kernel="known", finish="measurement", threads=1, tile=256)
-
-
-@pytest.fixture(scope="module")
-def client() -> Iterator[Client]:
-    with local_client(2) as client:
-        yield client
+TILED = Settings(
+    scale=2, kernel="known", finish="measurement", threads=1, precision=PRECISION, tile=256
+)
 
 
 def cells(height: int = 140, width: int = 150, *, seed: int = 0) -> NDArray[np.uint16]:
@@ -69,7 +65,7 @@ def test_the_result_is_that_of_one_process(
     if axes == "TYX":
         image = np.stack([image, cells(32, 280, seed=1), cells(32, 280, seed=2)])
         image[1, 10:15, 60:70] = 65535
-    settings = Settings(scale=2, border=border, finish=finish, threads=1, tile=256)
+    settings = replace(TILED, kernel=Automatic(), border=border, finish=finish)
     mask = np.zeros((32, 280))
     mask[20:26, 120:130] = 1
     options = StackOptions(
@@ -265,7 +261,7 @@ def test_the_command_hands_out_tiles(
     assert scheduler is not None
     command = (
         "restore in.npy -o out.ome.zarr -s 2 --kernel kernel.npy --finish measurement --tile 256 "
-        f"--threads 1 --dask {scheduler.address}"
+        f"--threads 1 --precision {PRECISION} --dask {scheduler.address}"
     )
     assert run_here(command, monkeypatch, tmp_path) == 0
     assert "1 plane in" in capfd.readouterr().err
