@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +13,6 @@ from hypothesis import strategies as st
 
 from napari_blindsr import Settings, StackOptions, restore_stack
 from napari_blindsr.batch import digest, file_job, open_file, restore_file
-from napari_blindsr.cluster import local_client
 from napari_blindsr.engine.estimator import BlurReading
 from napari_blindsr.errors import SettingsError
 from napari_blindsr.imagefile import open_image
@@ -82,12 +80,6 @@ def test_neighbours_steady_each_other_within_their_channel() -> None:
         assert np.ptp(widths(channel)) < np.ptp(widths(channel, plain))
         alone = restore_stack(image[:, channel], READ, axes="TYX", options=STEADY)
         np.testing.assert_array_equal(alone.image, found.image[:, channel])
-
-
-@pytest.fixture(scope="module")
-def client() -> Iterator[Client]:
-    with local_client(2) as client:
-        yield client
 
 
 def test_it_is_the_same_on_a_cluster_and_past_a_damaged_plane(client: Client) -> None:

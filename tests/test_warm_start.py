@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 import json
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -18,7 +17,6 @@ from numpy.typing import NDArray
 from napari_blindsr import Settings, StackOptions, restore, restore_stack
 from napari_blindsr.batch import digest, file_job, open_file, restore_file
 from napari_blindsr.chains import ALONE, Chains
-from napari_blindsr.cluster import local_client
 from napari_blindsr.errors import SettingsError
 from napari_blindsr.fluorescence import Camera, fluorescent_cells
 from napari_blindsr.imagefile import open_image
@@ -189,12 +187,6 @@ def test_damaged_planes_do_not_break_a_chain() -> None:
     without = restore_stack(image[[0, 1, 3]], MLMC, axes="TYX", options=WARM)
     np.testing.assert_array_equal(found.image[[0, 1, 3]], without.image)
     assert not found.notes
-
-
-@pytest.fixture(scope="module")
-def client() -> Iterator[Client]:
-    with local_client(2) as client:
-        yield client
 
 
 def test_on_a_cluster_chains_are_those_of_one_process(client: Client) -> None:
