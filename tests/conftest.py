@@ -7,6 +7,7 @@ machine can compute.
 
 from __future__ import annotations
 
+import gc
 import os
 from collections.abc import Iterator
 
@@ -26,6 +27,12 @@ def _same_precision() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(device, "_computes_bfloat16", chooses_bfloat16)
         yield
+
+
+def pytest_collection_finish() -> None:
+    """Keep what was imported out of sight of the garbage collector, which each viewer calls."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(scope="session")

@@ -8,7 +8,9 @@ from typing import Any
 
 import numpy as np
 import pytest
+from napari._qt.threads.status_checker import StatusChecker
 from napari.components import ViewerModel
+from napari.utils._proxies import PublicOnlyProxy
 from napari.utils.notifications import notification_manager
 from numpy.typing import NDArray
 from pytestqt.qtbot import QtBot
@@ -16,6 +18,7 @@ from pytestqt.qtbot import QtBot
 from napari_blindsr.engine.result import StopReason
 from napari_blindsr.result import Result
 from napari_blindsr.settings import Geometry, Settings
+from tests.napari.shared_viewer import SharedViewer
 
 
 def make_result(
@@ -89,15 +92,30 @@ def blurred() -> NDArray[np.float32]:
 DockMaker = Callable[..., tuple[Any, Any]]
 
 
+@pytest.fixture(scope="session")
+def shared_viewer() -> Iterator[SharedViewer]:
+    shared = SharedViewer()
+    with pytest.MonkeyPatch.context() as patch:
+        # As in napari's own tests: no thread looks at what is under the pointer.
+        patch.setattr(StatusChecker, "start", lambda _checker: None)
+        yield shared
+        shared.close()
+
+
 @pytest.fixture
-def open_dock(make_napari_viewer_proxy: Callable[..., Any]) -> DockMaker:
-    """Return a function that makes a viewer and opens the dock in it, set up for a short run.
+def open_dock(
+    shared_viewer: SharedViewer, qtbot: QtBot, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[DockMaker]:
+    """Return a function that takes a viewer and opens the dock in it, set up for a short run.
 
     By default that is an optimisation; method "fast" takes no steps.
     """
+    del qtbot
+    monkeypatch.setenv("NAPARI_ENSURE_PLUGIN_MAIN_THREAD", "True")
 
     def make(*images: NDArray[Any], steps: int = 6, method: str = "mlmc") -> tuple[Any, Any]:
-        viewer = make_napari_viewer_proxy()
+        # Like a plugin, the tests see what is public.
+        viewer = PublicOnlyProxy(shared_viewer.take())
         for number, image in enumerate(images):
             viewer.add_image(image, name=f"image {number}", rgb=image.shape[2:] == (3,))
         _, widget = viewer.window.add_plugin_dock_widget("napari-blindsr", "Blind super-resolution")
@@ -106,7 +124,8 @@ def open_dock(make_napari_viewer_proxy: Callable[..., Any]) -> DockMaker:
         widget.device.value = "cpu"
         return viewer, widget
 
-    return make
+    yield make
+    shared_viewer.give_back()
 
 
 @pytest.fixture
