@@ -14,12 +14,12 @@ from numpy.typing import NDArray
 from scipy.io import loadmat
 from skimage import data
 
-from napari_blindsr.engine.kernels import kernel_size, render_gaussian, side_for
-from napari_blindsr.engine.observation import kernel_center
-from napari_blindsr.fluorescence import fluorescent_cells
-from napari_blindsr.io import read_image
+from napari_blindsr.evaluation.samples import fluorescent_cells
+from napari_blindsr.images.plain import read_image
 from napari_blindsr.metrics import psnr_y, ssim_y
-from napari_blindsr.simulate import Degradation, degrade
+from napari_blindsr.physics.kernels import kernel_size, render_gaussian, side_for
+from napari_blindsr.physics.observation import kernel_center
+from napari_blindsr.physics.simulate import Degradation, degrade
 
 SET5 = ("baby", "bird", "butterfly", "head", "woman")
 

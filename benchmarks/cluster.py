@@ -21,8 +21,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_blindsr import Settings, StackResult, restore_stack
-from napari_blindsr.cluster import local_client
-from napari_blindsr.fluorescence import Camera, fluorescent_cells
+from napari_blindsr.evaluation.samples import Camera, fluorescent_cells
+from napari_blindsr.stacks.dask_client import local_client
 
 SETTINGS = Settings(scale=2, threads=1)
 

@@ -16,7 +16,7 @@ import numpy as np
 from qtpy.QtWidgets import QApplication
 from vispy.gloo import gl
 
-from napari_blindsr._napari.compare import CompareWidget, open_comparison
+from napari_blindsr.plugin.compare.dock import CompareWidget, open_comparison
 
 CASES = {
     "2048² and 2048²": (2048, 2048),

@@ -28,18 +28,18 @@ from scipy.io import loadmat
 from skimage import data
 from skimage.restoration import inpaint_biharmonic
 
-from napari_blindsr.api import make_settings, restore
-from napari_blindsr.engine.device import choose_compute
-from napari_blindsr.engine.kernels import FAMILIES, KernelFamily
-from napari_blindsr.engine.observation import Observation, kernel_center
-from napari_blindsr.finish import load_finisher
-from napari_blindsr.io import read_image
+from napari_blindsr.images.plain import read_image
 from napari_blindsr.metrics import kernel_error, kernel_psnr, psnr_y, ssim_y
+from napari_blindsr.physics.kernels import FAMILIES, KernelFamily
+from napari_blindsr.physics.observation import Observation, kernel_center
+from napari_blindsr.physics.simulate import Degradation, degrade, interpolate
+from napari_blindsr.restoration.restore import make_settings, restore
 from napari_blindsr.settings import kernel_family
-from napari_blindsr.simulate import Degradation, degrade, interpolate
+from napari_blindsr.solvers.device import choose_compute
+from napari_blindsr.solvers.nonblind.restorers import load_finisher
 
 if TYPE_CHECKING:
-    from napari_blindsr.result import Result
+    from napari_blindsr.restoration.result import Result
 
 SCALE = 4
 RESULTS = Path(__file__).parent / "results" / "fidelity.jsonl"

@@ -18,10 +18,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_blindsr import KernelField, restore
-from napari_blindsr.commands.options import parse_field
-from napari_blindsr.fluorescence import fluorescent_cells
-from napari_blindsr.kernel_field import region_middles
-from napari_blindsr.simulate import Degradation, DegradedField, degrade_field, gaussian_kernel
+from napari_blindsr.cli.options import parse_field
+from napari_blindsr.evaluation.samples import fluorescent_cells
+from napari_blindsr.images.tiling import region_middles
+from napari_blindsr.physics.simulate import (
+    Degradation,
+    DegradedField,
+    degrade_field,
+    gaussian_kernel,
+)
 
 SCALE = 2
 SIZE = 25

@@ -19,7 +19,7 @@ import torch
 from numpy.typing import NDArray
 
 from napari_blindsr import restore
-from napari_blindsr.simulate import Degradation, degrade, gaussian_kernel
+from napari_blindsr.physics.simulate import Degradation, degrade, gaussian_kernel
 
 SIDE, MARGIN = 128, 24
 BACKGROUND, HEIGHT = 100.0, 1000.0

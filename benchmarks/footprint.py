@@ -19,14 +19,14 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from napari_blindsr.engine.device import choose_compute
-from napari_blindsr.engine.kernels import Disk
-from napari_blindsr.fluorescence import fluorescent_cells
-from napari_blindsr.footprint import estimate_memory
-from napari_blindsr.memory import peak_memory
-from napari_blindsr.pipeline import iterate
-from napari_blindsr.schedule import Schedule
+from napari_blindsr.evaluation.results import peak_memory
+from napari_blindsr.evaluation.samples import fluorescent_cells
+from napari_blindsr.methods import Schedule
+from napari_blindsr.physics.kernels import Disk
+from napari_blindsr.restoration.memory import estimate_memory
+from napari_blindsr.restoration.restore import iterate
 from napari_blindsr.settings import Settings
+from napari_blindsr.solvers.device import choose_compute
 
 STEPS = Schedule(image_steps=2, warmup_steps=1, structural_steps=1, channels=64)
 

@@ -40,7 +40,7 @@ PARTS = (
             "pytest",
             "-q",
             "-rs",
-            str(HERE.parent / "tests" / "engine" / "test_graphs.py"),
+            str(HERE.parent / "tests" / "solvers" / "test_cuda_graphs.py"),
         ),
     ),
     Part(

@@ -22,12 +22,12 @@ from numpy.typing import NDArray
 from scipy.ndimage import shift
 
 from napari_blindsr import Settings, StackOptions, StackResult, estimate_kernel, restore_stack
-from napari_blindsr.engine.kernels import render_gaussian
-from napari_blindsr.engine.kernels.width import covariance_of, principal_axes
-from napari_blindsr.engine.observation import Observation, kernel_center
-from napari_blindsr.fluorescence import fluorescent_cells
-from napari_blindsr.schedule import CONTINUED, Schedule
-from napari_blindsr.steadied import DRIFT, smoothed
+from napari_blindsr.estimation.smoothing import DRIFT, smoothed
+from napari_blindsr.evaluation.samples import fluorescent_cells
+from napari_blindsr.methods import CONTINUED, Schedule
+from napari_blindsr.physics.kernels import render_gaussian
+from napari_blindsr.physics.kernels.moments import covariance_of, principal_axes
+from napari_blindsr.physics.observation import Observation, kernel_center
 
 SCALE = 2
 SIZE = 25

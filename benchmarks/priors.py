@@ -31,15 +31,15 @@ from numpy.typing import NDArray
 from skimage.restoration import richardson_lucy, wiener
 
 from napari_blindsr import restore
-from napari_blindsr.blur import estimate_kernel
-from napari_blindsr.engine.kernels import render_gaussian
-from napari_blindsr.engine.kernels.width import core_covariance, principal_axes
-from napari_blindsr.facts import kernel_widths
+from napari_blindsr.estimation.estimate import estimate_kernel
 from napari_blindsr.metrics import kernel_error
-from napari_blindsr.simulate import interpolate
+from napari_blindsr.physics.kernels import render_gaussian
+from napari_blindsr.physics.kernels.moments import core_covariance, principal_axes
+from napari_blindsr.physics.simulate import interpolate
+from napari_blindsr.restoration.evidence import kernel_widths
 
 if TYPE_CHECKING:
-    from napari_blindsr.methods import Finish
+    from napari_blindsr.types import Finish
 
 WEIGHTS = "usrnet_tiny.pth"
 

@@ -37,14 +37,13 @@ from numpy.typing import NDArray
 from skimage.restoration import richardson_lucy
 from step import KERNEL_SIZE, SCALE, PlainStep, seconds
 
-from napari_blindsr.api import make_settings, restore
-from napari_blindsr.engine.observation import Observation
-from napari_blindsr.methods import FINISHES, Finish
 from napari_blindsr.metrics import kernel_error
-from napari_blindsr.pipeline import iterate
-from napari_blindsr.settings import QUALITIES, Quality, kernel_family
-from napari_blindsr.simulate import interpolate
-from napari_blindsr.steps import drained
+from napari_blindsr.physics.observation import Observation
+from napari_blindsr.physics.simulate import interpolate
+from napari_blindsr.progress import drained
+from napari_blindsr.restoration.restore import iterate, make_settings, restore
+from napari_blindsr.settings import kernel_family
+from napari_blindsr.types import FINISHES, QUALITIES, Finish, Quality
 
 RESULTS = Path(__file__).parent / "results" / "quality_speed.jsonl"
 MADE: tuple[Finish, ...] = tuple(finish for finish in FINISHES if finish != "none")

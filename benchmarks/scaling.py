@@ -18,7 +18,7 @@ import numpy as np
 import torch
 
 from napari_blindsr import restore
-from napari_blindsr.fluorescence import fluorescent_cells
+from napari_blindsr.evaluation.samples import fluorescent_cells
 from napari_blindsr.methods import METHODS
 
 # The kernel counts in KiB; the BSDs, macOS among them, in bytes, which this does not cover.

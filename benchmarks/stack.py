@@ -14,7 +14,7 @@ import numpy as np
 import torch
 
 from napari_blindsr import Settings, estimate_kernel, restore, restore_stack
-from napari_blindsr.fluorescence import Camera, fluorescent_cells
+from napari_blindsr.evaluation.samples import Camera, fluorescent_cells
 
 SCALE = 2
 CHANNELS = 2

@@ -21,17 +21,21 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from napari_blindsr.engine.device import choose_compute
-from napari_blindsr.engine.kernels import Gaussian
-from napari_blindsr.engine.losses import StructuralSimilarity, gradient_prior, monte_carlo_weights
-from napari_blindsr.engine.networks import (
+from napari_blindsr.methods import Schedule
+from napari_blindsr.physics.kernels import Gaussian
+from napari_blindsr.physics.observation import Observation
+from napari_blindsr.solvers.blind.alternating import AlternatingSolver
+from napari_blindsr.solvers.blind.generators import (
     _NonLocal,
     build_image_generator,
     build_kernel_generator,
 )
-from napari_blindsr.engine.observation import Observation
-from napari_blindsr.engine.solvers.alternating import AlternatingSolver
-from napari_blindsr.schedule import Schedule
+from napari_blindsr.solvers.blind.losses import (
+    StructuralSimilarity,
+    gradient_prior,
+    monte_carlo_weights,
+)
+from napari_blindsr.solvers.device import choose_compute
 
 SCALE, KERNEL_SIZE = 4, 19
 INNER_STEPS = 5

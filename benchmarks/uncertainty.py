@@ -26,16 +26,26 @@ from scipy.ndimage import gaussian_filter
 from scipy.stats import spearmanr
 from skimage import data
 
-from napari_blindsr.api import make_settings
-from napari_blindsr.deviation import BLIND, Changes, Rule, combine, local_sd, pooled, rule_for
-from napari_blindsr.job_setup import prepare, with_blur
-from napari_blindsr.restoration import Restored, restored
-from napari_blindsr.simulate import Degradation, degrade
-from napari_blindsr.steps import drained
-from napari_blindsr.uncertainty import Kind, alternatives, squared
+from napari_blindsr.physics.simulate import Degradation, degrade
+from napari_blindsr.progress import drained
+from napari_blindsr.restoration.reconstruct import Restored, restored
+from napari_blindsr.restoration.restore import make_settings
+from napari_blindsr.restoration.setup import prepare, with_blur
+from napari_blindsr.restoration.uncertainty import (
+    BLIND,
+    Changes,
+    Kind,
+    Rule,
+    alternatives,
+    combine,
+    local_sd,
+    pooled,
+    rule_for,
+    squared,
+)
 
 if TYPE_CHECKING:
-    from napari_blindsr.job import Job
+    from napari_blindsr.restoration.problem import Job
 
 NORMAL = math.sqrt(2 / math.pi)
 COUNTS = (1, 3, 5)

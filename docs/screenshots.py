@@ -17,19 +17,18 @@ from napari.layers import Layer
 from PIL import Image
 from qtpy.QtWidgets import QApplication
 
-from napari_blindsr._napari.comparing.line import LINE_NAME
-from napari_blindsr._napari.sample_data import sample_layers
-from napari_blindsr.demo import demo_sample
-from napari_blindsr.fluorescence import fluorescent_cells
+from napari_blindsr.evaluation.demo import demo_sample
+from napari_blindsr.evaluation.samples import fluorescence, fluorescent_cells
 from napari_blindsr.methods import METHODS
-from napari_blindsr.samples import fluorescence
-from napari_blindsr.simulate import Degradation, degrade_field, gaussian_kernel
+from napari_blindsr.physics.simulate import Degradation, degrade_field, gaussian_kernel
+from napari_blindsr.plugin.compare.profiles import LINE_NAME
+from napari_blindsr.plugin.layers.sample_data import sample_layers
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from napari_blindsr._napari.restore import RestoreWidget
-    from napari_blindsr.samples import Sample
+    from napari_blindsr.evaluation.samples import Sample
+    from napari_blindsr.plugin.restore.dock import RestoreWidget
 LINE_UM = np.array([[7.5, 1.2], [7.0, 3.6]])
 """Ends of a line across a filament of the sample, in µm."""
 WIDTHS = np.geomspace(0.6, 1.5, 7)

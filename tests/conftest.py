@@ -17,7 +17,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 import pytest
 from distributed import Client
 
-from napari_blindsr.engine import device
+from napari_blindsr.solvers import device
 from tests.helpers import chooses_bfloat16
 from tests.workers import two_workers
 

@@ -11,14 +11,14 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from napari_blindsr.engine.device import Compute
-from napari_blindsr.engine.kernels import Gaussian
-from napari_blindsr.engine.observation import Observation
-from napari_blindsr.engine.solve import Solver
-from napari_blindsr.engine.solvers.alternating import AlternatingSolver
-from napari_blindsr.engine.solvers.closed_form import ClosedFormSolver
-from napari_blindsr.schedule import Schedule
-from napari_blindsr.settings import PRECISIONS, Precision
+from napari_blindsr.methods import Schedule
+from napari_blindsr.physics.kernels import Gaussian
+from napari_blindsr.physics.observation import Observation
+from napari_blindsr.solvers.blind.alternating import AlternatingSolver
+from napari_blindsr.solvers.device import Compute
+from napari_blindsr.solvers.loop import Solver
+from napari_blindsr.solvers.nonblind.closed_form import ClosedFormSolver
+from napari_blindsr.types import PRECISIONS, Precision
 
 PRECISION = cast("Precision", os.environ.get("BLINDSR_TEST_PRECISION", "float32"))
 """What "auto" is in this process; other processes have to be told."""
@@ -27,7 +27,7 @@ assert PRECISION in PRECISIONS[1:], PRECISION
 
 
 def chooses_bfloat16(device: torch.device) -> bool:
-    """Tell what "auto" is, in place of `engine.device._computes_bfloat16`."""
+    """Tell what "auto" is, in place of `solvers.device._computes_bfloat16`."""
     del device
     return PRECISION == "bfloat16"
 

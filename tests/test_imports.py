@@ -12,7 +12,38 @@ import pytest
 import napari_blindsr
 
 SOURCE = Path(napari_blindsr.__file__).parent
-ENGINE_MAY_USE = {"torch", "numpy", "lazy_loader", "napari_blindsr"}
+FILES = sorted(SOURCE.rglob("*.py"))
+
+FLOOR = {
+    "cli": 10,
+    "plugin": 9,
+    "stacks": 8,
+    "evaluation": 8,
+    "restoration": 7,
+    "estimation": 6,
+    "solvers": 5,
+    "metrics": 4,
+    "settings": 4,
+    "physics": 3,
+    "images": 2,
+    "methods": 2,
+    "weights": 2,
+    "errors": 1,
+    "types": 1,
+    "progress": 1,
+}
+"""A file imports from its own room, and from rooms on lower floors."""
+
+WITHIN_PLUGIN = {"restore": 4, "measure": 4, "compare": 3, "widgets": 2, "layers": 1}
+"""The same for the rooms of the plugin; the others open the comparison."""
+
+MAY_USE = {
+    "solvers": {"numpy", "torch"},
+    "estimation": {"numpy", "skimage", "torch"},
+    "physics": {"numpy", "scipy", "torch"},
+}
+"""What rooms of pure computation import of other packages."""
+READS_FILES = "physics/kernel_files.py"
 
 
 def loaded_after(statement: str) -> set[str]:
@@ -29,8 +60,8 @@ def loaded_after(statement: str) -> set[str]:
     [
         "import napari_blindsr",
         "import napari_blindsr.settings",
-        "import napari_blindsr.cli",
-        "import napari_blindsr.measure",
+        "import napari_blindsr.cli.app",
+        "import napari_blindsr.metrics.measure",
     ],
 )
 def test_torch_is_not_loaded_before_it_is_needed(statement: str) -> None:
@@ -38,46 +69,70 @@ def test_torch_is_not_loaded_before_it_is_needed(statement: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "statement", ["import napari_blindsr.cli", "import napari_blindsr.commands.many"]
+    "statement", ["import napari_blindsr.cli.app", "import napari_blindsr.cli.batch"]
 )
 def test_clusters_are_an_extra(statement: str) -> None:
     assert "distributed" not in loaded_after(statement)
 
 
-@pytest.mark.parametrize("statement", ["import napari_blindsr.api", "import napari_blindsr.cli"])
+@pytest.mark.parametrize(
+    "statement", ["import napari_blindsr.restoration.restore", "import napari_blindsr.cli.app"]
+)
 def test_the_library_knows_no_viewer(statement: str) -> None:
     assert not loaded_after(statement) & {"napari", "qtpy", "PyQt6", "PySide6", "magicgui"}
 
 
 def imports(file: Path) -> set[str]:
+    """Return all that a file imports, within functions and for type checkers as well."""
     names = set()
     for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
         if isinstance(node, ast.Import):
             names |= {alias.name for alias in node.names}
-        elif isinstance(node, ast.ImportFrom) and node.module and node.level == 0:
-            names.add(node.module)
+        elif isinstance(node, ast.ImportFrom):
+            names |= {f"{node.module}.{alias.name}" for alias in node.names}
     return names
 
 
-@pytest.mark.parametrize("file", sorted((SOURCE / "engine").rglob("*.py")), ids=str)
-def test_the_engine_knows_torch_only(file: Path) -> None:
-    outside = {name for name in imports(file) if name.split(".")[0] not in sys.stdlib_module_names}
-    assert {name.split(".")[0] for name in outside} <= ENGINE_MAY_USE
-    ours = {name for name in outside if name.startswith("napari_blindsr")}
-    options = ("napari_blindsr.schedule", "napari_blindsr.settings")
-    allowed = ("napari_blindsr.engine", "napari_blindsr.errors", *options)
-    assert all(name.startswith(allowed) for name in ours)
+def imported_rooms(file: Path, parent: tuple[str, ...] = ()) -> set[str]:
+    """Return the rooms below a parent, of this package, that a file imports from."""
+    start = ("napari_blindsr", *parent)
+    paths = [tuple(name.split(".")) for name in imports(file)]
+    return {
+        path[len(start)] for path in paths if len(path) > len(start) and path[: len(start)] == start
+    }
+
+
+def room_of(file: Path, parent: tuple[str, ...] = ()) -> str:
+    return file.relative_to(SOURCE.joinpath(*parent)).parts[0].removesuffix(".py")
+
+
+@pytest.mark.parametrize(
+    "file", [file for file in FILES if file.parent != SOURCE or file.stem != "__init__"], ids=str
+)
+def test_no_file_imports_from_a_higher_room(file: Path) -> None:
+    room = room_of(file)
+    others = imported_rooms(file) - {room}
+    assert not {other for other in others if FLOOR[other] >= FLOOR[room]}
+
+
+@pytest.mark.parametrize("file", sorted(SOURCE.glob("plugin/*/*.py")), ids=str)
+def test_nor_does_the_plugin(file: Path) -> None:
+    room = room_of(file, ("plugin",))
+    others = imported_rooms(file, ("plugin",)) - {room}
+    assert not {other for other in others if WITHIN_PLUGIN[other] >= WITHIN_PLUGIN[room]}
+
+
+@pytest.mark.parametrize("file", [file for file in FILES if room_of(file) in MAY_USE], ids=str)
+def test_computation_knows_no_files_and_no_viewer(file: Path) -> None:
+    outside = {name.split(".")[0] for name in imports(file)} - set(sys.stdlib_module_names)
+    if file != SOURCE / READS_FILES:
+        assert outside <= {"napari_blindsr", *MAY_USE[room_of(file)]}
     assert "print(" not in file.read_text(encoding="utf-8")
 
 
-@pytest.mark.parametrize("file", sorted(SOURCE.rglob("*.py")), ids=str)
+@pytest.mark.parametrize("file", FILES, ids=str)
 def test_nothing_imports_the_training(file: Path) -> None:
-    # Imports within functions are found as well; `from napari_blindsr import …` has its own rule.
-    names = imports(file)
-    for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
-        if isinstance(node, ast.ImportFrom):
-            names |= {f"{node.module}.{alias.name}" for alias in node.names}
-    assert not {name for name in names if "training" in name.split(".")}
+    assert not {name for name in imports(file) if "training" in name.split(".")}
 
 
 def test_no_run_loads_the_training() -> None:
@@ -92,5 +147,5 @@ def test_no_run_loads_the_training() -> None:
         [sys.executable, "-c", script], capture_output=True, text=True, check=True
     )
     loaded = set(done.stdout.split())
-    assert "napari_blindsr.engine.nonblind.unfolded" in loaded
+    assert "napari_blindsr.solvers.nonblind.unfolded" in loaded
     assert not {name for name in loaded if name.split(".")[0] == "training"}

@@ -8,11 +8,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from napari_blindsr.engine.kernels import FAMILIES, Gaussian
 from napari_blindsr.errors import SettingsError
-from napari_blindsr.methods import FINISHES, METHOD_TABLE, METHODS
-from napari_blindsr.schedule import SCHEDULES, Schedule, plan_schedule
+from napari_blindsr.methods import METHOD_TABLE, METHODS, SCHEDULES, Schedule, plan_schedule
+from napari_blindsr.physics.kernels import FAMILIES, Gaussian
 from napari_blindsr.settings import Settings, kernel_family
+from napari_blindsr.types import FINISHES
 
 
 def test_the_published_numbers() -> None:

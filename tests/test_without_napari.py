@@ -21,8 +21,8 @@ sys.meta_path.insert(0, Absent())
     "code",
     [
         "import napari_blindsr; napari_blindsr.restore",
-        "import napari_blindsr.cli",
-        "from napari_blindsr._napari.show import why_not; assert why_not()",
+        "import napari_blindsr.cli.app",
+        "from napari_blindsr.plugin.restore.viewer import why_not; assert why_not()",
     ],
 )
 def test_napari_is_not_needed(code: str) -> None:

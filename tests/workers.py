@@ -8,8 +8,8 @@ from typing import Any
 
 from distributed import Client, WorkerPlugin
 
-from napari_blindsr.cluster import local_client
-from napari_blindsr.engine import device
+from napari_blindsr.solvers import device
+from napari_blindsr.stacks.dask_client import local_client
 from tests.helpers import chooses_bfloat16
 
 

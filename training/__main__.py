@@ -11,8 +11,9 @@ import typer
 from rich.console import Console
 from torch import nn
 
-from napari_blindsr.engine.device import choose_compute
-from napari_blindsr.weights.shipped import load_image_prior, read_tensors
+from napari_blindsr.solvers.device import choose_compute
+from napari_blindsr.solvers.nonblind.unfolded import load_image_prior
+from napari_blindsr.weights.tensors import read_tensors
 from training.error import ErrorTask
 from training.image import ImageTask
 from training.kernel import KernelTask

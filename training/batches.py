@@ -11,24 +11,24 @@ import torch
 import torch.nn.functional as F
 from scipy.ndimage import gaussian_filter
 
-from napari_blindsr.engine.estimator import FAMILY_ORDER, NARROWEST_BLUR, WIDEST_BLUR
-from napari_blindsr.engine.kernels import Airy, Disk, Line, Motion, render_gaussian, side_for
-from napari_blindsr.engine.kernels.width import (
+from napari_blindsr.estimation.network import FAMILY_ORDER, NARROWEST_BLUR, WIDEST_BLUR
+from napari_blindsr.physics.kernels import Airy, Disk, Line, Motion, render_gaussian, side_for
+from napari_blindsr.physics.kernels.moments import (
     core_covariance,
     covariance_of,
     log_covariance,
     principal_axes,
 )
-from napari_blindsr.engine.nonblind.data_module import DataModule
-from napari_blindsr.engine.observation import kernel_center
-from napari_blindsr.noise import noise_map
+from napari_blindsr.physics.noise import noise_map
+from napari_blindsr.physics.observation import kernel_center
+from napari_blindsr.solvers.nonblind.data_step import DataModule
 
 if TYPE_CHECKING:
     from numpy.random import Generator
     from numpy.typing import NDArray
     from torch import Tensor
 
-    from napari_blindsr.engine.kernels import KernelFamily
+    from napari_blindsr.physics.kernels import KernelFamily
 
 WIDEST = WIDEST_BLUR
 """Largest variance of a blur in LR px²."""

@@ -10,9 +10,9 @@ import numpy as np
 import torch
 from scipy.stats import spearmanr
 
-from napari_blindsr.engine.nonblind.error_map import MEAN_ERROR, ErrorMap, unlikelihood
-from napari_blindsr.engine.nonblind.peaks import peak_unit
-from napari_blindsr.engine.nonblind.unfolded import LEVELS, WIDTHS
+from napari_blindsr.solvers.nonblind.data_step import LEVELS, WIDTHS
+from napari_blindsr.solvers.nonblind.error_map import MEAN_ERROR, ErrorMap, unlikelihood
+from napari_blindsr.solvers.nonblind.restorers import peak_unit
 from training.batches import ImageBatch, image_batch
 
 if TYPE_CHECKING:
@@ -22,8 +22,9 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from torch import Tensor, nn
 
-    from napari_blindsr.engine.device import Compute
-    from napari_blindsr.engine.nonblind.unfolded import Round, UnfoldedPrior
+    from napari_blindsr.solvers.device import Compute
+    from napari_blindsr.solvers.nonblind.data_step import Round
+    from napari_blindsr.solvers.nonblind.unfolded import UnfoldedPrior
 
 
 MISJUDGED = 0.6

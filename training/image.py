@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
-from napari_blindsr.engine.nonblind.unfolded import UnfoldedPrior
+from napari_blindsr.solvers.nonblind.unfolded import UnfoldedPrior
 from training.batches import ImageBatch, image_batch
 
 if TYPE_CHECKING:
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from torch import Tensor, nn
 
-    from napari_blindsr.engine.device import Compute
+    from napari_blindsr.solvers.device import Compute
 
 EARLIER = 0.15
 """Weight of the iterates before the last one in the loss."""

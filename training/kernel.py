@@ -8,8 +8,8 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
-from napari_blindsr.engine.estimator import KernelEstimator, Votes
-from napari_blindsr.engine.kernels.width import log_covariance
+from napari_blindsr.estimation.network import KernelEstimator, Votes
+from napari_blindsr.physics.kernels.moments import log_covariance
 from training.batches import KernelBatch, kernel_batch
 
 if TYPE_CHECKING:
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from torch import Tensor, nn
 
-    from napari_blindsr.engine.device import Compute
+    from napari_blindsr.solvers.device import Compute
 
 FAMILY_WEIGHT = 0.3
 INTERVAL = 1.645

@@ -6,33 +6,34 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from napari_blindsr.api import iterate, restore
-    from napari_blindsr.blur import BlurEstimate, estimate_kernel
     from napari_blindsr.errors import BlindSRError
-    from napari_blindsr.field_blur import estimate_field
-    from napari_blindsr.kernel_field import KernelField
-    from napari_blindsr.parts import Box
-    from napari_blindsr.result import Result
-    from napari_blindsr.schedule import Schedule
+    from napari_blindsr.estimation.estimate import BlurEstimate, estimate_kernel
+    from napari_blindsr.estimation.field import estimate_field
+    from napari_blindsr.estimation.kernel_field import KernelField
+    from napari_blindsr.images.tiling import Box
+    from napari_blindsr.methods import Schedule
+    from napari_blindsr.restoration.restore import iterate, restore
+    from napari_blindsr.restoration.result import Result
     from napari_blindsr.settings import Settings
-    from napari_blindsr.stack import iterate_stack, restore_stack
-    from napari_blindsr.stack_result import StackOptions, StackResult
+    from napari_blindsr.stacks.options import StackOptions
+    from napari_blindsr.stacks.restore_stack import iterate_stack, restore_stack
+    from napari_blindsr.stacks.result import StackResult
 
 _HOMES = {
-    "restore": "napari_blindsr.api",
-    "iterate": "napari_blindsr.api",
-    "estimate_kernel": "napari_blindsr.blur",
-    "BlurEstimate": "napari_blindsr.blur",
-    "estimate_field": "napari_blindsr.field_blur",
-    "KernelField": "napari_blindsr.kernel_field",
-    "Result": "napari_blindsr.result",
-    "restore_stack": "napari_blindsr.stack",
-    "iterate_stack": "napari_blindsr.stack",
-    "StackOptions": "napari_blindsr.stack_result",
-    "StackResult": "napari_blindsr.stack_result",
-    "Box": "napari_blindsr.parts",
+    "restore": "napari_blindsr.restoration.restore",
+    "iterate": "napari_blindsr.restoration.restore",
+    "estimate_kernel": "napari_blindsr.estimation.estimate",
+    "BlurEstimate": "napari_blindsr.estimation.estimate",
+    "estimate_field": "napari_blindsr.estimation.field",
+    "KernelField": "napari_blindsr.estimation.kernel_field",
+    "Result": "napari_blindsr.restoration.result",
+    "restore_stack": "napari_blindsr.stacks.restore_stack",
+    "iterate_stack": "napari_blindsr.stacks.restore_stack",
+    "StackOptions": "napari_blindsr.stacks.options",
+    "StackResult": "napari_blindsr.stacks.result",
+    "Box": "napari_blindsr.images.tiling",
     "Settings": "napari_blindsr.settings",
-    "Schedule": "napari_blindsr.settings",
+    "Schedule": "napari_blindsr.methods",
     "BlindSRError": "napari_blindsr.errors",
 }
 

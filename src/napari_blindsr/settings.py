@@ -8,35 +8,32 @@ from __future__ import annotations
 import dataclasses
 import math
 from dataclasses import dataclass, field
-from typing import Any, Literal, get_args
+from typing import Any, Literal
 
-from napari_blindsr.engine.kernels import FAMILIES, Automatic, KernelFamily
 from napari_blindsr.errors import SettingsError, require
 from napari_blindsr.methods import (
-    FINISHES,
     METHOD_TABLE,
     METHODS,
-    Finish,
     Method,
+    Schedule,
     method_named,
     repeats_cheaply,
 )
-from napari_blindsr.schedule import Schedule
+from napari_blindsr.physics.kernels import FAMILIES, Automatic, KernelFamily
+from napari_blindsr.types import (
+    BORDERS,
+    FINISHES,
+    GEOMETRIES,
+    PRECISIONS,
+    QUALITIES,
+    SCALES,
+    Border,
+    Finish,
+    Geometry,
+    Precision,
+    Quality,
+)
 
-Geometry = Literal["camera", "benchmark"]
-Border = Literal["extend", "circular"]
-Precision = Literal["auto", "float32", "bfloat16"]
-Criterion = Literal["one-seventh", "half-bit", "three-sigma"]
-"""Threshold of Fourier ring correlation."""
-
-Quality = Literal["fast", "refined"]
-QUALITIES: tuple[Quality, ...] = get_args(Quality)
-
-GEOMETRIES: tuple[Geometry, ...] = get_args(Geometry)
-BORDERS: tuple[Border, ...] = get_args(Border)
-PRECISIONS: tuple[Precision, ...] = get_args(Precision)
-CRITERIA: tuple[Criterion, ...] = get_args(Criterion)
-SCALES = (1, 2, 3, 4, 5, 6, 7, 8)
 ONE_BLUR = (1, 1)
 """Rows and columns of regions, where the blur is the same all over the image."""
 FEWEST_RESTORATIONS = 2

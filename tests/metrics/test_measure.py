@@ -13,11 +13,11 @@ import pytest
 from scipy.ndimage import gaussian_filter
 
 from napari_blindsr.errors import InputError
-from napari_blindsr.flags import FLAGS
-from napari_blindsr.measure import maps, measure, plots, to_csv, to_metadata
+from napari_blindsr.evaluation.samples import photograph
 from napari_blindsr.metrics import CURVES, MAPS, METRICS, Evidence, Metric
-from napari_blindsr.samples import photograph
-from napari_blindsr.simulate import gaussian_kernel
+from napari_blindsr.metrics.measure import maps, measure, plots, to_csv, to_metadata
+from napari_blindsr.physics.simulate import gaussian_kernel
+from napari_blindsr.restoration.diagnostics import FLAGS
 
 
 @pytest.fixture(scope="module")

@@ -19,7 +19,7 @@ from skimage.metrics import (
 
 from napari_blindsr.errors import InputError
 from napari_blindsr.metrics import Evidence
-from napari_blindsr.metrics.reference import ms_ssim, nrmse, psnr, ssim
+from napari_blindsr.metrics.fidelity import ms_ssim, nrmse, psnr, ssim
 from napari_blindsr.metrics.registration import find_shift, fit_intensity, move
 
 # What pytorch-msssim 1.0.0 gives for the images below, whose window has single precision.

@@ -12,10 +12,10 @@ from skimage import data
 from napari_blindsr.errors import InputError
 from napari_blindsr.metrics import Evidence
 from napari_blindsr.metrics.decorrelation import decorrelation
-from napari_blindsr.metrics.kernel_shape import diffraction_limit, kernel_shape
-from napari_blindsr.metrics.ring_correlation import half_image_correlation, ring_correlation
-from napari_blindsr.settings import CRITERIA, Criterion
-from napari_blindsr.simulate import gaussian_kernel
+from napari_blindsr.metrics.frc import half_image_correlation, ring_correlation
+from napari_blindsr.metrics.kernel import diffraction_limit, kernel_shape
+from napari_blindsr.physics.simulate import gaussian_kernel
+from napari_blindsr.types import CRITERIA, Criterion
 
 CUTOFFS = (0.1, 0.14, 0.2, 0.28, 0.4)
 """In cycles a pixel; a range of 4×."""

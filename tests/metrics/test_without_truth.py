@@ -14,7 +14,7 @@ from napari_blindsr.errors import InputError
 from napari_blindsr.metrics import Evidence
 from napari_blindsr.metrics.residual import LAGS, border_margin, predict, residual
 from napari_blindsr.metrics.squirrel import error_map
-from napari_blindsr.simulate import Degradation, degrade, gaussian_kernel
+from napari_blindsr.physics.simulate import Degradation, degrade, gaussian_kernel
 
 DELTA = np.ones((1, 1))
 

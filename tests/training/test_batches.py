@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 import torch
 
-from napari_blindsr.engine.estimator import FAMILY_ORDER, NARROWEST_BLUR
-from napari_blindsr.engine.kernels.width import core_covariance
-from napari_blindsr.engine.nonblind.data_module import DataModule
-from napari_blindsr.noise import noise_map
-from napari_blindsr.settings import SCALES
+from napari_blindsr.estimation.network import FAMILY_ORDER, NARROWEST_BLUR
+from napari_blindsr.physics.kernels.moments import core_covariance
+from napari_blindsr.physics.noise import noise_map
+from napari_blindsr.solvers.nonblind.data_step import DataModule
+from napari_blindsr.types import SCALES
 from tests.training.conftest import Bank
 from training import batches
 from training.batches import (

@@ -17,11 +17,9 @@ from safetensors import safe_open
 from torch import Tensor, nn
 from typer.testing import CliRunner
 
-from napari_blindsr.weights.shipped import (
-    load_error_map,
-    load_image_prior,
-    load_kernel_estimator,
-)
+from napari_blindsr.estimation.network import load_kernel_estimator
+from napari_blindsr.solvers.nonblind.error_map import load_error_map
+from napari_blindsr.solvers.nonblind.unfolded import load_image_prior
 from tests.helpers import FLOAT32
 from tests.training.conftest import Bank
 from training.__main__ import app

@@ -7,12 +7,11 @@ what can be plotted or shown as a layer stands in `CURVES` and `MAPS`.
 
 from __future__ import annotations
 
-from napari_blindsr.metrics.catalogue import METRICS, SCORES
-from napari_blindsr.metrics.evidence import Evidence
-from napari_blindsr.metrics.image import luma, psnr_y, ssim_y, to_8bit
+from napari_blindsr.metrics.catalogue import METRICS, SCORES, Metric
+from napari_blindsr.metrics.curves import CURVES, MAPS, Curve, CurveKind, Line, Map, MapKind
+from napari_blindsr.metrics.fidelity import luma, psnr_y, ssim_y, to_8bit
+from napari_blindsr.metrics.inputs import Evidence
 from napari_blindsr.metrics.kernel import kernel_error, kernel_psnr
-from napari_blindsr.metrics.metric import Metric
-from napari_blindsr.metrics.views import CURVES, MAPS, Curve, CurveKind, Line, Map, MapKind
 
 __all__ = [
     "CURVES",

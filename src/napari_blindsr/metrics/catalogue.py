@@ -1,17 +1,96 @@
-"""The one list of metrics, with what a reader has to know about each."""
+"""The one list of metrics, and what a metric is."""
 
 from __future__ import annotations
 
-from napari_blindsr.metrics import reference
-from napari_blindsr.metrics.image import psnr_y, ssim_y
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+from napari_blindsr.metrics import fidelity
+from napari_blindsr.metrics.fidelity import psnr_y, ssim_y
 from napari_blindsr.metrics.kernel import kernel_error, kernel_psnr, same_size
-from napari_blindsr.metrics.metric import LENGTH_UNIT, Metric
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from napari_blindsr.metrics.inputs import Evidence
+
 
 ONE_RESTORED = (
     "It rewards sharpness, not truth: of a restored image it says what the method delivers, not "
     "what the specimen has. Structure that a prior has made up counts as resolution."
 )
 NEEDS_TRUTH = "It needs a truth, which a microscope does not give."
+
+LENGTH_UNIT = "px"
+"""Unit of metrics that are lengths in pixels of the image; they are told in nm as well."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Metric:
+    """One metric, as tables, tooltips and tests see it.
+
+    Attributes
+    ----------
+    name : str
+        A valid identifier.
+    label : str
+        What a table shows.
+    unit : str
+        Empty for a pure number; "px" for a length in pixels of the image.
+    definition : str
+        What the number is, in one or two sentences.
+    source : str
+        Where it was published, or the program it agrees with.
+    caveat : str
+        What it does not say.
+    needs : tuple of str
+        Attributes of `Evidence` without which it cannot be told; empty for those that need
+        the image alone.
+    better : {"higher", "lower", "neither"}
+    function : callable
+        Takes an `Evidence` and returns a float; raises an `InputError` if the evidence does
+        not allow it.
+    """
+
+    name: str
+    label: str
+    unit: str = ""
+    definition: str
+    source: str
+    caveat: str
+    needs: tuple[str, ...] = ()
+    better: Literal["higher", "lower", "neither"]
+    function: Callable[[Evidence], float]
+
+    @property
+    def subject(self) -> Literal["image", "kernel"]:
+        """What it tells of: the kernel alone, or the image."""
+        return (
+            "kernel"
+            if {"kernel", "true_kernel"} & {*self.needs}
+            and not ({"source", "reference"} & {*self.needs})
+            else "image"
+        )
+
+    @property
+    def higher_is_better(self) -> bool:
+        """Whether more is better; of a metric that is a matter of better and worse."""
+        return self.better == "higher"
+
+    @property
+    def tooltip(self) -> str:
+        """Definition, source and caveat, a line each."""
+        return f"{self.definition}\nSource: {self.source}\nCaveat: {self.caveat}"
+
+    def __call__(self, evidence: Evidence) -> float:
+        """Return the value.
+
+        Raises
+        ------
+        InputError
+        """
+        return self.function(evidence)
+
 
 METRICS: tuple[Metric, ...] = (
     Metric(
@@ -48,9 +127,7 @@ METRICS: tuple[Metric, ...] = (
         + NEEDS_TRUTH,
         needs=("reference",),
         better="higher",
-        function=lambda e: reference.psnr(
-            e.compared.image, e.compared.reference, data_range=e.peak
-        ),
+        function=lambda e: fidelity.psnr(e.compared.image, e.compared.reference, data_range=e.peak),
     ),
     Metric(
         name="ssim",
@@ -63,9 +140,7 @@ METRICS: tuple[Metric, ...] = (
         f"high or low by its noise alone. {NEEDS_TRUTH}",
         needs=("reference",),
         better="higher",
-        function=lambda e: reference.ssim(
-            e.compared.image, e.compared.reference, data_range=e.peak
-        ),
+        function=lambda e: fidelity.ssim(e.compared.image, e.compared.reference, data_range=e.peak),
     ),
     Metric(
         name="nrmse",
@@ -75,7 +150,7 @@ METRICS: tuple[Metric, ...] = (
         caveat="A camera's offset counts as signal and makes it smaller. " + NEEDS_TRUTH,
         needs=("reference",),
         better="lower",
-        function=lambda e: reference.nrmse(e.compared.image, e.compared.reference),
+        function=lambda e: fidelity.nrmse(e.compared.image, e.compared.reference),
     ),
     Metric(
         name="ms_ssim",
@@ -87,7 +162,7 @@ METRICS: tuple[Metric, ...] = (
         f"least. {NEEDS_TRUTH}",
         needs=("reference",),
         better="higher",
-        function=lambda e: reference.ms_ssim(
+        function=lambda e: fidelity.ms_ssim(
             e.compared.image, e.compared.reference, data_range=e.peak
         ),
     ),

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 
 from napari_blindsr.errors import InputError
-from napari_blindsr.noise import estimate_noise, shot_noise
+from napari_blindsr.physics.noise import estimate_noise, shot_noise
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -89,7 +89,7 @@ def predict(
     # torch takes seconds to import.
     import torch  # noqa: PLC0415
 
-    from napari_blindsr.engine.observation import Observation  # noqa: PLC0415
+    from napari_blindsr.physics.observation import Observation  # noqa: PLC0415
 
     size = [side // scale for side in image.shape[1:]]
     observation = Observation(

@@ -1,0 +1,7 @@
+"""``python -m napari_blindsr.cli``."""
+
+from __future__ import annotations
+
+from napari_blindsr.cli.app import main
+
+main()

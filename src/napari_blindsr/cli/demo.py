@@ -1,0 +1,87 @@
+"""``napari-blindsr demo``: a bundled sample whose truth is known."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.console import Console
+
+from napari_blindsr.cli.options import DeviceOption, MethodOption, UsrnetOption
+from napari_blindsr.cli.restore import conclude
+from napari_blindsr.errors import FileError
+from napari_blindsr.images.atomic import check_output
+from napari_blindsr.methods import METHODS
+from napari_blindsr.settings import Settings
+from napari_blindsr.types import SCALES
+
+if TYPE_CHECKING:
+    from napari_blindsr.evaluation.samples import Sample
+    from napari_blindsr.restoration.result import Result
+
+
+def demo(
+    *,
+    method: MethodOption = METHODS[0],
+    output: Annotated[
+        Path,
+        typer.Option(
+            "--output",
+            "-o",
+            metavar="DIR",
+            help="Folder for the picture; one of an earlier demonstration is replaced.",
+        ),
+    ] = Path("napari-blindsr-demo"),
+    device: DeviceOption = "auto",
+    usrnet_weights: UsrnetOption = None,
+    viewer: Annotated[
+        bool, typer.Option("--viewer/--no-viewer", help="Open napari at the end, if possible.")
+    ] = True,
+) -> int:
+    """Restore a bundled sample whose truth is known, within minutes.
+
+    For DDSR it is partly covered, dark and noisy. Prints scores, writes a picture and opens
+    napari.
+    """
+    # Checked before torch is imported, and before a folder is made.
+    Settings(scale=SCALES[0], method=method)
+    picture = output / "comparison.png"
+    _make_folder(output)
+    check_output(picture, suffixes=(".png",), force=True)
+    from napari_blindsr.cli.terminal import run, score_table  # noqa: PLC0415
+    from napari_blindsr.evaluation.demo import (  # noqa: PLC0415
+        demo_case,
+        demo_scores,
+        demo_settings,
+        side_by_side,
+    )
+    from napari_blindsr.images.plain import write_image  # noqa: PLC0415
+
+    console = Console(stderr=True, highlight=False)
+    case = demo_case(method)
+    settings = demo_settings(case, method, device=device, usrnet_weights=usrnet_weights)
+    result = run(case.sample.image, settings, mask=case.mask, notes=case.notes, console=console)
+    Console(highlight=False).print(score_table(demo_scores(case, result)))
+    write_image(picture, side_by_side(case, result), dtype="uint8", force=True)
+    code = conclude(result, [picture], console)
+    if viewer:
+        _show(case.sample, result, console)
+    return code
+
+
+def _make_folder(folder: Path) -> None:
+    try:
+        folder.mkdir(exist_ok=True)
+    except OSError as error:
+        raise FileError(f"cannot make the folder {folder}: {error.strerror}") from error
+
+
+def _show(sample: Sample, result: Result, console: Console) -> None:
+    from napari_blindsr.plugin.restore.viewer import open_viewer, why_not  # noqa: PLC0415
+
+    reason = why_not()
+    if reason is not None:
+        console.print(f"napari is not opened: {reason}", markup=False)
+        return
+    open_viewer(sample, result)

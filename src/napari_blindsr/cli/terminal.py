@@ -1,0 +1,204 @@
+"""How a run shows in a terminal: a progress bar, Ctrl-C, a table of scores."""
+
+from __future__ import annotations
+
+import signal
+from contextlib import contextmanager
+from dataclasses import replace
+from importlib.metadata import version
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import torch
+from rich.markup import escape
+from rich.progress import BarColumn, MofNCompleteColumn, TextColumn
+from rich.progress import Progress as Bar
+from rich.table import Table
+
+from napari_blindsr.progress import StopReason
+from napari_blindsr.restoration.restore import iterate
+from napari_blindsr.solvers.device import choose_compute
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Generator, Iterator, Sequence
+    from types import FrameType
+
+    from numpy.typing import NDArray
+    from rich.console import Console
+
+    from napari_blindsr.evaluation.demo import Score
+    from napari_blindsr.images.tiling import Box
+    from napari_blindsr.progress import Progress
+    from napari_blindsr.restoration.result import Result
+    from napari_blindsr.settings import Settings
+
+
+def run(
+    image: NDArray[Any],
+    settings: Settings,
+    *,
+    known: NDArray[Any] | None = None,
+    mask: NDArray[Any] | None = None,
+    region: Box | None = None,
+    notes: Sequence[str] = (),
+    console: Console,
+) -> Result:
+    """Restore an array, showing how it goes.
+
+    Parameters
+    ----------
+    image : ndarray
+    settings : Settings
+    known : ndarray, (K, K), optional
+        The kernel, if ``settings.kernel`` is "known".
+    mask : ndarray, (h, w), optional
+        Nonzero where the image is covered.
+    region : Box, optional
+        What of it is restored.
+    notes : sequence of str
+        What to say about the image, once it has proved fit to be restored.
+    console : Console
+
+    Raises
+    ------
+    BlindSRError
+    KeyboardInterrupt
+        On a second Ctrl-C; the first one ends the run and returns the best state so far.
+    """
+    steps = iterate(image, settings, known_kernel=known, mask=mask, region=region)
+    # Bad input shows on the first step, before anything else is said.
+    progress = next(steps)
+    with _interruptible(console) as interrupt:
+        for line in (machine(settings), *notes):
+            console.print(line, markup=False, soft_wrap=True)
+        return _drain(steps, progress, interrupt, console)
+
+
+def _drain(
+    steps: Generator[Progress, bool | None, Result],
+    progress: Progress,
+    interrupt: Interrupt,
+    console: Console,
+) -> Result:
+    """Run to the end, or until the user asks to stop."""
+    with _bar(console) as show:
+        result = _sent(steps, progress, interrupt, show)
+    # What was asked for after the last step counts as well: an evaluation ends.
+    asked = interrupt.requested and result.reason != StopReason.DIVERGED
+    return replace(result, reason=StopReason.STOPPED) if asked else result
+
+
+Returned = TypeVar("Returned")
+
+
+def _sent(
+    steps: Generator[Progress, bool | None, Returned],
+    progress: Progress,
+    interrupt: Interrupt,
+    show: Callable[[Progress], None],
+) -> Returned:
+    while True:
+        show(progress)
+        try:
+            progress = steps.send(interrupt.requested)
+        except StopIteration as end:
+            result: Returned = end.value
+            return result
+
+
+def watch(steps: Generator[Progress, bool | None, Returned], *, console: Console) -> Returned:
+    """Run to the end, showing how it goes; the first Ctrl-C asks the run to stop.
+
+    Raises
+    ------
+    BlindSRError
+    KeyboardInterrupt
+        On a second Ctrl-C.
+    """
+    progress = next(steps)
+    with _interruptible(console) as interrupt, _bar(console) as show:
+        return _sent(steps, progress, interrupt, show)
+
+
+def machine(settings: Settings) -> str:
+    """Return what a run computes with, in words."""
+    compute = choose_compute(settings.device, settings.precision)
+    dtype = str(compute.dtype).removeprefix("torch.")
+    return f"{release()}, device {compute.device}, {dtype}"
+
+
+def release() -> str:
+    """Return which versions compute, in words."""
+    return f"napari-blindsr {version('napari-blindsr')}, torch {torch.__version__}"
+
+
+class Interrupt:
+    """Whether the user has asked to stop."""
+
+    requested = False
+
+
+@contextmanager
+def _interruptible(console: Console) -> Iterator[Interrupt]:
+    """Take the first Ctrl-C as a request to stop, and the second one literally."""
+    interrupt = Interrupt()
+
+    def handle(_signal: int, _frame: FrameType | None) -> None:
+        if interrupt.requested:
+            raise KeyboardInterrupt
+        interrupt.requested = True
+        console.print("stopping after this step; Ctrl-C again drops the result")
+
+    before = signal.signal(signal.SIGINT, handle)
+    try:
+        yield interrupt
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+@contextmanager
+def _bar(console: Console) -> Iterator[Callable[[Progress], None]]:
+    """Show a progress bar; yields a function that takes each `Progress`."""
+    with Bar(
+        TextColumn("{task.description}"),
+        BarColumn(bar_width=None),
+        MofNCompleteColumn(),
+        TextColumn("loss {task.fields[loss]}"),
+        TextColumn("{task.fields[left]}"),
+        console=console,
+        disable=console.quiet,
+    ) as bar:
+        task = bar.add_task("starting", total=None, loss="–", left="")
+
+        def show(progress: Progress) -> None:
+            bar.update(
+                task,
+                description=progress.stage,
+                completed=progress.step,
+                total=progress.total,
+                loss="–" if progress.loss is None else f"{progress.loss:.3g}",
+                left=_time_left(progress.remaining),
+            )
+
+        yield show
+
+
+def _time_left(seconds: float | None) -> str:
+    if seconds is None:
+        return ""
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02d}:{rest:02d} left" if hours else f"{minutes}:{rest:02d} left"
+
+
+def score_table(scores: Sequence[Score]) -> Table:
+    """Return scores as a table to be printed."""
+    table = Table(title="Against the truth")
+    table.add_column("")
+    for heading in ("interpolation", "restored", "better is"):
+        table.add_column(heading, justify="right")
+    for score in scores:
+        plain = "–" if score.interpolation is None else f"{score.interpolation:.3f}"
+        label = f"{score.metric.label} [{score.metric.unit}]".removesuffix(" []")
+        better = "higher" if score.metric.higher_is_better else "lower"
+        table.add_row(escape(label), plain, f"{score.result:.3f}", better)
+    return table

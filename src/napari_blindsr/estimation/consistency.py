@@ -1,0 +1,99 @@
+"""Whether the parts of an image tell of the same blur."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import torch
+
+from napari_blindsr.estimation.network import load_kernel_estimator
+from napari_blindsr.physics.kernels.moments import covariance_of, principal_axes
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+
+SMALLEST_PART = 24
+LARGEST_PART = 192
+"""Side in pixels of what is looked at of a part: its middle."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Agreement:
+    """How well the blurs of the four quarters of an image agree.
+
+    Attributes
+    ----------
+    disagreement : float
+        Mean square difference of the quarters' blurs from their mean, in units of the
+        uncertainty that is told of each: 1 on the average if that is all there is.
+    spread : float
+        Root mean square difference of the logarithms of their covariances from their mean.
+    range : tuple of float
+        The smallest and the largest of their geometric mean widths, as standard deviations in
+        LR pixels.
+    variance : float
+        The logarithm of the variance in LR px² that all tell of, the mean of both axes.
+    doubt : float
+        Standard deviation of its error.
+    """
+
+    disagreement: float
+    spread: float
+    range: tuple[float, float]
+    variance: float
+    doubt: float
+
+
+@torch.no_grad()
+def compare_parts(
+    data: NDArray[np.float32], scale: int, *, device: str | torch.device = "cpu"
+) -> Agreement | None:
+    """Read the blur off the four quarters of an image.
+
+    Each is looked at as it is and turned by 180°, which is quick and leaves a covariance alone.
+
+    Parameters
+    ----------
+    data : ndarray, (C, h, w)
+        Without gaps.
+    scale : int
+    device : str or torch.device
+
+    Returns
+    -------
+    Agreement or None
+        None if the image is too small to be divided.
+    """
+    plane = torch.from_numpy(data).mean(dim=0)
+    sides = [min(length // 2, LARGEST_PART) for length in plane.shape]
+    if min(sides) < SMALLEST_PART:
+        return None
+    starts = [
+        ((length // 2 - side) // 2, length // 2 + (length - length // 2 - side) // 2)
+        for length, side in zip(plane.shape, sides, strict=True)
+    ]
+    parts = torch.stack(
+        [plane[y : y + sides[0], x : x + sides[1]] for y in starts[0] for x in starts[1]]
+    ).to(device)
+    network, calibration = load_kernel_estimator()
+    votes = network.to(device)(torch.cat((parts, parts.flip(1, 2))), scale)
+    means = votes.mean.double().cpu().reshape(2, 4, -1).mean(dim=0)
+    variances = votes.log_variance.double().exp().cpu().reshape(2, 4, -1).mean(dim=0)
+    precision = 1 / (calibration**2 * variances)
+    middle = (precision * means).sum(dim=0) / precision.sum(dim=0)
+    freedom = means.numel() - middle.numel()
+    axes, _ = principal_axes(covariance_of(means))
+    widths = axes.prod(dim=-1).pow(0.25)
+    return Agreement(
+        disagreement=float((precision * (means - middle).square()).sum() / freedom),
+        spread=math.sqrt(float((means - means.mean(dim=0)).square().sum(dim=1).mean())),
+        range=(float(widths.min()), float(widths.max())),
+        # The trace of the logarithm is the same in all directions.
+        variance=float(middle[:2].mean()),
+        # What makes the network err is common to the parts: their number is no gain.
+        doubt=calibration * float(variances[:, :2].mean().sqrt()),
+    )

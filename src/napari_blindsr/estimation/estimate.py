@@ -1,0 +1,405 @@
+"""The blur of an image: estimated from its planes, pooled, with widths and intervals."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias, get_args
+
+import numpy as np
+import torch
+from skimage.restoration import inpaint_biharmonic
+
+from napari_blindsr.errors import InputError, SettingsError
+from napari_blindsr.estimation.network import (
+    FAMILY_ORDER,
+    NARROWEST_BLUR,
+    BlurReading,
+    load_kernel_estimator,
+    read_blur,
+)
+from napari_blindsr.estimation.posterior import candidate_weights, draw_candidates, mean_candidate
+from napari_blindsr.estimation.refine import gaussian_candidates, refine
+from napari_blindsr.estimation.spectrum import spectral_covariance
+from napari_blindsr.images.planes import find_covered, to_planes
+from napari_blindsr.physics.kernels import Automatic, Gaussian, KernelFamily
+from napari_blindsr.physics.kernels.gaussian import gaussian_of
+from napari_blindsr.physics.kernels.moments import covariance_of, log_covariance, principal_axes
+from napari_blindsr.physics.noise import estimate_noise
+from napari_blindsr.physics.observation import phase
+from napari_blindsr.progress import drained
+from napari_blindsr.settings import Settings, as_family
+from napari_blindsr.solvers.device import choose_compute
+from napari_blindsr.solvers.nonblind.unfolded import load_image_prior
+
+if TYPE_CHECKING:
+    from collections.abc import Generator, Sequence
+
+    from numpy.typing import ArrayLike, NDArray
+
+    from napari_blindsr.progress import Done
+    from napari_blindsr.types import Border, Geometry, Quality
+
+
+INTERVAL = 1.6449
+"""Half-width of a normal distribution's 90 % interval, in standard deviations."""
+
+FOUND = 2.0
+"""Variances below this many times that of the narrowest blur known are no blur."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class BlurEstimate:
+    """What an image tells of its blur.
+
+    Attributes
+    ----------
+    kernel : ndarray, float32, (K, K)
+        Correlation kernel in HR pixels, non-negative, sum 1, centred as the geometry asks.
+    family : str
+        Name of the kernel family.
+    widths : tuple of float
+        Standard deviations along the two principal axes of the Gaussian that resembles the
+        kernel's core, the larger first, in HR pixels.
+    intervals : tuple of tuple of float
+        90 % intervals of both widths; NaN where the way of reading knows none.
+    angle : float
+        Of the first axis, in radians from the column axis towards the row axis.
+    families : dict of str to float
+        How probable each kernel family is; empty where the way of reading knows nothing of it.
+    found : bool
+        False if the image is as sharp as one that was never blurred.
+    scale : int
+    reader : {"network", "spectrum"}
+        How the image was read.
+    refined : bool
+        Whether what was read was moved to where the image prior's image explains the data better.
+    reading : BlurReading or None
+        The logarithm of the blur's covariance and its uncertainty, as they were read.
+    """
+
+    kernel: NDArray[np.float32]
+    family: str
+    widths: tuple[float, float]
+    intervals: tuple[tuple[float, float], tuple[float, float]]
+    angle: float
+    families: dict[str, float]
+    found: bool
+    scale: int
+    reader: Reader
+    refined: bool = False
+    reading: BlurReading | None = None
+
+    def report(self) -> dict[str, Any]:
+        """Return everything but the kernel, as plain JSON types; lengths in HR pixels."""
+        known = not any(math.isnan(v) for pair in self.intervals for v in pair)
+        return {
+            "family": self.family,
+            "widths": list(self.widths),
+            "intervals": [list(pair) for pair in self.intervals] if known else None,
+            "angle": self.angle,
+            "families": dict(self.families),
+            "found": self.found,
+            "scale": self.scale,
+            "reader": self.reader,
+            "refined": self.refined,
+        }
+
+
+def estimate_kernel(
+    image: ArrayLike,
+    *,
+    scale: int,
+    kernel: str | KernelFamily = "auto",
+    reader: Reader = "network",
+    axes: str | None = None,
+    geometry: Geometry = "camera",
+    border: Border = "extend",
+    mask: ArrayLike | None = None,
+    quality: Quality = "fast",
+    seed: int = 0,
+    device: str = "auto",
+) -> BlurEstimate:
+    """Read the blur off an image, in a second or a few.
+
+    Parameters
+    ----------
+    image : array_like
+        As in `napari_blindsr.restore`; what is not finite is left out.
+    scale : int
+        1…8: the kernel is wanted on a grid so many times finer.
+    kernel : str or KernelFamily
+        Family that the blur is from, by default with the widths that it usually has. A
+        Gaussian may have any width. "auto" is one, unless the image clearly tells of another
+        family.
+    reader : {"network", "spectrum"}
+        The network that ships with the package, or the power spectrum alone, which needs no
+        weights, knows no uncertainty, and errs more.
+    axes : str, optional
+    geometry : {"camera", "benchmark"}
+    border : {"extend", "circular"}
+    mask : array_like, (h, w), optional
+        Nonzero where the image is covered.
+    quality : {"fast", "refined"}
+        "refined" refines what was read by how well the image that the image prior restores
+        explains the data, which takes some seconds to half a minute; camera shake stays as it was
+        read.
+    seed : int
+        Of the kernels that are drawn: from a family other than Gaussians, and to refine.
+    device : str
+
+    Returns
+    -------
+    BlurEstimate
+
+    Raises
+    ------
+    BlindSRError
+        Bad input or settings, before any work.
+    """
+    family = as_family(kernel)
+    # Settings check the rest.
+    Settings(
+        scale=scale, kernel=family, geometry=geometry, border=border, seed=seed, quality=quality
+    )
+    if reader not in READERS:
+        raise SettingsError(f"reader is {reader!r}; expected one of {list(READERS)}")
+    covered = find_covered(image, axes=axes, mask=mask, saturated=False)
+    planes = to_planes(image, axes=axes, geometry=geometry, covered=covered)
+    steps = read_planes(
+        planes.data,
+        measured=planes.measured,
+        scale=scale,
+        family=family,
+        reader=reader,
+        geometry=geometry,
+        border=border,
+        seed=seed,
+        device=device,
+        quality=quality,
+        noise=estimate_noise(planes.data, planes.measured) if geometry == "camera" else 0.0,
+    )
+    return drained(steps)
+
+
+def read_planes(
+    data: NDArray[np.float32],
+    *,
+    measured: NDArray[np.bool_] | None,
+    scale: int,
+    family: KernelFamily,
+    reader: Reader,
+    geometry: Geometry,
+    border: Border,
+    seed: int,
+    device: str,
+    quality: Quality,
+    noise: float,
+) -> Generator[Done, bool | None, BlurEstimate]:
+    """Read the blur off planes (C, h, w) with noise of a standard deviation.
+
+    The other parameters are as in `estimate_kernel`. Says how far a refinement is; told to stop, it
+    leaves the blur as it was read.
+    """
+    reading, quality = yield from take_reading(
+        data,
+        measured=measured,
+        scale=scale,
+        family=family,
+        reader=reader,
+        geometry=geometry,
+        border=border,
+        device=device,
+        quality=quality,
+        noise=noise,
+        seed=seed,
+    )
+    return estimate_of(
+        reading,
+        scale=scale,
+        family=family,
+        reader=reader,
+        geometry=geometry,
+        seed=seed,
+        quality=quality,
+    )
+
+
+def estimate_of(
+    reading: BlurReading,
+    *,
+    scale: int,
+    family: KernelFamily,
+    reader: Reader,
+    geometry: Geometry,
+    seed: int,
+    quality: Quality,
+) -> BlurEstimate:
+    """Return the kernel of a family, and its widths, that agree with a reading."""
+    known = reader == "network"
+    probabilities = probabilities_of(reading)
+    family = family_of(family, reading)
+    kernel = _kernel_of(family, reading, scale=scale, geometry=geometry, seed=seed)
+    widths, intervals, angle = _widths(reading, scale)
+    limit = math.sqrt(FOUND * NARROWEST_BLUR * scale)
+    upper = widths[0] if math.isnan(intervals[0][1]) else intervals[0][1]
+    return BlurEstimate(
+        kernel=kernel,
+        family=family.name,
+        widths=widths,
+        intervals=intervals,
+        angle=angle,
+        families=probabilities,
+        found=upper > limit,
+        scale=scale,
+        reader=reader,
+        refined=refines(family, reader=reader, quality=quality),
+        reading=reading if known else None,
+    )
+
+
+def _widths(
+    reading: BlurReading, scale: int
+) -> tuple[tuple[float, float], tuple[tuple[float, float], tuple[float, float]], float]:
+    """Return both widths in HR pixels, their intervals, and the angle of the first axis."""
+    mean, deviation = reading.mean.double().cpu(), reading.deviation.double().cpu()
+    variances, angle = principal_axes(covariance_of(mean))
+    widths, intervals = [], []
+    for variance, turn in zip(variances.tolist(), (0.0, math.pi / 2), strict=True):
+        width = scale * math.sqrt(variance)
+        # Along a direction v the logarithm of the variance is vᵀ L v, linear in L.
+        y, x = math.sin(float(angle) + turn), math.cos(float(angle) + turn)
+        weights = torch.tensor([y * y, x * x, math.sqrt(2) * x * y], dtype=torch.float64)
+        spread = 0.5 * INTERVAL * float((weights * deviation).square().sum().sqrt())
+        widths.append(width)
+        intervals.append((width * math.exp(-spread), width * math.exp(spread)))
+    return (widths[0], widths[1]), (intervals[0], intervals[1]), float(angle)
+
+
+def _kernel_of(
+    family: KernelFamily, reading: BlurReading, *, scale: int, geometry: Geometry, seed: int
+) -> NDArray[np.float32]:
+    """Return the kernel of a family that agrees with a reading."""
+    if isinstance(family, Gaussian):
+        return gaussian_of(family, reading.mean.double().cpu(), scale=scale, geometry=geometry)
+    candidates = draw_candidates(family, scale=scale, geometry=geometry, seed=seed)
+    weights = candidate_weights(candidates, reading, scale)
+    return np.asarray(mean_candidate(candidates, weights).numpy(), dtype=np.float32)
+
+
+ReadingSteps: TypeAlias = "Generator[Done, bool | None, tuple[BlurReading, Quality]]"
+
+Reader = Literal["network", "spectrum"]
+READERS: tuple[Reader, ...] = get_args(Reader)
+
+SMALLEST_SIDE = 16
+"""Of an image that tells of its blur, in LR pixels."""
+
+
+def probabilities_of(reading: BlurReading) -> dict[str, float]:
+    """Return how probable each kernel family is; empty where nothing is known of it."""
+    values = reading.families.tolist()
+    return dict(zip(FAMILY_ORDER, values, strict=True)) if values else {}
+
+
+def family_of(family: KernelFamily, reading: BlurReading) -> KernelFamily:
+    """Return the family that was asked for, or that a reading tells of."""
+    if isinstance(family, Automatic):
+        return family.chosen(probabilities_of(reading))
+    return family
+
+
+def refines(family: KernelFamily, *, reader: Reader, quality: Quality) -> bool:
+    """Tell whether a reading is refined by how well it explains the data."""
+    return reader == "network" and quality == "refined" and family.told_by_widths
+
+
+def take_reading(
+    data: NDArray[np.float32],
+    *,
+    measured: NDArray[np.bool_] | None,
+    scale: int,
+    family: KernelFamily,
+    reader: Reader,
+    geometry: Geometry,
+    border: Border,
+    device: str,
+    quality: Quality,
+    noise: float,
+    seed: int,
+) -> ReadingSteps:
+    """Return what planes (C, h, w) tell of their blur, and in which quality it was taken.
+
+    Parameters as in `read_planes`. Says how far a refinement is; told to stop, it leaves the blur
+    as it was read, which is quality "fast".
+    """
+    height, width = data.shape[-2:]
+    if min(height, width) < SMALLEST_SIDE:
+        raise InputError(
+            f"the image is {height} × {width} pixels; expected at least {SMALLEST_SIDE} on each "
+            "side to read a blur off"
+        )
+    # A device that does not exist shows before the work.
+    compute = choose_compute(device, "auto")
+    whole = data
+    if measured is not None:
+        # Smooth fillings have no detail, and so little weight.
+        whole = inpaint_biharmonic(data, ~measured, channel_axis=0).astype(np.float32)
+    if reader == "spectrum":
+        covariance = spectral_covariance(torch.from_numpy(whole), scale, taper=border == "extend")
+        unknown = torch.full((3,), math.nan)
+        reading = BlurReading(
+            mean=log_covariance(covariance).float(), deviation=unknown, families=torch.empty(0)
+        )
+        return reading, quality
+    network, calibration = load_kernel_estimator()
+    with compute.autocast:
+        reading = read_blur(
+            torch.from_numpy(whole).to(compute.device),
+            scale,
+            network.to(compute.device),
+            calibration=calibration,
+        )
+    family = family_of(family, reading)
+    if not refines(family, reader=reader, quality=quality):
+        return reading, quality
+    plane = torch.from_numpy(whole).mean(dim=0).to(compute.device)
+    prior = load_image_prior().to(compute.device)
+    if isinstance(family, Gaussian):
+        center_offset = phase(scale, geometry)
+        candidates = gaussian_candidates(
+            reading, scale=scale, center_offset=center_offset, seed=seed
+        )
+        weights = torch.full((len(candidates),), 1 / len(candidates))
+    else:
+        candidates = draw_candidates(family, scale=scale, geometry=geometry, seed=seed)
+        weights = candidate_weights(candidates, reading, scale)
+    refined = yield from refine(
+        plane,
+        reading,
+        prior,
+        candidates=candidates,
+        weights=weights,
+        scale=scale,
+        periodic=border == "circular",
+        # The mean of channels with noise of their own has less of it.
+        noise=noise / math.sqrt(len(whole)),
+        autocast=compute.autocast,
+    )
+    return (reading, "fast") if refined is None else (refined, quality)
+
+
+def pooled(readings: Sequence[BlurReading]) -> BlurReading:
+    """Return what several images with one blur tell together.
+
+    The more certain ones count for more; what makes the network err is common to them, so their
+    number is no gain in certainty.
+    """
+    precisions = torch.stack([1 / reading.deviation.square() for reading in readings])
+    means = torch.stack([reading.mean for reading in readings])
+    variances = torch.stack([reading.deviation.square() for reading in readings])
+    return BlurReading(
+        mean=(precisions * means).sum(dim=0) / precisions.sum(dim=0),
+        deviation=variances.mean(dim=0).sqrt(),
+        families=torch.stack([reading.families for reading in readings]).mean(dim=0),
+    )

@@ -1,0 +1,261 @@
+"""Refine what was read of a blur by how well the restored image explains the data.
+
+With a kernel that is too wide the image prior's result rings, with one that has the wrong shape or
+direction it has traces of that. Either way the prior departs from the data, and what it restored,
+blurred again, fits them worse. But a wider kernel leaves more to be explained in any case: the
+evidence for a kernel has a determinant beside the residual, which favours wide ones. So kernels k
+that agree with the reading are weighed by
+
+    exp(−w · (log ‖y − (x(k) ⋆ k)↓s‖ − b · log v(k))),
+
+x(k) the restored image, v the variance of the kernel (the geometric mean of both axes). What is
+noise in the residual tells nothing, so w counts for the part that exceeds it.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, TypeAlias
+
+import torch
+import torch.nn.functional as F
+
+from napari_blindsr.estimation.network import BlurReading
+from napari_blindsr.images.tiling import TOGETHER, crop_side
+from napari_blindsr.physics.kernels import render_gaussian, side_for
+from napari_blindsr.physics.kernels.moments import (
+    core_covariance,
+    covariance_of,
+    log_covariance,
+    principal_axes,
+)
+from napari_blindsr.solvers.nonblind.borders import extend_periodic, margin_for
+from napari_blindsr.solvers.nonblind.data_step import DataModule
+
+if TYPE_CHECKING:
+    from collections.abc import Generator
+    from contextlib import AbstractContextManager
+
+    from torch import Tensor
+
+    from napari_blindsr.progress import Done
+    from napari_blindsr.solvers.nonblind.unfolded import UnfoldedPrior
+
+
+Refinement: TypeAlias = "Generator[Done, bool | None, BlurReading | None]"
+Residuals: TypeAlias = "Generator[Done, bool | None, Tensor | None]"
+
+EVIDENCE = 10.0
+"""w: how much the residual counts. This, b and the next were chosen on crops of the training
+photographs."""
+
+GROWTH = 0.6
+"""b: how fast the residual grows with the variance of the blur, other things equal."""
+
+EVIDENCE_ERROR = 0.5
+"""Standard deviation of the logarithm of the covariance that the evidence tells: b differs from
+image to image, and so does what the prior takes for detail of one direction."""
+
+NARROW = -2.0
+"""Logarithm of the variance in LR px² below which the evidence errs more about the width, by as
+much as the logarithm is below: within a pixel, hardly anything of a blur is to be seen."""
+
+DRAWN = 32
+"""Kernels that are weighed."""
+
+EDGE = 1e-3
+"""Of the unit interval: a draw from a normal distribution goes no farther than three deviations."""
+
+LEAST_VARIANCE = 0.1
+"""Of that of the draw, after the evidence: about that of cells that so many points of three
+dimensions share among them."""
+
+NEGLIGIBLE = 1e-4
+"""Part of a variance; in some directions the kernels of a family do not differ at all."""
+
+
+def gaussian_candidates(
+    reading: BlurReading, *, scale: int, center_offset: float, seed: int
+) -> Tensor:
+    """Return Gaussian kernels (n, K, K), drawn as often as a reading tells.
+
+    They are spread evenly (Sobol's sequence, scrambled).
+
+    Parameters
+    ----------
+    reading : BlurReading
+    scale : int
+    center_offset : float
+        δ: where a kernel's centre lies, in HR pixels from the middle of its array.
+    seed : int
+    """
+    even = torch.quasirandom.SobolEngine(3, scramble=True, seed=seed).draw(DRAWN).double()
+    steps = torch.special.ndtri(even.clamp(EDGE, 1 - EDGE))
+    logs = reading.mean.double().cpu() + reading.deviation.double().cpu() * steps
+    variances, angles = principal_axes(scale**2 * covariance_of(logs))
+    size = side_for(3 * float(variances.max().sqrt()), scale)
+    return render_gaussian(variances, angles, size=size, center=size // 2 + center_offset)
+
+
+@torch.no_grad()
+def refine(
+    plane: Tensor,
+    reading: BlurReading,
+    prior: UnfoldedPrior,
+    *,
+    candidates: Tensor,
+    weights: Tensor,
+    scale: int,
+    periodic: bool,
+    noise: float,
+    autocast: AbstractContextManager[object],
+) -> Refinement:
+    """Return a reading nearer to the truth, for a blur that is like one of some kernels.
+
+    `DRAWN` of them are taken as often as their weights ask for, and weighed by the evidence. By
+    what that moves the mean of their covariances' logarithms, the reading is moved, and its
+    deviation falls as theirs does: the draw itself tells of the family, too, which is no part of
+    the reading.
+
+    Parameters
+    ----------
+    plane : Tensor, (h, w)
+        The LR image, or its mean over channels.
+    reading : BlurReading
+    prior : UnfoldedPrior
+        On the device of the plane.
+    candidates : Tensor, (n, K, K)
+        With their centre where the geometry asks for it.
+    weights : Tensor, (n,)
+        How probable each is, given the reading: sum 1.
+    scale : int
+    periodic : bool
+        Whether the image goes on at its opposite borders.
+    noise : float
+        Standard deviation of the noise in the plane.
+    autocast : context manager
+        In which the prior is evaluated.
+
+    Yields
+    ------
+    tuple of int
+        How many restorations are done, and of how many. Sending a true value ends the work.
+
+    Returns
+    -------
+    BlurReading or None
+        None if it was ended.
+    """
+    crop = _textured(plane, crop_side(scale))
+    # Evenly spaced along the sum of weights, so that the draw adds no chance of its own.
+    levels = (torch.arange(DRAWN, dtype=torch.float64) + 0.5) / DRAWN
+    chosen = torch.searchsorted(weights.double().cumsum(0), levels).clamp_max(len(weights) - 1)
+    kernels, counts = chosen.unique(return_counts=True)
+    drawn = candidates[kernels]
+    restore = _Restore(
+        plane=crop,
+        prior=prior,
+        scale=scale,
+        periodic=periodic and crop.shape == plane.shape,
+        noise=noise,
+        autocast=autocast,
+        total=len(drawn),
+    )
+    fits = yield from restore.residuals(drawn.to(plane))
+    if fits is None:
+        return None
+    logs = log_covariance(core_covariance(drawn.double()) / scale**2)
+    before = counts.double() / DRAWN
+    unexplained = float((before * (2 * fits).exp()).sum())
+    # Of what is noise the kernels differ in nothing but how much of it they let be fitted.
+    told = EVIDENCE * max(0.0, 1 - noise**2 / unexplained)
+    costs = told * (fits - GROWTH * logs[:, :2].mean(dim=1))
+    after = torch.softmax(before.log() - costs, dim=0)
+    center, spread = _moments(logs, before)
+    moved, narrowed = _moments(logs, after)
+    deviation = reading.deviation.double().cpu()
+    read = deviation.square()
+    none = NEGLIGIBLE * read
+    # Evidence takes nothing away, and a few kernels that count are no certainty.
+    part = ((narrowed + none) / (spread + none)).clamp(LEAST_VARIANCE, 1)
+    # The less sure the reading is, the more the evidence counts: of shape and width each.
+    shape = _trust(float(read.mean()), EVIDENCE_ERROR)
+    narrow = max(0.0, NARROW - float(reading.mean[:2].mean()))
+    width = _trust(float(read[:2].mean()), math.hypot(EVIDENCE_ERROR, narrow))
+    shift = moved - center
+    common = shift[:2].mean()
+    shift *= shape
+    shift[:2] += (width - shape) * common
+    part = 1 - part.new_tensor([width, width, shape]) * (1 - part)
+    return BlurReading(
+        mean=(reading.mean.double().cpu() + shift).to(reading.mean),
+        deviation=(deviation * part.sqrt()).to(reading.deviation),
+        families=reading.families,
+    )
+
+
+def _trust(variance: float, error: float) -> float:
+    """Return how much of a correction to take, of a reading's variance and its own error."""
+    return variance / (variance + error**2)
+
+
+def _moments(values: Tensor, weights: Tensor) -> tuple[Tensor, Tensor]:
+    """Return mean and variance (3,) of values (n, 3)."""
+    mean = (weights[:, None] * values).sum(dim=0)
+    return mean, (weights[:, None] * (values - mean).square()).sum(dim=0)
+
+
+@dataclass(kw_only=True)
+class _Restore:
+    """A plane, what restores it, and how often it has."""
+
+    plane: Tensor
+    prior: UnfoldedPrior
+    scale: int
+    periodic: bool
+    noise: float
+    autocast: AbstractContextManager[object]
+    total: int
+    done: int = 0
+
+    def residuals(self, kernels: Tensor) -> Residuals:
+        """Return the logarithm of the residual for each of some kernels (n, K, K)."""
+        found = []
+        for some in kernels.split(TOGETHER):
+            found.append(self._residuals(some))
+            self.done += len(some)
+            if (yield self.done, self.total):
+                return None
+        return torch.cat(found)
+
+    def _residuals(self, kernels: Tensor) -> Tensor:
+        data, measured, margin = self.plane[None], None, 0
+        if not self.periodic:
+            margin = margin_for(kernels.shape[-1], self.scale)
+            data = extend_periodic(data, margin)
+            ones = torch.ones_like(self.plane, dtype=torch.bool)
+            measured = F.pad(ones, (margin, margin, margin, margin))
+        data = data.expand(len(kernels), -1, -1)
+        with self.autocast:
+            images = self.prior(
+                data, kernels, scale=self.scale, noise=self.noise, measured=measured
+            )
+        explain = DataModule(data, kernels, self.scale)
+        residual = explain.predict(images.to(data.dtype)) - data
+        height, width = residual.shape[-2:]
+        inner = residual[..., margin : height - margin, margin : width - margin]
+        return 0.5 * (inner.square().mean(dim=(1, 2)) + 1e-12).log().double().cpu()
+
+
+def _textured(plane: Tensor, side: int) -> Tensor:
+    """Return the crop of a large plane that has the most detail, or the whole plane."""
+    height, width = plane.shape
+    rows, columns = min(side, height), min(side, width)
+    crops = [
+        plane[top : top + rows, left : left + columns]
+        for top in range(0, height - rows + 1, max(1, rows // 2))
+        for left in range(0, width - columns + 1, max(1, columns // 2))
+    ]
+    detail = torch.stack([crop.diff(dim=-1).square().mean() for crop in crops])
+    return crops[int(detail.argmax())]

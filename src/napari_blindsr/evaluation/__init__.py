@@ -1,0 +1,1 @@
+"""Samples and data sets with a known truth, and scores on them."""

@@ -1,0 +1,300 @@
+"""Score a method on a prepared data set, beside what it has to be better than."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+import torch
+
+from napari_blindsr.errors import FileError, InputError
+from napari_blindsr.evaluation.prepare import LEVELS, published_variances
+from napari_blindsr.evaluation.results import (
+    Outcome,
+    load_others_outcome,
+    load_outcome,
+    outcome_of,
+    peak_memory,
+    save_outcome,
+)
+from napari_blindsr.metrics import SCORES, Evidence, to_8bit
+from napari_blindsr.physics.kernel_files import check_kernel
+from napari_blindsr.physics.kernels import Gaussian
+from napari_blindsr.physics.observation import Observation
+from napari_blindsr.physics.simulate import interpolate
+from napari_blindsr.restoration.restore import iterate
+from napari_blindsr.solvers.device import resolve_device
+from napari_blindsr.solvers.nonblind.usrnet import usrnet
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+    from numpy.typing import ArrayLike, NDArray
+
+    from napari_blindsr.evaluation.dataset import Case, DataSet
+    from napari_blindsr.physics.kernels import KernelFamily
+    from napari_blindsr.restoration.result import Result
+    from napari_blindsr.settings import Settings
+    from napari_blindsr.solvers.nonblind.usrnet import USRNet
+
+    Runner = Callable[[Case, Settings, NDArray[np.float32] | None], Result]
+
+
+Scores = dict[str, float]
+"""By the names of `napari_blindsr.metrics.SCORES`; those that cannot be told are left out."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Row:
+    """The scores of one image.
+
+    Attributes
+    ----------
+    name : str
+    restored : Scores
+    seconds : float or None
+    peak_memory : int or None
+        In bytes.
+    interpolation : Scores
+        Of cubic interpolation in the right place.
+    usrnet : Scores
+        Of USRNet with the true kernel; empty without its weights.
+    reason : str
+        Why the run ended, if it is known.
+    """
+
+    name: str
+    restored: Scores
+    seconds: float | None
+    peak_memory: int | None
+    interpolation: Scores
+    usrnet: Scores
+    reason: str = ""
+
+
+def settings_for(
+    data: DataSet,
+    asked: Settings,
+    *,
+    kernel: KernelFamily | Literal["known"] | None = None,
+    gain: float | Literal["auto"] | None = None,
+    noise: float | Literal["auto"] | None = None,
+) -> Settings:
+    """Return settings with the geometry and border of a data set.
+
+    Parameters
+    ----------
+    data : DataSet
+    asked : Settings
+    kernel : KernelFamily or "known", optional
+        By default the family that the kernels are from; for the published Gaussians, and
+        if that is not known, the solver's own.
+    gain : float or "auto", optional
+        By default the manifest's.
+    noise : float or "auto", optional
+        By default estimated if the manifest tells of noise.
+    """
+    manifest = data.manifest
+    if kernel is None:
+        kernel = Gaussian() if manifest is None else (manifest.family or Gaussian())
+        if kernel == Gaussian(variance=published_variances(data.layout.scale)):
+            kernel = Gaussian()
+    if noise is None:
+        noise = "auto" if manifest is not None and manifest.noise > 0 else 0.0
+    return replace(
+        asked,
+        geometry=data.geometry,
+        border=data.border,
+        kernel=kernel,
+        gain=data.gain if gain is None else gain,
+        noise=noise,
+    )
+
+
+def score(
+    image: ArrayLike, case: Case, *, scale: int, kernel: NDArray[np.float32] | None = None
+) -> Scores:
+    """Score an image, and a kernel if both it and the truth are there.
+
+    Parameters
+    ----------
+    image : array_like
+        uint8, or floats in [0, 1].
+    case : Case
+    scale : int
+        Pixels left out at each border.
+    kernel : ndarray, (K, K), optional
+    """
+    evidence = Evidence(
+        image=to_8bit(image),
+        reference=to_8bit(case.truth),
+        kernel=kernel,
+        true_kernel=None if case.kernel is None else check_kernel(case.kernel),
+        crop=scale,
+    )
+    return {metric.name: metric(evidence) for metric in SCORES if evidence.allows(metric.needs)}
+
+
+def restored_rows(
+    data: DataSet,
+    settings: Settings,
+    folder: Path,
+    *,
+    run: Runner | None = None,
+    network: USRNet | None = None,
+) -> Iterator[Row]:
+    """Restore the images of a data set one by one, and score them.
+
+    What a folder has already is not computed again, so an evaluation goes on where it was
+    interrupted.
+
+    Parameters
+    ----------
+    data : DataSet
+    settings : Settings
+        Known kernels are the data set's own.
+    folder : Path
+        Of the results with these settings, see `napari_blindsr.evaluation.results.run_folder`; it
+        is made if need be.
+    run : callable, optional
+        Restores one image; silently if left out.
+    network : USRNet, optional
+        For the baseline.
+
+    Yields
+    ------
+    Row
+        Ends early if a run was stopped: what was stopped is not kept.
+    """
+    device = resolve_device(settings.device)
+    make_folder(folder)
+    for name in data.names:
+        case = data.load(name)
+        outcome = load_outcome(folder, case)
+        if outcome is None:
+            with peak_memory(device) as peak:
+                result = (run or _silently)(case, settings, _known(case, settings))
+            outcome = _kept(case, result, folder, peak.bytes)
+        if outcome is None:
+            return
+        yield _row(data, case, outcome, network)
+
+
+def scored_rows(data: DataSet, folder: Path, *, network: USRNet | None = None) -> Iterator[Row]:
+    """Score results that are there, from any program.
+
+    Parameters
+    ----------
+    data : DataSet
+        With images that the folder has results of.
+    folder : Path
+        NAME.png or .tif, and NAME.mat or .npy for the kernels.
+    network : USRNet, optional
+        For the baseline.
+    """
+    for name in data.names:
+        case = data.load(name)
+        yield _row(data, case, load_others_outcome(folder, case), network)
+
+
+def make_folder(folder: Path) -> None:
+    """Make a folder and those above it."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise FileError(f"cannot make the folder {folder}: {error.strerror}") from error
+
+
+def _silently(case: Case, settings: Settings, known: NDArray[np.float32] | None) -> Result:
+    steps = iterate(case.coarse, settings, known_kernel=known)
+    while True:
+        try:
+            next(steps)
+        except StopIteration as end:
+            result: Result = end.value
+            return result
+
+
+def _known(case: Case, settings: Settings) -> NDArray[np.float32] | None:
+    if settings.kernel == "known" and case.kernel is None:
+        raise InputError(f"{case.name} has no true kernel; expected one for a known kernel")
+    return case.kernel if settings.kernel == "known" else None
+
+
+def _kept(case: Case, result: Result, folder: Path, peak: int | None) -> Outcome | None:
+    """Write a result; None if the run was stopped."""
+    if result.reason == "stopped":
+        return None
+    outcome = outcome_of(result, case, peak_memory=peak)
+    scores = score(outcome.image, case, scale=result.settings.scale, kernel=outcome.kernel)
+    return save_outcome(folder, case, result, peak_memory=peak, scores=scores)
+
+
+def _row(data: DataSet, case: Case, outcome: Outcome, network: USRNet | None) -> Row:
+    scale = data.layout.scale
+    kernel = None if outcome.kernel is None else check_kernel(outcome.kernel)
+    finished = None if network is None else with_true_kernel(data, case, network)
+    return Row(
+        name=case.name,
+        restored=score(outcome.image, case, scale=scale, kernel=kernel),
+        seconds=outcome.seconds,
+        peak_memory=outcome.peak_memory,
+        interpolation=score(interpolated(data, case), case, scale=scale),
+        usrnet={} if finished is None else score(finished, case, scale=scale),
+        reason=outcome.reason,
+    )
+
+
+def interpolated(data: DataSet, case: Case) -> NDArray[np.float32]:
+    """Return cubic interpolation in the right place and at normal brightness, in [0, 1]."""
+    image = interpolate(case.coarse, data.layout.scale, geometry=data.geometry, border=data.border)
+    return np.asarray(np.clip(image / (case.white * data.gain), 0, 1), dtype=np.float32)
+
+
+def with_true_kernel(data: DataSet, case: Case, network: USRNet) -> NDArray[np.float32] | None:
+    """Return what USRNet makes of an image with its true kernel and noise level, in [0, 1].
+
+    None if the true kernel is not known.
+    """
+    if case.kernel is None:
+        return None
+    kernel = torch.from_numpy(check_kernel(case.kernel))
+    scaled = np.asarray(case.coarse / (case.white * data.gain), dtype=np.float32)
+    planes = scaled[None] if scaled.ndim == 2 else np.moveaxis(scaled, -1, 0)
+    observation = Observation(
+        data=torch.from_numpy(np.ascontiguousarray(planes)),
+        scale=data.layout.scale,
+        kernel_size=len(kernel),
+        geometry=data.geometry,
+        border=data.border,
+    )
+    image = usrnet(observation, kernel, network, noise=case.noise / (LEVELS * data.gain))
+    restored: NDArray[np.float32] = image.clamp(0, 1).numpy()
+    return restored[0] if scaled.ndim == 2 else np.moveaxis(restored, 0, -1)
+
+
+def mean_row(rows: list[Row]) -> Row:
+    """Return the means; what an image lacks has none."""
+    memory = _mean([row.peak_memory for row in rows])
+    return Row(
+        name="mean",
+        restored=_means([row.restored for row in rows]),
+        seconds=_mean([row.seconds for row in rows]),
+        peak_memory=None if memory is None else round(memory),
+        interpolation=_means([row.interpolation for row in rows]),
+        usrnet=_means([row.usrnet for row in rows]),
+    )
+
+
+def _means(scores: list[Scores]) -> Scores:
+    means = {m.name: _mean([entry.get(m.name) for entry in scores]) for m in SCORES}
+    return {name: value for name, value in means.items() if value is not None}
+
+
+def _mean(values: list[Any]) -> float | None:
+    if not values or None in values:
+        return None
+    return math.fsum(values) / len(values)

@@ -1,0 +1,1 @@
+"""Arrays of any axes: planes, regions and tiles; and their files."""

@@ -1,0 +1,264 @@
+"""Image files of any number of dimensions: the list of formats, opening, writing, and masks."""
+
+from __future__ import annotations
+
+import glob
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import tifffile
+from PIL import Image
+
+from napari_blindsr.errors import FileError, InputError
+from napari_blindsr.images import ome_zarr, plain, tiff
+from napari_blindsr.images.atomic import check_suffix, listed, replacing
+from napari_blindsr.images.metadata import AxisStep, Description, ImageFile, LazyArray, checked
+from napari_blindsr.images.ome_zarr import is_zarr
+from napari_blindsr.images.plain import read_image
+from napari_blindsr.images.writer import Format, ImageWriter, Output
+
+if TYPE_CHECKING:
+    import os
+    from collections.abc import Sequence
+
+    from numpy.typing import DTypeLike, NDArray
+
+
+__all__ = [
+    "AxisStep",
+    "Description",
+    "ImageFile",
+    "ImageWriter",
+    "LazyArray",
+    "check_image",
+    "create_image",
+    "find_images",
+    "image_suffixes",
+    "open_image",
+]
+
+
+def image_suffixes() -> tuple[str, ...]:
+    """Return the extensions of images that can be read and written, with their dot."""
+    return tuple(suffix for entry in FORMATS for suffix in entry.suffixes)
+
+
+def open_image(path: str | os.PathLike[str], *, axes: str | None = None) -> ImageFile:
+    """Open an image without reading its pixels (those of a PNG file are read).
+
+    Parameters
+    ----------
+    path : path
+        Of a TIFF file (plain, ImageJ hyperstack or OME-TIFF), an OME-Zarr folder (its level of
+        full size), a .npy file, or a PNG file.
+    axes : str, optional
+        What the axes of the array in the file are, one letter each, where the file says none or
+        wrong ones. Samples come out last, without alpha.
+
+    Raises
+    ------
+    FileError
+        If there is no such image, or it is damaged.
+    InputError
+        If it holds something else than integers or floating point, nothing at all, or axes that
+        are no image's.
+    """
+    file = Path(path)
+    if not file.exists():
+        raise FileError(f"cannot read {file}: there is no such file")
+    entry = _format_of(file, "read")
+    if file.is_dir() != entry.folder:
+        has, expected = ("folder", "file") if file.is_dir() else ("file", "folder")
+        raise FileError(f"cannot read {file}: it is a {has}; expected a {expected}")
+    if not entry.folder:
+        try:
+            with file.open("rb"):
+                pass
+        except OSError as error:
+            raise FileError(f"cannot read {file}: {error.strerror}") from error
+    try:
+        opened = entry.open(file, axes)
+    except InputError as error:
+        raise InputError(f"{file}: {error}") from error
+    return checked(str(file), opened)
+
+
+def create_image(
+    path: str | os.PathLike[str],
+    *,
+    shape: tuple[int, ...],
+    dtype: DTypeLike,
+    description: Description,
+    chunks: tuple[int, ...] | None = None,
+    force: bool = False,
+    resume: bool = False,
+    run: str = "",
+) -> ImageWriter:
+    """Begin an image file that takes its pixels as they come.
+
+    Nothing stands under the final name before `ImageWriter.finish`.
+
+    Parameters
+    ----------
+    path : path
+        Its extension says the format. TIFF becomes OME-TIFF if it is named so or has more axes
+        than Y, X and S; a hyperstack of ImageJ stays one where it can.
+    shape : tuple of int
+    dtype : dtype
+        Integer or floating point; pixels that were not written are 0.
+    description : Description
+        Its axes are those of `shape` and of the blocks. Formats with an order of their own store
+        the axes in that order.
+    chunks : tuple of int, optional
+        Of an OME-Zarr: in which pieces it is stored. By default planes in tiles of 512 × 512.
+    force : bool
+        Replace what exists.
+    resume : bool
+        Go on with an OME-Zarr that an earlier run has not finished, if shape, type, axes, chunks
+        and `run` are the same.
+    run : str
+        What identifies the computation, such as a checksum of its settings.
+
+    Raises
+    ------
+    FileError
+        If it cannot be written there, or the format cannot hold it.
+    InputError
+        If shape, type and axes do not fit each other.
+    """
+    output = _checked(
+        Output(
+            path=Path(path),
+            shape=tuple(int(n) for n in shape),
+            dtype=np.dtype(dtype).newbyteorder("="),
+            description=description,
+            chunks=chunks,
+            force=force,
+            resume=resume,
+            run=run,
+        )
+    )
+    entry = _format_of(output.path, "write")
+    entry.check(output)
+    return entry.create(output)
+
+
+def check_image(
+    path: str | os.PathLike[str],
+    *,
+    shape: tuple[int, ...],
+    dtype: DTypeLike,
+    description: Description,
+    force: bool = False,
+) -> None:
+    """Check that `create_image` could begin an image, before any work; nothing is kept.
+
+    Raises
+    ------
+    FileError, InputError
+        As `create_image`.
+    """
+    output = _checked(
+        Output(
+            path=Path(path),
+            shape=tuple(int(n) for n in shape),
+            dtype=np.dtype(dtype).newbyteorder("="),
+            description=description,
+            force=force,
+        )
+    )
+    _format_of(output.path, "write").check(output)
+
+
+def _checked(output: Output) -> Output:
+    """Return an output whose shape, type and axes fit each other."""
+    chunks, description = output.chunks, output.description
+    stand_in = np.broadcast_to(np.zeros((), output.dtype), output.shape)
+    checked(f"the image for {output.path}", ImageFile(array=stand_in, description=description))
+    if chunks is not None and (len(chunks) != len(output.shape) or min(chunks) < 1):
+        raise InputError(f"chunks are {chunks}; expected {len(output.shape)} positive numbers")
+    return output
+
+
+def _format_of(path: Path, purpose: str) -> Format:
+    suffix = path.suffix.lower()
+    for entry in FORMATS:
+        if suffix in entry.suffixes or (purpose == "read" and entry.folder and is_zarr(path)):
+            return entry
+    has = f"the extension {path.suffix!r}" if suffix else "no extension"
+    raise FileError(f"cannot {purpose} {path}: it has {has}; expected {listed(image_suffixes())}")
+
+
+def find_images(paths: Sequence[str | os.PathLike[str]]) -> list[Path]:
+    """Return the images that are meant by files, folders and patterns.
+
+    Parameters
+    ----------
+    paths : sequence of path
+        A folder stands for the images in it (not for those in its folders) by their extensions,
+        in natural order: 2 before 10. A pattern with ``*``, ``?`` or ``[…]`` that is not the name
+        of a file is expanded. Files are taken as they are, whether or not they exist.
+
+    Raises
+    ------
+    FileError
+        If a folder has no images, or nothing matches a pattern.
+    """
+    found: dict[Path, None] = {}
+    for given in map(Path, paths):
+        found |= dict.fromkeys(_expanded(given))
+    return list(found)
+
+
+def _expanded(given: Path) -> list[Path]:
+    if glob.has_magic(str(given)) and not given.exists():
+        matches = sorted(map(Path, glob.glob(str(given))), key=_natural)  # noqa: PTH207
+        if not matches:
+            raise FileError(f"nothing matches {given}; expected the names of images")
+        return [image for match in matches for image in _expanded(match)]
+    if not given.is_dir() or is_zarr(given):
+        return [given]
+    images = [entry for entry in given.iterdir() if _is_image(entry)]
+    if not images:
+        raise FileError(f"{given} holds no images; expected {listed(image_suffixes())}")
+    return sorted(images, key=_natural)
+
+
+def _is_image(path: Path) -> bool:
+    suffix = path.suffix.lower()
+    return not path.name.startswith(".") and any(
+        suffix in entry.suffixes and path.is_dir() == entry.folder for entry in FORMATS
+    )
+
+
+def _natural(path: Path) -> list[tuple[bool, int, str]]:
+    """Return a key that sorts numbers in names by their values."""
+    pieces = re.split(r"(\d+)", str(path))
+    return [(p.isdigit(), int(p) if p.isdigit() else 0, p) for p in pieces]
+
+
+FORMATS: tuple[Format, ...] = (tiff.FORMAT, ome_zarr.FORMAT, plain.NPY, plain.PNG)
+"""A new format is appended here; opening, writing, listing folders and tests take it from here."""
+
+MASK_OUT_SUFFIXES = (".png", ".tif", ".tiff")
+
+
+def read_mask(path: Path) -> NDArray[np.bool_]:
+    """Read a mask (h, w) from an image file: true where any channel is not zero."""
+    array = read_image(path).array
+    # What is not a number is not zero either.
+    covered = array != 0
+    return np.asarray(covered.any(axis=-1) if array.ndim == 3 else covered, dtype=bool)
+
+
+def write_mask(path: Path, covered: NDArray[np.bool_], *, force: bool = False) -> None:
+    """Write a mask (H, W) as 8-bit PNG or TIFF: 255 where covered, else 0."""
+    suffix = check_suffix(path, MASK_OUT_SUFFIXES, "write")
+    values = np.where(covered, 255, 0).astype(np.uint8)
+    with replacing(path, force=force) as stream:
+        if suffix == ".png":
+            Image.fromarray(values).save(stream, format="PNG")
+        else:
+            tifffile.imwrite(stream, values, photometric="minisblack", metadata=None)

@@ -1,0 +1,343 @@
+"""OME-Zarr: folders of chunks, read lazily and written chunk by chunk."""
+
+from __future__ import annotations
+
+import json
+import math
+import shutil
+import threading
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from napari_blindsr.errors import BlindSRError, FileError
+from napari_blindsr.images.atomic import check_folder, check_free, check_suffix, part_of, writing
+from napari_blindsr.images.axes import distinct_axes
+from napari_blindsr.images.lazy import block_for, colour_last, full_index, region_of
+from napari_blindsr.images.metadata import Description, ImageFile, guessed_axes
+from napari_blindsr.images.ngff import (
+    channel_attributes,
+    read_attributes,
+    stored_axes,
+    written_attributes,
+)
+from napari_blindsr.images.writer import BlockKey, Format, ImageWriter, Output, block_key
+
+if TYPE_CHECKING:
+    from pathlib import Path
+    from types import EllipsisType
+
+    from numpy.typing import NDArray
+
+    Part = int | slice | EllipsisType
+
+
+__all__ = ["FORMAT", "is_zarr", "open_zarr"]
+
+
+@dataclass(frozen=True)
+class ZarrArray:
+    """An array in a folder.
+
+    Attributes
+    ----------
+    path : Path
+    array : zarr.Array
+    """
+
+    path: Path
+    array: Any
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """How long its axes are."""
+        return tuple(self.array.shape)
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """The type of its values, in native byte order."""
+        stored: np.dtype[Any] = np.dtype(self.array.dtype)
+        return stored.newbyteorder("=")
+
+    @property
+    def ndim(self) -> int:
+        """How many axes it has."""
+        return len(self.array.shape)
+
+    @property
+    def chunks(self) -> tuple[int, ...]:
+        """In which pieces it is stored."""
+        return tuple(self.array.chunks)
+
+    def __getitem__(self, index: Part | tuple[Part, ...]) -> NDArray[Any]:
+        parts = full_index(index, self.shape)
+        try:
+            return np.asarray(self.array[parts], self.dtype)
+        except Exception as error:
+            # Damaged chunks fail in as many ways as there are compressions.
+            reason = str(error).split("\n", 1)[0] or type(error).__name__
+            raise FileError(f"cannot read {self.path}: damaged Zarr array ({reason})") from error
+
+
+def open_zarr(path: Path, axes: str | None) -> ImageFile:
+    """Open the image of a folder, at its full size if it is there in several."""
+    import zarr  # noqa: PLC0415  (takes a while)
+
+    try:
+        # What is pickled must be found from wherever it is unpickled.
+        node = zarr.open(path.absolute(), mode="r")
+        return _open(path, node, axes)
+    except BlindSRError:
+        raise
+    except (FileNotFoundError, KeyError, TypeError, ValueError, IndexError, OSError) as error:
+        reason = str(error).split("\n", 1)[0] or type(error).__name__
+        raise FileError(f"cannot read {path}: it is no OME-Zarr image ({reason})") from error
+
+
+def _open(path: Path, node: Any, axes: str | None) -> ImageFile:
+    attributes = dict(node.attrs)
+    if hasattr(node, "dtype"):
+        return _plain(path, node, axes)
+    if "plate" in attributes or "plate" in attributes.get("ome", {}):
+        raise FileError(
+            f"cannot read {path}: it is a plate of many images; expected one of them, such as "
+            f"{path / 'A' / '1' / '0'}"
+        )
+    level = read_attributes(attributes)
+    if level is None and "0" in node and not hasattr(node["0"], "dtype"):
+        # As bioformats2raw lays out what it converts: one group an image.
+        opened = _open(path / "0", node["0"], axes)
+        if "1" not in node:
+            return opened
+        notes = (*opened.description.notes, "only the first of several images is read")
+        return replace(opened, description=replace(opened.description, notes=notes))
+    if level is None:
+        raise FileError(f"cannot read {path}: it is no OME-Zarr image (no multiscales)")
+    array = ZarrArray(path, node[level.path])
+    named = axes or level.axes
+    description = level.description
+    if len(named) != array.ndim:
+        return ImageFile(array=array, description=replace(description, axes=named))
+    seen, named, notes = colour_last(array, named, description.notes)
+    return ImageFile(array=seen, description=replace(description, axes=named, notes=notes))
+
+
+def _plain(path: Path, node: Any, axes: str | None) -> ImageFile:
+    """Open an array that says at most what its axes are called."""
+    array = ZarrArray(path, node)
+    names = getattr(node.metadata, "dimension_names", None) or node.attrs.get("_ARRAY_DIMENSIONS")
+    letters = [str(name).upper() for name in names or () if name]
+    known = distinct_axes("".join(letters)) if all(len(x) == 1 for x in letters) else ""
+    if len(known) != array.ndim or not {"Y", "X"} <= set(known):
+        known = guessed_axes(array.shape)
+    named = axes or known
+    if len(named) != array.ndim:
+        return ImageFile(array=array, description=Description(axes=named))
+    seen, named, notes = colour_last(array, named, ())
+    return ImageFile(array=seen, description=Description(axes=named, notes=notes))
+
+
+def check_zarr(output: Output) -> None:
+    """Check that an image can be written, and held."""
+    path = output.path
+    check_suffix(path, SUFFIXES, "write")
+    check_free(path, force=output.force)
+    if path.exists() and not (path.is_dir() and _has_head(path)):
+        raise FileError(f"cannot write {path}: what is there is no Zarr folder, so it stays")
+    check_folder(path)
+    try:
+        stored_axes(output.description.axes)
+    except FileError as error:
+        raise FileError(f"cannot write {path}: {error}") from error
+
+
+SUFFIXES = (".zarr",)
+
+
+def create_zarr(output: Output) -> ImageWriter:
+    """Begin an image, or go on with one that an earlier run has not finished."""
+    with writing(output.path):
+        return ZarrWriter(output)
+
+
+FORMAT = Format(
+    name="OME-Zarr",
+    suffixes=SUFFIXES,
+    open=open_zarr,
+    check=check_zarr,
+    create=create_zarr,
+    folder=True,
+)
+_TILE = 512
+_JOURNAL = ".written.jsonl"
+_HEADS = (".zgroup", ".zarray", "zarr.json")
+
+
+def is_zarr(path: Path) -> bool:
+    """Return whether a folder is, or is meant to be, an image rather than one of images."""
+    return path.is_dir() and (path.suffix.lower() in SUFFIXES or _has_head(path))
+
+
+def _has_head(path: Path) -> bool:
+    return any((path / name).is_file() for name in _HEADS)
+
+
+def part_name(path: Path) -> Path:
+    """Return under which name an image is until it is complete."""
+    return path.with_name(f"{path.name}.part")
+
+
+class ZarrWriter:
+    """Writes an OME-Zarr folder, beside its final name until it is complete.
+
+    What was written is noted in a journal in the folder, after it was, so that neither a killed
+    process nor a full disk makes a block count that is not there.
+    """
+
+    def __init__(self, output: Output) -> None:
+        self._output = output
+        self._part = part_name(output.path)
+        axes = output.description.axes
+        self._stored = stored_axes(axes)
+        self._order = tuple(axes.index(axis) for axis in self._stored)
+        self.path = output.path
+        self.chunks = _chunks(output)
+        self._lock = threading.Lock()
+        self._done: set[BlockKey] = set()
+        channel = next((i for i, axis in enumerate(axes) if axis in "CS"), None)
+        self._channel = channel
+        count = 1 if channel is None else output.shape[channel]
+        self._low, self._high = np.full(count, np.inf), np.full(count, -np.inf)
+        self._array: Any = self._earlier() if output.resume else None
+        self.resumed = self._array is not None
+        if self._array is None:
+            self._array = self._begun()
+
+    def _earlier(self) -> Any:
+        """Return the array that an earlier run left, if it is of this computation."""
+        import zarr  # noqa: PLC0415  (takes a while)
+
+        try:
+            group: Any = zarr.open_group(self._part, mode="r+")
+            array = group["0"]
+            wanted = self._attributes(complete=False)
+            same = all(group.attrs.get(key) == value for key, value in wanted.items())
+        except (FileNotFoundError, KeyError, ValueError, OSError):
+            return None
+        layout = (self._arranged(self._output.shape), self._arranged(self.chunks))
+        if not same or (array.shape, array.chunks) != layout or array.dtype != self._output.dtype:
+            return None
+        self._read_journal()
+        return array
+
+    def _begun(self) -> Any:
+        import zarr  # noqa: PLC0415  (takes a while)
+        from numcodecs import Blosc  # noqa: PLC0415  (takes a while)
+
+        if self._part.exists():
+            shutil.rmtree(self._part)
+        group = zarr.create_group(self._part, zarr_format=2)
+        array = group.create_array(
+            "0",
+            shape=self._arranged(self._output.shape),
+            chunks=self._arranged(self.chunks),
+            dtype=self._output.dtype,
+            # What every reader of Zarr has.
+            compressors=Blosc(cname="lz4", clevel=5, shuffle=Blosc.SHUFFLE),
+            chunk_key_encoding={"name": "v2", "separator": "/"},
+            fill_value=0,
+        )
+        group.attrs.update(self._attributes(complete=False))
+        return array
+
+    def _arranged(self, values: tuple[int, ...]) -> tuple[int, ...]:
+        return tuple(values[axis] for axis in self._order)
+
+    def _attributes(self, *, complete: bool) -> dict[str, Any]:
+        return written_attributes(
+            self._output.description, self._stored, run=self._output.run, complete=complete
+        )
+
+    def write(self, index: tuple[int | slice, ...], block: NDArray[Any]) -> None:
+        """Write a block, as `ImageWriter.write`."""
+        region = region_of(index, self._output.shape)
+        values = block_for(region, block, self._output.dtype)
+        entry = {"block": block_key(region), "range": self._ranges(region, values)}
+        with self._lock, writing(self.path):
+            self._array[tuple(region[axis] for axis in self._order)] = values.transpose(self._order)
+            with (self._part / _JOURNAL).open("a", encoding="ascii") as journal:
+                journal.write(json.dumps(entry) + "\n")
+            self._note(entry)
+
+    def _ranges(
+        self, region: tuple[slice, ...], values: NDArray[Any]
+    ) -> list[tuple[int, float, float]]:
+        """Return the smallest and largest value of each channel of a block."""
+        first = 0 if self._channel is None else region[self._channel].start
+        apart = values[None] if self._channel is None else np.moveaxis(values, self._channel, 0)
+        found = []
+        for number, channel in enumerate(apart, first):
+            finite = channel[np.isfinite(channel)]
+            if finite.size:
+                found.append((number, float(finite.min()), float(finite.max())))
+        return found
+
+    def _note(self, entry: dict[str, Any]) -> None:
+        self._done.add(tuple((int(start), int(stop)) for start, stop in entry["block"]))
+        for number, low, high in entry["range"]:
+            self._low[number] = min(self._low[number], low)
+            self._high[number] = max(self._high[number], high)
+
+    def _read_journal(self) -> None:
+        with suppress(FileNotFoundError):
+            journal = self._part / _JOURNAL
+            text = journal.read_text(encoding="ascii")
+            if text and not text.endswith("\n"):
+                # The last line was cut short; what follows must not be part of it.
+                with journal.open("a", encoding="ascii") as stream:
+                    stream.write("\n")
+            for line in text.splitlines():
+                with suppress(ValueError, KeyError, TypeError, IndexError):
+                    self._note(json.loads(line))
+
+    def written(self, index: tuple[int | slice, ...]) -> bool:
+        """Return whether a block was written."""
+        return block_key(region_of(index, self._output.shape)) in self._done
+
+    def finish(self) -> None:
+        """Give the file its final name."""
+        import zarr  # noqa: PLC0415  (takes a while)
+
+        with writing(self.path):
+            check_free(self.path, force=self._output.force)
+            group = zarr.open_group(self._part, mode="r+")
+            ranges = [
+                (low, high) if math.isfinite(low) else (0.0, 0.0)
+                for low, high in zip(self._low.tolist(), self._high.tolist(), strict=True)
+            ]
+            attributes = channel_attributes(self._output.description, ranges)
+            group.attrs.update({**attributes, **self._attributes(complete=True)})
+            (self._part / _JOURNAL).unlink(missing_ok=True)
+            old = part_of(self.path)
+            if self.path.exists():
+                self.path.rename(old)
+            self._part.rename(self.path)
+            shutil.rmtree(old, ignore_errors=True)
+
+    def suspend(self) -> None:
+        """End writing; all of it is on disk already."""
+
+    def abort(self) -> None:
+        """Remove what is not complete."""
+        shutil.rmtree(self._part, ignore_errors=True)
+
+
+def _chunks(output: Output) -> tuple[int, ...]:
+    if output.chunks is not None:
+        sizes = zip(output.chunks, output.shape, strict=True)
+        return tuple(min(chunk, length) for chunk, length in sizes)
+    longest = {"Y": _TILE, "X": _TILE, "S": 3}
+    axes = zip(output.description.axes, output.shape, strict=True)
+    return tuple(min(longest.get(axis, 1), length) for axis, length in axes)

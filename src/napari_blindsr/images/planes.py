@@ -1,0 +1,261 @@
+"""Arrays of any axes, type and intensity range, to scaled float planes and back."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+
+from napari_blindsr.errors import InputError
+
+if TYPE_CHECKING:
+    from numpy.typing import ArrayLike, NDArray
+
+    from napari_blindsr.images.tiling import Box
+    from napari_blindsr.types import Geometry
+
+
+AXES = ("YX", "YXC", "CYX")
+FOOTROOM = 0.25
+"""How far below the smallest input a result may go, in units of the input's range: a blurred
+input overstates its gaps as it understates its peaks."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Planes:
+    """Float planes, and what is needed to turn a result back into the user's array.
+
+    Attributes
+    ----------
+    data : ndarray, float32, (C, h, w)
+        (intensity − low) / span, 0 where not measured.
+    measured : ndarray, bool, (h, w), or None
+        None means everywhere.
+    gain : float
+        How bright the data are compared with the result.
+    low, span : float
+        In the intensity unit of the input; the result's 0 and 1.
+    axes : str
+        "YX", "YXC" or "CYX".
+    """
+
+    data: NDArray[np.float32]
+    measured: NDArray[np.bool_] | None = None
+    gain: float = 1.0
+    low: float
+    span: float
+    axes: str
+
+
+def to_planes(
+    image: ArrayLike,
+    *,
+    axes: str | None,
+    geometry: Geometry,
+    covered: NDArray[np.bool_] | None = None,
+    gain: float | Literal["auto"] = 1.0,
+) -> Planes:
+    """Check an image and turn it into scaled planes.
+
+    Parameters
+    ----------
+    image : array_like
+        (h, w), (h, w, 3) or, by `axes`, (C, h, w). Integer or float, finite where not
+        covered.
+    axes : str or None
+        None guesses from the shape.
+    geometry : {"camera", "benchmark"}
+        The published test data use the whole range of their type; a camera's image uses
+        the range that its data have.
+    covered : ndarray, bool, (h, w), optional
+        True where the image is not measured.
+    gain : float or "auto"
+        How bright the image is compared with the result. A gain other than 1 multiplies
+        intensities, so zero then means no light.
+
+    Raises
+    ------
+    InputError
+        If it is no such image; says what came and what is expected.
+    """
+    array = np.asarray(image)
+    axes = check_axes(array, axes)
+    planes = array[None] if axes == "YX" else array
+    if axes == "YXC":
+        planes = np.moveaxis(planes, -1, 0)
+    measured = None if covered is None or not covered.any() else ~covered
+    values = planes if measured is None else planes[:, measured]
+    _check_values(values)
+    if gain == "auto":
+        gain = _automatic_gain(values)
+    low, span = _range(values, geometry)
+    if gain != 1:
+        low, span = 0.0, (span if geometry == "benchmark" else float(values.max()) / gain)
+    scaled = (planes.astype(np.float64) - low) / span
+    if measured is not None:
+        scaled = np.where(measured, scaled, 0)
+    return Planes(
+        data=np.ascontiguousarray(scaled, dtype=np.float32),
+        measured=measured,
+        gain=gain,
+        low=low,
+        span=span,
+        axes=axes,
+    )
+
+
+def find_covered(
+    image: ArrayLike, *, axes: str | None, mask: ArrayLike | None, saturated: bool
+) -> NDArray[np.bool_]:
+    """Return where an image is not measured.
+
+    Parameters
+    ----------
+    image : array_like
+        As in `to_planes`; what is not finite in any channel is not measured.
+    axes : str or None
+    mask : array_like, (h, w), optional
+        Nonzero where the image is covered.
+    saturated : bool
+        Whether to take the largest value of an integer type for not measured.
+
+    Returns
+    -------
+    ndarray, bool, (h, w)
+
+    Raises
+    ------
+    InputError
+        If the mask has another size, or nothing is left.
+    """
+    array = np.asarray(image)
+    axes = check_axes(array, axes)
+    invalid = ~np.isfinite(array) if array.dtype.kind == "f" else np.zeros(array.shape, dtype=bool)
+    if saturated and array.dtype.kind in "iu":
+        invalid |= array == np.iinfo(array.dtype).max
+    if array.ndim == 3:
+        invalid = invalid.any(axis=axes.index("C"))
+    if mask is not None:
+        size = plane_shape(array, axes)
+        invalid = invalid | (check_mask(mask, size) != 0)
+    if invalid.all():
+        raise InputError("the mask covers the whole image; expected some pixels that are measured")
+    return invalid
+
+
+def result_array(shape: tuple[int, int], source: Planes) -> NDArray[np.float32]:
+    """Return an array for a result of (H, W), in the axes of its source; its values are any."""
+    count = len(source.data)
+    sizes = {"YX": shape, "YXC": (*shape, count), "CYX": (count, *shape)}
+    return np.empty(sizes[source.axes], dtype=np.float32)
+
+
+def to_intensities(values: NDArray[np.floating], source: Planes) -> NDArray[np.float32]:
+    """Return scaled values in the intensity unit of their source."""
+    return (values.astype(np.float64) * source.span + source.low).astype(np.float32)
+
+
+def _automatic_gain(values: NDArray[Any]) -> float:
+    """Return how far below white the brightest pixels are."""
+    white = float(np.iinfo(values.dtype).max) if values.dtype.kind in "iu" else 1.0
+    brightest = float(np.percentile(values, 99.5))
+    if not 0 < brightest <= white:
+        raise InputError(
+            f"an automatic gain needs intensities between 0 and {white:g}; the image has its "
+            f"brightest pixels at {brightest:g}: give the gain as a number"
+        )
+    return min(1.0, brightest / white)
+
+
+def size_text(array: Any) -> str:
+    """Return the shape of an array, fit to be shown."""
+    return " × ".join(map(str, array.shape)) or "a single number"
+
+
+def check_axes(array: Any, axes: str | None) -> str:
+    """Return the axes of an image, guessed from its shape if they are not told.
+
+    Parameters
+    ----------
+    array : array
+        Anything that has a shape; its pixels are not read.
+    axes : str or None
+
+    Raises
+    ------
+    InputError
+        If these are no axes of one image.
+    """
+    shape = size_text(array)
+    if axes is None:
+        if array.ndim == 2:
+            axes = "YX"
+        elif array.ndim == 3 and array.shape[-1] == 3:
+            axes = "YXC"
+        else:
+            raise InputError(
+                f"the image is {shape}; expected a grey image (h × w) or an RGB image (h × w × 3)"
+            )
+    if axes not in AXES:
+        raise InputError(f"axes are {axes!r}; expected one of {list(AXES)}")
+    if array.ndim != len(axes):
+        raise InputError(f"the image is {shape}, but axes {axes!r} mean {len(axes)} dimensions")
+    if 0 in array.shape:
+        raise InputError(f"the image is empty ({shape}); expected at least one pixel")
+    return axes
+
+
+def plane_shape(array: Any, axes: str) -> tuple[int, int]:
+    """Return (h, w) of an image."""
+    return int(array.shape[axes.index("Y")]), int(array.shape[axes.index("X")])
+
+
+def window_of(array: Any, axes: str, window: Box) -> NDArray[Any]:
+    """Read a window of an image, in its own axes; no other pixels are read."""
+    cut = [slice(None)] * len(axes)
+    cut[axes.index("Y")], cut[axes.index("X")] = window.slices
+    return np.asarray(array[tuple(cut)])
+
+
+def check_mask(mask: ArrayLike, shape: tuple[int, int]) -> NDArray[Any]:
+    """Return a mask as an array; raises an `InputError` if it is not (h, w)."""
+    given = np.asarray(mask)
+    if given.shape != shape:
+        raise InputError(
+            f"the mask is {size_text(given)}; expected {shape[0]} × {shape[1]}, the size of the "
+            "image"
+        )
+    return given
+
+
+def _check_values(array: NDArray[Any]) -> None:
+    if not (np.issubdtype(array.dtype, np.integer) or np.issubdtype(array.dtype, np.floating)):
+        raise InputError(
+            f"the image has values of type {array.dtype}; expected integers or floating point"
+        )
+    if not np.isfinite(array).all():
+        count = int(array.size - np.isfinite(array).sum())
+        raise InputError(
+            f"the image has {count} values that are NaN or infinite; expected finite values only"
+        )
+    if array.min() == array.max():
+        raise InputError(
+            f"the image is constant (every value is {array.flat[0]}); there is nothing to restore"
+        )
+
+
+def _range(array: NDArray[Any], geometry: Geometry) -> tuple[float, float]:
+    """Return the intensities (low, span) that are scaled to 0 and 1."""
+    smallest, largest = float(array.min()), float(array.max())
+    if geometry == "benchmark":
+        if np.issubdtype(array.dtype, np.integer):
+            return 0.0, float(np.iinfo(array.dtype).max)
+        if smallest >= 0 and largest <= 1:
+            return 0.0, 1.0
+        return smallest, largest - smallest
+    low = smallest - FOOTROOM * (largest - smallest)
+    # What counts photons cannot go below none.
+    if smallest >= 0:
+        low = max(low, 0.0)
+    return low, largest - low

@@ -1,0 +1,402 @@
+"""TIFF: plain, ImageJ and OME-TIFF; read in part, and written plane by plane or by tiles."""
+
+from __future__ import annotations
+
+import threading
+import weakref
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+import tifffile
+
+from napari_blindsr.errors import BlindSRError, FileError
+from napari_blindsr.images.atomic import check_output, part_of, writing
+from napari_blindsr.images.axes import distinct_axes
+from napari_blindsr.images.lazy import MappedArray, colour_last, full_index
+from napari_blindsr.images.metadata import (
+    METRES,
+    OME_UNITS,
+    AxisStep,
+    Description,
+    ImageFile,
+    PixelSize,
+    plane_options,
+    read_pixel_size,
+    resolution_tags,
+)
+from napari_blindsr.images.writer import Format, ImageWriter, Output, RawWriter, check_room
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+    from types import EllipsisType
+
+    from numpy.typing import NDArray
+
+    from napari_blindsr.images.metadata import LazyArray
+
+    Part = int | slice | EllipsisType
+
+
+WHOLE_PAGE = 1 << 26
+"""Up to how many bytes of strips a page is read at once."""
+
+
+class TiffPages:
+    """An image of a TIFF file in several pieces, or compressed.
+
+    The file stays open as long as this lives.
+    """
+
+    def __init__(self, path: Path) -> None:
+        import zarr  # noqa: PLC0415  (takes a while)
+
+        self.path = path
+        self._lock = threading.Lock()
+        tif = tifffile.TiffFile(path)
+        weakref.finalize(self, tif.close)
+        series = tif.series[0]
+        page = series.keyframe
+        whole = not page.is_tiled and page.nbytes <= WHOLE_PAGE
+        store = series.aszarr(level=0, chunkmode="page" if whole else None)
+        self._array: Any = zarr.open_array(store, mode="r")
+        self.shape: tuple[int, ...] = tuple(series.shape)
+        self.dtype = np.dtype(series.dtype).newbyteorder("=")
+
+    @property
+    def ndim(self) -> int:
+        """How many axes it has."""
+        return len(self.shape)
+
+    def __reduce__(self) -> tuple[type[TiffPages], tuple[Path]]:
+        return TiffPages, (self.path.absolute(),)
+
+    def __getitem__(self, index: Part | tuple[Part, ...]) -> NDArray[Any]:
+        parts = full_index(index, self.shape)
+        try:
+            with self._lock:
+                return np.asarray(self._array[parts], self.dtype)
+        except Exception as error:
+            # Damaged files fail in every way there is.
+            where = ", ".join(
+                str(p) if isinstance(p, int) else f"{p.start}:{p.stop}" for p in parts
+            )
+            raise FileError(f"cannot read [{where}] of {self.path}: {_why(error)}") from error
+
+
+def _why(error: Exception) -> str:
+    reason = str(error).split("\n", 1)[0]
+    if "imagecodecs" in reason:
+        return "its compression needs another package: pip install imagecodecs"
+    return f"damaged or unknown TIFF image ({reason or type(error).__name__})"
+
+
+def open_tiff(path: Path, axes: str | None) -> ImageFile:
+    """Open the first image of a file, at its full size if it is there in several."""
+    try:
+        return _open(path, axes)
+    except BlindSRError:
+        raise
+    except tifffile.TiffFileError as error:
+        raise FileError(f"cannot read {path}: it is no TIFF image") from error
+    except Exception as error:
+        # Damaged files fail in every way there is.
+        raise FileError(f"cannot read {path}: {_why(error)}") from error
+
+
+def _open(path: Path, axes: str | None) -> ImageFile:
+    with tifffile.TiffFile(path) as tif:
+        series = tif.series[0]
+        stored = axes or distinct_axes(series.axes)
+        facts = read_metadata(tif)
+        count = len(tif.series)
+        # Those of several files lie at the same offsets, but not in one file.
+        offset = None if series.is_multifile else series.dataoffset
+        shape, dtype = tuple(series.shape), np.dtype(series.dtype)
+        length = tif.filehandle.size
+        order = tif.byteorder
+    notes: tuple[str, ...] = (f"only the first of {count} images is read",) if count > 1 else ()
+    array: LazyArray
+    if offset is None:
+        array = TiffPages(path)
+        # What cannot be decoded is told before the work.
+        _ = array[tuple(slice(0, 1) for _ in shape)]
+    else:
+        array = MappedArray(path, offset, shape, dtype.newbyteorder(order))
+        if offset + array.nbytes > length:
+            raise FileError(
+                f"cannot read {path}: damaged or unknown TIFF image ({length} bytes; expected "
+                f"{offset + array.nbytes})"
+            )
+    if len(stored) == array.ndim:
+        array, stored, notes = colour_last(array, stored, notes)
+    return ImageFile(
+        array=array,
+        description=Description(
+            axes=stored,
+            pixel_size=facts.pixel_size,
+            steps=facts.steps,
+            channel_names=facts.channel_names,
+            flavour=facts.flavour,
+            notes=notes,
+        ),
+    )
+
+
+def check_tiff(output: Output) -> None:
+    """Check that an image can be written, and held."""
+    check_output(output.path, suffixes=SUFFIXES, force=output.force)
+    code = output.dtype.str[1:]
+    if output.path.name.lower().endswith(OME_SUFFIXES) and (
+        code not in _OME_TYPES or not set(output.description.axes) <= _OME_AXES
+    ):
+        raise FileError(
+            f"cannot write {output.path}: OME-TIFF does not hold a {output.dtype} image with axes "
+            f"{output.description.axes}; expected axes of {''.join(sorted(_OME_AXES))}, 8- to "
+            "32-bit integers, float32 or float64; or a name that ends in .zarr, or in .tif alone"
+        )
+    check_room(output.path, output.nbytes)
+
+
+def create_tiff(output: Output) -> ImageWriter:
+    """Begin an image; its planes lie one behind the other, not compressed."""
+    part = part_of(output.path)
+    stored, options = _layout(output)
+    axes = output.description.axes
+    lengths = dict(zip(axes, output.shape, strict=True))
+    with writing(output.path):
+        try:
+            made = tifffile.imwrite(
+                part,
+                shape=tuple(lengths[axis] for axis in stored),
+                dtype=output.dtype,
+                returnoffset=True,
+                **options,
+            )
+        except BaseException:
+            part.unlink(missing_ok=True)
+            raise
+        assert made is not None  # not compressed, so in one piece
+        order = _byte_order(part)
+    return RawWriter(
+        output, part, offset=made[0], dtype=output.dtype.newbyteorder(order), stored=stored
+    )
+
+
+SUFFIXES = (".tif", ".tiff")
+
+
+FORMAT = Format(
+    name="TIFF",
+    suffixes=SUFFIXES,
+    open=open_tiff,
+    check=check_tiff,
+    create=create_tiff,
+)
+
+# The attribute of OME's model, for the step and for its unit, and the unit that it has by itself.
+_OME_STEPS = {"Z": ("PhysicalSizeZ", "µm"), "T": ("TimeIncrement", "s")}
+# How ImageJ's users write what they mean by a second.
+_SECONDS = dict.fromkeys(("", "s", "sec", "second", "seconds"), "s")
+
+
+@dataclass(frozen=True, kw_only=True)
+class TiffFacts:
+    """What a file says: as in `Description`."""
+
+    flavour: Literal["imagej", "ome", "tags"]
+    steps: tuple[AxisStep, ...] = ()
+    channel_names: tuple[str, ...] = ()
+    pixel_size: PixelSize | None = None
+
+
+def read_metadata(tif: tifffile.TiffFile) -> TiffFacts:
+    """Return what a file says of its first image."""
+    size = read_pixel_size(tif)
+    if tif.is_ome and tif.ome_metadata is not None:
+        pixels = _ome_pixels(tif.ome_metadata)
+        channels = pixels.get("Channel", [])
+        names = [c.get("Name") for c in (channels if isinstance(channels, list) else [channels])]
+        known = tuple(str(name) for name in names if name is not None)
+        return TiffFacts(
+            flavour="ome",
+            steps=_steps(pixels),
+            channel_names=known if len(known) == len(names) else (),
+            pixel_size=size,
+        )
+    if tif.is_imagej:
+        steps = _imagej_steps(tif.imagej_metadata or {})
+        return TiffFacts(flavour="imagej", steps=steps, pixel_size=size)
+    shaped = (tif.shaped_metadata or ({},))[0]
+    names = shaped.get("ChannelNames", [])
+    return TiffFacts(
+        flavour="tags",
+        steps=_steps(shaped),
+        channel_names=tuple(map(str, names)) if isinstance(names, list) else (),
+        pixel_size=_shaped_size(shaped) or size,
+    )
+
+
+def _shaped_size(attributes: Mapping[str, Any]) -> PixelSize | None:
+    y, x = (_number(attributes.get(f"PhysicalSize{axis}")) for axis in "YX")
+    unit = attributes.get("PhysicalSizeXUnit")
+    if y is None or x is None or not min(y, x) > 0 or not isinstance(unit, str):
+        return None
+    return PixelSize(y=y, x=x, unit=unit, flavour="tags")
+
+
+def _ome_pixels(xml: str) -> Mapping[str, Any]:
+    image = tifffile.xml2dict(xml).get("OME", {}).get("Image")
+    image = image[0] if isinstance(image, list) else image
+    pixels = image.get("Pixels") if isinstance(image, dict) else None
+    return pixels if isinstance(pixels, dict) else {}
+
+
+def _steps(attributes: Mapping[str, Any]) -> tuple[AxisStep, ...]:
+    found = []
+    for axis, (name, default) in _OME_STEPS.items():
+        size = _number(attributes.get(name))
+        if size is not None:
+            unit = str(attributes.get(f"{name}Unit", default))
+            found.append(AxisStep(axis=axis, size=size, unit=unit))
+    return tuple(found)
+
+
+def _imagej_steps(metadata: Mapping[str, Any]) -> tuple[AxisStep, ...]:
+    found = []
+    unit = str(metadata.get("unit", "")).replace("\\u00B5", "µ").strip()
+    spacing = _number(metadata.get("spacing"))
+    if spacing is not None and unit not in ("", "pixel", "pixels"):
+        found.append(AxisStep(axis="Z", size=spacing, unit=unit))
+    interval = _number(metadata.get("finterval"))
+    if interval is not None:
+        unit = str(metadata.get("tunit", "")).strip()
+        found.append(AxisStep(axis="T", size=interval, unit=_SECONDS.get(unit, unit)))
+    return tuple(found)
+
+
+def _number(value: Any) -> float | None:
+    try:
+        return float(value)
+    except (TypeError, ValueError):
+        return None
+
+
+def ome_options(description: Description) -> dict[str, Any]:
+    """Return the options with which `tifffile` writes OME-TIFF."""
+    options = _options(description)
+    options["ome"] = True
+    names = description.channel_names
+    if names:
+        options["metadata"]["Channel"] = {"Name": list(names)}
+    return options
+
+
+def plain_options(description: Description) -> dict[str, Any]:
+    """Return the options with which `tifffile` writes its own kind: any axes and types."""
+    options = _options(description)
+    if description.channel_names:
+        options["metadata"]["ChannelNames"] = list(description.channel_names)
+    return options
+
+
+def _options(description: Description) -> dict[str, Any]:
+    metadata: dict[str, Any] = {"axes": description.axes}
+    options: dict[str, Any] = {
+        "photometric": "rgb" if "S" in description.axes else "minisblack",
+        "metadata": metadata,
+    }
+    size = description.pixel_size
+    if size is not None:
+        unit = OME_UNITS.get(size.unit, size.unit)
+        options |= resolution_tags(size)
+        metadata |= {
+            "PhysicalSizeX": size.x,
+            "PhysicalSizeXUnit": unit,
+            "PhysicalSizeY": size.y,
+            "PhysicalSizeYUnit": unit,
+        }
+    for step in description.steps:
+        if step.axis in _OME_STEPS:
+            name, _ = _OME_STEPS[step.axis]
+            unit = OME_UNITS.get(step.unit, step.unit)
+            metadata |= {name: step.size, f"{name}Unit": unit}
+    return options
+
+
+def imagej_options(description: Description) -> dict[str, Any] | None:
+    """Return the options with which `tifffile` writes a hyperstack of ImageJ.
+
+    None if ImageJ cannot say what the description does.
+    """
+    metadata: dict[str, Any] = {"axes": description.axes}
+    options: dict[str, Any] = {"imagej": True, "metadata": metadata}
+    size, depth, time = description.pixel_size, description.step("Z"), description.step("T")
+    if size is not None:
+        # ImageJ's description is ASCII.
+        unit = "um" if METRES.get(size.unit) == METRES["um"] else size.unit
+        if not unit.isascii():
+            return None
+        options["resolution"] = (1 / size.x, 1 / size.y)
+        metadata["unit"] = unit
+    if depth is not None:
+        # One unit is that of all of space.
+        if size is None or not _same_unit(depth.unit, size.unit):
+            return None
+        metadata["spacing"] = depth.size
+    if time is not None:
+        if time.unit not in ("s", "sec"):
+            return None
+        metadata |= {"finterval": time.size, "tunit": "sec"}
+    return None if description.channel_names else options
+
+
+def _same_unit(one: str, other: str) -> bool:
+    return one == other or (one in METRES and METRES.get(one) == METRES.get(other))
+
+
+OME_SUFFIXES = (".ome.tif", ".ome.tiff")
+_OME_AXES = frozenset("TZCYXS")
+_OME_TYPES = ("u1", "u2", "u4", "i1", "i2", "i4", "f4", "f8")
+_IMAGEJ_ORDER = "TZCYXS"
+_IMAGEJ_TYPES = ("u1", "u2", "f4")
+_IMAGEJ_COLOUR_TYPES = ("u1",)
+# Offsets of ordinary TIFF are of 32 bits; the rest is left for the head.
+_IMAGEJ_LIMIT = 2**32 - 2**25
+
+
+def _byte_order(path: Path) -> Literal["<", ">"]:
+    with path.open("rb") as stream:
+        return ">" if stream.read(2) == b"MM" else "<"
+
+
+def _layout(output: Output) -> tuple[str, dict[str, Any]]:
+    """Return the axes in the order of the file, and the options that describe it."""
+    given = output.description
+    # Planes are what TIFF consists of.
+    planes = "YXS" if "S" in given.axes else "YX"
+    stored = "".join(axis for axis in given.axes if axis not in planes) + planes
+    description = replace(given, axes=stored)
+    if not output.path.name.lower().endswith(OME_SUFFIXES):
+        ome = given.pixel_size is not None and given.pixel_size.flavour != "tags"
+        if stored == planes and (output.dtype.str[1:] in _OME_TYPES or not ome):
+            return stored, plane_options(colour=planes == "YXS", size=given.pixel_size)
+        if given.flavour == "imagej":
+            hyperstack = _hyperstack(output, description)
+            if hyperstack is not None:
+                return hyperstack
+    if output.dtype.str[1:] in _OME_TYPES and set(stored) <= _OME_AXES:
+        return stored, ome_options(description)
+    return stored, plain_options(description)
+
+
+def _hyperstack(output: Output, description: Description) -> tuple[str, dict[str, Any]] | None:
+    stored = "".join(axis for axis in _IMAGEJ_ORDER if axis in description.axes)
+    types = _IMAGEJ_COLOUR_TYPES if "S" in stored else _IMAGEJ_TYPES
+    if len(stored) < len(description.axes) or output.dtype.str[1:] not in types:
+        return None
+    if output.nbytes > _IMAGEJ_LIMIT:
+        return None
+    options = imagej_options(replace(description, axes=stored))
+    return None if options is None else (stored, options)

@@ -1,0 +1,488 @@
+"""Regions and tiles of an image: where they lie, what each sees, and how they are blended."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal, Protocol
+
+import numpy as np
+
+from napari_blindsr.errors import InputError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+
+
+WHOLE = 2048 * 2048
+"""Pixels of the largest result that is made in one go if nothing is said of tiles."""
+
+USUAL_TILE = 1536
+"""Largest side of a tile of the result, in pixels, if nothing is said of it."""
+
+CONTEXT = 64
+"""Pixels of the result that a part sees on each side beyond the kernel's reach and its blend."""
+
+OPTIMISED_SIDE = 96
+"""Largest side, in pixels of the input, of what an optimisation finds the kernel of tiles on."""
+
+GRID = 8
+"""Pixels between two points of the coarsest grid that a network computes on."""
+
+SHARED_TILE = 512
+"""Least side of tiles that are made only to be shared out: what they see besides is done twice."""
+
+TILES_A_REGION = 2
+"""Tiles from one kernel of a field to the next."""
+
+SMALLEST_FIELD_TILE = 64
+"""Side, in pixels of the result, of the smallest tiles that a field asks for: smaller ones would
+be restored several times over, as what other tiles see."""
+
+BLEND = 16
+"""Pixels of the result over which neighbouring parts go over into each other."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Box:
+    """A rectangle of pixels: rows top … bottom − 1, columns left … right − 1."""
+
+    top: int
+    left: int
+    bottom: int
+    right: int
+
+    @classmethod
+    def whole(cls, shape: tuple[int, int]) -> Box:
+        """Return the box of a whole image (h, w)."""
+        return cls(top=0, left=0, bottom=shape[0], right=shape[1])
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """(h, w)."""
+        return self.bottom - self.top, self.right - self.left
+
+    @property
+    def middle(self) -> tuple[float, float]:
+        """Row and column of its middle; pixels' own middles are whole numbers."""
+        return (self.top + self.bottom - 1) / 2, (self.left + self.right - 1) / 2
+
+    @property
+    def slices(self) -> tuple[slice, slice]:
+        """Of rows and columns."""
+        return slice(self.top, self.bottom), slice(self.left, self.right)
+
+    def moved(self, rows: int, columns: int) -> Box:
+        """Return the box so many pixels further down and right."""
+        return Box(
+            top=self.top + rows,
+            left=self.left + columns,
+            bottom=self.bottom + rows,
+            right=self.right + columns,
+        )
+
+    def scaled(self, scale: int) -> Box:
+        """Return the pixels of a `scale` times finer image that the box covers."""
+        return Box(
+            top=scale * self.top,
+            left=scale * self.left,
+            bottom=scale * self.bottom,
+            right=scale * self.right,
+        )
+
+    def grown(self, margin: int, shape: tuple[int, int]) -> Box:
+        """Return the box with a margin on each side, as far as an image (h, w) goes."""
+        return Box(
+            top=max(0, self.top - margin),
+            left=max(0, self.left - margin),
+            bottom=min(shape[0], self.bottom + margin),
+            right=min(shape[1], self.right + margin),
+        )
+
+    def at_least(self, side: int, shape: tuple[int, int]) -> Box:
+        """Return the box widened to so many pixels a side, as far as an image (h, w) goes."""
+        top, bottom = _widened(self.top, self.bottom, side, shape[0])
+        left, right = _widened(self.left, self.right, side, shape[1])
+        return Box(top=top, left=left, bottom=bottom, right=right)
+
+    def to_json(self) -> list[int]:
+        """Return top, left, bottom, right."""
+        return [self.top, self.left, self.bottom, self.right]
+
+
+def _widened(start: int, stop: int, side: int, length: int) -> tuple[int, int]:
+    missing = max(0, min(side, length) - (stop - start))
+    start = max(0, start - missing // 2)
+    stop = min(length, max(stop, start + min(side, length)))
+    return max(0, min(start, stop - min(side, length))), stop
+
+
+def as_box(region: Box | tuple[slice, slice] | None, shape: tuple[int, int]) -> Box | None:
+    """Return a region of an image (h, w) as a box, be it given as one or as two slices.
+
+    Raises
+    ------
+    InputError
+        If the slices have a step.
+    """
+    if region is None or isinstance(region, Box):
+        return region
+    for cut in region:
+        if cut.step not in (None, 1):
+            raise InputError(f"the region has the step {cut.step}; expected rows and columns")
+    bounds = [
+        (
+            0 if cut.start is None else int(cut.start),
+            length if cut.stop is None else int(cut.stop),
+        )
+        for cut, length in zip(region, shape, strict=True)
+    ]
+    (top, bottom), (left, right) = bounds
+    return Box(top=top, left=left, bottom=bottom, right=right)
+
+
+def check_region(region: Box, shape: tuple[int, int]) -> None:
+    """Raise an `InputError` if a region is no part of an image (h, w)."""
+    inside = 0 <= region.top < region.bottom <= shape[0]
+    inside = inside and 0 <= region.left < region.right <= shape[1]
+    if not inside:
+        raise InputError(
+            f"the region is rows {region.top}:{region.bottom}, columns "
+            f"{region.left}:{region.right}; expected a part of the image, which has "
+            f"{shape[0]} rows and {shape[1]} columns"
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Part:
+    """A part of an image.
+
+    Attributes
+    ----------
+    seen : Box
+        Pixels of the input that it is restored from.
+    kept : Box
+        Pixels of the input that it counts for; those of neighbours overlap by `BLEND`.
+    """
+
+    seen: Box
+    kept: Box
+
+
+def context_for(kernel_size: int, scale: int) -> int:
+    """Return how many pixels of the input a part sees beyond what is kept of it, on each side."""
+    return math.ceil((kernel_size // 2 + CONTEXT) / scale)
+
+
+def tile_side(result: tuple[int, int], tile: int | Literal["auto"] | None) -> int | None:
+    """Return the largest side of tiles for a result (H, W), or None to make it in one go.
+
+    Parameters
+    ----------
+    result : tuple of int
+    tile : int, "auto" or None
+        As in `Settings`.
+    """
+    if tile == "auto":
+        return USUAL_TILE if result[0] * result[1] > WHOLE else None
+    return tile if tile is not None and max(result) > tile else None
+
+
+def shared_side(
+    shape: tuple[int, int], *, scale: int, planes: int, workers: int, tile: int | None
+) -> int | None:
+    """Return the side of tiles that give each of some workers something to do.
+
+    Parameters
+    ----------
+    shape : tuple of int
+        (h, w) of what is restored of a plane, in pixels of the input.
+    scale : int
+    planes : int
+    workers : int
+    tile : int or None
+        As `tile_side` returned it; what comes of this is no larger.
+
+    Returns
+    -------
+    int or None
+        The largest such side, or the smallest that is worth the while; None is in one go.
+    """
+    longest = max(shape)
+    side = tile
+    for count in range(1, longest + 1):
+        tried = scale * math.ceil(longest / count)
+        if tile is not None and tried > tile:
+            continue
+        if planes * count_parts(shape, scale, side) >= workers or (
+            count > 1 and tried < SHARED_TILE
+        ):
+            break
+        side = tried if count > 1 else side
+    return side
+
+
+def count_parts(shape: tuple[int, int], scale: int, tile: int | None) -> int:
+    """Return how many parts `plan_parts` makes of a region (h, w)."""
+    if tile is None:
+        return 1
+    return math.prod(math.ceil(length / max(1, tile // scale)) for length in shape)
+
+
+def field_tile(
+    shape: tuple[int, int],
+    field: tuple[int, int],
+    *,
+    scale: int,
+    tile: int | Literal["auto"] | None,
+) -> int:
+    """Return the largest side of tiles where the blur varies: so small that one kernel will do.
+
+    Parameters
+    ----------
+    shape : tuple of int
+        (h, w) of the image.
+    field : tuple of int
+        Rows and columns of its regions, of which each has a kernel.
+    scale : int
+    tile : int, "auto" or None
+        As in `Settings`.
+    """
+    distances = [
+        scale * length / count
+        for length, count in zip(shape, field, strict=True)
+        # Along one region nothing changes.
+        if count > 1
+    ]
+    side = max(SMALLEST_FIELD_TILE, int(min(distances, default=USUAL_TILE) / TILES_A_REGION))
+    return min(side, tile if isinstance(tile, int) else USUAL_TILE)
+
+
+def plan_parts(
+    shape: tuple[int, int], *, scale: int, region: Box, tile: int | None, context: int
+) -> list[list[Part]]:
+    """Cut a region of an image into parts.
+
+    Parameters
+    ----------
+    shape : tuple of int
+        (h, w) of the image.
+    scale : int
+    region : Box
+        What of it is wanted.
+    tile : int or None
+        Largest side of a part in the result, without its overlaps; None is one part.
+    context : int
+        Pixels of the image that a part sees on each side of what is kept, where it has them.
+
+    Returns
+    -------
+    list of list of Part
+        Rows of parts, from top to bottom and from left to right.
+    """
+    side = None if tile is None else max(1, tile // scale)
+    overlap = max(1, BLEND // scale)
+    return [
+        [
+            Part(kept=kept, seen=_aligned(kept.grown(context, shape), shape))
+            for left, right in _cuts(region.left, region.right, side, overlap)
+            for kept in (Box(top=top, left=left, bottom=bottom, right=right),)
+        ]
+        for top, bottom in _cuts(region.top, region.bottom, side, overlap)
+    ]
+
+
+def _aligned(box: Box, shape: tuple[int, int]) -> Box:
+    """Widen a box so that the coarsest grid of the image prior lies in it as in the whole image.
+
+    That grid is counted from the first pixel and, for the mirrored image, from the last.
+    """
+    return Box(
+        top=box.top - box.top % GRID,
+        left=box.left - box.left % GRID,
+        bottom=box.bottom + (shape[0] - box.bottom) % GRID,
+        right=box.right + (shape[1] - box.right) % GRID,
+    )
+
+
+def _cuts(start: int, stop: int, side: int | None, overlap: int) -> list[tuple[int, int]]:
+    """Cut an interval into pieces of about one length, that overlap."""
+    length = stop - start
+    count = 1 if side is None else math.ceil(length / side)
+    edges = [start + length * index // count for index in range(count + 1)]
+    before, after = overlap // 2, overlap - overlap // 2
+    return [
+        (low - before * (low > start), high + after * (high < stop))
+        for low, high in itertools.pairwise(edges)
+    ]
+
+
+def most_detailed(planes: NDArray[np.float32], side: int) -> Box:
+    """Return the square of at most so many pixels a side that has the most detail.
+
+    Parameters
+    ----------
+    planes : ndarray, (C, h, w)
+    side : int
+    """
+    shape = planes.shape[1], planes.shape[2]
+    boxes = [
+        Box(top=top, left=left, bottom=min(top + side, shape[0]), right=min(left + side, shape[1]))
+        for top in _starts(shape[0], side)
+        for left in _starts(shape[1], side)
+    ]
+    return max(boxes, key=lambda box: detail(planes[:, *box.slices]))
+
+
+def _starts(length: int, side: int) -> list[int]:
+    """Return where squares begin that cover a length and lie within it."""
+    count = max(1, math.ceil(length / side))
+    return [round(index * max(0, length - side) / max(1, count - 1)) for index in range(count)]
+
+
+def detail(planes: NDArray[np.float32]) -> float:
+    """Return the mean square of the differences between neighbouring pixels of planes (C, h, w).
+
+    Flat and textureless parts of an image tell nothing of its blur.
+    """
+    slopes = [np.square(np.diff(planes, axis=axis)).mean() for axis in (-2, -1)]
+    return float(sum(slopes))
+
+
+class Target(Protocol):
+    """What takes the pixels of a result: an array, in memory or in a file."""
+
+    def __setitem__(self, index: tuple[slice, slice], block: NDArray[Any], /) -> None: ...
+
+
+class Mosaic:
+    """Joins parts that come row by row, and hands on the pixels that are complete.
+
+    Neighbours go over into each other linearly. No more is held than the rows that are not
+    complete.
+
+    Parameters
+    ----------
+    rows : sequence of sequence of Part
+        As `plan_parts` returns them.
+    scale : int
+    target : Target
+        Rows and columns of the result.
+    """
+
+    def __init__(self, rows: Sequence[Sequence[Part]], *, scale: int, target: Target) -> None:
+        self._scale = scale
+        self._target = target
+        self._rows = rows
+        first, last = rows[0][0].kept, rows[-1][-1].kept
+        self._top, self._left = scale * first.top, scale * first.left
+        self._width = scale * (last.right - first.left)
+        self._band: NDArray[np.float64] | None = None
+        self._start = self._top
+
+    def add(self, row: int, column: int, block: NDArray[Any]) -> None:
+        """Take what is kept of a part: (s·h, s·w) or (s·h, s·w, C).
+
+        Parts come from left to right, and rows from top to bottom.
+        """
+        kept = self._rows[row][column].kept.scaled(self._scale)
+        single = len(self._rows) == 1 and len(self._rows[0]) == 1
+        if single:
+            self._target[:, :] = block
+            return
+        height = kept.bottom - self._start
+        if self._band is None:
+            self._band = np.zeros((height, self._width, *block.shape[2:]))
+        elif len(self._band) < height:
+            more = np.zeros((height - len(self._band), *self._band.shape[1:]))
+            self._band = np.concatenate((self._band, more))
+        rows, columns = self._weights(row, column)
+        weights = rows[:, None] * columns[None, :]
+        place = kept.moved(-self._start, -self._left).slices
+        self._band[place] += block * weights.reshape(*weights.shape, *[1] * (block.ndim - 2))
+        if column == len(self._rows[row]) - 1:
+            self._hand_on(row)
+
+    def _hand_on(self, row: int) -> None:
+        """Give away the rows to which no later part adds."""
+        assert self._band is not None
+        last = row == len(self._rows) - 1
+        end = self._rows[row][0].kept.bottom if last else self._rows[row + 1][0].kept.top
+        count = self._scale * end - self._start
+        begin = self._start - self._top
+        self._target[begin : begin + count, :] = self._band[:count]
+        self._band = self._band[count:].copy()
+        self._start += count
+
+    def _weights(self, row: int, column: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Return the weights of a part along its rows and columns."""
+        vertical = [line[0].kept for line in self._rows]
+        horizontal = [part.kept for part in self._rows[row]]
+        return (
+            _ramps([(box.top, box.bottom) for box in vertical], row, self._scale),
+            _ramps([(box.left, box.right) for box in horizontal], column, self._scale),
+        )
+
+
+def _ramps(pieces: list[tuple[int, int]], index: int, scale: int) -> NDArray[np.float64]:
+    """Return weights of a piece that sum to 1 with those of the ones before and after it."""
+    start, stop = pieces[index]
+    weights = np.ones(scale * (stop - start))
+    if index > 0 and (shared := scale * (pieces[index - 1][1] - start)) > 0:
+        weights[:shared] *= (np.arange(shared) + 0.5) / shared
+    if index + 1 < len(pieces) and (shared := scale * (stop - pieces[index + 1][0])) > 0:
+        weights[-shared:] *= 1 - (np.arange(shared) + 0.5) / shared
+    return weights
+
+
+RESTORED = 128
+"""Side in HR pixels of what is looked at, which costs a restoration for each kernel."""
+
+SMALLEST_CROP = 32
+"""Side in LR pixels of what is looked at at least, in an image that is not smaller."""
+
+TOGETHER = 4
+"""Restorations at a time, which bounds the memory."""
+
+
+def crop_side(scale: int) -> int:
+    """Return the side in LR pixels of what is looked at."""
+    return max(SMALLEST_CROP, RESTORED // scale)
+
+
+def region_middles(length: int, count: int) -> NDArray[np.float64]:
+    """Return the positions of the middles of regions along an axis, in pixels.
+
+    Parameters
+    ----------
+    length : int
+        Pixels of the axis; the first one has position 0.
+    count : int
+        Regions along it.
+    """
+    return (np.arange(count) + 0.5) * length / count - 0.5
+
+
+def region_weights(positions: NDArray[np.floating], length: int, count: int) -> NDArray[np.float64]:
+    """Return how much the regions along an axis count at some positions.
+
+    Linear between the regions' middles, and constant beyond the outermost ones.
+
+    Parameters
+    ----------
+    positions : ndarray, (n,)
+        In pixels; the first one has position 0.
+    length, count : int
+        As in `region_middles`.
+
+    Returns
+    -------
+    ndarray, (n, count)
+        From 0 to 1; each position's sum to 1.
+    """
+    steps = np.clip((positions + 0.5) * count / length - 0.5, 0, count - 1)
+    weights: NDArray[np.float64] = np.maximum(0, 1 - np.abs(steps[:, None] - np.arange(count)))
+    return weights

@@ -1,0 +1,217 @@
+"""What there is to plot, and to show as a layer, of what was measured."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from numpy.typing import NDArray
+
+    from napari_blindsr.metrics.frc import RingCorrelation
+    from napari_blindsr.metrics.inputs import Evidence
+    from napari_blindsr.metrics.kernel import Profile
+
+
+FREQUENCY = "spatial frequency [cycles / px of the image]"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Line:
+    """One line of a plot: x and y (n,), and whether it is a threshold rather than a finding."""
+
+    label: str
+    x: NDArray[np.float64]
+    y: NDArray[np.float64]
+    is_threshold: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class Curve:
+    """A plot.
+
+    Attributes
+    ----------
+    x_label, y_label : str
+        With their units.
+    lines : tuple of Line
+    mark : float or None
+        The place on the x axis that a metric was read off at.
+    """
+
+    x_label: str
+    y_label: str
+    lines: tuple[Line, ...]
+    mark: float | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class CurveKind:
+    """A plot that can be made; `needs` are attributes of `Evidence`, as of a metric."""
+
+    name: str
+    label: str
+    needs: tuple[str, ...]
+    function: Callable[[Evidence], Curve]
+
+    def __call__(self, evidence: Evidence) -> Curve:
+        """Return the plot.
+
+        Raises
+        ------
+        InputError
+        """
+        return self.function(evidence)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Map:
+    """An image of what was measured.
+
+    Attributes
+    ----------
+    values : ndarray, float32, (H, W) or (h, w)
+        NaN where nothing can be told.
+    grid : {"image", "source"}
+        Whose pixels it has.
+    unit : str
+    diverging : bool
+        Whether its values lie on both sides of 0.
+    """
+
+    values: NDArray[np.float32]
+    grid: Literal["image", "source"]
+    unit: str
+    diverging: bool
+
+
+@dataclass(frozen=True, kw_only=True)
+class MapKind:
+    """A map that can be made; `needs` are attributes of `Evidence`, as of a metric."""
+
+    name: str
+    label: str
+    needs: tuple[str, ...]
+    function: Callable[[Evidence], Map]
+
+    def __call__(self, evidence: Evidence) -> Map:
+        """Return the map.
+
+        Raises
+        ------
+        InputError
+        """
+        return self.function(evidence)
+
+
+def _rings(found: RingCorrelation, pixel: int) -> Curve:
+    """Return the plot of a ring correlation of pixels that span `pixel` of the image's."""
+    x = found.frequency / pixel
+    return Curve(
+        x_label=FREQUENCY,
+        y_label="correlation",
+        lines=(
+            Line(label="Fourier ring correlation", x=x, y=found.correlation),
+            Line(label=found.criterion, x=x, y=found.threshold, is_threshold=True),
+        ),
+        mark=None if found.cutoff is None else found.cutoff / pixel,
+    )
+
+
+def _decorrelations(evidence: Evidence) -> Curve:
+    """Return the plot of the image's curves and, if there is one, of its source's."""
+    lines = []
+    parts = [("image", evidence.decorrelation, 1)]
+    if evidence.source is not None:
+        parts.append(("source", evidence.source_decorrelation, evidence.scale))
+    for name, found, pixel in parts:
+        sharpest = int(np.argmax(found.peaks[:, 0]))
+        lines += [
+            Line(label=label, x=found.frequency / pixel, y=found.curves[index])
+            for label, index in ((name, 0), (f"{name}, high-passed", sharpest))
+        ]
+    return Curve(
+        x_label=FREQUENCY,
+        y_label="correlation",
+        lines=tuple(lines),
+        mark=evidence.decorrelation.cutoff,
+    )
+
+
+def _profiles(evidence: Evidence) -> Curve:
+    shape = evidence.kernel_shape
+    unit, pixel = ("px", 1.0) if evidence.pixel_size is None else ("nm", evidence.pixel_size)
+
+    def line(label: str, profile: Profile) -> Line:
+        width = f"{label}, FWHM {pixel * profile.fwhm:.3g} {unit}"
+        return Line(label=width, x=pixel * profile.position, y=profile.value)
+
+    return Curve(
+        x_label=f"distance from the centre [{unit}]",
+        y_label="kernel, relative to its peak",
+        lines=(line("longer axis", shape.longer), line("shorter axis", shape.shorter)),
+    )
+
+
+CURVES: tuple[CurveKind, ...] = (
+    CurveKind(
+        name="frc",
+        label="Fourier ring correlation",
+        needs=("second",),
+        function=lambda e: _rings(e.ring_correlation, 1),
+    ),
+    CurveKind(
+        name="frc_source",
+        label="Fourier ring correlation of the source",
+        needs=("source", "second_source"),
+        function=lambda e: _rings(e.source_ring_correlation, e.scale),
+    ),
+    CurveKind(
+        name="frc_halves_source",
+        label="Fourier ring correlation of the source's halves",
+        needs=("source",),
+        function=lambda e: _rings(e.half_image_correlation, e.scale),
+    ),
+    CurveKind(
+        name="decorrelation",
+        label="Decorrelation analysis",
+        needs=(),
+        function=_decorrelations,
+    ),
+    CurveKind(
+        name="kernel_profile",
+        label="Profile of the kernel",
+        needs=("kernel",),
+        function=_profiles,
+    ),
+)
+"""Every plot; what is appended is inherited by what shows them and by the tests."""
+
+
+def _map(values: NDArray[Any], **options: Any) -> Map:
+    return Map(values=np.asarray(values, dtype=np.float32), **options)
+
+
+MAPS: tuple[MapKind, ...] = (
+    MapKind(
+        name="residual",
+        label="re-blur residual",
+        needs=("source", "kernel"),
+        function=lambda e: _map(
+            e.residual.values.mean(axis=0), grid="source", unit="noise", diverging=True
+        ),
+    ),
+    MapKind(
+        name="error_map",
+        label="resolution-scaled error",
+        needs=("source",),
+        function=lambda e: _map(
+            e.error_map.error, grid="source", unit="intensity", diverging=False
+        ),
+    ),
+)
+"""Every map; what is appended is inherited by what shows them and by the tests."""

@@ -1,0 +1,171 @@
+"""Measuring an image by all that is known: values, plots and maps."""
+
+from __future__ import annotations
+
+import csv
+import io
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from napari_blindsr.errors import InputError
+from napari_blindsr.metrics.catalogue import LENGTH_UNIT, METRICS
+from napari_blindsr.metrics.curves import CURVES, MAPS
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from napari_blindsr.metrics.catalogue import Metric
+    from napari_blindsr.metrics.curves import Curve, CurveKind, Map, MapKind
+    from napari_blindsr.metrics.inputs import Evidence
+
+
+COLUMNS = (
+    "name",
+    "label",
+    "value",
+    "unit",
+    "value_nm",
+    "better",
+    "reason",
+    "definition",
+    "source",
+    "caveat",
+)
+"""Of a CSV file."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Measurement:
+    """What a metric says.
+
+    Attributes
+    ----------
+    metric : Metric
+    value : float or None
+        In the metric's unit; None if the evidence does not allow it.
+    physical : float or None
+        In nm, of a length whose pixel size is known.
+    reason : str
+        Why there is no value; empty if there is one.
+    """
+
+    metric: Metric
+    value: float | None
+    physical: float | None = None
+    reason: str = ""
+
+    def record(self) -> dict[str, Any]:
+        """Return value, unit and reason as plain JSON types, for a layer's metadata."""
+        record: dict[str, Any] = {"value": self.value, "unit": self.metric.unit}
+        if self.physical is not None:
+            record["value_nm"] = self.physical
+        if self.reason:
+            record["reason"] = self.reason
+        return record
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plot:
+    """A plot with its name, or the reason why there is none."""
+
+    kind: CurveKind
+    curve: Curve | None
+    reason: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Layer:
+    """A map with its name, or the reason why there is none."""
+
+    kind: MapKind
+    map: Map | None
+    reason: str = ""
+
+
+def measure(evidence: Evidence, *, metrics: Sequence[Metric] = METRICS) -> tuple[Measurement, ...]:
+    """Measure all that the evidence allows.
+
+    Parameters
+    ----------
+    evidence : Evidence
+    metrics : sequence of Metric
+        Those that are wanted; the ones that need more than there is are left out.
+
+    Returns
+    -------
+    tuple of Measurement
+        In the order of `metrics`. A metric whose evidence is there, but not fit for it, such
+        as too small an image, has no value and the reason.
+    """
+    return tuple(iterate_measurements(evidence, metrics=metrics))
+
+
+def iterate_measurements(
+    evidence: Evidence, *, metrics: Sequence[Metric] = METRICS
+) -> Iterator[Measurement]:
+    """Measure one by one, so that progress can be shown; parameters as in `measure`."""
+    for metric in metrics:
+        if not evidence.allows(metric.needs):
+            continue
+        try:
+            value = metric(evidence)
+        except InputError as error:
+            yield Measurement(metric=metric, value=None, reason=str(error))
+            continue
+        physical = None
+        if metric.unit == LENGTH_UNIT and evidence.pixel_size is not None:
+            physical = value * evidence.pixel_size
+        yield Measurement(metric=metric, value=value, physical=physical)
+
+
+def plots(evidence: Evidence) -> tuple[Plot, ...]:
+    """Return the plots that the evidence allows."""
+    found = []
+    for kind in CURVES:
+        if evidence.allows(kind.needs):
+            try:
+                found.append(Plot(kind=kind, curve=kind(evidence)))
+            except InputError as error:
+                found.append(Plot(kind=kind, curve=None, reason=str(error)))
+    return tuple(found)
+
+
+def maps(evidence: Evidence) -> tuple[Layer, ...]:
+    """Return the maps that the evidence allows."""
+    found = []
+    for kind in MAPS:
+        if evidence.allows(kind.needs):
+            try:
+                found.append(Layer(kind=kind, map=kind(evidence)))
+            except InputError as error:
+                found.append(Layer(kind=kind, map=None, reason=str(error)))
+    return tuple(found)
+
+
+def to_csv(measurements: Sequence[Measurement]) -> str:
+    """Return measurements as CSV (RFC 4180), a row each, with definition, source and caveat."""
+    stream = io.StringIO()
+    writer = csv.writer(stream)
+    writer.writerow(COLUMNS)
+    for found in measurements:
+        metric = found.metric
+        writer.writerow(
+            (
+                metric.name,
+                metric.label,
+                "" if found.value is None else repr(float(found.value)),
+                metric.unit,
+                "" if found.physical is None else repr(float(found.physical)),
+                metric.better,
+                found.reason,
+                metric.definition,
+                metric.source,
+                metric.caveat,
+            )
+        )
+    return stream.getvalue()
+
+
+def to_metadata(measurements: Sequence[Measurement]) -> dict[str, Any]:
+    """Return measurements by name, as plain JSON types, for a layer's metadata."""
+    return {found.metric.name: found.record() for found in measurements}

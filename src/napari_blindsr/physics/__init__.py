@@ -1,0 +1,1 @@
+"""The forward model: kernels, noise, centring, simulation."""

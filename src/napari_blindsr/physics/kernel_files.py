@@ -1,0 +1,253 @@
+"""Kernels as files: one, a grid of them, or a folder; checked as they are read."""
+
+from __future__ import annotations
+
+import struct
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import tifffile
+from PIL import Image
+
+from napari_blindsr.errors import FileError, InputError
+from napari_blindsr.images.atomic import check_suffix, replacing
+from napari_blindsr.images.plain import check_readable, read_image, read_npy
+from napari_blindsr.images.planes import size_text
+
+if TYPE_CHECKING:
+    import os
+
+    from numpy.typing import ArrayLike, NDArray
+
+    from napari_blindsr.physics.kernels.random_paths import KernelSet
+
+
+SUFFIXES = (".mat", ".npy")
+
+
+def read_kernel_folder(folder: str | os.PathLike[str]) -> KernelSet:
+    """Read all kernels of a folder, for ``Motion(kernels=...)``.
+
+    Parameters
+    ----------
+    folder : path
+        Of .mat and .npy files, each with one correlation kernel (K, K) in HR pixels; the
+        sizes may differ. Other files and subfolders are left alone.
+
+    Returns
+    -------
+    KernelSet
+        In the order of the file names.
+
+    Raises
+    ------
+    FileError
+        If the folder does not exist or has no such files, or one cannot be read.
+    InputError
+        If a kernel is not square, or its sum is not positive.
+    """
+    # torch takes seconds to import.
+    from napari_blindsr.physics.kernels.random_paths import KernelSet  # noqa: PLC0415
+
+    path = Path(folder)
+    if not path.is_dir():
+        raise FileError(f"{path} is no folder; expected one with kernels (.mat, .npy)")
+    files = sorted(file for file in path.iterdir() if file.suffix.lower() in SUFFIXES)
+    if not files:
+        raise FileError(f"the folder {path} holds no kernels; expected .mat or .npy files")
+    kernels = []
+    for file in files:
+        values = read_kernel(file)
+        try:
+            kernels.append(check_kernel(values))
+        except InputError as error:
+            raise InputError(f"{file}: {error}") from error
+    return KernelSet.of(kernels)
+
+
+KERNEL_SUFFIXES = (".npy", ".mat", ".tif", ".tiff", ".png")
+KERNEL_OUT_SUFFIXES = (".npy", ".tif", ".tiff", ".png")
+
+
+def read_kernel(path: str | os.PathLike[str]) -> NDArray[np.float32]:
+    """Read a correlation kernel, or a grid of them.
+
+    Parameters
+    ----------
+    path : path
+        Of a .npy, TIFF or PNG file, or of a MATLAB file with a variable ``Kernel`` or with
+        just one matrix.
+
+    Returns
+    -------
+    ndarray, float32, (K, K) or (R, C, K, K)
+        As it is in the file, not normalised: one kernel, or a grid of kernels of the regions of
+        an image (.npy and TIFF).
+
+    Raises
+    ------
+    FileError, InputError
+    """
+    file = Path(path)
+    suffix = check_suffix(file, KERNEL_SUFFIXES, "read")
+    check_readable(file)
+    grid = _read_grid(file, suffix)
+    if grid is not None:
+        return grid
+    values = _read_mat(file) if suffix == ".mat" else read_image(file).array
+    if values.ndim != 2 or values.dtype.kind not in "uif":
+        shape = " × ".join(map(str, values.shape))
+        raise InputError(
+            f"{file} holds {shape} values of type {values.dtype}; expected a kernel, K × K "
+            "numbers, or a grid of kernels, rows × columns × K × K"
+        )
+    return values.astype(np.float32)
+
+
+def _read_grid(file: Path, suffix: str) -> NDArray[np.float32] | None:
+    """Return the kernels (R, C, K, K) of a file, or None if it holds something else."""
+    values: NDArray[Any]
+    if suffix == ".npy":
+        values = read_npy(file)
+    elif suffix in (".tif", ".tiff"):
+        try:
+            with tifffile.TiffFile(file) as tif:
+                values = tif.series[0].asarray(squeeze=False)
+        except Exception:  # noqa: BLE001 - what is wrong with it is said by whoever reads an image
+            return None
+    else:
+        return None
+    if values.ndim != 4 or values.shape[2] != values.shape[3] or values.dtype.kind not in "uif":
+        return None
+    return values.astype(np.float32)
+
+
+def _read_mat(file: Path) -> NDArray[Any]:
+    # Not before now: it takes a while to import, and few files need it.
+    from scipy.io import loadmat  # noqa: PLC0415
+    from scipy.io.matlab import MatReadError  # noqa: PLC0415
+
+    try:
+        variables = loadmat(file)
+    except NotImplementedError as error:
+        raise FileError(
+            f"cannot read {file}: MATLAB file of version 7.3; expected version 7 or older"
+        ) from error
+    except (MatReadError, ValueError, OSError, TypeError, IndexError, struct.error) as error:
+        raise FileError(f"cannot read {file}: it is no MATLAB file") from error
+    matrices = {
+        name: value
+        for name, value in variables.items()
+        if isinstance(value, np.ndarray) and value.ndim == 2 and value.dtype.kind in "uif"
+    }
+    if "Kernel" in matrices:
+        return matrices["Kernel"]
+    if len(matrices) != 1:
+        raise InputError(
+            f"{file} holds the matrices {sorted(matrices)}; expected one named 'Kernel', or "
+            "a single one"
+        )
+    return next(iter(matrices.values()))
+
+
+def write_kernel(path: Path, kernel: NDArray[np.float32], *, force: bool = False) -> None:
+    """Write a correlation kernel, or a grid of them.
+
+    Parameters
+    ----------
+    path : Path
+        .npy or TIFF: float32 as it is. PNG: scaled to 8 bit, for viewing; of a grid, all of them
+        side by side.
+    kernel : ndarray, (K, K) or (R, C, K, K)
+    force : bool
+        Replace an existing file.
+    """
+    suffix = check_suffix(path, KERNEL_OUT_SUFFIXES, "write")
+    values = np.ascontiguousarray(kernel, dtype=np.float32)
+    with replacing(path, force=force) as stream:
+        if suffix == ".npy":
+            np.save(stream, values, allow_pickle=False)
+        elif suffix == ".png":
+            if values.ndim == 4:
+                values = np.concatenate(np.concatenate(values, axis=1), axis=1)
+            view = np.rint(255 * np.clip(values / values.max(), 0, 1)).astype(np.uint8)
+            Image.fromarray(view).save(stream, format="PNG")
+        else:
+            # What tells a grid from a stack of pages is the shape that is written with it.
+            metadata: dict[str, Any] | None = {} if values.ndim == 4 else None
+            tifffile.imwrite(stream, values, photometric="minisblack", metadata=metadata)
+
+
+def check_kernel(kernel: ArrayLike) -> NDArray[np.float32]:
+    """Check a known kernel and return it with sum 1 and an odd side.
+
+    Parameters
+    ----------
+    kernel : array_like, (K, K)
+        Finite, non-negative up to rounding, of positive sum.
+
+    Raises
+    ------
+    InputError
+    """
+    array = np.asarray(kernel)
+    shape = size_text(array)
+    if array.ndim != 2 or array.shape[0] != array.shape[1] or array.size < 1:
+        raise InputError(f"the kernel is {shape}; expected a square array (K × K)")
+    if array.dtype.kind not in "iuf" or not np.isfinite(array).all():
+        raise InputError(
+            f"the kernel (type {array.dtype}) has values that are no finite numbers; "
+            "expected finite weights"
+        )
+    values = array.astype(np.float64)
+    total = values.sum()
+    if total <= 0:
+        raise InputError(f"the kernel has sum {total:g}; expected a positive sum")
+    # Splines and measured point spread functions undershoot a little.
+    if values.min() < -0.05 * values.max():
+        raise InputError(
+            f"the kernel goes down to {values.min() / values.max():.0%} of its peak; "
+            "expected non-negative weights"
+        )
+    if array.shape[0] % 2 == 0:
+        # A row and column at the end leave K//2, and so the geometry, as it is.
+        values = np.pad(values, (0, 1))
+    weights: NDArray[np.float32] = (values / total).astype(np.float32)
+    return weights
+
+
+def check_kernels(kernels: ArrayLike) -> NDArray[np.float32]:
+    """Check a known kernel, or a grid of the kernels of an image's regions.
+
+    Parameters
+    ----------
+    kernels : array_like, (K, K) or (R, C, K, K)
+        Each as in `check_kernel`.
+
+    Returns
+    -------
+    ndarray, (K, K) or (R, C, K, K)
+        Each of sum 1, with an odd side; a grid of one is that kernel.
+
+    Raises
+    ------
+    InputError
+    """
+    array = np.asarray(kernels)
+    if array.ndim == 2:
+        return check_kernel(array)
+    if array.ndim != 4 or array.shape[2] != array.shape[3] or array.size < 1:
+        raise InputError(
+            f"the kernel is {size_text(array)}; expected a square array (K × K), or one for each "
+            "region of the image (rows × columns × K × K)"
+        )
+    checked = []
+    for row, column in np.ndindex(*array.shape[:2]):
+        try:
+            checked.append(check_kernel(array[row, column]))
+        except InputError as error:
+            raise InputError(f"in row {row}, column {column} of the grid {error}") from error
+    if len(checked) == 1:
+        return checked[0]
+    return np.stack(checked).reshape(*array.shape[:2], *checked[0].shape)

@@ -1,0 +1,89 @@
+"""The point spread function of a microscope, in and out of focus."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING, ClassVar
+
+from napari_blindsr.errors import SettingsError
+from napari_blindsr.physics.kernels.base import KernelFamily, check_positive, check_range, in_parts
+
+if TYPE_CHECKING:
+    from torch import Generator, Tensor
+
+
+SECOND_ZERO = 1.1166
+"""Radius of the second dark ring of an Airy pattern, in λ/NA; it holds 91 % of the light."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Airy(KernelFamily):
+    """Widefield microscope: Airy pattern, defocused, integrated over the camera's pixel.
+
+    Lengths are in nanometres, at the specimen.
+
+    Attributes
+    ----------
+    numerical_aperture : float
+    wavelength : float
+        Of the emission, in vacuum.
+    pixel_size : float
+        Of the LR image.
+    refractive_index : float
+        Of the immersion medium, larger than the numerical aperture.
+    defocus : tuple of float
+        Range of the distance to the focal plane.
+    """
+
+    name: ClassVar[str] = "airy"
+    label: ClassVar[str] = "Microscope (Airy)"
+
+    numerical_aperture: float = 0.8
+    wavelength: float = 520.0
+    pixel_size: float = 160.0
+    refractive_index: float = 1.0
+    defocus: tuple[float, float] = (0.0, 500.0)
+
+    def __post_init__(self) -> None:
+        for name in ("numerical_aperture", "wavelength", "pixel_size", "refractive_index"):
+            check_positive(name, getattr(self, name))
+        check_range("defocus", self.defocus, least=0)
+        if self.numerical_aperture >= self.refractive_index:
+            raise SettingsError(
+                f"numerical_aperture is {self.numerical_aperture:g} and refractive_index "
+                f"{self.refractive_index:g}; expected an aperture below the index"
+            )
+
+    def reach(self, scale: int) -> float:
+        """Return how far the widest kernels reach from their centre, in HR pixels.
+
+        As far as the second dark ring and the cone of light at the largest defocus.
+        """
+        sine = self.numerical_aperture / self.refractive_index
+        cone = self.defocus[1] * sine / math.sqrt(1 - sine * sine)
+        spread = math.hypot(SECOND_ZERO * self.wavelength / self.numerical_aperture, cone)
+        return scale * (spread / self.pixel_size + 0.5)
+
+    def sample(
+        self, count: int, *, scale: int, size: int, center: float, generator: Generator
+    ) -> Tensor:
+        """Draw kernels, as `KernelFamily.sample` says."""
+        import torch  # noqa: PLC0415
+
+        from napari_blindsr.physics.kernels.diffraction import render_airy  # noqa: PLC0415
+
+        low, high = self.defocus
+        draw = torch.rand(count, generator=generator, device=generator.device)
+        render = partial(
+            render_airy,
+            numerical_aperture=self.numerical_aperture,
+            wavelength=self.wavelength,
+            refractive_index=self.refractive_index,
+            pixel_size=self.pixel_size / scale,
+            footprint=scale,
+            size=size,
+            center=center,
+        )
+        return in_parts(render, low + (high - low) * draw)

@@ -1,0 +1,94 @@
+"""Camera shake: random paths, or kernels that were measured."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING, Any, ClassVar, Self
+
+from napari_blindsr.physics.kernels.base import KernelFamily, check_positive, check_range, in_parts
+
+if TYPE_CHECKING:
+    from torch import Generator, Tensor
+
+    from napari_blindsr.physics.kernels.random_paths import KernelSet
+
+
+@dataclass(frozen=True, kw_only=True)
+class Motion(KernelFamily):
+    """Camera shake: a random walk with inertia, or one of some given kernels.
+
+    Attributes
+    ----------
+    extent : tuple of float, or None
+        Range of the largest distance of the path from its mean, in px of the HR grid.
+        None takes scale/2 to 1.5·scale, and 1 to 4 at scale 1.
+    persistence : float
+        Time for which the camera keeps its velocity, as a part of the exposure. The path
+        is jagged for 0.01 and nearly straight for 1.
+    kernels : KernelSet, or None
+        Kernels to draw from instead of paths, in pixels of the HR grid.
+    """
+
+    name: ClassVar[str] = "motion"
+    label: ClassVar[str] = "Camera shake"
+    told_by_widths: ClassVar[bool] = False
+
+    extent: tuple[float, float] | None = None
+    persistence: float = 0.2
+    kernels: KernelSet | None = None
+
+    def __post_init__(self) -> None:
+        if self.extent is not None:
+            check_range("extent", self.extent, least=0)
+        check_positive("persistence", self.persistence)
+
+    def extent_range(self, scale: int) -> tuple[float, float]:
+        """Return the range of extents that is drawn from."""
+        if self.extent is not None:
+            return self.extent
+        return (1.0, 4.0) if scale == 1 else (scale / 2, 1.5 * scale)
+
+    def reach(self, scale: int) -> float:
+        """Return how far the widest kernels reach from their centre, in HR pixels."""
+        if self.kernels is not None:
+            return self.kernels.reach + 1
+        return self.extent_range(scale)[1] + 1
+
+    def sample(
+        self, count: int, *, scale: int, size: int, center: float, generator: Generator
+    ) -> Tensor:
+        """Draw kernels, as `KernelFamily.sample` says."""
+        import torch  # noqa: PLC0415
+
+        from napari_blindsr.physics.kernels import random_paths  # noqa: PLC0415
+
+        device = generator.device
+        if self.kernels is not None:
+            total = len(self.kernels.tensor)
+            chosen = torch.randint(total, (count,), generator=generator, device=device)
+            return random_paths.place(
+                self.kernels.tensor.to(device)[chosen], size=size, center=center
+            )
+        low, high = self.extent_range(scale)
+        extents = low + (high - low) * torch.rand(count, generator=generator, device=device)
+        paths = random_paths.random_paths(
+            extents, persistence=self.persistence, generator=generator
+        )
+        return in_parts(partial(random_paths.render_paths, size=size, center=center), paths)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return name and parameters, given kernels included, as plain JSON types."""
+        record = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
+        record["kernels"] = None if self.kernels is None else self.kernels.to_json()
+        return {"name": self.name, **record}
+
+    @classmethod
+    def from_parameters(cls, values: dict[str, Any]) -> Self:
+        """Rebuild the family from its parameters as `to_json` returned them."""
+        from napari_blindsr.physics.kernels.random_paths import KernelSet  # noqa: PLC0415
+
+        kernels = values.get("kernels")
+        rebuilt = None if kernels is None else KernelSet.from_json(kernels)
+        return super().from_parameters({**values, "kernels": rebuilt})

@@ -1,0 +1,210 @@
+"""How much noise an image has, read off the image."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+from scipy.ndimage import convolve, uniform_filter
+
+if TYPE_CHECKING:
+    import torch
+    from numpy.typing import NDArray
+    from torch import Tensor
+
+
+LAPLACIAN = np.outer([1.0, -2.0, 1.0], [1.0, -2.0, 1.0]) / 6
+"""A difference that cancels planes and edges along the axes (Immerkær, 1996)."""
+
+BLOCK = 8
+QUANTILE = 0.1
+# What the quantile of blocks of pure noise is, in units of its standard deviation; measured.
+QUANTILE_OF_NOISE = 0.8
+
+
+def estimate_noise(planes: NDArray[np.float32], measured: NDArray[np.bool_] | None = None) -> float:
+    """Return the standard deviation of the noise.
+
+    The residual of a 3 × 3 Laplacian difference, which cancels planes and edges along the
+    axes (Immerkær, 1996), in blocks of 8 × 8 pixels, of which the least textured tenth counts:
+    at low resolution, detail as fine as a pixel is the rule, and the median of the whole image
+    would take it for noise.
+
+    Parameters
+    ----------
+    planes : ndarray, (C, h, w)
+    measured : ndarray, bool, (h, w), optional
+        Pixels that count, with their neighbours.
+
+    Returns
+    -------
+    float
+        In the unit of the planes; the root mean square over channels. 0 if no measured pixel
+        has only measured neighbours, so that nothing tells.
+    """
+    usable = np.ones(planes.shape[1:], dtype=bool)
+    usable[[0, -1]] = usable[:, [0, -1]] = False
+    if measured is not None:
+        usable &= convolve((~measured).astype(np.uint8), np.ones((3, 3), np.uint8)) == 0
+    if not usable.any():
+        return 0.0
+    counts = _block_sums(usable.astype(np.float64))
+    # Blocks that are mostly cut off or covered vary too much to be compared with whole ones.
+    whole = counts >= BLOCK * BLOCK / 2
+    if not whole.any():
+        whole = counts == counts.max()
+    variances = []
+    for plane in planes.astype(np.float64):
+        power = np.where(usable, convolve(plane, LAPLACIAN, mode="nearest") ** 2, 0)
+        blocks = _block_sums(power)[whole] / counts[whole]
+        variances.append(np.quantile(np.sqrt(blocks), QUANTILE) ** 2)
+    return float(np.sqrt(np.mean(variances)) / QUANTILE_OF_NOISE)
+
+
+LEVELS = 12
+"""Ranges of intensity in which noise is looked at."""
+
+FEWEST = 24
+"""Pixels in a range that counts."""
+
+QUARTILE_OF_NOISE = 0.3186
+"""First quartile of the absolute value of a normal variable, over its standard deviation."""
+
+CONSISTENT = 0.3
+"""What nearly all slopes reach, over the median one, where noise grows with the light."""
+
+
+def shot_noise(
+    planes: NDArray[np.float32], measured: NDArray[np.bool_] | None = None
+) -> NDArray[np.float32] | None:
+    """Return the standard deviation of the noise in each pixel, if it grows with the light.
+
+    That of photons does: its variance is a straight line over the intensity. Detail makes the
+    residuals larger, never smaller, so the line lies at the lower end of what is seen in
+    ranges of intensity; and noise that is the same everywhere, or mere detail, gives no
+    consistent slope.
+
+    Parameters
+    ----------
+    planes : ndarray, (C, h, w)
+    measured : ndarray, bool, (h, w), optional
+
+    Returns
+    -------
+    ndarray, (C, h, w), or None
+        None if in any plane the noise does not grow with the light, or nothing tells.
+    """
+    maps = []
+    for plane in planes:
+        base = estimate_noise(plane[None], measured) ** 2
+        slope, black = _photon_transfer(plane, measured)
+        if slope <= 0:
+            return None
+        maps.append(noise_map(plane, shot=slope, base=base, black=black))
+    return np.stack(maps)
+
+
+def _photon_transfer(
+    plane: NDArray[np.float32], measured: NDArray[np.bool_] | None
+) -> tuple[float, float]:
+    """Return by how much the variance grows with the intensity, and where it starts."""
+    residual = np.abs(convolve(plane.astype(np.float64), LAPLACIAN, mode="nearest"))
+    smooth = uniform_filter(plane.astype(np.float64), 5, mode="nearest")
+    usable = np.ones(plane.shape, dtype=bool)
+    usable[[0, -1]] = usable[:, [0, -1]] = False
+    if measured is not None:
+        usable &= uniform_filter((~measured).astype(np.float64), 5, mode="nearest") < 1e-9
+    residual, smooth = residual[usable], smooth[usable]
+    if smooth.size < FEWEST:
+        return 0.0, 0.0
+    low, high = np.quantile(smooth, 0.05), smooth.max()
+    place = np.floor((smooth - low) / (high - low + 1e-12) * LEVELS)
+    points = []
+    for index in range(LEVELS):
+        chosen = place == index
+        if np.count_nonzero(chosen) >= FEWEST:
+            quartile = np.quantile(residual[chosen], 0.25) / QUARTILE_OF_NOISE
+            points.append((float(smooth[chosen].mean()), float(quartile) ** 2))
+    if not points:
+        return 0.0, 0.0
+    black, dark = points[0]
+    slopes = [
+        (variance - dark) / (level - black)
+        for level, variance in points[1:]
+        if level - black > 0.1 * (high - low)
+    ]
+    if len(slopes) < 3 or np.quantile(slopes, 0.15) < CONSISTENT * np.median(slopes):
+        return 0.0, black
+    return float(np.quantile(slopes, 0.25)), black
+
+
+def noise_map(
+    plane: NDArray[np.float32], *, shot: float, base: float, black: float = 0.0
+) -> NDArray[np.float32]:
+    """Return the standard deviation of a camera's noise in each pixel of a plane.
+
+    Parameters
+    ----------
+    plane : ndarray, (h, w)
+    shot : float
+        By how much the variance grows with the intensity: 1 over the photons of a unit.
+    base : float
+        Variance where no light falls.
+    black : float
+        Intensity up to which the variance is `base`.
+    """
+    light = np.maximum(uniform_filter(plane, 3, mode="nearest") - black, 0) if shot > 0 else 0.0
+    level: NDArray[np.float32] = np.sqrt(shot * light + base) * np.ones_like(plane)
+    return level.astype(np.float32)
+
+
+def _block_sums(plane: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Sum blocks of a plane; those at the lower and right border may be cut."""
+    rows = np.arange(0, plane.shape[0], BLOCK)
+    columns = np.arange(0, plane.shape[1], BLOCK)
+    sums: NDArray[np.float64] = np.add.reduceat(np.add.reduceat(plane, rows), columns, axis=1)
+    return sums
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class LightNoise:
+    """Noise that grows with the light.
+
+    Attributes
+    ----------
+    levels : Tensor, (C, h, w)
+        Its standard deviation in each pixel of an image, or of a part of one.
+    typical : Tensor, (C,)
+        The root mean square of that over the whole image.
+    brightest : Tensor, (C,)
+        The largest value of the whole image.
+    sparse : Tensor, (C,)
+        From 0 to 1: whether few pixels are bright and most are dark, as in fluorescence.
+    """
+
+    levels: Tensor
+    typical: Tensor
+    brightest: Tensor
+    sparse: Tensor
+
+    def times(self, factor: float | Tensor) -> LightNoise:
+        """Return the noise of an image that is so many times as bright: all, or each channel."""
+        import torch  # noqa: PLC0415  (takes seconds, and estimating noise needs none of it)
+
+        factors = torch.as_tensor(factor, dtype=self.levels.dtype, device=self.levels.device)
+        return LightNoise(
+            levels=factors.reshape(-1, 1, 1) * self.levels,
+            typical=factors * self.typical,
+            brightest=factors * self.brightest,
+            sparse=self.sparse,
+        )
+
+    def to(self, device: torch.device) -> LightNoise:
+        """Return the same on a device."""
+        return LightNoise(
+            levels=self.levels.to(device),
+            typical=self.typical.to(device),
+            brightest=self.brightest.to(device),
+            sparse=self.sparse.to(device),
+        )

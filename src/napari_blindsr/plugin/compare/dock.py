@@ -1,0 +1,262 @@
+"""The dock "Compare layers": layers side by side, in turn, cut by a curtain, or subtracted."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any
+
+from magicgui.widgets import CheckBox, ComboBox, Container, FloatSlider
+from magicgui.widgets.bases import Widget
+from napari.layers import Image
+from napari.utils.notifications import show_error
+from qtpy.QtWidgets import QLabel, QVBoxLayout, QWidget
+
+from napari_blindsr.errors import BlindSRError
+from napari_blindsr.plugin.compare.curtain import Curtain
+from napari_blindsr.plugin.compare.mode import ModeOptions
+from napari_blindsr.plugin.compare.modes import MODES, mode_named
+from napari_blindsr.plugin.compare.picker import LayerPicker, suggested
+from napari_blindsr.plugin.compare.profile_panel import ProfilePanel
+from napari_blindsr.plugin.compare.session import Session
+from napari_blindsr.plugin.widgets.fields import Rows, number, text_line
+from napari_blindsr.plugin.widgets.scroll import Scroll
+
+if TYPE_CHECKING:
+    import napari.viewer
+
+
+OFF = "off"
+HINT = "Tick two or more layers and choose how to show them."
+
+
+class CompareWidget(Container[Widget]):
+    """The dock "Compare layers".
+
+    Parameters
+    ----------
+    napari_viewer : napari.viewer.Viewer
+
+    Attributes
+    ----------
+    picker : LayerPicker
+        Which layers are compared.
+    mode : ComboBox
+        "off", or the name of one of `MODES`.
+    rate : FloatSpinBox
+        Of blink, in layers a second.
+    edge : ComboBox
+        How the curtain's edge runs: "upright" or "level".
+    position : FloatSlider
+        Where the curtain's first edge is, from 0 to 1.
+    linked : CheckBox
+        Whether looks are linked while layers are compared.
+    status : Label
+        What is on display, or why a comparison has ended.
+    profile : ProfilePanel
+    """
+
+    def __init__(self, napari_viewer: napari.viewer.Viewer) -> None:
+        # napari hands plugins a proxy; links and selections take layers for what they are.
+        self._viewer = getattr(napari_viewer, "__wrapped__", napari_viewer)
+        super().__init__(labels=False)
+        self._session = Session(self._viewer)
+        self.picker = LayerPicker(self._viewer.layers)
+        self.mode, self.edge = _mode_field(), _edge_field()
+        self.rate = number(2, low=0.2, high=60, step=0.5, tooltip="Layers shown in a second.")
+        self.position = FloatSlider(
+            value=0.5, min=0, max=1, step=0.001, readout=False, tooltip="Where the edge is."
+        )
+        self.linked = CheckBox(
+            text="Link contrast, gamma and colormap",
+            tooltip="While layers are compared, all have the colormap and gamma of the lowest of\n"
+            "them and limits that span those of all, and change together. Afterwards each has\n"
+            "its own looks again, and the links end.",
+        )
+        self.status = text_line("What is on display.")
+        self.profile = ProfilePanel(self._viewer, self.picker.chosen)
+        self._docked = self._gone = self._busy = False
+        self._lay_out()
+        self._connect()
+        self.picker.choose(suggested(self._viewer.layers))
+        self._say()
+
+    def compare(self, layers: Iterable[Image], *, mode: str = "curtain") -> None:
+        """Compare these layers.
+
+        Parameters
+        ----------
+        layers : iterable of Image
+            Of the viewer; two or more.
+        mode : str
+            Name of one of `MODES`, or "off".
+        """
+        self._busy = True
+        self.picker.choose(getattr(layer, "__wrapped__", layer) for layer in layers)
+        self.mode.value = mode
+        self._busy = False
+        self._apply()
+        self.profile.follow()
+
+    def reset_choices(self, *_: Any) -> None:
+        """Bring the lists of layers up to date. napari calls this when layers come or go."""
+        if self._gone:
+            return
+        self.picker.refresh()
+        self.profile.reset_choices()
+
+    def _lay_out(self) -> None:
+        self.rows = Rows()
+        form = QWidget()
+        layout = QVBoxLayout(form)
+        layout.setContentsMargins(0, 0, 0, 0)
+        layout.addWidget(QLabel("Layers to compare"))
+        layout.addWidget(self.picker)
+        layout.addLayout(self.rows.layout)
+        self.rows.add("Mode", self.mode)
+        self.rows.add("Rate (1/s)", self.rate)
+        self.rows.add("Edge", self.edge)
+        self.rows.add("Position", self.position)
+        self.rows.add("", self.linked)
+        self.extend([self.status, self.profile])
+        self.native.layout().insertWidget(0, Scroll(form))
+        self._show_what_matters()
+
+    def _connect(self) -> None:
+        self.mode.changed.connect(self._apply)
+        self.picker.changed.connect(self._on_picked)
+        for option in (self.rate, self.edge):
+            option.changed.connect(self._on_option)
+        self.position.changed.connect(self._on_position)
+        self.linked.changed.connect(self._on_linked)
+        self._session.changed.connect(self._say)
+        self._session.ended.connect(self._on_ended)
+        self._viewer.layers.events.renamed.connect(self.reset_choices)
+        self._viewer.layers.events.reordered.connect(self.reset_choices)
+        self.native_parent_changed.connect(self._on_parent)
+        self.native.destroyed.connect(self._on_destroyed)
+
+    # What the user does
+
+    def _apply(self, *_: Any) -> None:
+        """Show the chosen layers in the chosen mode."""
+        if self._busy or self._gone:
+            return
+        if self.mode.value == OFF:
+            self._session.stop()
+            self._say()
+            return
+        try:
+            self._session.start(
+                mode_named(self.mode.value),
+                self.picker.chosen(),
+                self._options(),
+                linked=bool(self.linked.value),
+            )
+        except BlindSRError as error:
+            self._on_ended(str(error))
+            show_error(str(error))
+            return
+        self._say()
+
+    def _on_picked(self) -> None:
+        if self._busy or self._gone:
+            return
+        if self.mode.value != OFF:
+            self._apply()
+        self.profile.follow()
+
+    def _on_option(self) -> None:
+        if self._session.mode is not None:
+            self._session.mode.set_options(self._options())
+            self._say()
+
+    def _on_position(self, value: float) -> None:
+        curtain = self._session.mode
+        if isinstance(curtain, Curtain) and not self._busy:
+            curtain.fraction = value
+
+    def _on_linked(self, linked: bool) -> None:
+        self._session.set_linked(linked=linked)
+        self._say()
+
+    def _options(self) -> ModeOptions:
+        return ModeOptions(rate=float(self.rate.value), edge=self.edge.value)
+
+    # What the dock says
+
+    def _say(self) -> None:
+        mode = self._session.mode
+        self.status.value = HINT if mode is None else self._session.text()
+        if isinstance(mode, Curtain):
+            busy, self._busy = self._busy, True
+            self.position.value = mode.fraction
+            self._busy = busy
+        self._show_what_matters()
+
+    def _show_what_matters(self) -> None:
+        mode = self._session.mode
+        curtain = isinstance(mode, Curtain)
+        self.rows.show([self.rate], visible=mode is not None and mode.name == "blink")
+        self.rows.show([self.edge], visible=curtain)
+        # With several edges, each is dragged.
+        one = mode is not None and len(mode.layers) == 2
+        self.rows.show([self.position], visible=curtain and one)
+
+    def _on_ended(self, reason: str) -> None:
+        busy, self._busy = self._busy, True
+        self.mode.value = OFF
+        self._busy = busy
+        self._say()
+        self.status.value = reason
+
+    # How it ends
+
+    def _on_parent(self, parent: Any) -> None:
+        # napari takes the widget out of a dock that is closed.
+        if parent is None and self._docked and not self._gone:
+            self._disconnect()
+            self._session.stop()
+            self.profile.end()
+        self._docked = parent is not None
+
+    def _on_destroyed(self) -> None:
+        if not self._gone:
+            self._disconnect()
+            self.profile.disconnect()
+
+    def _disconnect(self) -> None:
+        self._gone = True
+        self._session.disconnect()
+        self._viewer.layers.events.renamed.disconnect(self.reset_choices)
+        self._viewer.layers.events.reordered.disconnect(self.reset_choices)
+
+
+def open_comparison(
+    viewer: napari.viewer.Viewer, layers: Iterable[Image], *, mode: str = "curtain"
+) -> CompareWidget:
+    """Open the dock, if it is not open, and compare layers in it."""
+    dock, widget = viewer.window.add_plugin_dock_widget(
+        "napari-blindsr", "Compare layers", tabify=True
+    )
+    # It may be behind another one, or hidden.
+    dock.show()
+    dock.raise_()
+    comparison: CompareWidget = widget
+    comparison.compare(layers, mode=mode)
+    return comparison
+
+
+def _mode_field() -> ComboBox:
+    return ComboBox(
+        value=OFF,
+        choices=[("Off", OFF), *((mode.label, mode.name) for mode in MODES)],
+        tooltip="How the layers are shown. Off gives the viewer back as it was.",
+    )
+
+
+def _edge_field() -> ComboBox:
+    return ComboBox(
+        value="upright",
+        choices=[("Upright, dragged sideways", "upright"), ("Level, dragged up", "level")],
+        tooltip="How the curtain's edge runs.",
+    )

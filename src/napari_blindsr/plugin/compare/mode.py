@@ -1,0 +1,182 @@
+"""What every mode of comparison has in common: the viewer comes back as it was."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, ClassVar, Literal, Self
+
+import numpy as np
+from napari.components import ViewerModel
+from napari.layers import Image, Layer, Points, Shapes, Tracks, Vectors
+from psygnal import Signal
+
+DRAWINGS = (Points, Shapes, Tracks, Vectors)
+Edge = Literal["upright", "level"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModeOptions:
+    """What can be set for a mode while it is on.
+
+    Attributes
+    ----------
+    rate : float
+        Layers a second, for blink.
+    edge : {"upright", "level"}
+        How the edges of the curtain run.
+    """
+
+    rate: float = 2.0
+    edge: Edge = "upright"
+
+
+class Mode(ABC):
+    """A way to show layers together; it is on from when it is made until `leave`.
+
+    Parameters
+    ----------
+    viewer : ViewerModel
+    layers : sequence of Image
+        In the order of the layer list; two or more.
+    options : ModeOptions
+
+    Attributes
+    ----------
+    name, label : str
+        In scripts, and in the dock.
+    most : int or None
+        How many layers it takes at most.
+    changed : Signal
+        Emitted when what it says of itself does.
+    """
+
+    name: ClassVar[str]
+    label: ClassVar[str]
+    most: ClassVar[int | None] = None
+    changed = Signal()
+
+    def __init__(self, viewer: ViewerModel, layers: Sequence[Image], options: ModeOptions) -> None:
+        self.viewer, self.layers, self.options = viewer, list(layers), options
+
+    @abstractmethod
+    def enter(self) -> None:
+        """Show the layers. May raise a `BlindSRError`, and be left after it did."""
+
+    def set_options(self, options: ModeOptions) -> None:
+        """Take other options."""
+        self.options = options
+
+    def leave(self) -> None:  # noqa: B027 a mode may have nothing of its own to remove
+        """Remove what this mode added; what the viewer showed before is not its business."""
+
+    def uses(self, layer: Layer) -> bool:
+        """Tell whether the mode cannot go on without a layer."""
+        return layer in self.layers
+
+    def text(self) -> str:
+        """Return what there is to say, in one line."""
+        return ""
+
+    def only(self, *, visible: bool = True, drawings: bool = True) -> None:
+        """Hide what lies over or beside the layers that are compared.
+
+        Parameters
+        ----------
+        visible : bool
+            Whether those that are compared are shown, or hidden as well.
+        drawings : bool
+            Whether points, shapes and the like may stay: they cover little.
+        """
+        for layer in self.viewer.layers:
+            if layer in self.layers:
+                show(layer, visible=visible)
+            elif not (drawings and isinstance(layer, DRAWINGS)):
+                show(layer, visible=False)
+
+    def without_grid(self) -> None:
+        """Show all layers in one place."""
+        with same_region(self.viewer):
+            set_grid(self.viewer, enabled=False)
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class ViewerState:
+    """Which layers are visible and selected, and how the grid is set.
+
+    Attributes
+    ----------
+    visible : dict of Layer to bool
+        Layers that come later may be added.
+    selected : frozenset of Layer
+    active : Layer or None
+    grid : dict of str to Any
+    """
+
+    visible: dict[Layer, bool]
+    selected: frozenset[Layer]
+    active: Layer | None
+    grid: dict[str, Any]
+
+    @classmethod
+    def of(cls, viewer: ViewerModel) -> Self:
+        """Return the state of a viewer."""
+        grid = viewer.canvas.grid
+        selection = viewer.layers.selection
+        return cls(
+            visible={layer: layer.visible for layer in viewer.layers},
+            selected=frozenset(selection),
+            active=selection.active,
+            grid={name: getattr(grid, name) for name in ("enabled", "stride", "shape", "spacing")},
+        )
+
+    def restore(self, viewer: ViewerModel) -> None:
+        """Give a viewer this state back; layers that are gone are left alone."""
+        self.restore_visible(viewer)
+        with same_region(viewer):
+            set_grid(viewer, **self.grid)
+        viewer.layers.selection = [layer for layer in viewer.layers if layer in self.selected]
+        if self.active in viewer.layers:
+            viewer.layers.selection.active = self.active
+
+    def restore_visible(self, viewer: ViewerModel) -> None:
+        """Show and hide layers as they were."""
+        for layer, visible in self.visible.items():
+            if layer in viewer.layers:
+                show(layer, visible=visible)
+
+
+def show(layer: Layer, *, visible: bool) -> None:
+    """Show or hide a layer, unless it is so already: showing one reads its data anew."""
+    if layer.visible != visible:
+        layer.visible = visible
+
+
+def set_grid(viewer: ViewerModel, **attributes: Any) -> None:
+    """Set the grid; what is so already is not touched, as napari lays it out anew."""
+    grid = viewer.canvas.grid
+    for name, value in attributes.items():
+        if getattr(grid, name) != value:
+            setattr(grid, name, value)
+
+
+@contextmanager
+def same_region(viewer: ViewerModel, layers: Sequence[Layer] | None = None) -> Iterator[None]:
+    """Within this context the cells of the grid may change; what is seen in one stays.
+
+    Parameters
+    ----------
+    viewer : ViewerModel
+    layers : sequence of Layer, optional
+        That share the grid, one a cell; those of the viewer if left out.
+    """
+    sharing = viewer.layers if layers is None else layers
+    before = np.array(viewer.canvas.viewbox_size(sharing))
+    yield
+    ratio = np.array(viewer.canvas.viewbox_size(sharing)) / before
+    # The side that changes most decides, so that a change that is undone leaves no trace.
+    factor = ratio.min() if ratio.prod() < 1 else ratio.max()
+    if factor != 1:
+        viewer.scene.camera.zoom *= float(factor)

@@ -1,0 +1,88 @@
+"""From a layer to a known kernel."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from napari_blindsr.errors import InputError
+from napari_blindsr.physics.kernel_files import check_kernels
+from napari_blindsr.plugin.layers.inputs import KernelInput
+from napari_blindsr.plugin.layers.outputs import METADATA_KEY
+from napari_blindsr.plugin.layers.read import nanometres, quoted, read_layer
+
+if TYPE_CHECKING:
+    from napari.components import Dims
+    from napari.layers import Image, Layer
+    from numpy.typing import NDArray
+
+
+def read_kernel_layer(
+    layer: Image, dims: Dims, *, scale: int, pixel_size: float | None
+) -> KernelInput:
+    """Read a known kernel from a layer. Call it on the main thread.
+
+    Parameters
+    ----------
+    layer : napari.layers.Image
+        A point spread function. If it is one of ours, the correlation kernel that its
+        metadata keep is taken, or the grid of them; otherwise its pixels are, flipped in both axes.
+    dims : napari.components.Dims
+        The viewer's.
+    scale : int
+        Of the run.
+    pixel_size : float or None
+        Of the result, in nm, if it is known.
+
+    Raises
+    ------
+    InputError
+        If it is no kernel, or one for pixels of another size.
+    """
+    values = _own_kernel(layer, scale)
+    if values is None:
+        source = read_layer(layer, dims)
+        values = source.data[::-1, ::-1]
+        size = nanometres(layer, source.plane)
+        if size and pixel_size and not 0.95 < size / pixel_size < 1.05:
+            raise InputError(
+                f"{quoted(layer)}, the kernel, has pixels of {size:.4g} nm; "
+                f"expected {pixel_size:.4g} nm, those of the result"
+            )
+    try:
+        kernel = check_kernels(values)
+    except InputError as error:
+        raise InputError(f"{quoted(layer)}: {error}") from error
+    return KernelInput(name=str(layer.name), kernel=kernel, found=_was_found(layer))
+
+
+def holds_own_kernel(layer: Layer) -> bool:
+    """Tell whether a layer shows a kernel that this plugin made, and keeps it."""
+    record = layer.metadata.get(METADATA_KEY)
+    return isinstance(record, dict) and "correlation_kernel" in record
+
+
+def holds_field(layer: Layer) -> bool:
+    """Tell whether a layer shows the kernels of an image's regions, and keeps them."""
+    return holds_own_kernel(layer) and bool(layer.metadata[METADATA_KEY].get("field"))
+
+
+def _was_found(layer: Layer) -> bool:
+    """Tell whether a layer shows a kernel that a run has found: samples and known ones were not."""
+    if not holds_own_kernel(layer):
+        return False
+    settings = layer.metadata[METADATA_KEY].get("settings", {})
+    return bool(settings.get("kernel", "known") != "known")
+
+
+def _own_kernel(layer: Image, scale: int) -> NDArray[Any] | None:
+    """Return the correlation kernel that the metadata of a layer keep, if they do."""
+    if not holds_own_kernel(layer):
+        return None
+    record = layer.metadata[METADATA_KEY]
+    if record["scale"] != scale:
+        raise InputError(
+            f"{quoted(layer)} holds a kernel for scale {record['scale']}; the scale is {scale}"
+        )
+    return np.asarray(record["correlation_kernel"])

@@ -1,0 +1,185 @@
+"""From a layer to plain arrays: everything a run needs, read once, on the main thread."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from napari_blindsr.errors import InputError
+from napari_blindsr.plugin.layers.frame import Frame
+from napari_blindsr.plugin.layers.inputs import Appearance, LayerInput, Plane
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from napari.components import Dims
+    from napari.layers import Image, Labels, Layer
+    from numpy.typing import NDArray
+
+
+NAME_LENGTH = 24
+"""Longest name of a layer in a message."""
+
+
+def find_plane(layer: Image, dims: Dims | None = None) -> Plane:
+    """Find the one plane of a layer that can be restored, without reading its pixels.
+
+    Parameters
+    ----------
+    layer : napari.layers.Image
+        Of two dimensions, or of more if the viewer shows a plane of them.
+    dims : napari.components.Dims, optional
+        The viewer's; tells which plane of a stack is shown.
+
+    Returns
+    -------
+    Plane
+
+    Raises
+    ------
+    InputError
+        If no single plane of the layer is on display.
+    """
+    shape = _spatial_shape(layer)
+    if layer.ndim == 2:
+        return Plane(axes=(0, 1), index=(None, None), shape=(shape[0], shape[1]))
+    if dims is None:
+        raise InputError(
+            f"{quoted(layer)} has {layer.ndim} dimensions; expected a 2-D image, grey or RGB"
+        )
+    if dims.ndisplay != 2:
+        raise InputError(
+            f"{quoted(layer)} is shown in 3-D; switch the viewer to 2-D, "
+            "and the plane on display is restored"
+        )
+    # A layer's axes are the last ones of the viewer.
+    axes = sorted(axis - (dims.ndim - layer.ndim) for axis in dims.displayed)
+    if axes[0] < 0:
+        raise InputError(
+            f"{quoted(layer)} has no axis {dims.axis_labels[min(dims.displayed)]}, "
+            "which the viewer shows; expected a plane of the layer on display"
+        )
+    others = [axis for axis in range(layer.ndim) if axis not in axes]
+    _check_unmixed(layer, axes, others)
+    position = np.rint(layer.world_to_data(dims.point)).astype(int)
+    if any(not 0 <= position[axis] < shape[axis] for axis in others):
+        raise InputError(
+            f"the slice on display lies outside of {quoted(layer)}; move the sliders into it"
+        )
+    return Plane(
+        axes=(axes[0], axes[1]),
+        index=tuple(None if axis in axes else int(position[axis]) for axis in range(layer.ndim)),
+        shape=(shape[axes[0]], shape[axes[1]]),
+    )
+
+
+def read_layer(layer: Image, dims: Dims | None = None) -> LayerInput:
+    """Read the pixels, placement and looks of a layer. Call it on the main thread.
+
+    Of a multiscale layer the finest level is read; of a stack the plane on display; of a
+    lazy array that plane only.
+
+    Parameters
+    ----------
+    layer : napari.layers.Image
+    dims : napari.components.Dims, optional
+        The viewer's; needed for layers of more than two dimensions.
+
+    Raises
+    ------
+    InputError
+        As `find_plane`, or if its pixels cannot be read.
+    """
+    plane = find_plane(layer, dims)
+    data = read_pixels(layer, plane.index)
+    notes = []
+    if layer.rgb and data.shape[-1] == 4:
+        data = np.ascontiguousarray(data[..., :3])
+        notes.append("alpha channel left out")
+    return LayerInput(
+        name=str(layer.name),
+        data=data,
+        axes="YXC" if layer.rgb else "YX",
+        plane=plane,
+        frame=Frame.of_layer(layer),
+        appearance=Appearance.of_layer(layer),
+        notes=tuple(notes),
+    )
+
+
+def quoted(layer: Layer) -> str:
+    """Return how messages call a layer; names may be whole paths."""
+    name = str(layer.name)
+    if len(name) > NAME_LENGTH:
+        name = f"{name[: NAME_LENGTH // 2]}…{name[-NAME_LENGTH // 2 :]}"
+    return f"layer '{name}'"
+
+
+def finest(layer: Image | Labels) -> Any:
+    """Return the array of a layer, of a multiscale one its finest level."""
+    return layer.data[0] if layer.multiscale else layer.data
+
+
+def _spatial_shape(layer: Image) -> tuple[int, ...]:
+    shape = tuple(int(size) for size in finest(layer).shape)
+    return shape[:-1] if layer.rgb else shape
+
+
+def read_pixels(
+    layer: Image | Labels, index: Sequence[int | None], *, level: int = 0
+) -> NDArray[Any]:
+    """Read a cut through a layer: an index for each axis, None for the whole axis.
+
+    `level` is that of a multiscale layer, 0 the finest.
+
+    Raises
+    ------
+    InputError
+        If its pixels cannot be read.
+    """
+    cut = tuple(slice(None) if at is None else at for at in index)
+    data = layer.data[level] if layer.multiscale else layer.data
+    with reading(quoted(layer)):
+        # Slice first: np.array of a lazy stack would load all of it.
+        return np.array(data[cut])
+
+
+@contextmanager
+def reading(called: str) -> Iterator[None]:
+    """Raise an `InputError` for whatever goes wrong when a layer's pixels are read."""
+    try:
+        yield
+    except Exception as error:
+        # Lazy arrays fail in ways of their own: files, networks, codecs.
+        text = " ".join(str(error).split())
+        raise InputError(f"{called} cannot be read: {type(error).__name__}: {text}") from error
+
+
+def nanometres(layer: Image, plane: Plane) -> float | None:
+    """Return the size of a pixel, or None if it is not square or has no unit of length."""
+    frame = Frame.of_layer(layer)
+    sizes = []
+    for axis in plane.axes:
+        unit = frame.units[axis]
+        # napari's pixels are a unit as well, of a dimension of their own.
+        if not unit.is_compatible_with("nm"):
+            return None
+        step = float(np.linalg.norm(frame.world_linear[:, axis]))
+        sizes.append(step * float((1 * unit).to("nm").magnitude))
+    return None if max(sizes) > 1.01 * min(sizes) else sum(sizes) / 2
+
+
+def _check_unmixed(layer: Image, axes: list[int], others: list[int]) -> None:
+    # A plane cut through a layer that is turned out of it is resampled for display.
+    linear = Frame.of_layer(layer).world_linear
+    mixed = max(
+        np.abs(linear[np.ix_(axes, others)]).max(), np.abs(linear[np.ix_(others, axes)]).max()
+    )
+    if mixed > 1e-9 * np.abs(linear).max():
+        raise InputError(
+            f"{quoted(layer)} is turned out of the plane on display; "
+            "expected a plane along its own axes"
+        )

@@ -1,0 +1,156 @@
+"""Which layers belong to a result, and where maps of what was measured lie."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from napari.layers import Image, Layer
+
+from napari_blindsr.errors import InputError
+from napari_blindsr.plugin.compare.picker import is_picture
+from napari_blindsr.plugin.layers.frame import Frame
+from napari_blindsr.plugin.layers.inputs import Plane
+from napari_blindsr.plugin.layers.kernel import holds_field, holds_own_kernel
+from napari_blindsr.plugin.layers.outputs import METADATA_KEY, LayerData, is_result
+from napari_blindsr.plugin.widgets.colormaps import DIVERGING
+
+if TYPE_CHECKING:
+    from napari_blindsr.metrics.measure import Layer as MeasuredMap
+    from napari_blindsr.metrics.measure import Measurement
+
+
+RUN = ("source", "settings", "seconds")
+"""What tells one run from another: both layers of a run have the same report."""
+MAP_OF = "map_of"
+"""In the record of a map: the layer that was measured."""
+
+
+def record_of(layer: Layer) -> dict[str, Any]:
+    """Return what our metadata of a layer say; nothing of layers that are not ours."""
+    record = layer.metadata.get(METADATA_KEY)
+    return record if isinstance(record, dict) else {}
+
+
+def is_restored(layer: Layer | None) -> bool:
+    """Tell whether a layer is the image of a result."""
+    return isinstance(layer, Image) and is_result(layer) and record_of(layer)["kind"] == "image"
+
+
+def can_be_measured(layer: Layer) -> bool:
+    """Tell whether a layer is an image: no kernel, no difference, no map of a measurement."""
+    return is_picture(layer) and not holds_own_kernel(layer) and MAP_OF not in record_of(layer)
+
+
+def find_source(result: Image, layers: Iterable[Layer]) -> Image | None:
+    """Return the layer that a result was made from, by its name, if it is there."""
+    source = record_of(result).get("source")
+    name = source.get("layer") if isinstance(source, dict) else None
+    for layer in layers:
+        if layer.name == name and layer is not result and can_be_measured(layer):
+            found: Image = layer
+            return found
+    return None
+
+
+def find_kernel(result: Image, layers: Iterable[Layer]) -> Image | None:
+    """Return the layer of the kernel of the same run, if it is there."""
+    if not is_restored(result):
+        return None
+    record = record_of(result)
+    for layer in layers:
+        other = record_of(layer)
+        same = all(other.get(name) == record.get(name) for name in RUN)
+        # Measures take one kernel for the whole image.
+        if same and isinstance(layer, Image) and holds_own_kernel(layer) and not holds_field(layer):
+            return layer
+    return None
+
+
+def keep_measurements(
+    layer: Layer, measurements: Sequence[Measurement], measured_with: dict[str, Any]
+) -> None:
+    """Put values into the metadata of the layer that was measured, as plain JSON types.
+
+    Parameters
+    ----------
+    layer : Layer
+    measurements : sequence of Measurement
+    measured_with : dict
+        What they rest on.
+    """
+    from napari_blindsr.metrics.measure import to_metadata  # noqa: PLC0415
+
+    record = {
+        **record_of(layer),
+        "measurements": to_metadata(measurements),
+        "measured_with": measured_with,
+    }
+    # Copies of a layer share what is inside of its metadata, so nothing inside is changed.
+    layer.metadata = {**layer.metadata, METADATA_KEY: record}
+
+
+QUANTILE = 0.999
+"""Of the values, which the colours span: single pixels shall not pale the rest."""
+
+
+def map_layer(found: MeasuredMap, *, of: str, place: Place) -> LayerData:
+    """Return a map as layer data.
+
+    Parameters
+    ----------
+    found : MeasuredMap
+    of : str
+        Name of the layer that was measured.
+    place : Place
+        Of the pixels that the map has: the image's or the source's, as its grid says.
+
+    Raises
+    ------
+    InputError
+        If there is no map, or it has no value anywhere.
+    """
+    if found.map is None:
+        raise InputError(f"there is no {found.kind.label}: {found.reason}")
+    values = found.map.values
+    finite = values[np.isfinite(values)]
+    if not finite.size:
+        raise InputError(f"the {found.kind.label} has no value anywhere")
+    limit = float(np.quantile(np.abs(finite), QUANTILE)) or 1.0
+    attributes: dict[str, Any] = {
+        **place.attributes(),
+        "name": f"{of}: {found.kind.label}",
+        "colormap": DIVERGING if found.map.diverging else "inferno",
+        "contrast_limits": (-limit if found.map.diverging else 0.0, limit),
+        "metadata": {
+            METADATA_KEY: {"kind": found.kind.name, MAP_OF: of, "unit": found.map.unit},
+        },
+    }
+    return np.expand_dims(values, place.plane.others), attributes, "image"
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Place:
+    """Where an array of pixels lies: a plane of a layer, or a part of it.
+
+    Attributes
+    ----------
+    frame : Frame
+        Of the whole layer.
+    plane : Plane
+    corner : tuple of int
+        Row and column of the plane where the array begins.
+    """
+
+    frame: Frame
+    plane: Plane
+    corner: tuple[int, int] = (0, 0)
+
+    def attributes(self) -> dict[str, Any]:
+        """Return the placement of the array, one pixel thick elsewhere, as a layer's."""
+        origin = [0.0 if at is None else float(at) for at in self.plane.index]
+        for axis, start in zip(self.plane.axes, self.corner, strict=True):
+            origin[axis] = float(start)
+        return self.frame.resampled(origin, np.ones(len(origin))).attributes()

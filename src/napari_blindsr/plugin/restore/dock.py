@@ -1,0 +1,389 @@
+"""The dock: choose an image, press Run, watch it work, get aligned layers."""
+
+from __future__ import annotations
+
+import atexit
+import logging
+import time
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import TYPE_CHECKING, Any
+
+from magicgui.widgets import Container, ProgressBar, PushButton
+from magicgui.widgets.bases import Widget
+from napari.layers import Image, Layer
+from napari.qt.threading import GeneratorWorker, create_worker
+from napari.utils.notifications import show_error, show_warning
+from qtpy.QtCore import Qt, QTimer
+
+from napari_blindsr.errors import BlindSRError, EngineError
+from napari_blindsr.plugin.layers.read import find_plane, nanometres
+from napari_blindsr.plugin.layers.stack_outputs import layers_of
+from napari_blindsr.plugin.restore.form import RunForm
+from napari_blindsr.plugin.restore.request import read_request, size_text
+from napari_blindsr.plugin.restore.worker import Run
+from napari_blindsr.plugin.widgets.devices import (
+    DeviceReport,
+    device_label,
+    probe_devices,
+    torch_build,
+)
+from napari_blindsr.plugin.widgets.dock import clear_frames
+from napari_blindsr.plugin.widgets.fields import text_line
+from napari_blindsr.plugin.widgets.follow import LayerFollower, RegionWatcher, SizeWatcher
+from napari_blindsr.plugin.widgets.scroll import Scroll
+from napari_blindsr.plugin.widgets.texts import is_dubious, progress_text, text_of
+
+if TYPE_CHECKING:
+    import napari.viewer
+
+    from napari_blindsr.progress import Progress
+    from napari_blindsr.restoration.result import Result
+    from napari_blindsr.stacks.result import StackResult
+
+
+PROBE_PERIOD = 100
+"""Milliseconds between making the dock and looking for devices, and between looks."""
+REFRESH = 0.05
+"""Least time between two updates of the progress, in seconds."""
+
+_log = logging.getLogger(__name__)
+
+# napari waits for its workers when its event loop ends; a script need not have run one, and a
+# worker that reports to objects which are gone takes the interpreter down.
+atexit.register(GeneratorWorker.await_workers)
+
+
+class RestoreWidget(Container[Widget]):
+    """The dock "Blind super-resolution".
+
+    Parameters
+    ----------
+    napari_viewer : napari.viewer.Viewer
+
+    Attributes
+    ----------
+    image, scale, method, kernel, steps, seed, device : Widget
+        Their ``value`` is what the next run takes.
+    planes, range, sharing, warm_start, region : Widget
+        Which planes of a stack, which of them share a kernel, whether one begins where the one
+        before it has ended, and what part of each.
+    mask, mask_saturated, gain, noise : Widget
+        The same, for methods that take them. `mask` is a layer or None; `gain` and `noise`
+        are numbers or "auto".
+    families : dict of str to FamilyForm
+        The parameters of each kernel family are attributes of its form.
+    kernel_layer : Widget
+        Layer of the known kernel, for kernel "known".
+    weights : Widget
+        File with the weights of USRNet, or None.
+    finish, quality, schedule, channels, geometry, border, bounded, precision : Widget
+    lacking, dtype, tiles, folder, uncertainty, field : Widget
+        Advanced settings.
+    advanced : Widget
+        Whether they are shown.
+    run_button, stop_button, cancel_button, compare_button : PushButton
+    progress : ProgressBar
+    status, torch_line, hint : Label
+        What the run is doing; torch and its devices; advice, if there is any.
+    """
+
+    def __init__(self, napari_viewer: napari.viewer.Viewer) -> None:
+        form, buttons, status = RunForm(napari_viewer.layers), RunButtons(), RunStatus()
+        masking, advanced = form.masking, form.advanced
+        self.image, self.scale, self.method = form.image_row, form.scale_row, form.method_row
+        self.mask, self.mask_saturated = masking.mask, masking.saturated
+        self.gain, self.noise = masking.gain, form.noise_row
+        self.kernel, self.families = form.kernel_row, form.families
+        self.kernel_layer, self.weights = form.kernel_layer_row, form.weights_row
+        self.steps, self.seed, self.device = form.steps_row, form.seed_row, form.device_row
+        self.finish, self.quality, self.schedule = (
+            advanced.finish,
+            advanced.quality,
+            advanced.schedule,
+        )
+        self.channels = advanced.channels
+        self.geometry, self.border = advanced.geometry, advanced.border
+        self.bounded, self.precision = advanced.bounded, advanced.precision
+        self.lacking, self.dtype = advanced.lacking, advanced.dtype
+        self.tiles, self.folder = advanced.tiles, advanced.folder
+        self.planes, self.range = form.extent.planes, form.extent.range
+        self.sharing, self.region = form.extent.kernels, form.extent.region
+        self.warm_start = form.extent.warm_start
+        self.uncertainty, self.field = advanced.uncertainty, advanced.field
+        self.advanced = form.advanced_row
+        self.run_button, self.stop_button = buttons.run, buttons.stop
+        self.cancel_button, self.compare_button = buttons.cancel, buttons.compare
+        self.progress, self.status = status.bar, status.message
+        self.torch_line, self.hint = status.torch, status.hint
+
+        self._form, self._status = form, status
+        self._viewer = napari_viewer
+        self._follower = LayerFollower(self.image, napari_viewer)
+        self._watcher = SizeWatcher(self.image, self._describe)
+        self._region_watcher = RegionWatcher(self.region, napari_viewer, self._describe)
+        self._run: Run | None = None
+        self._pair: tuple[Layer, ...] = ()
+        self._source_layer: Layer | None = None
+        self._worker: GeneratorWorker[Progress, bool, Result | StackResult] | None = None
+        self._docked = False
+        self._gone = False
+        self._ending = False
+        self._last_refresh = 0.0
+        self._unit = "step"
+        super().__init__(widgets=[buttons, status], labels=False)
+        self.native.layout().insertWidget(0, Scroll(form.native))
+
+        self._connect()
+        self._devices: Future[DeviceReport] | None = None
+        # As a child of the dock it ends with it.
+        self._timer = QTimer(self.native)
+        self._timer.timeout.connect(self._look_for_devices)
+        self._timer.start(PROBE_PERIOD)
+        self._set_idle()
+        self.status.value = "Choose an image and press Run."
+
+    def reset_choices(self, *_: Any) -> None:
+        """Bring the list of images up to date. napari calls this when layers come or go."""
+        if self._gone:
+            return
+        with self._follower.refreshing():
+            self._form.reset_choices()
+        self._show_comparable()
+        self._describe()
+
+    def _connect(self) -> None:
+        self.run_button.changed.connect(self._start)
+        self.stop_button.changed.connect(self._stop_and_keep)
+        self.cancel_button.changed.connect(self._cancel)
+        self.compare_button.changed.connect(self._compare)
+        for row in (self.scale, self.planes, self.range, *self._form.costly):
+            row.changed.connect(self._describe)
+        self._viewer.dims.events.ndisplay.connect(self._describe)
+        self._viewer.dims.events.order.connect(self._describe)
+        self.native_parent_changed.connect(self._on_parent)
+        self.native.destroyed.connect(self._on_destroyed)
+
+    # What the user does
+
+    def _start(self) -> None:
+        if self.image.value is None or self._worker is not None:
+            return
+        try:
+            request = read_request(self._form, self._viewer)
+        except BlindSRError as error:
+            self._fail(error)
+            return
+        self._run, self._source_layer = Run(request), self.image.value
+        self._worker = create_worker(
+            self._run.steps,
+            _start_thread=False,
+            _connect={
+                "yielded": self._on_progress,
+                "returned": self._on_result,
+                "errored": self._on_error,
+                "finished": self._on_finished,
+            },
+        )
+        # In the worker's own thread, because that of the GUI may be about to end.
+        self._worker.aborted.connect(self._run.close, type=Qt.ConnectionType.DirectConnection)
+        self._ending, self._unit = False, "step"
+        self._form.enabled = self.run_button.enabled = False
+        self.cancel_button.enabled = True
+        steps = self.steps.value if self._form.method.optimises else 1
+        self.progress.max, self.progress.value = steps, 0
+        self.status.value = "Starting …"
+        self._worker.start()
+
+    def _stop_and_keep(self) -> None:
+        if self._worker is not None:
+            self._worker.send(True)
+            self._end(f"Stopping after this {self._unit} …")
+
+    def _cancel(self) -> None:
+        if self._worker is not None:
+            self._worker.quit()
+            self._end("Cancelling after this step …")
+            self.cancel_button.enabled = False
+
+    def _compare(self) -> None:
+        # Curve fitting takes a moment to import, which this dock shall not when it is shown.
+        from napari_blindsr.plugin.compare.dock import open_comparison  # noqa: PLC0415
+
+        open_comparison(self._viewer, self._pair)
+
+    def _end(self, text: str) -> None:
+        self._ending = True
+        self.stop_button.enabled = False
+        self.status.value = text
+
+    # What the worker reports, on the main thread
+
+    def _on_progress(self, progress: Progress) -> None:
+        if self._gone or self._ending:
+            return
+        # A generator takes a value only once it has yielded one.
+        self.stop_button.enabled = True
+        now = time.monotonic()
+        if now - self._last_refresh < REFRESH and progress.step < progress.total:
+            return
+        self._last_refresh, self._unit = now, progress.unit
+        self.progress.max, self.progress.value = progress.total, progress.step
+        self.status.value = progress_text(progress)
+
+    def _on_result(self, result: Result | StackResult) -> None:
+        source = self._run.source if self._run is not None else None
+        if self._gone or source is None:
+            return
+        stored = None if self._run is None else self._run.stored
+        layers = layers_of(
+            result, source, lacking=self.lacking.value, dtype=self.dtype.value, stored=stored
+        )
+        added = [self._viewer.add_layer(Layer.create(*layer_data)) for layer_data in layers]
+        # Masks lie on the image, which is what one goes on with.
+        images = [layer for layer in added if isinstance(layer, Image)]
+        self._viewer.layers.selection.active = images[-1]
+        self._pair = () if self._source_layer is None else (self._source_layer, images[-1])
+        self._show_comparable()
+        self.progress.value = self.progress.max
+        self.status.value = text_of(result)
+        if stored is not None:
+            self.status.value += f" Written to {stored.path}."
+        if is_dubious(result):
+            show_warning(self.status.value)
+
+    def _on_error(self, error: Exception) -> None:
+        if isinstance(error, EngineError):
+            # Whoever looks into it needs the traceback; what its frames hold is let go.
+            _log.error("A run failed.", exc_info=error)
+        clear_frames(error)
+        self._fail(error)
+
+    def _on_finished(self) -> None:
+        run, worker, self._run, self._worker = self._run, self._worker, None, None
+        self._source_layer = None
+        if run is not None:
+            run.close()
+        if self._gone:
+            return
+        if worker is not None and worker.abort_requested:
+            self.progress.value = 0
+            self.status.value = "Cancelled; nothing was added."
+        self._set_idle()
+
+    # How the dock keeps up
+
+    def _look_for_devices(self) -> None:
+        """Start to look for devices when the dock has been painted; later, fetch the answer."""
+        if self._devices is None:
+            # No worker of napari's: those cannot outlive its window, and importing torch may.
+            executor = ThreadPoolExecutor(max_workers=1)
+            self._devices = executor.submit(probe_devices)
+            executor.shutdown(wait=False)
+        elif self._devices.done():
+            self._timer.stop()
+            report = self._devices.result()
+            self._form.show_devices(report)
+            self._status.show_devices(report)
+
+    def _set_idle(self) -> None:
+        self._form.enabled = True
+        self.run_button.enabled = self.image.value is not None
+        self.stop_button.enabled = self.cancel_button.enabled = False
+
+    def _show_comparable(self) -> None:
+        # Layers that were removed are not kept alive here.
+        if not all(layer in self._viewer.layers for layer in self._pair):
+            self._pair = ()
+        self.compare_button.enabled = bool(self._pair)
+
+    def _describe(self, *_: Any) -> None:
+        """Say how large image and result are, or why the image cannot be restored."""
+        layer = self.image.value
+        if self._worker is None:
+            self.run_button.enabled = layer is not None
+        if layer is None:
+            self._form.size_row.value = "no image layer"
+            return
+        try:
+            plane = find_plane(layer, self._viewer.dims)
+            text = size_text(self._form, plane, self._viewer)
+        except BlindSRError as error:
+            self._form.size_row.value = str(error)
+            return
+        if (size := nanometres(layer, plane)) is not None:
+            self._form.show_pixel_size(size)
+        self._form.size_row.value = text
+
+    def _fail(self, error: Exception) -> None:
+        show_error(str(error))
+        if not self._gone:
+            self.progress.value = 0
+            self.status.value = str(error)
+
+    # How it ends
+
+    def _on_parent(self, parent: Any) -> None:
+        # napari takes the widget out of a dock that is closed; nobody could stop the run.
+        if parent is None and self._docked and self._worker is not None:
+            self._worker.quit()
+        self._docked = parent is not None
+
+    def _on_destroyed(self) -> None:
+        self._gone = True
+        self._follower.disconnect()
+        self._watcher.disconnect()
+        self._region_watcher.disconnect()
+        self._viewer.dims.events.ndisplay.disconnect(self._describe)
+        self._viewer.dims.events.order.disconnect(self._describe)
+        if self._worker is not None:
+            self._worker.quit()
+
+
+class RunButtons(Container[Widget]):
+    """Run, Stop and keep, Cancel, Compare."""
+
+    def __init__(self) -> None:
+        super().__init__(layout="horizontal", labels=False)
+        self.margins = (0, 0, 0, 0)
+        self.run = PushButton(
+            text="Run",
+            tooltip="Estimate the blur of the image and a finer image.\n"
+            "The viewer stays usable meanwhile.",
+        )
+        self.stop = PushButton(
+            text="Stop and keep",
+            tooltip="End the run after the current step and keep the best result so far.",
+        )
+        self.cancel = PushButton(
+            text="Cancel", tooltip="End the run after the current step and drop its result."
+        )
+        self.compare = PushButton(
+            text="Compare",
+            tooltip="Compare the last result with its source: a curtain whose edge is dragged.",
+            enabled=False,
+        )
+        self.extend([self.run, self.stop, self.cancel, self.compare])
+
+
+class RunStatus(Container[Widget]):
+    """How a run goes, what torch is there, and advice."""
+
+    def __init__(self) -> None:
+        super().__init__(labels=False)
+        self.margins = (0, 0, 0, 0)
+        self.bar = ProgressBar(
+            value=0, min=0, max=1, tooltip="Image steps done, of those planned for the run."
+        )
+        self.message = text_line("What the run is doing: step, loss of this step, time left.")
+        self.torch = text_line("The installed torch and the devices that it can use.")
+        self.hint = text_line("How to make runs faster on this machine.")
+        self.hint.visible = False
+        self.extend([self.bar, self.message, self.torch, self.hint])
+        self.torch.value = f"{torch_build()} · looking for devices …"
+
+    def show_devices(self, report: DeviceReport) -> None:
+        """Say which devices were found, and what may be missing."""
+        found = ", ".join(device_label(name) for name in report.names)
+        self.torch.value = f"{torch_build()} · {found}"
+        self.hint.value = report.hint
+        self.hint.visible = bool(report.hint)

@@ -1,0 +1,223 @@
+"""Controls that matter for some methods, or seldom."""
+
+from __future__ import annotations
+
+from magicgui.types import FileDialogMode
+from magicgui.widgets import CheckBox, ComboBox, FileEdit, SpinBox
+from magicgui.widgets.bases import Widget
+from napari.components import LayerList
+from napari.layers import Labels, Layer, Shapes
+
+from napari_blindsr.methods import SCHEDULES, Method, Schedule
+from napari_blindsr.plugin.layers.outputs import is_result
+from napari_blindsr.plugin.widgets.fields import (
+    AutoNumber,
+    GridSize,
+    LayerChooser,
+    OptionalChoice,
+    border_field,
+    geometry_field,
+    path_field,
+)
+from napari_blindsr.settings import ONE_BLUR
+from napari_blindsr.types import OUTPUT_TYPES, PRECISIONS, QUALITIES, Finish
+
+RESTORATIONS = (5, 9, 17)
+"""How many an uncertainty may be found from."""
+
+NO_UNCERTAINTY = ("Do not find it", 0)
+MAP_ALONE = ("From the image prior's map of errors", 1)
+
+MOST_REGIONS = 32
+"""Along each axis."""
+
+FINISH_LABELS: dict[Finish, str] = {
+    "prior": "Image prior",
+    "usrnet": "USRNet",
+    "measurement": "Measurement only (no learned prior)",
+    # Last, because that is where it is added when it is offered again.
+    "none": "None",
+}
+
+TILES = (512, 1024, 1536, 2048)
+
+
+class MaskOptions:
+    """What of the image was not measured, and how bright it is: for methods that take it."""
+
+    def __init__(self, layers: LayerList) -> None:
+        self.mask = LayerChooser(
+            layers,
+            _can_mask,
+            tooltip="Labels or Shapes layer of what covers the image: it is filled in.\n"
+            "Labels: nonzero is covered; as many pixels as the image. Shapes: what lies inside,\n"
+            "and lines as wide as they are drawn. Values that are not finite are covered anyway.",
+        )
+        self.saturated = CheckBox(
+            text="Mask saturated pixels",
+            tooltip="Take pixels at the largest value of an integer type for covered.",
+        )
+        self.gain = AutoNumber(
+            1.0,
+            low=0.0,
+            high=100.0,
+            step=0.05,
+            tooltip="How bright the image is, compared with the result: 0.3 for a dark image that\n"
+            "is to become normal. Automatic takes its brightest pixels for white.",
+        )
+        self.rows: tuple[tuple[str, Widget], ...] = (
+            ("Mask", self.mask),
+            ("", self.saturated),
+            ("Gain", self.gain),
+        )
+
+
+class AdvancedOptions:
+    """What seldom needs a change."""
+
+    def __init__(self) -> None:
+        self._finishes = tuple(FINISH_LABELS)
+        self._has_map = True
+        self.finish = OptionalChoice(
+            none="As the method does",
+            choices=lambda _: [(FINISH_LABELS[name], name) for name in self._finishes],
+            tooltip="What follows once the kernel is known. The image prior, which ships, and\n"
+            "USRNet are trained networks that restore the image anew with that kernel.\n"
+            "Measurement only does so by sparse gradients: nothing in it was learnt from images.",
+        )
+        self.quality = ComboBox(
+            value=QUALITIES[0],
+            choices=[(name.capitalize(), name) for name in QUALITIES],
+            tooltip="Fast takes the blur as a network read it. Refined moves it to where the\n"
+            "restored image explains the data better: half a minute more, worth it for small\n"
+            "or unusual images. Camera shake stays as it was read.",
+        )
+        self.schedule = ComboBox(
+            value=SCHEDULES[0],
+            choices=[(name.capitalize(), name) for name in SCHEDULES],
+            tooltip="Published: the numbers of the publications. Reference: with the habits of\n"
+            "the released programs as well, which leave the kernel wherever it is.",
+        )
+        self.channels = SpinBox(
+            value=Schedule().channels,
+            min=1,
+            max=1024,
+            step=16,
+            tooltip=f"Width of the image generator. {Schedule().channels} were published;\n"
+            "fewer take less time and memory.",
+        )
+        self.geometry, self.border = geometry_field(), border_field()
+        self.bounded = OptionalChoice(
+            none="As the geometry asks",
+            choices=[("May exceed the image's", False), ("Within the image's", True)],
+            tooltip="Range of the result's intensities. A blurred image understates its peaks,\n"
+            "so the result may exceed it, unless the geometry is that of the test data.",
+        )
+        self.precision = ComboBox(
+            value=PRECISIONS[0],
+            choices=[("Automatic", "auto"), *[(name, name) for name in PRECISIONS[1:]]],
+            tooltip="In which the networks are evaluated. Automatic takes bfloat16 where the\n"
+            "device computes it natively.",
+        )
+        self.lacking = CheckBox(
+            text="Show where data are lacking",
+            tooltip="Add a Labels layer of where less than half of what would see the result's\n"
+            "pixels was measured: at the border, and where the image is covered.",
+        )
+        self.dtype = ComboBox(
+            value=OUTPUT_TYPES[0],
+            choices=[("32-bit floating point", "float32"), ("As the image", "source")],
+            tooltip="Of the result. Floating point is not clipped. The type of the image is\n"
+            "rounded and clipped to what it can hold, and takes less memory. RGB is always as\n"
+            "the image.",
+        )
+        self.tiles = OptionalChoice(
+            none="In one go",
+            choices=[("Automatic", "auto"), *[(f"At most {n} pixels", n) for n in TILES]],
+            tooltip="Side of the parts, in pixels of the result, that large results are made in,\n"
+            "one after the other, without seams: smaller ones take less memory. Automatic begins\n"
+            "with results beyond 2048 × 2048 pixels.",
+        )
+        self.tiles.value = "auto"
+        self.folder = path_field(
+            FileDialogMode.EXISTING_DIRECTORY,
+            tooltip="Folder to which results are written as they come, as OME-Zarr; their layers\n"
+            "are then read from there. Without one they are kept in memory.",
+        )
+        self.uncertainty = ComboBox(
+            value=0,
+            choices=self._uncertainties,
+            tooltip="Standard deviation of each pixel's error, as a layer below the result: what\n"
+            "the image prior's results usually are off there, and how they change with other\n"
+            "kernels that the image allows and with fresh noise. Each restoration takes as long\n"
+            "as the result itself.",
+        )
+        self.field = GridSize(
+            ONE_BLUR,
+            high=MOST_REGIONS,
+            tooltip="Rows × columns of regions of the image that each have a blur of their own,\n"
+            "as lenses make it. It is read in each region, steadied by its neighbours', and\n"
+            "interpolated between their middles. 1 × 1 is one blur for all.",
+        )
+        self.of_optimisation: tuple[Widget, ...] = (self.schedule, self.channels, self.bounded)
+        self.rows: tuple[tuple[str, Widget], ...] = (
+            ("Finish", self.finish),
+            ("Quality", self.quality),
+            ("Schedule", self.schedule),
+            ("Channels", self.channels),
+            ("Geometry", self.geometry),
+            ("Border", self.border),
+            ("Intensities", self.bounded),
+            ("Precision", self.precision),
+            ("Type", self.dtype),
+            ("Tiles", self.tiles),
+            ("Write to Zarr", self.folder),
+            ("Kernels over the field", self.field),
+            ("Uncertainty", self.uncertainty),
+            ("", self.lacking),
+        )
+
+    def offer_uncertainties(self, finish: Finish) -> None:
+        """Offer the map of errors where there is one."""
+        if (finish == "prior") != self._has_map:
+            self._has_map = finish == "prior"
+            self.uncertainty.reset_choices()
+
+    def _uncertainties(self, _: object) -> list[tuple[str, int]]:
+        alone = [MAP_ALONE] if self._has_map else []
+        return [NO_UNCERTAINTY, *alone, *((f"From {n} restorations", n) for n in RESTORATIONS)]
+
+    def offer_finishes(self, method: Method) -> None:
+        """Offer no finish at all to methods alone that have an image without one."""
+        offered = tuple(name for name in FINISH_LABELS if method.optimises or name != "none")
+        if offered != self._finishes:
+            self._finishes = offered
+            self.finish.reset_choices()
+
+
+def noise_field() -> AutoNumber:
+    """Return a field for the noise of the image."""
+    return AutoNumber(
+        0.0,
+        low=0.0,
+        high=1e6,
+        step=1.0,
+        zero="none",
+        tooltip="Standard deviation of the noise, in the unit of the image: DDSR does not fit it,\n"
+        "and a finish removes it. Automatic estimates it from the image. With none, a finish\n"
+        "takes the estimate for camera geometry.",
+    )
+
+
+def weights_field() -> FileEdit:
+    """Return a field for the weights of USRNet."""
+    return path_field(
+        FileDialogMode.EXISTING_FILE,
+        types="*.pth",
+        tooltip="File with the published weights of USRNet. Without one, the file that the\n"
+        "environment variable NAPARI_BLINDSR_USRNET names; without that, they are fetched once.",
+    )
+
+
+def _can_mask(layer: Layer) -> bool:
+    return isinstance(layer, Labels | Shapes) and not is_result(layer)

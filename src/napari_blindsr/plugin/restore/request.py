@@ -1,0 +1,220 @@
+"""From the form to what a run is given, and how large the result will be."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from napari_blindsr.errors import InputError, SettingsError
+from napari_blindsr.images.axes import chain_axis, parse_selection
+from napari_blindsr.images.planes import find_covered, to_planes
+from napari_blindsr.plugin.layers.inputs import LayerInput, Source
+from napari_blindsr.plugin.layers.kernel import read_kernel_layer
+from napari_blindsr.plugin.layers.read import find_plane, nanometres, read_layer
+from napari_blindsr.plugin.layers.shapes import read_mask, read_region
+from napari_blindsr.plugin.layers.stacks import layer_layout, plane_text, read_part, read_stack
+from napari_blindsr.plugin.restore.form import RunForm
+from napari_blindsr.plugin.widgets.devices import computes_in_half, free_memory
+from napari_blindsr.restoration.memory import estimate_memory, result_memory
+from napari_blindsr.settings import Settings
+
+if TYPE_CHECKING:
+    from napari.components import ViewerModel
+
+    from napari_blindsr.plugin.layers.inputs import Plane
+    from napari_blindsr.types import OutputType
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Request:
+    """All that a run needs.
+
+    Attributes
+    ----------
+    source : LayerInput or StackInput
+    settings : Settings
+    kernel_folder : Path or None
+        Folder of kernels that the settings' family draws from, still to be read.
+    target_folder : Path or None
+        Where the result is written; None keeps it in memory.
+    """
+
+    source: Source
+    settings: Settings
+    kernel_folder: Path | None = None
+    target_folder: Path | None = None
+
+
+def read_request(form: RunForm, viewer: ViewerModel) -> Request:
+    """Read the layers that a form names. Call it on the main thread.
+
+    Parameters
+    ----------
+    form : RunForm
+    viewer : napari.components.ViewerModel
+
+    Raises
+    ------
+    BlindSRError
+        If something cannot be used: a setting, a layer, the file of weights.
+    """
+    settings = form.settings()
+    layer = form.image_row.value
+    source = _read_source(form, viewer)
+    mask_layer, kernel_layer = form.masking.mask.value, form.kernel_layer_row.value
+    if form.method.degradations and mask_layer is not None:
+        # Of a stack, the plane on display says what is covered of all.
+        shown = replace(source, plane=find_plane(layer, viewer.dims))
+        source = replace(source, mask=read_mask(mask_layer, shown, viewer.dims))
+    if settings.kernel == "known":
+        if kernel_layer is None:
+            raise InputError("no kernel layer is chosen; expected an image layer with the kernel")
+        size = nanometres(layer, source.plane)
+        kernel = read_kernel_layer(
+            kernel_layer,
+            viewer.dims,
+            scale=settings.scale,
+            pixel_size=None if size is None else size / settings.scale,
+        )
+        source = replace(source, kernel=kernel)
+    if isinstance(source, LayerInput) and source.region is None:
+        # Of what is read in the run's own time only the run knows whether it can be used.
+        _check_image(source, settings, degradations=form.method.degradations)
+    if settings.used_finish == "usrnet" and settings.usrnet_weights is not None:
+        # Not before now: it imports what fetches files.
+        from napari_blindsr.weights import local_usrnet  # noqa: PLC0415
+
+        local_usrnet(settings.usrnet_weights)
+    folder = None if form.family is None else form.family.folder
+    return Request(
+        source=source,
+        settings=settings,
+        kernel_folder=folder,
+        target_folder=_target_folder(form),
+    )
+
+
+def _read_source(form: RunForm, viewer: ViewerModel) -> Source:
+    """Read the image, or make it ready to be read, as far as it is asked for."""
+    layer, extent = form.image_row.value, form.extent
+    plane = find_plane(layer, viewer.dims)
+    many = extent.is_stack(layer)
+    region = read_region(extent.region.value, layer, plane, viewer, any_slice=many)
+    options = extent.options(region, _result_type(form))
+    if many:
+        return read_stack(layer, plane, replace(options, warm_start=form.warm_starts))
+    if _target_folder(form) is not None:
+        # Files are written plane by plane, be it one.
+        return read_stack(layer, plane, replace(options, planes=plane_text(layer, plane)))
+    return read_layer(layer, viewer.dims) if region is None else read_part(layer, plane, region)
+
+
+def _target_folder(form: RunForm) -> Path | None:
+    folder = form.advanced.folder.value
+    return folder if isinstance(folder, Path) else None
+
+
+def _result_type(form: RunForm) -> OutputType:
+    """Return of which type a stack becomes: colours are shown within the range of theirs only."""
+    wanted: OutputType = form.advanced.dtype.value
+    return "source" if form.image_row.value.rgb else wanted
+
+
+def _check_image(source: LayerInput, settings: Settings, *, degradations: bool) -> None:
+    """Raise an `InputError` for what the run would refuse once torch is loaded."""
+    covered = None
+    if degradations:
+        covered = find_covered(
+            source.data,
+            axes=source.axes,
+            mask=None if source.mask is None else source.mask.covered,
+            saturated=settings.mask_saturated,
+        )
+    to_planes(
+        source.data,
+        axes=source.axes,
+        geometry=settings.geometry,
+        covered=covered,
+        gain=settings.gain,
+    )
+
+
+MUCH = 0.25
+"""Share of the free memory from which on a result had better go to disk."""
+TOO_MUCH = 0.9
+"""Share of the free memory that a run must not take."""
+
+
+def size_text(form: RunForm, plane: Plane, viewer: ViewerModel) -> str:
+    """Return how large image and result are, and how much memory a run takes, in one line.
+
+    Parameters
+    ----------
+    form : RunForm
+    plane : Plane
+        The one on display.
+    viewer : napari.components.ViewerModel
+
+    Raises
+    ------
+    InputError
+        If the region or the planes that are asked for are not there.
+    """
+    layer, extent, scale = form.image_row.value, form.extent, form.scale_row.value
+    many = extent.is_stack(layer)
+    if many:
+        extent.show_axes(layer, plane)
+    region = read_region(extent.region.value, layer, plane, viewer, any_slice=many)
+    height, width = plane.shape if region is None else region.shape
+    parts = [f"{height} × {width} → {scale * height} × {scale * width} px"]
+    count = 1
+    if many:
+        wanted = extent.options(region, "float32").planes
+        layout = layer_layout(layer, plane)
+        selection = parse_selection(wanted, layout)
+        count = math.prod(map(len, selection))
+        form.show_neighbours(followed=chain_axis(layout.loop_axes, selection) is not None)
+        parts.append(f"{count} planes" if count > 1 else "1 plane")
+    memory = memory_text(form, (height, width), channels=3 if layer.rgb else 1, planes=count)
+    return " · ".join([*parts, *memory])
+
+
+def memory_text(form: RunForm, shape: tuple[int, int], *, channels: int, planes: int) -> list[str]:
+    """Return how much memory a run takes of what is free, and what to do if that is too much.
+
+    Parameters
+    ----------
+    form : RunForm
+    shape : tuple of int
+        (h, w) of what is restored.
+    channels : int
+    planes : int
+        How many there are.
+    """
+    try:
+        settings = form.settings()
+    except SettingsError:
+        # Run says what is wrong with them.
+        return []
+    to_file = isinstance(form.advanced.folder.value, Path)
+    held = 0 if to_file else planes
+    half = computes_in_half(settings.device, settings.precision, form.found)
+    needed = estimate_memory(shape, channels, settings, planes=held, half=half)
+    free = free_memory(settings.device, form.found)
+    parts = [f"about {gigabytes(needed)} of {gigabytes(free)} free"]
+    large = held * result_memory(shape, channels, settings) > MUCH * free
+    if large:
+        parts.append("large: Write to Zarr (Advanced) keeps the result on disk")
+    if needed > TOO_MUCH * free:
+        parts.append("it may not fit: choose a Region, or smaller Tiles (Advanced)")
+    return parts
+
+
+def gigabytes(count: int) -> str:
+    """Return a number of bytes for people."""
+    value = count / 1e9
+    if value < 0.095:
+        return f"{max(10, round(count / 1e7) * 10)} MB"
+    return f"{value:.1f} GB" if value < 9.95 else f"{value:.0f} GB"

@@ -1,0 +1,334 @@
+"""Fields of a form that magicgui does not have, and the rows that they stand in."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, Literal
+
+from magicgui.types import FileDialogMode
+from magicgui.widgets import CheckBox, ComboBox, FileEdit, FloatSpinBox, Label, SpinBox
+from magicgui.widgets.bases import ValuedContainerWidget, Widget
+from napari.components import LayerList
+from napari.layers import Image, Layer
+from qtpy.QtCore import Qt
+from qtpy.QtWidgets import (
+    QAbstractSpinBox,
+    QBoxLayout,
+    QComboBox,
+    QFormLayout,
+    QLabel,
+    QSizePolicy,
+    QWidget,
+)
+
+from napari_blindsr.types import BORDERS, GEOMETRIES
+
+
+class Rows:
+    """Labelled rows of a form, that can be hidden.
+
+    magicgui sizes its labels for another font than napari's; Qt's own form does not.
+    """
+
+    def __init__(self) -> None:
+        self.layout = QFormLayout()
+        self.layout.setVerticalSpacing(3)
+        self.layout.setFieldGrowthPolicy(QFormLayout.FieldGrowthPolicy.ExpandingFieldsGrow)
+        self.layout.setLabelAlignment(Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter)
+
+    def add(self, label: str, row: Widget) -> None:
+        """Append a row; without a label, for what has a text of its own."""
+        native: QWidget = row.native
+        policy = native.sizePolicy()
+        # Fields share the width of the dock; a long layer name shall not widen it.
+        policy.setHorizontalPolicy(QSizePolicy.Policy.Expanding)
+        native.setSizePolicy(policy)
+        if isinstance(native, QComboBox):
+            native.setSizeAdjustPolicy(
+                QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon
+            )
+            native.setMinimumContentsLength(12)
+        text = QLabel(label)
+        text.setToolTip(native.toolTip())
+        text.setBuddy(native)
+        self.layout.addRow(text, native)
+
+    def show(self, rows: Iterable[Widget], *, visible: bool) -> None:
+        """Show or hide rows."""
+        for row in rows:
+            self.layout.setRowVisible(row.native, visible)
+
+    def is_shown(self, row: Widget) -> bool:
+        """Tell whether a row is shown whenever the form is."""
+        return bool(self.layout.isRowVisible(row.native))
+
+
+class AutoNumber(ValuedContainerWidget[Any]):
+    """A number, or "auto".
+
+    Parameters
+    ----------
+    value : float
+    low, high : float
+        Smallest and largest number.
+    step : float
+    zero : str
+        Shown instead of `low`.
+    tooltip : str
+    """
+
+    def __init__(
+        self, value: float, *, low: float, high: float, step: float, zero: str = "", tooltip: str
+    ) -> None:
+        self.number = number(value, low=low, high=high, step=step, tooltip=tooltip)
+        self.number.native.setSpecialValueText(zero)
+        self.auto = CheckBox(text="auto", tooltip=tooltip)
+        super().__init__(
+            widgets=[self.number, self.auto], layout="horizontal", labels=False, tooltip=tooltip
+        )
+        _spread(self)
+        self.number.changed.connect(lambda _: self.changed.emit(self.value))
+        self.auto.changed.connect(self._on_auto)
+
+    def get_value(self) -> float | Literal["auto"]:
+        """Return the number, or "auto"."""
+        return "auto" if self.auto.value else float(self.number.value)
+
+    def set_value(self, value: float | Literal["auto"]) -> None:
+        """Take a number, or "auto"."""
+        self.auto.value = value == "auto"
+        if value != "auto":
+            self.number.value = value
+
+    def _on_auto(self, *_: Any) -> None:
+        self.number.enabled = not self.auto.value
+        self.changed.emit(self.value)
+
+
+class Span(ValuedContainerWidget[Any]):
+    """Two numbers, the smaller one first; or None, which stands for what is usual.
+
+    Parameters
+    ----------
+    value : tuple of float, or None
+        A span that starts as None may become None again.
+    low, high : float
+        Smallest and largest number.
+    step : float
+    tooltip : str
+    """
+
+    def __init__(
+        self,
+        value: tuple[float, float] | None,
+        *,
+        low: float = 0.0,
+        high: float = 1000.0,
+        step: float = 0.1,
+        tooltip: str,
+    ) -> None:
+        first, last = value or (low, low)
+        self.low = number(first, low=low, high=high, step=step, tooltip=tooltip)
+        self.high = number(last, low=low, high=high, step=step, tooltip=tooltip)
+        self.auto = CheckBox(text="auto", value=value is None, tooltip=tooltip)
+        for field in (self.low, self.high):
+            field.native.setButtonSymbols(QAbstractSpinBox.ButtonSymbols.NoButtons)
+            # napari's style has room for buttons.
+            field.native.setStyleSheet("min-width: 44px; padding: 1px 4px;")
+        widgets: list[Widget] = [self.low, Label(value="to"), self.high]
+        super().__init__(
+            widgets=[*widgets, self.auto] if value is None else widgets,
+            layout="horizontal",
+            labels=False,
+            tooltip=tooltip,
+            nullable=value is None,
+        )
+        _spread(self)
+        self.auto.changed.connect(self._on_auto)
+        for field in (self.low, self.high):
+            field.changed.connect(lambda _: self.changed.emit(self.value))
+        self._on_auto()
+
+    def get_value(self) -> tuple[float, float] | None:
+        """Return both numbers, or None."""
+        return None if self.auto.value else (float(self.low.value), float(self.high.value))
+
+    def set_value(self, value: tuple[float, float] | None) -> None:
+        """Take both numbers, or None."""
+        self.auto.value = value is None
+        if value is not None:
+            self.low.value, self.high.value = value
+
+    def show_usual(self, low: float, high: float) -> None:
+        """Show what None stands for, if that is the value."""
+        if self.auto.value:
+            self.low.value, self.high.value = low, high
+
+    def _on_auto(self, *_: Any) -> None:
+        self.low.enabled = self.high.enabled = not self.auto.value
+        self.changed.emit(self.value)
+
+
+class GridSize(ValuedContainerWidget[Any]):
+    """Rows and columns.
+
+    Parameters
+    ----------
+    value : tuple of int
+    high : int
+        Largest number of both.
+    tooltip : str
+    """
+
+    def __init__(self, value: tuple[int, int], *, high: int, tooltip: str) -> None:
+        self.rows, self.columns = (
+            SpinBox(value=count, min=1, max=high, tooltip=tooltip) for count in value
+        )
+        super().__init__(
+            widgets=[self.rows, Label(value="×"), self.columns],
+            layout="horizontal",
+            labels=False,
+            tooltip=tooltip,
+        )
+        _spread(self)
+        for count in (self.rows, self.columns):
+            count.changed.connect(lambda _: self.changed.emit(self.value))
+
+    def get_value(self) -> tuple[int, int]:
+        """Return rows and columns."""
+        return int(self.rows.value), int(self.columns.value)
+
+    def set_value(self, value: tuple[int, int]) -> None:
+        """Take rows and columns."""
+        self.rows.value, self.columns.value = value
+
+
+class OptionalChoice(ComboBox):
+    """A choice of which one is None.
+
+    Parameters
+    ----------
+    none : str
+        What None is called; it comes first.
+    choices : sequence of (str, value), or a function of the widget that returns one
+    tooltip : str
+    """
+
+    def __init__(self, *, none: str, choices: Any, tooltip: str) -> None:
+        self.null_string = none
+        super().__init__(value=None, choices=choices, nullable=True, tooltip=tooltip)
+
+
+class LayerChooser(OptionalChoice):
+    """A choice of a layer, or none.
+
+    Parameters
+    ----------
+    layers : LayerList
+        The viewer's.
+    accepts : callable
+        Tells whether a layer can be chosen.
+    none : str
+        What no layer is called.
+    first : sequence of (str, value)
+        Choices that are no layers.
+    tooltip : str
+    """
+
+    def __init__(
+        self,
+        layers: LayerList,
+        accepts: Callable[[Layer], bool],
+        *,
+        none: str = "(none)",
+        first: Sequence[tuple[str, Any]] = (),
+        tooltip: str,
+    ) -> None:
+        super().__init__(
+            none=none,
+            choices=lambda _: [
+                *first,
+                *[(layer.name, layer) for layer in reversed(layers) if accepts(layer)],
+            ],
+            tooltip=tooltip,
+        )
+
+    def reset_choices(self, *_: Any) -> None:
+        """Bring the list up to date; the layer that is chosen stays, also under another name."""
+        before = self.value if len(self) else None
+        super().reset_choices()
+        if before in self.choices and self.value != before:
+            self.value = before
+
+
+def number(value: float, *, low: float, high: float, step: float, tooltip: str) -> FloatSpinBox:
+    """Return a field for a number."""
+    return FloatSpinBox(value=value, min=low, max=high, step=step, tooltip=tooltip)
+
+
+def path_field(mode: FileDialogMode, *, types: str | None = None, tooltip: str) -> FileEdit:
+    """Return a field for a file or folder, or None."""
+    field = FileEdit(mode=mode, filter=types, nullable=True, tooltip=tooltip)
+    field.choose_btn.text = "…"
+    field.line_edit.native.setPlaceholderText("(none)")
+    return field
+
+
+def text_line(tooltip: str) -> Label:
+    """Return a text that takes the width it gets, and as many lines as it then needs."""
+    line = Label(value="", tooltip=tooltip)
+    native: QLabel = line.native
+    # Texts carry the names of layers, which are no mark-up, and may be long.
+    native.setTextFormat(Qt.TextFormat.PlainText)
+    native.setWordWrap(True)
+    policy = native.sizePolicy()
+    policy.setHorizontalPolicy(QSizePolicy.Policy.Ignored)
+    policy.setVerticalPolicy(QSizePolicy.Policy.Minimum)
+    native.setSizePolicy(policy)
+    return line
+
+
+def _spread(container: ValuedContainerWidget[Any]) -> None:
+    """Let numbers share the width that is left."""
+    container.margins = (0, 0, 0, 0)
+    layout: QBoxLayout = container.native.layout()
+    layout.setSpacing(4)
+    for widget in container:
+        if isinstance(widget, FloatSpinBox):
+            layout.setStretchFactor(widget.native, 1)
+
+
+def geometry_field() -> ComboBox:
+    """Return a field for where coarse pixels lie on the fine grid."""
+    return ComboBox(
+        value=GEOMETRIES[0],
+        choices=[(name.capitalize(), name) for name in GEOMETRIES],
+        tooltip="Camera: a pixel covers whole pixels of the result, so the outer edges of\n"
+        "both images coincide. Benchmark: the pixel positions of the published test data.",
+    )
+
+
+def border_field() -> ComboBox:
+    """Return a field for what lies beyond the borders."""
+    return ComboBox(
+        value=BORDERS[0],
+        choices=[(name.capitalize(), name) for name in BORDERS],
+        tooltip="Extend: nothing is assumed about what lies outside of the image. Circular:\n"
+        "the image continues at its opposite edge, as in the published test data.",
+    )
+
+
+def kernel_layer_field(layers: LayerList) -> LayerChooser:
+    """Return a field for the layer of a known kernel."""
+    return LayerChooser(
+        layers,
+        _can_hold_kernel,
+        tooltip="Image layer of a point spread function, square, in pixels of the result: that\n"
+        "of an earlier run or sample, whose own kernel is taken; or a measured one (as a bead\n"
+        "looks), which is flipped in both axes to become the correlation kernel. Kernels over the\n"
+        "field of an earlier run are taken as they are, each for its region.",
+    )
+
+
+def _can_hold_kernel(layer: Layer) -> bool:
+    return isinstance(layer, Image) and not layer.rgb

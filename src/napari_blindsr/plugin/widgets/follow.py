@@ -1,0 +1,189 @@
+"""The image chooser follows the selected layer, until the user decides otherwise."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from napari.layers import Image, Layer
+
+from napari_blindsr.plugin.layers.outputs import is_result
+
+if TYPE_CHECKING:
+    from magicgui.widgets.bases import CategoricalWidget
+    from napari.components import ViewerModel
+
+
+class LayerFollower:
+    """Keeps a chooser of image layers at the layer that the user means.
+
+    It goes to the layer that is selected in the viewer, if that is one of those that it
+    follows. A choice of another layer than the selected one holds until that layer goes, or the
+    selected one is chosen.
+
+    Parameters
+    ----------
+    chooser : CategoricalWidget
+        Its choices are image layers.
+    viewer : ViewerModel
+    follows : callable
+        Tells whether a layer is followed. If left out, neither hidden layers are nor results,
+        so that a run can be repeated.
+    """
+
+    def __init__(
+        self,
+        chooser: CategoricalWidget[Image],
+        viewer: ViewerModel,
+        *,
+        follows: Callable[[Layer | None], bool] | None = None,
+    ) -> None:
+        self._follows = _is_source if follows is None else follows
+        self._chooser = chooser
+        self._viewer = viewer
+        self._pinned: Layer | None = None
+        self._busy = False
+        viewer.layers.selection.events.active.connect(self._on_active)
+        chooser.changed.connect(self._on_choice)
+
+    def disconnect(self) -> None:
+        """Follow no more."""
+        self._viewer.layers.selection.events.active.disconnect(self._on_active)
+        self._chooser.changed.disconnect(self._on_choice)
+
+    @contextmanager
+    def refreshing(self) -> Iterator[None]:
+        """Within this context the choices may change, without being taken for a choice."""
+        before = self._chooser.value
+        with self._own_change():
+            yield
+        choices = self._chooser.choices
+        if self._pinned not in choices:
+            self._pinned = None
+        if self._pinned is None and self._follow(self._viewer.layers.selection.active):
+            return
+        # The chooser goes by names, so it loses a layer that was renamed.
+        if before in choices:
+            self._set(before)
+        elif choices and self._pinned is None:
+            self._set(next(filter(self._follows, choices), choices[0]))
+
+    def _on_active(self, event: Any) -> None:
+        if self._pinned is None:
+            self._follow(event.value)
+
+    def _on_choice(self, layer: Image | None) -> None:
+        if not self._busy:
+            is_selected = layer is None or layer == self._viewer.layers.selection.active
+            self._pinned = None if is_selected else layer
+
+    def _follow(self, layer: Layer | None) -> bool:
+        if not self._follows(layer):
+            return False
+        if layer not in self._chooser.choices:
+            with self._own_change():
+                self._chooser.reset_choices()
+        if layer not in self._chooser.choices:
+            return False
+        self._set(layer)
+        return True
+
+    def _set(self, layer: Any) -> None:
+        with self._own_change():
+            if self._chooser.value != layer:
+                self._chooser.value = layer
+
+    @contextmanager
+    def _own_change(self) -> Iterator[None]:
+        before, self._busy = self._busy, True
+        try:
+            yield
+        finally:
+            self._busy = before
+
+
+class SizeWatcher:
+    """Calls back when another layer is chosen, and when that one's pixel size changes.
+
+    Parameters
+    ----------
+    chooser : CategoricalWidget
+        Its choices are image layers.
+    callback : callable
+        Its arguments mean nothing.
+    """
+
+    def __init__(self, chooser: CategoricalWidget[Image], callback: Callable[..., None]) -> None:
+        self._chooser = chooser
+        self._callback = callback
+        self._layer: Layer | None = None
+        chooser.changed.connect(self._on_choice)
+        self._watch(chooser.value)
+
+    def disconnect(self) -> None:
+        """Call back no more."""
+        self._chooser.changed.disconnect(self._on_choice)
+        self._watch(None)
+
+    def _on_choice(self, layer: Layer | None) -> None:
+        self._watch(layer)
+        self._callback()
+
+    def _watch(self, layer: Layer | None) -> None:
+        before, self._layer = self._layer, layer
+        if before is not None:
+            before.events.scale.disconnect(self._callback)
+            before.events.units.disconnect(self._callback)
+        if layer is not None:
+            layer.events.scale.connect(self._callback)
+            layer.events.units.connect(self._callback)
+
+
+class RegionWatcher:
+    """Calls back when another region is chosen, and when that one changes.
+
+    Parameters
+    ----------
+    chooser : CategoricalWidget
+        Its choices are layers of shapes, None, or "view".
+    viewer : ViewerModel
+    callback : callable
+        Its arguments mean nothing.
+    """
+
+    def __init__(
+        self, chooser: CategoricalWidget[Any], viewer: ViewerModel, callback: Callable[..., None]
+    ) -> None:
+        self._chooser = chooser
+        self._canvas = viewer.canvas
+        self._camera = viewer.scene.camera
+        self._callback = callback
+        self._watched: list[Any] = []
+        chooser.changed.connect(self._on_choice)
+
+    def disconnect(self) -> None:
+        """Call back no more."""
+        self._chooser.changed.disconnect(self._on_choice)
+        self._watch([])
+
+    def _on_choice(self, choice: Any) -> None:
+        if choice is None:
+            self._watch([])
+        elif isinstance(choice, Layer):
+            self._watch([choice.events.data])
+        else:
+            camera, canvas = self._camera.events, self._canvas.events
+            self._watch([camera.center, camera.zoom, canvas.size])
+        self._callback()
+
+    def _watch(self, emitters: list[Any]) -> None:
+        for emitter in self._watched:
+            emitter.disconnect(self._callback)
+        self._watched = emitters
+        for emitter in emitters:
+            emitter.connect(self._callback)
+
+
+def _is_source(layer: Layer | None) -> bool:
+    return isinstance(layer, Image) and layer.visible and not is_result(layer)

@@ -1,0 +1,123 @@
+"""How far a run is, why it ended, and work that reports it and can be told to stop."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
+
+if TYPE_CHECKING:
+    from collections.abc import Generator
+
+
+Returned = TypeVar("Returned")
+
+REFINING = "refining the blur"
+"""The stage in which what was read of a blur is refined."""
+
+
+def drained(steps: Generator[Any, bool | None, Returned]) -> Returned:
+    """Do a piece of work to its end."""
+    while True:
+        try:
+            next(steps)
+        except StopIteration as end:
+            result: Returned = end.value
+            return result
+
+
+def reported(
+    steps: Generator[Done, bool | None, Returned], *, stage: str, start: float
+) -> Generator[Progress, bool | None, tuple[Returned, bool]]:
+    """Do a piece of work, report how far it is, and return whether it was told to stop, too.
+
+    Parameters
+    ----------
+    steps : generator
+        Yields how many of how many parts are done, and hears whether to stop.
+    stage : str
+        What is going on, in words fit to be shown.
+    start : float
+        When the run began.
+    """
+    began = time.perf_counter()
+    stop: bool | None = None
+    stopped = False
+    while True:
+        try:
+            done, total = steps.send(stop)
+        except StopIteration as end:
+            result: Returned = end.value
+            return result, stopped
+        now = time.perf_counter()
+        stop = yield Progress(
+            step=done,
+            total=total,
+            stage=stage,
+            loss=None,
+            seconds=now - start,
+            remaining=(now - began) / done * (total - done),
+            unit="part",
+        )
+        stopped = stopped or bool(stop)
+
+
+def one_of(
+    steps: Generator[Done, bool | None, Returned], number: int, count: int
+) -> Generator[Done, bool | None, Returned]:
+    """Do one of several like pieces of work, and say how far all are."""
+    stop: bool | None = None
+    while True:
+        try:
+            done, total = steps.send(stop)
+        except StopIteration as end:
+            result: Returned = end.value
+            return result
+        stop = yield number * total + done, count * total
+
+
+class StopReason(StrEnum):
+    """Why a run ended."""
+
+    COMPLETED = "completed"
+    CONVERGED = "converged"
+    STOPPED = "stopped"
+    DIVERGED = "diverged"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Progress:
+    """One report of a running solver.
+
+    Attributes
+    ----------
+    step : int
+        Image steps done so far.
+    total : int
+        Image steps planned.
+    stage : str
+        What is going on, in words fit to be shown.
+    loss : float or None
+        The latest loss known on the host. On an accelerator it may lag some steps
+        behind, since reading it must not make the device wait.
+    seconds : float
+        Time since the run began.
+    remaining : float or None
+        Seconds left at the pace of the image steps so far; None before there is a pace.
+    unit : str
+        What is counted: "step", or "tile" or "plane" where those are many, or "part" of what goes
+        before the steps.
+    """
+
+    step: int
+    total: int
+    stage: str
+    loss: float | None
+    seconds: float
+    remaining: float | None
+    unit: str = "step"
+
+
+Done: TypeAlias = tuple[int, int]
+"""How much of a piece of work is done, and of how much."""

@@ -1,0 +1,1 @@
+"""One image, from array to result: checks, problem, tiles, uncertainty, diagnostics."""

@@ -1,0 +1,175 @@
+"""What a run knows at its end, gathered for the flags."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+
+from napari_blindsr.errors import InputError
+from napari_blindsr.estimation.consistency import compare_parts
+from napari_blindsr.methods import method_named
+from napari_blindsr.metrics.residual import Residual, predict
+from napari_blindsr.metrics.residual import residual as residual_of
+from napari_blindsr.physics.kernels.moments import core_covariance, principal_axes
+from napari_blindsr.physics.noise import estimate_noise
+from napari_blindsr.restoration.diagnostics import Facts, Flag, find_field_flags, find_flags
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+    from torch import Tensor
+
+    from napari_blindsr.estimation.estimate import BlurEstimate
+    from napari_blindsr.estimation.kernel_field import KernelField
+    from napari_blindsr.images.planes import Planes
+    from napari_blindsr.settings import Settings
+    from napari_blindsr.solvers.nonblind.restorers import Pixels
+    from napari_blindsr.types import Border
+
+
+LEVELS = 256
+"""Levels of the range of an image; as much as rounding leaves of 8 bit."""
+
+LEAST_NOISE = 0.5 / LEVELS
+"""Of the range: differences below are those of rounding, whatever noise is found."""
+
+
+def run_flags(
+    planes: Planes,
+    kernel: NDArray[np.float32],
+    settings: Settings,
+    *,
+    blur: BlurEstimate | None,
+    field: KernelField | None = None,
+    guess: Tensor | None,
+    residual: Residual | None,
+    device: torch.device,
+) -> tuple[Flag, ...]:
+    """Return what speaks against a result.
+
+    Parameters
+    ----------
+    planes : Planes
+        The image that was restored.
+    kernel : ndarray, (K, K)
+        That was used.
+    settings : Settings
+    blur : BlurEstimate or None
+        What was read off the image.
+    field : KernelField, optional
+        The kernels of its regions, if they vary: each is looked at.
+    guess : Tensor, (C, h, w), or None
+        The image with its gaps filled in, if there are any.
+    residual : Residual or None
+        What image and kernel leave unexplained, of all or of a part.
+    device : torch.device
+    """
+    data, measured = planes.data, planes.measured
+    values = data if measured is None else data[:, measured]
+    gaps = measured is not None and guess is None
+    # A kernel that was read of other planes is like those, which is told there; that its parts have
+    # blurs of their own is no news of a field.
+    own = blur is not None or settings.kernel == "known" or method_named(settings.method).optimises
+    facts = Facts(
+        scale=settings.scale,
+        kernel=kernel,
+        widths=kernel_widths(kernel),
+        known=settings.kernel == "known",
+        blur=blur,
+        agreement=compare_parts(
+            data if guess is None else guess.cpu().numpy(), settings.scale, device=device
+        )
+        if own and field is None and not gaps
+        else None,
+        residual=residual,
+        saturated=piled_up(values),
+        covered=0.0 if measured is None else 1 - float(measured.mean()),
+        noise=estimate_noise(data, measured) / float(values.std()),
+    )
+    if field is None:
+        return find_flags(facts)
+    return find_field_flags(
+        {
+            place: replace(
+                facts,
+                kernel=field.kernels[place],
+                widths=kernel_widths(field.kernels[place]),
+                blur=field.blurs[place[0]][place[1]] if field.blurs else None,
+            )
+            for place in field.places
+        }
+    )
+
+
+def kernel_widths(kernel: NDArray[np.float32]) -> tuple[float, float]:
+    """Return the standard deviations along the axes of a kernel's core, the larger first."""
+    weights = torch.from_numpy(np.ascontiguousarray(kernel, dtype=np.float64))
+    variances, _ = principal_axes(core_covariance(weights[None])[0])
+    wide, narrow = variances.sqrt().tolist()
+    return wide, narrow
+
+
+def find_residual(
+    planes: Planes, pixels: Pixels, settings: Settings, *, border: Border
+) -> Residual | None:
+    """Return what image and kernel leave unexplained of planes, or None if they are too small.
+
+    Parameters
+    ----------
+    planes : Planes
+        The image, or a part of it.
+    pixels : Pixels
+        What came of that.
+    settings : Settings
+    border : {"extend", "circular"}
+        What lies beyond the planes' borders.
+    """
+    try:
+        predicted = predict(
+            pixels.image.astype(np.float64),
+            pixels.kernel,
+            scale=settings.scale,
+            geometry=settings.geometry,
+            border=border,
+            gain=planes.gain,
+        )
+        return residual_of(
+            planes.data.astype(np.float64),
+            predicted,
+            pixels.kernel,
+            scale=settings.scale,
+            border=border,
+            measured=planes.measured,
+            least=LEAST_NOISE * float(np.ptp(planes.data)),
+        )
+    except InputError:
+        # An image hardly larger than its kernel has no pixel that is free of its border.
+        return None
+
+
+def piled_up(values: NDArray[np.float32]) -> float:
+    """Return the part of the pixels at the largest value, if that is no end of a tail.
+
+    A range that is not cut off thins out towards its end; one that is has more pixels at the
+    largest value than just below.
+
+    Parameters
+    ----------
+    values : ndarray, (C, ...)
+        The channel that has the most counts.
+    """
+    most = 0.0
+    for channel in values.reshape(len(values), -1):
+        top, low = float(channel.max()), float(channel.min())
+        at_top = channel >= top - 1e-6 * (top - low)
+        below = channel[~at_top]
+        if not below.size:
+            continue
+        step = max((top - low) / LEVELS, top - float(below.max()))
+        near = int((below >= top - 1.5 * step).sum())
+        count = int(at_top.sum())
+        if count > max(2 * near, 3):
+            most = max(most, count / channel.size)
+    return most

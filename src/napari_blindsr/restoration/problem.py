@@ -1,0 +1,290 @@
+"""What a run is about to do: the image as planes, its kernel, and the tools made ready."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+
+from napari_blindsr.errors import InputError, SettingsError
+from napari_blindsr.estimation.kernel_field import KernelField
+from napari_blindsr.images.tiling import Box
+from napari_blindsr.methods import METHOD_TABLE, method_named
+from napari_blindsr.physics.centring import NEGLIGIBLE, locate, shift
+from napari_blindsr.physics.kernel_files import check_kernels
+from napari_blindsr.physics.kernels import KernelFamily
+from napari_blindsr.physics.observation import kernel_center
+from napari_blindsr.settings import ONE_BLUR, Settings
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+    from torch import Tensor
+
+    from napari_blindsr.estimation.estimate import BlurEstimate
+    from napari_blindsr.estimation.network import BlurReading
+    from napari_blindsr.images.planes import Planes
+    from napari_blindsr.images.tiling import Part
+    from napari_blindsr.physics.noise import LightNoise
+    from napari_blindsr.solvers.device import Compute
+    from napari_blindsr.solvers.loop import Weights
+    from napari_blindsr.solvers.nonblind.restorers import Finisher
+    from napari_blindsr.types import Border
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Link:
+    """What makes an optimisation one of a chain: its weights are handed on.
+
+    Attributes
+    ----------
+    start : Weights or None
+        Of the run before, with which it begins; None begins anew.
+    """
+
+    start: Weights | None = None
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Job:
+    """A run, checked and ready.
+
+    Attributes
+    ----------
+    settings : Settings
+    planes : Planes
+        What is looked at of the image: all of it, or a region and what surrounds it.
+    wanted : Box
+        What of that is restored.
+    border : {"extend", "circular"}
+        What lies beyond the planes' borders.
+    source : KernelFamily, ndarray or KernelField
+        Where the kernel comes from, or the kernel (K, K), or the kernels of the image's regions.
+    compute : Compute
+    finisher : Finisher
+    noise : float
+        Standard deviation of the noise, in the planes' unit.
+    light : LightNoise or None
+        That in each pixel, if it grows with the light.
+    tile : int or None
+        Largest side of the parts that the result is made in; None is in one go.
+    trusted : bool
+        Whether the kernel is known, not found.
+    colour : bool
+        Whether the channels are red, green and blue that share their detail.
+    blur : BlurEstimate or None
+        What was read of the blur.
+    notes : tuple of str
+    link : Link or None
+        Of a chain of optimisations.
+    """
+
+    settings: Settings
+    planes: Planes
+    wanted: Box
+    border: Border
+    source: Source
+    compute: Compute
+    finisher: Finisher
+    noise: float
+    light: LightNoise | None
+    tile: int | None
+    trusted: bool = False
+    colour: bool = False
+    blur: BlurEstimate | None = None
+    notes: tuple[str, ...] = ()
+    link: Link | None = None
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """(h, w) of the planes."""
+        return self.planes.data.shape[1], self.planes.data.shape[2]
+
+    @property
+    def optimises(self) -> bool:
+        """Whether the method optimises."""
+        return method_named(self.settings.method).optimises
+
+    @property
+    def reading(self) -> BlurReading | None:
+        """What a network read of the blur, with its uncertainty."""
+        return None if self.blur is None else self.blur.reading
+
+    @property
+    def reads(self) -> bool:
+        """Whether the blur is still to be read off the image."""
+        return not self.optimises and isinstance(self.source, KernelFamily)
+
+
+def wrapped(job: Job, margin: int) -> Job:
+    """Return a periodic job continued by so many pixels on each side, so that parts see them."""
+    if job.border == "extend":
+        return job
+    sides = ((0, 0), (margin, margin), (margin, margin))
+    measured, light = job.planes.measured, job.light
+    planes = replace(
+        job.planes,
+        data=np.pad(job.planes.data, sides, mode="wrap"),
+        measured=None if measured is None else np.pad(measured, margin, mode="wrap"),
+    )
+    return replace(
+        job,
+        planes=planes,
+        light=None if light is None else replace(light, levels=_wrap(light.levels, margin)),
+        wanted=job.wanted.moved(margin, margin),
+        border="extend",
+        source=moved(job.source, margin, margin),
+    )
+
+
+def _wrap(planes: Tensor, margin: int) -> Tensor:
+    """Return planes (C, h, w) continued periodically, as often as it takes."""
+    rows, columns = (
+        torch.arange(-margin, side + margin, device=planes.device) % side
+        for side in planes.shape[-2:]
+    )
+    return planes[:, rows[:, None], columns]
+
+
+def cut(job: Job, seen: Box) -> Job:
+    """Return the job for a part of its planes."""
+    if seen == Box.whole(job.shape):
+        return job
+    measured = job.planes.measured
+    planes = replace(
+        job.planes,
+        data=np.ascontiguousarray(job.planes.data[:, *seen.slices]),
+        measured=None if measured is None else measured[seen.slices],
+    )
+    light = job.light
+    if light is not None:
+        light = replace(light, levels=light.levels[:, *seen.slices])
+    return replace(
+        job,
+        planes=planes,
+        light=light,
+        wanted=Box.whole(seen.shape),
+        source=moved(job.source, -seen.top, -seen.left),
+    )
+
+
+def local(job: Job, part: Part) -> Job:
+    """Return the job for what is seen of a part, with the kernel in the middle of what is kept."""
+    piece = cut(job, part.seen)
+    if not isinstance(job.source, KernelField):
+        return piece
+    return replace(piece, source=job.source.middle_of(part.kept))
+
+
+Source: TypeAlias = "KernelFamily | NDArray[np.float32] | KernelField"
+"""Where a kernel comes from."""
+
+
+def kernel_source(
+    settings: Settings, known_kernel: NDArray[Any] | KernelField | None, shape: tuple[int, int]
+) -> Source:
+    """Return where the kernel comes from, for an image (h, w); checked.
+
+    Raises
+    ------
+    BlindSRError
+    """
+    if settings.kernel == "known":
+        if isinstance(known_kernel, KernelField):
+            _check_field(known_kernel.shape, settings, shape)
+            kernels = known_kernel.kernels
+            if settings.recentres and known_kernel.gaussians is None:
+                kernels = _centred(kernels, settings)
+            return replace(known_kernel, kernels=kernels, extent=Box.whole(shape))
+        if known_kernel is not None:
+            known = check_kernels(known_kernel)
+            if known.ndim == 4:
+                _check_field((known.shape[0], known.shape[1]), settings, shape)
+                kernels = _centred(known, settings) if settings.recentres else known
+                return KernelField(kernels=kernels, extent=Box.whole(shape))
+            _check_grid(settings, ONE_BLUR)
+            return _with_room(known, settings) if settings.recentres else known
+    elif known_kernel is None:
+        return settings.kernel
+    raise InputError(
+        f"kernel is {settings.kernel!r} and known_kernel is "
+        f"{'missing' if known_kernel is None else 'given'}; "
+        "a known kernel goes with kernel='known', and only with it"
+    )
+
+
+def _check_field(grid: tuple[int, int], settings: Settings, shape: tuple[int, int]) -> None:
+    """Raise an error if a grid of known kernels does not go with an image (h, w) or settings."""
+    rows, columns = grid
+    _check_grid(settings, grid)
+    # All that a field forbids, also where the settings do not tell of it.
+    checked = replace(settings, field=(rows, columns))
+    if checked.used_finish == "none":
+        raise SettingsError(
+            f"the kernels are a grid of {rows} × {columns}, but method {settings.method!r} makes "
+            "its image in one go, with one kernel; expected a finish (finish='prior') or a method "
+            f"that has one ({[m.name for m in METHOD_TABLE if m.finish != 'none']})"
+        )
+    if rows > shape[0] or columns > shape[1]:
+        raise InputError(
+            f"the kernels are a grid of {rows} × {columns} for an image of {shape[0]} × {shape[1]} "
+            "pixels; expected no more kernels than pixels"
+        )
+
+
+def _check_grid(settings: Settings, grid: tuple[int, int]) -> None:
+    """Raise a `SettingsError` if a field is asked for that known kernels do not have."""
+    if settings.field not in (ONE_BLUR, grid):
+        raise SettingsError(
+            f"field is {settings.field[0]} × {settings.field[1]}, but the known kernels are a grid "
+            f"of {grid[0]} × {grid[1]}; expected the same, or no field"
+        )
+
+
+def _centred(kernels: NDArray[np.float32], settings: Settings) -> NDArray[np.float32]:
+    """Move each kernel (R, C, K, K) to where its centre belongs, so that they can be mixed.
+
+    What moves an image by different amounts in different places distorts it. As with one kernel,
+    the result has the geometry of the image that was given.
+    """
+    size = kernels.shape[-1]
+    center = kernel_center(size, settings.scale, settings.geometry)
+    flat = torch.from_numpy(kernels.reshape(-1, size, size))
+    offsets = [(row - center, column - center) for row, column in map(locate, flat)]
+    farthest = max(max(map(abs, offset)) for offset in offsets)
+    if farthest < NEGLIGIBLE:
+        return kernels
+    margin = math.ceil(farthest)
+    padded = F.pad(flat, (margin,) * 4)
+    moved = [
+        kernel
+        if max(map(abs, offset)) < NEGLIGIBLE
+        else shift(kernel, offset, border="zero").clamp_min(0)
+        for kernel, offset in zip(padded, offsets, strict=True)
+    ]
+    stacked = torch.stack([kernel / kernel.sum() for kernel in moved])
+    side = size + 2 * margin
+    return np.asarray(stacked.numpy().reshape(*kernels.shape[:2], side, side), dtype=np.float32)
+
+
+def _with_room(kernel: NDArray[np.float32], settings: Settings) -> NDArray[np.float32]:
+    """Pad a known kernel so that moving its centre to its place does not cut it."""
+    center = kernel_center(len(kernel), settings.scale, settings.geometry)
+    distance = max(abs(found - center) for found in locate(torch.from_numpy(kernel)))
+    # Equal padding on all sides leaves K//2, and so the geometry, as it is.
+    return kernel if distance < NEGLIGIBLE else np.pad(kernel, math.ceil(distance))
+
+
+def size_of(source: Source, settings: Settings) -> int:
+    """Return the side of a kernel in HR pixels."""
+    if isinstance(source, KernelField):
+        return source.size
+    return source.shape[0] if isinstance(source, np.ndarray) else source.size(settings.scale)
+
+
+def moved(source: Source, rows: int, columns: int) -> Source:
+    """Return where the kernel comes from, for planes that begin so much further up and left."""
+    return source.moved(rows, columns) if isinstance(source, KernelField) else source

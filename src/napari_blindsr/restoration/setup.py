@@ -1,0 +1,373 @@
+"""Makes a run ready: checks, blur, noise, the observation and its solver."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from skimage.restoration import inpaint_biharmonic
+
+from napari_blindsr.errors import InputError, SettingsError
+from napari_blindsr.estimation.estimate import SMALLEST_SIDE as SMALLEST_READ
+from napari_blindsr.estimation.estimate import read_planes
+from napari_blindsr.estimation.field import check_regions, read_field
+from napari_blindsr.estimation.kernel_field import KernelField
+from napari_blindsr.images.planes import (
+    Planes,
+    check_axes,
+    check_mask,
+    find_covered,
+    plane_shape,
+    to_planes,
+    window_of,
+)
+from napari_blindsr.images.tiling import Box, check_region, context_for, field_tile, tile_side
+from napari_blindsr.methods import METHOD_TABLE, method_named
+from napari_blindsr.physics.kernels import KernelFamily
+from napari_blindsr.physics.noise import LightNoise, estimate_noise, shot_noise
+from napari_blindsr.physics.observation import Observation
+from napari_blindsr.progress import REFINING, reported
+from napari_blindsr.restoration.problem import Job, kernel_source, moved, size_of
+from napari_blindsr.settings import ONE_BLUR, Settings
+from napari_blindsr.solvers.blind.alternating import AlternatingSolver
+from napari_blindsr.solvers.blind.generators import SMALLEST_SIDE
+from napari_blindsr.solvers.device import choose_compute
+from napari_blindsr.solvers.nonblind.closed_form import ClosedFormSolver
+from napari_blindsr.solvers.nonblind.image_prior import CHANNELS, shares_detail
+from napari_blindsr.solvers.nonblind.restorers import load_finisher
+
+if TYPE_CHECKING:
+    from collections.abc import Generator
+
+    from numpy.typing import ArrayLike, NDArray
+
+    from napari_blindsr.progress import Progress
+    from napari_blindsr.solvers.device import Compute
+    from napari_blindsr.solvers.loop import Solver
+    from napari_blindsr.types import Finish, Quality
+
+
+READABLE = 128
+"""Pixels of the input that are looked at around a region, if there are so many: for its blur."""
+
+WIDE = 7
+"""Reach of the widest blur that is read off an image, in its pixels."""
+
+
+def prepare(
+    image: ArrayLike,
+    settings: Settings,
+    *,
+    axes: str | None,
+    known: NDArray[Any] | KernelField | None,
+    mask: ArrayLike | None,
+    region: Box | None,
+    found: bool = False,
+) -> Job:
+    """Check an image and settings, and make everything ready; parameters as in `iterate`.
+
+    Raises
+    ------
+    BlindSRError
+    """
+    array: Any = image if hasattr(image, "shape") else np.asarray(image)
+    axes = check_axes(array, axes)
+    shape = plane_shape(array, axes)
+    source = kernel_source(settings, known, shape)
+    reads_field = settings.field != ONE_BLUR and isinstance(source, KernelFamily)
+    if reads_field:
+        check_regions(settings.field, shape)
+    looked, wanted = Box.whole(shape), Box.whole(shape)
+    if region is not None:
+        check_region(region, shape)
+        wanted = region
+        # Regions with a blur of their own divide all of the image.
+        if settings.border == "extend" and not reads_field:
+            size = size_of(source, settings)
+            reach = max(context_for(size, settings.scale), WIDE)
+            looked = region.grown(reach, shape).at_least(READABLE, shape)
+            wanted = region.moved(-looked.top, -looked.left)
+            source = moved(source, -looked.top, -looked.left)
+    planes = _planes(array, settings, axes=axes, mask=mask, window=looked)
+    tile = tile_side(wanted.scaled(settings.scale).shape, settings.tile)
+    _check_tiles(settings, settings.used_finish, tile, wanted)
+    if reads_field or isinstance(source, KernelField):
+        grid = source.shape if isinstance(source, KernelField) else settings.field
+        tile = field_tile(shape, grid, scale=settings.scale, tile=settings.tile)
+    compute = choose_compute(settings.device, settings.precision)
+    finisher, notes = load_finisher(settings, compute)
+    # Another one, if its weights are missing.
+    _check_tiles(settings, finisher.name, tile, wanted)
+    finishes = finisher.name != "none"
+    noise = finish_noise(planes, settings) if finishes else told_noise(planes, settings)
+    light = light_noise(planes, settings, compute) if finisher.minds_light else None
+    job = Job(
+        settings=settings,
+        planes=planes,
+        wanted=wanted,
+        border=settings.border,
+        source=source,
+        compute=compute,
+        finisher=finisher,
+        noise=noise,
+        light=light,
+        tile=tile,
+        trusted=known is not None and not (found or _was_read(known)),
+        colour=finisher.prior is not None and _is_colour(planes, noise, light),
+        notes=notes,
+    )
+    if job.reads:
+        _check_readable(planes)
+    return job
+
+
+def with_blur(
+    job: Job, *, start: float, stop: bool = False
+) -> Generator[Progress, bool | None, tuple[Job, bool]]:
+    """Return the job with the kernel that is read off its planes, and whether it shall stop.
+
+    Parameters
+    ----------
+    job : Job
+    start : float
+        When the run began.
+    stop : bool
+        Leave the blur as it is read.
+    """
+    settings, planes = job.settings, job.planes
+    quality: Quality = "fast" if stop else settings.quality
+    assert isinstance(job.source, KernelFamily)
+    if settings.field != ONE_BLUR:
+        regions = read_field(
+            planes.data,
+            measured=planes.measured,
+            shape=settings.field,
+            scale=settings.scale,
+            family=job.source,
+            geometry=settings.geometry,
+            seed=settings.seed,
+            device=settings.device,
+            quality=quality,
+            noise=job.noise,
+        )
+        field, asked = yield from reported(regions, stage=REFINING, start=start)
+        return replace(job, source=field), stop or asked
+    steps = read_planes(
+        planes.data,
+        measured=planes.measured,
+        scale=settings.scale,
+        family=job.source,
+        reader="network",
+        geometry=settings.geometry,
+        border=settings.border,
+        seed=settings.seed,
+        device=settings.device,
+        quality=quality,
+        noise=job.noise,
+    )
+    blur, asked = yield from reported(steps, stage=REFINING, start=start)
+    return replace(job, source=blur.kernel, blur=blur), stop or asked
+
+
+def _was_read(known: NDArray[Any] | KernelField) -> bool:
+    """Tell whether the kernels of a field were read off an image."""
+    return isinstance(known, KernelField) and bool(known.blurs)
+
+
+def _is_colour(planes: Planes, noise: float, light: LightNoise | None) -> bool:
+    """Tell whether planes are red, green and blue of one picture, not of several stains."""
+    if planes.axes != "YXC" or len(planes.data) != CHANNELS:
+        return False
+    # Each channel of fluorescence has a unit of its own.
+    if light is not None and bool(light.sparse.any()):
+        return False
+    levels = torch.full((CHANNELS,), noise) if light is None else light.typical.cpu()
+    measured = None if planes.measured is None else torch.from_numpy(planes.measured)
+    return shares_detail(torch.from_numpy(planes.data), levels, measured=measured)
+
+
+def _planes(
+    array: Any, settings: Settings, *, axes: str, mask: ArrayLike | None, window: Box
+) -> Planes:
+    """Read a window of the image, and of the mask, as planes."""
+    image = window_of(array, axes, window)
+    if not method_named(settings.method).degradations:
+        if mask is not None:
+            raise SettingsError(
+                f"method {settings.method!r} takes no mask; use one of "
+                f"{[m.name for m in METHOD_TABLE if m.degradations]}"
+            )
+        return to_planes(image, axes=axes, geometry=settings.geometry)
+    if mask is not None:
+        mask = check_mask(mask, plane_shape(array, axes))[window.slices]
+    covered = find_covered(image, axes=axes, mask=mask, saturated=settings.mask_saturated)
+    return to_planes(
+        image, axes=axes, geometry=settings.geometry, covered=covered, gain=settings.gain
+    )
+
+
+def _check_readable(planes: Planes) -> None:
+    """Raise an `InputError` if an image is too small to read a blur off."""
+    height, width = planes.data.shape[1:]
+    if min(height, width) < SMALLEST_READ:
+        raise InputError(
+            f"the image is {height} × {width} pixels; expected at least {SMALLEST_READ} on each "
+            "side to read a blur off, or a known kernel"
+        )
+
+
+def _check_tiles(settings: Settings, finish: Finish, tile: int | None, wanted: Box) -> None:
+    """Raise a `SettingsError` if images are made in one go only, and this one is large."""
+    if tile is None or finish != "none":
+        return
+    height, width = wanted.scaled(settings.scale).shape
+    raise SettingsError(
+        f"method {settings.method!r} with finish {finish!r} makes its image in one go, and "
+        f"{height} × {width} pixels would be made in tiles of {tile}; expected a finish "
+        "(finish='prior'), a method that has one "
+        f"({[m.name for m in METHOD_TABLE if m.finish != 'none']}), a region, or tile=None"
+    )
+
+
+MIDDLE = (0.2, 0.4)
+"""Heights of the median pixel, between the darkest and the brightest, that make an image sparse,
+and not."""
+
+LEAST_BRIGHT = 1e-3
+"""What the brightest pixel of an image is taken for at least, in units of its range."""
+
+
+def told_noise(planes: Planes, settings: Settings) -> float:
+    """Return the noise that an optimisation is told of, in the planes' unit."""
+    if settings.noise == "auto":
+        return estimate_noise(planes.data, planes.measured)
+    return settings.noise / planes.span
+
+
+def finish_noise(planes: Planes, settings: Settings) -> float:
+    """Return the noise that the finish is told of, in the planes' unit."""
+    if settings.estimates_noise:
+        return estimate_noise(planes.data, planes.measured)
+    assert settings.noise != "auto"
+    return settings.noise / planes.span
+
+
+def light_noise(planes: Planes, settings: Settings, compute: Compute) -> LightNoise | None:
+    """Return the noise in each pixel of an image whose noise grows with the light.
+
+    Noise that is told is taken for what it is in every pixel; without any, nothing grows.
+    """
+    told = None if settings.estimates_noise else settings.noise
+    found = None if told == 0 else shot_noise(planes.data, planes.measured)
+    if found is None:
+        return None
+    if told is not None:
+        assert told != "auto"
+        found = np.full_like(found, told / planes.span)
+    levels = torch.from_numpy(found).to(compute.device)
+    measured = ... if planes.measured is None else planes.measured
+    values = planes.data[:, measured].reshape(len(planes.data), -1)
+    dark, middle, bright = np.quantile(values, (0.01, 0.5, 1), axis=1).astype(np.float32)
+    # Nothing is darker than zero, but for noise.
+    bright = np.maximum(bright, LEAST_BRIGHT)
+    height = (middle - dark) / np.maximum(bright - dark, LEAST_BRIGHT)
+    low, high = MIDDLE
+    return LightNoise(
+        levels=levels,
+        typical=levels.square().mean(dim=(1, 2)).sqrt(),
+        brightest=torch.from_numpy(bright).to(compute.device),
+        sparse=torch.from_numpy(np.clip((high - height) / (high - low), 0, 1)).to(compute.device),
+    )
+
+
+def observe(job: Job) -> Observation:
+    """Return what was measured, on the device."""
+    settings, planes, device = job.settings, job.planes, job.compute.device
+    measured = None if planes.measured is None else torch.from_numpy(planes.measured)
+    if measured is not None and bool(measured.all()):
+        measured = None
+    noise = told_noise(planes, settings) if job.optimises else job.noise
+    observation = Observation(
+        data=torch.from_numpy(planes.data).to(device),
+        scale=settings.scale,
+        kernel_size=size_of(job.source, settings),
+        geometry=settings.geometry,
+        border=job.border,
+        measured=None if measured is None else measured.to(device),
+        gain=planes.gain,
+        noise=noise,
+    )
+    check_size(observation, settings)
+    if measured is None:
+        return observation
+    assert planes.measured is not None
+    guess = inpaint_biharmonic(planes.data, ~planes.measured, channel_axis=0).astype(np.float32)
+    return replace(observation, guess=torch.from_numpy(guess).to(device))
+
+
+def solver_for(job: Job, observation: Observation, *, held: bool = False) -> Solver[Any]:
+    """Return what solves an observation.
+
+    Parameters
+    ----------
+    job : Job
+    observation : Observation
+    held : bool
+        Take the job's kernel for granted and leave the image to the finish, whatever the method.
+    """
+    settings = job.settings
+    kernel: KernelFamily | torch.Tensor
+    if isinstance(job.source, np.ndarray):
+        kernel = torch.from_numpy(job.source).to(job.compute.device)
+        if held or not job.optimises:
+            covered = observation.measured is not None
+            return ClosedFormSolver(kernel=kernel, covered=covered, finished=True)
+    else:
+        assert isinstance(job.source, KernelFamily)
+        kernel = job.source
+    schedule = settings.schedule
+    noise_power = None
+    if method_named(settings.method).degradations:
+        if observation.gain != 1:
+            # The published dark runs have no gradient prior.
+            schedule = replace(schedule, prior_weight=0.0)
+        if observation.noise > 0:
+            noise_power = _noise_power(observation)
+    return AlternatingSolver(
+        schedule=schedule,
+        bounded=settings.is_bounded,
+        kernel=kernel,
+        seed=settings.seed,
+        compute=job.compute,
+        noise_power=noise_power,
+        start=None if job.link is None else job.link.start,
+        keeps_weights=job.link is not None,
+    )
+
+
+def check_size(observation: Observation, settings: Settings) -> None:
+    """Raise an `InputError` if an image is too small for its kernel, or for the generator."""
+    height, width = observation.data.shape[1:]
+    size = observation.kernel_size
+    least = SMALLEST_SIDE if method_named(settings.method).optimises else 1
+    # What a pixel lacks at the border is counted on a periodic grid, which the kernel's reach
+    # must not exceed.
+    smallest = max(max(least, size) - 2 * observation.margin, size // 2)
+    if settings.scale * min(height, width) < smallest:
+        raise InputError(
+            f"the image is {height} × {width} pixels; at scale {settings.scale} with a kernel of "
+            f"{size} × {size} expected at least {-(-smallest // settings.scale)} on each side"
+        )
+
+
+def _noise_power(observation: Observation) -> float:
+    """Return the mean squared difference to the data that the noise explains."""
+    power = observation.noise**2
+    # Covered pixels are 0 in data and prediction.
+    return (
+        power
+        if observation.measured is None
+        else power * float(observation.measured.float().mean())
+    )

@@ -1,0 +1,396 @@
+"""How far to trust each pixel of a result: what else it might have been.
+
+Of the image prior's results a small network tells how far such results usually are off
+(`solvers.nonblind.error_map`), which is the first of the restorations. Half of the others are of
+the data as they are, with other kernels that the image allows just as well. The other half are a
+parametric bootstrap (Efron, 1979): the result is blurred again, gets fresh noise, and is restored;
+how far that comes from the result is what noise and the finish do to an image. What no repetition
+tells is what the finish adds, or leaves out, every time. That is in the network's map, and goes
+with the detail that there is; so all are taken together (`combine`).
+
+From changes and expected errors to a standard deviation: the rules, and where they hold.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+from scipy.ndimage import gaussian_filter, uniform_filter
+
+from napari_blindsr.estimation.estimate import family_of
+from napari_blindsr.estimation.posterior import draw_kernels
+from napari_blindsr.images.tiling import Box
+from napari_blindsr.methods import METHODS
+from napari_blindsr.metrics.residual import border_margin, predict
+from napari_blindsr.physics.kernels import KernelFamily
+from napari_blindsr.progress import Progress, StopReason
+from napari_blindsr.restoration.reconstruct import restored
+from napari_blindsr.restoration.setup import light_noise
+from napari_blindsr.solvers.nonblind.error_map import load_error_map
+from napari_blindsr.solvers.nonblind.unfolded import ROUNDING
+
+if TYPE_CHECKING:
+    from collections.abc import Generator, Iterator
+
+    from numpy.typing import NDArray
+
+    from napari_blindsr.restoration.problem import Job
+    from napari_blindsr.restoration.reconstruct import Restored
+
+
+Kind = Literal["error", "data", "kernel"]
+
+
+def find_uncertainty(
+    job: Job, joined: Restored, *, start: float
+) -> Generator[Progress, bool | None, tuple[NDArray[np.float32] | None, tuple[str, ...]]]:
+    """Restore what might have been measured as well; return the standard deviation of a result.
+
+    Parameters
+    ----------
+    job : Job
+        That was done.
+    joined : Restored
+        What came of it.
+    start : float
+        When the run began.
+
+    Returns
+    -------
+    ndarray, in the shape of the image, or None
+        In the unit of the image; None if the run was stopped before there was one.
+    tuple of str
+        Notes.
+    """
+    if joined.reason == StopReason.STOPPED or not np.isfinite(joined.image).all():
+        return None, ("stopped before the uncertainty was found",)
+    changes = yield from find_changes(job, joined, start=start)
+    if changes is None:
+        return None, ("stopped before the uncertainty was found",)
+    axes, scale = job.planes.axes, job.settings.scale
+    rule = rule_for(changes, light=job.light is not None)
+    return combine(joined.image, changes, rule, axes=axes, scale=scale), ()
+
+
+def find_changes(
+    job: Job, joined: Restored, *, start: float
+) -> Generator[Progress, bool | None, Changes | None]:
+    """Restore what might have been measured, one after the other; None if it is stopped.
+
+    Memory does not grow with their number.
+    """
+    count = job.settings.uncertainty
+    sums: dict[Kind, NDArray[np.float32]] = {}
+    numbers: dict[Kind, int] = {}
+    began = time.perf_counter()
+    for index, (kind, other) in enumerate(alternatives(job, joined, count)):
+        if (yield _progress(index, count, began=began, start=start)):
+            return None
+        steps = restored(other, None, start=start, stop=False)
+        while True:
+            try:
+                next(steps)
+            except StopIteration as end:
+                found: Restored = end.value
+                break
+            # Tiles may take long: a stop counts between them.
+            if (yield _progress(index, count, began=began, start=start)):
+                return None
+        square = squared(kind, found, job, joined)
+        sums[kind] = sums[kind] + square if kind in sums else square
+        numbers[kind] = numbers.get(kind, 0) + 1
+    means = {kind: total / np.float32(numbers[kind]) for kind, total in sums.items()}
+    return Changes(expected=means.get("error"), data=means.get("data"), kernel=means.get("kernel"))
+
+
+def squared(kind: Kind, found: Restored, job: Job, joined: Restored) -> NDArray[np.float32]:
+    """Return squares of what one of the restorations tells."""
+    # Maps of errors came through the same hands as images: only their unit is theirs.
+    middle = np.float32(job.planes.low) if kind == "error" else joined.image
+    square: NDArray[np.float32] = np.square(found.image - middle)
+    return square
+
+
+def alternatives(job: Job, joined: Restored, count: int) -> Iterator[tuple[Kind, Job]]:
+    """Yield so many restorations to be made, by turns of other data and with other kernels.
+
+    The first is the map of errors, if the image prior made the result. Where the kernel is known,
+    all others are of other data. The first ones are the same for any number.
+    """
+    plain = replace(
+        job,
+        # Kernel in hand, a method that optimises has nothing left to do but its finish.
+        settings=replace(
+            job.settings, method=METHODS[0], finish=job.finisher.name, bounded=None, uncertainty=0
+        ),
+        source=joined.kernel,
+    )
+    if job.finisher.prior is not None:
+        errors = load_error_map().to(job.compute.device)
+        doubt = 0.0 if job.reading is None else job.reading.doubt
+        finisher = replace(job.finisher, errors=errors, doubt=doubt)
+        yield "error", replace(plain, finisher=finisher)
+        count -= 1
+    kernels = iter(_kernels(job, count // 2))
+    rng = np.random.default_rng([job.settings.seed, 1])
+    again, levels = _blurred_again(plain, joined), _noise_levels(plain)
+    for index in range(count):
+        kernel = next(kernels, None) if index % 2 else None
+        if kernel is not None:
+            yield "kernel", replace(plain, source=kernel)
+            continue
+        noisy = again + levels * rng.standard_normal(again.shape, dtype=np.float32)
+        if job.planes.measured is not None:
+            noisy = np.where(job.planes.measured, noisy, 0)
+        yield "data", replace(plain, planes=replace(job.planes, data=noisy.astype(np.float32)))
+
+
+def _kernels(job: Job, count: int) -> list[NDArray[np.float32]]:
+    """Return so many other kernels that the image allows; none if the kernel is known."""
+    family = job.settings.kernel
+    reading = job.reading
+    if not count or reading is None or not isinstance(family, KernelFamily):
+        return []
+    # The finish takes kernels up to the size of the result.
+    side = job.settings.scale * min(job.shape)
+    return draw_kernels(
+        family_of(family, reading),
+        reading,
+        count,
+        scale=job.settings.scale,
+        geometry=job.settings.geometry,
+        largest=side - 1 + side % 2,
+        seed=job.settings.seed,
+    )
+
+
+def _blurred_again(job: Job, joined: Restored) -> NDArray[np.float32]:
+    """Return the planes as the result predicts them, where it determines what they see.
+
+    Elsewhere, within the kernel's reach of a border beyond which nothing was restored, they
+    are the data themselves, whose noise is then there twice.
+    """
+    planes, scale = job.planes, job.settings.scale
+    axes = planes.axes
+    image = joined.image.astype(np.float64)
+    image = image[None] if axes == "YX" else np.moveaxis(image, axes.index("C"), 0)
+    whole = job.wanted == Box.whole(job.shape)
+    border = job.border if whole else "extend"
+    predicted = predict(
+        (image - planes.low) / planes.span,
+        joined.kernel,
+        scale=scale,
+        geometry=job.settings.geometry,
+        border=border,
+        gain=planes.gain,
+    )
+    margin = border_margin(joined.kernel, scale) if border == "extend" else 0
+    again = planes.data.copy()
+    height, width = job.wanted.shape
+    if 2 * margin < min(height, width):
+        inner = slice(margin, height - margin), slice(margin, width - margin)
+        again[:, *job.wanted.slices][:, *inner] = predicted[:, *inner]
+    return again
+
+
+def _noise_levels(job: Job) -> NDArray[np.float32]:
+    """Return the standard deviation of fresh noise: in each pixel, if it grows with the light."""
+    light = job.light
+    if not job.finisher.minds_light:
+        light = light_noise(job.planes, job.settings, job.compute)
+    level = np.float32(job.noise) if light is None else light.levels.cpu().numpy()
+    return np.sqrt(np.square(level) + np.float32(ROUNDING) ** 2).astype(np.float32)
+
+
+def _progress(index: int, count: int, *, began: float, start: float) -> Progress:
+    """Return the report that so many of the restorations are done."""
+    now = time.perf_counter()
+    return Progress(
+        step=index,
+        total=count,
+        stage=f"uncertainty: restoration {index + 1} of {count}",
+        loss=None,
+        seconds=now - start,
+        remaining=(now - began) / index * (count - index) if index else None,
+        unit="restoration",
+    )
+
+
+WINDOW = 3
+"""Side, in pixels of the result, in which its local standard deviation is taken."""
+
+POOLED = 0.25
+"""Standard deviation, in pixels of the input, over which squared changes are averaged."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Rule:
+    """How changes become a standard deviation: a product of powers that sum to 1.
+
+    So it has the unit of the image, whatever that is. The numbers were fitted by
+    ``benchmarks/uncertainty.py --fit``.
+
+    Attributes
+    ----------
+    factor : float
+    expected : float
+        Power of what the map of errors expects.
+    kernel : float
+        Power of the change with the kernel.
+    data : float
+        Of the change with the data.
+    detail : float
+        Of the local standard deviation of the result.
+    typical : float
+        Of the root mean square change with the data over the whole image.
+    contrast : float
+        Of the standard deviation of the whole image.
+    """
+
+    factor: float
+    expected: float = 0.0
+    kernel: float
+    data: float
+    detail: float
+    typical: float
+    contrast: float
+
+
+LEARNED_BLIND = Rule(
+    factor=0.92,
+    expected=0.84,
+    kernel=0.07,
+    data=0.075,
+    detail=-0.007,
+    typical=-0.06,
+    contrast=0.082,
+)
+"""For results of the image prior with kernels that were read off the image."""
+
+LEARNED_KNOWN = Rule(
+    factor=1.93, expected=0.85, kernel=0.0, data=0.17, detail=-0.005, typical=0.092, contrast=-0.107
+)
+"""For results of the image prior with kernels that are known."""
+
+LEARNED_ALONE = Rule(
+    factor=0.88, expected=0.925, kernel=0.0, data=0.0, detail=0.02, typical=0.0, contrast=0.055
+)
+"""For results of the image prior, by its map of errors alone."""
+
+LIGHT_BLIND = Rule(
+    factor=0.99, expected=0.69, kernel=0.01, data=0.25, detail=0.07, typical=0.08, contrast=-0.1
+)
+LIGHT_KNOWN = Rule(
+    factor=0.89,
+    expected=0.71,
+    kernel=0.0,
+    data=0.285,
+    detail=0.052,
+    typical=-0.029,
+    contrast=-0.018,
+)
+LIGHT_ALONE = Rule(
+    factor=0.727, expected=0.886, kernel=0.0, data=0.0, detail=0.104, typical=0.0, contrast=0.01
+)
+"""The same three where the noise grows with the light."""
+
+BLIND = Rule(factor=1.23, kernel=0.2, data=0.49, detail=0.29, typical=-0.335, contrast=0.355)
+"""For other finishes, with kernels that were read off the image."""
+
+KNOWN = Rule(factor=0.96, kernel=0.0, data=0.685, detail=0.325, typical=-0.435, contrast=0.425)
+"""For other finishes, with kernels that are known."""
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Changes:
+    """Mean squared differences to the result, in the result's axes and squared unit.
+
+    Attributes
+    ----------
+    expected : ndarray or None
+        Square of the standard deviation that the map of errors expects.
+    data : ndarray or None
+        Of what was restored from the result, blurred again, with fresh noise.
+    kernel : ndarray or None
+        Of what was restored from the data with another kernel.
+    """
+
+    expected: NDArray[np.float32] | None = None
+    data: NDArray[np.float32] | None
+    kernel: NDArray[np.float32] | None
+
+
+def rule_for(changes: Changes, *, light: bool) -> Rule:
+    """Return the rule that was fitted for what is known.
+
+    Parameters
+    ----------
+    changes : Changes
+    light : bool
+        Whether the noise grows with the light, as in micrographs.
+    """
+    if changes.expected is None:
+        return KNOWN if changes.kernel is None else BLIND
+    if changes.data is None:
+        return LIGHT_ALONE if light else LEARNED_ALONE
+    if changes.kernel is None:
+        return LIGHT_KNOWN if light else LEARNED_KNOWN
+    return LIGHT_BLIND if light else LEARNED_BLIND
+
+
+def combine(
+    image: NDArray[np.float32], changes: Changes, rule: Rule, *, axes: str, scale: int
+) -> NDArray[np.float32]:
+    """Return the standard deviation of an image, of the image's shape and unit.
+
+    Parameters
+    ----------
+    image : ndarray
+        In axes "YX", "YXC" or "CYX".
+    changes : Changes
+        As many as the rule asks for.
+    rule : Rule
+    axes : str
+    scale : int
+    """
+    contrast = float(image.std())
+    if contrast == 0:
+        return np.zeros_like(image)
+    logarithm = np.full(image.shape, np.log(rule.factor) + rule.contrast * np.log(contrast))
+    factors: list[tuple[float, NDArray[np.floating]]] = [(rule.detail, local_sd(image, axes))]
+    if rule.expected:
+        assert changes.expected is not None
+        factors.append((rule.expected, np.sqrt(changes.expected)))
+    for power, squares in ((rule.data, changes.data), (rule.kernel, changes.kernel)):
+        if power:
+            assert squares is not None
+            factors.append((power, np.sqrt(pooled(squares, axes, scale))))
+    if rule.typical:
+        assert changes.data is not None
+        factors.append((rule.typical, np.sqrt(np.mean(changes.data, keepdims=True))))
+    for power, values in factors:
+        # Far below what counts, so that a product with nothing is as good as nothing.
+        logarithm += power * np.log(np.maximum(values, 1e-6 * contrast))
+    deviation: NDArray[np.float32] = np.exp(logarithm).astype(np.float32)
+    return deviation
+
+
+def local_sd(image: NDArray[np.floating], axes: str, window: int = WINDOW) -> NDArray[np.float64]:
+    """Return the standard deviation in square windows around each pixel of each channel."""
+    sides = tuple(window if axis in "YX" else 1 for axis in axes)
+    # About a constant, so that the difference of squares keeps its digits.
+    values = image.astype(np.float64) - float(image.mean())
+    mean = uniform_filter(values, sides, mode="nearest")
+    square = uniform_filter(values**2, sides, mode="nearest")
+    deviation: NDArray[np.float64] = np.sqrt(np.maximum(square - mean**2, 0))
+    return deviation
+
+
+def pooled(squares: NDArray[np.float32], axes: str, scale: int) -> NDArray[np.float32]:
+    """Return squared changes averaged with their neighbours', channel by channel."""
+    sigmas = tuple(POOLED * scale if axis in "YX" else 0.0 for axis in axes)
+    averaged: NDArray[np.float32] = gaussian_filter(squares, sigmas, mode="nearest")
+    return averaged

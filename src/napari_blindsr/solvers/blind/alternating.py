@@ -1,0 +1,325 @@
+"""The alternating optimisation of MLMC and DDSR: one image and one kernel generator.
+
+Numbers in brackets refer to the phases in docs/method: [1] random kernel learning, [2a]
+Monte-Carlo step, [2b] image steps, [2c] meta step.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+import torch
+import torch.nn.functional as F
+
+from napari_blindsr.solvers.blind.generators import (
+    INPUT_AMPLITUDE,
+    ImageGenerator,
+    build_image_generator,
+)
+from napari_blindsr.solvers.blind.kernel_step import (
+    HeldKernel,
+    KernelState,
+    adam,
+    hand_over,
+    kernel_step,
+    monte_carlo_step,
+    start_kernel,
+)
+from napari_blindsr.solvers.blind.losses import StructuralSimilarity, gradient_prior
+from napari_blindsr.solvers.cuda_graphs import captured
+from napari_blindsr.solvers.loop import Estimate, Step, Weights
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from torch import Tensor
+
+    from napari_blindsr.methods import Schedule
+    from napari_blindsr.physics.kernels import KernelFamily
+    from napari_blindsr.physics.observation import Observation
+    from napari_blindsr.solvers.device import Compute
+
+
+NOISE_MARGIN = 0.8
+"""A fit explains some of the noise before it has explained all of the image."""
+
+NOISE_PRIOR = 0.5
+"""Weight of the gradient prior in units of the noise's power, once structure is fitted."""
+
+WARMUP_CHUNK = 20
+"""Kernel steps between two reports of the warm-up, so that a stop is soon heard."""
+
+
+@dataclass(kw_only=True)
+class ImageState:
+    """The image generator and what its optimiser needs.
+
+    Attributes
+    ----------
+    evaluate : callable
+        Evaluates the network in its precision, by captured graphs where that works.
+    """
+
+    network: ImageGenerator
+    noise: Tensor
+    optimiser: torch.optim.Adam
+    evaluate: Callable[[Tensor], Tensor]
+
+
+@dataclass(kw_only=True)
+class AlternatingState:
+    """Everything that changes during a run."""
+
+    observation: Observation
+    structural: StructuralSimilarity
+    image_part: ImageState
+    kernel_part: KernelState | HeldKernel
+    warmup_done: int = 0
+    settled: bool = False
+    image_steps: int = 0
+    last: Estimate | None = None
+    mean: Estimate | None = None
+    mean_count: int = 0
+
+
+class AlternatingSolver:
+    """Alternate between an image generator and a kernel generator.
+
+    Parameters
+    ----------
+    schedule : Schedule
+    bounded : bool
+        Whether the image is kept within [0, 1].
+    kernel : KernelFamily or Tensor (K, K)
+        Where random kernels come from, or a known kernel; then only the image is optimised.
+    seed : int
+    compute : Compute
+    noise_power : float, optional
+        Mean squared difference to the data that noise explains.
+    start : Weights, optional
+        Of a run on a similar image of the same size, with which the generators begin. The kernel
+        generator then needs no warm-up.
+    keeps_weights : bool
+        Whether the estimate tells the generators' weights.
+    """
+
+    def __init__(
+        self,
+        *,
+        schedule: Schedule,
+        bounded: bool,
+        kernel: KernelFamily | Tensor,
+        seed: int,
+        compute: Compute,
+        noise_power: float | None = None,
+        start: Weights | None = None,
+        keeps_weights: bool = False,
+    ) -> None:
+        self.start = start
+        self.keeps_weights = keeps_weights
+        self.noise_power = noise_power
+        self.schedule = schedule
+        self.bounded = bounded
+        self.kernel = kernel
+        self.seed = seed
+        self.compute = compute
+
+    @property
+    def total(self) -> int:
+        """Image steps planned."""
+        return self.schedule.image_steps
+
+    @property
+    def device(self) -> torch.device:
+        """Where the networks are."""
+        return self.compute.device
+
+    @property
+    def target(self) -> float | None:
+        """The mean squared difference to the data below which noise would be fitted."""
+        return None if self.noise_power is None else NOISE_MARGIN * self.noise_power
+
+    def init(self, observation: Observation) -> AlternatingState:
+        """Build both generators and draw all random kernels of the run."""
+        # Weights come from a CPU generator: a seed means the same start everywhere.
+        generator = torch.Generator().manual_seed(self.seed)
+        image_part = self._init_image(observation, generator)
+        kernel_part: KernelState | HeldKernel
+        if isinstance(self.kernel, torch.Tensor):
+            kernel_part = HeldKernel(leaf=self.kernel)
+        else:
+            kernel_part = start_kernel(
+                observation,
+                self.kernel,
+                self.schedule,
+                generator=generator,
+                seed=self.seed,
+                device=self.device,
+                weights=None if self.start is None else self.start.kernel,
+            )
+        return AlternatingState(
+            observation=observation,
+            structural=StructuralSimilarity(observation.data, observation.measured),
+            image_part=image_part,
+            kernel_part=kernel_part,
+        )
+
+    def _init_image(self, observation: Observation, generator: torch.Generator) -> ImageState:
+        shape = observation.canvas_shape
+        network = build_image_generator(
+            shape[0], width=self.schedule.channels, bounded=self.bounded, generator=generator
+        )
+        noise = INPUT_AMPLITUDE * torch.rand(1, *shape, generator=generator)
+        if self.start is not None:
+            network.load_state_dict(self.start.image)
+        layout = self.compute.layout(gradients=True)
+        # torch's annotations leave this overload out.
+        network = network.to(self.device, memory_format=layout)  # type: ignore[call-overload]
+        noise = noise.to(self.device, memory_format=layout)
+        return ImageState(
+            network=network,
+            noise=noise,
+            optimiser=adam(network, self.schedule.image_rate, self.device),
+            evaluate=captured(network, noise, self.compute) or self._eager(network),
+        )
+
+    def _eager(self, network: ImageGenerator) -> Callable[[Tensor], Tensor]:
+        def evaluate(noise: Tensor) -> Tensor:
+            with self.compute.autocast:
+                image: Tensor = network(noise)
+            return image
+
+        return evaluate
+
+    def step(self, state: AlternatingState) -> Step:
+        """Take some warm-up steps of the kernel, or one image step with what belongs to it."""
+        part = state.kernel_part
+        if isinstance(part, KernelState) and state.warmup_done < self.schedule.warmup_steps:
+            end = min(state.warmup_done + WARMUP_CHUNK, self.schedule.warmup_steps)
+            chunk = part.pool[state.warmup_done : end]
+            for target in chunk.unbind():
+                kernel_step(part, F.mse_loss(part.kernel, target))
+            state.warmup_done += len(chunk)
+            return Step(image_steps=0, stage="learning random kernels")
+        structural = self._is_structural(state)
+        loss, residual = self._image_step(state)
+        stage = "fitting structure" if structural else "fitting intensities"
+        return Step(image_steps=state.image_steps, stage=stage, loss=loss, residual=residual)
+
+    def _image_step(self, state: AlternatingState) -> tuple[Tensor, Tensor]:
+        schedule, observation, part = self.schedule, state.observation, state.kernel_part
+        outer, inner = divmod(state.image_steps, schedule.inner_steps)
+        image = state.image_part.evaluate(state.image_part.noise)[0]
+        # The Monte-Carlo step and the image step look at the same image: one evaluation.
+        if isinstance(part, KernelState) and inner == 0:
+            kernels = part.pool[part.chosen[outer]]
+            monte_carlo_step(observation, part, image.detach(), kernels, schedule)
+        kernel = part.leaf if self._window_counts(state.image_steps) else part.leaf.detach()
+        prediction = observation.predict(image, kernel[None])[0]
+        squared = F.mse_loss(prediction, observation.data)
+        structural = self._is_structural(state)
+        data_term = 1 - state.structural(prediction) if structural else squared
+        loss = data_term
+        prior_weight = self._prior_weight(state)
+        if prior_weight > 0:
+            prior = gradient_prior(
+                image, exponent=schedule.prior_exponent, epsilon=schedule.prior_epsilon
+            )
+            loss = loss + prior_weight / observation.data.numel() * prior
+        state.image_part.optimiser.zero_grad()
+        # One backward pass serves the image and, through the leaf, the kernel.
+        loss.backward()
+        _remember(state, image.detach(), kernel.detach(), data_term.detach(), schedule)
+        state.image_part.optimiser.step()
+        state.image_steps += 1
+        if isinstance(part, KernelState) and state.image_steps % schedule.meta_every == 0:
+            hand_over(part)
+        return data_term.detach(), squared.detach()
+
+    def _window_counts(self, step: int) -> bool:
+        """Tell whether a meta step will use the data term of this image step.
+
+        Meta steps fall on multiples of `meta_every`, sums restart with each outer iteration;
+        what lies between the last meta step and the restart is dropped.
+        """
+        every, inner = self.schedule.meta_every, self.schedule.inner_steps
+        next_meta = (step // every + 1) * every
+        restart = (step // inner + 1) * inner
+        return next_meta <= restart
+
+    def settle(self, state: AlternatingState) -> int:
+        """Go over to intensities, under a prior as strong as the noise asks for.
+
+        The structural data term would go on to fit the noise; the squared error, weighted
+        against the prior by the power of the noise, comes to rest before.
+        """
+        state.settled = True
+        return self.schedule.image_steps - self.schedule.structural_steps
+
+    def _is_structural(self, state: AlternatingState) -> bool:
+        return not state.settled and state.image_steps < self.schedule.structural_steps
+
+    def _prior_weight(self, state: AlternatingState) -> float:
+        weight = self.schedule.prior_weight
+        if not state.settled or self.noise_power is None:
+            return weight
+        return max(weight, NOISE_PRIOR * self.noise_power)
+
+    def estimate(self, state: AlternatingState) -> Estimate:
+        """Return the averaged late iterates, or the state after the last update."""
+        found = self._found(state)
+        return replace(found, weights=_weights(state)) if self.keeps_weights else found
+
+    def _found(self, state: AlternatingState) -> Estimate:
+        if state.mean is not None:
+            return state.mean
+        with torch.no_grad():
+            image = state.image_part.evaluate(state.image_part.noise)[0]
+        kernel = state.kernel_part.leaf.detach()
+        after = Estimate(image=image, kernel=kernel)
+        if state.last is None:
+            return after
+        if self.schedule.before_update:
+            return state.last
+        finite = bool(torch.isfinite(after.image).all() & torch.isfinite(kernel).all())
+        return after if finite else state.last
+
+
+def _weights(state: AlternatingState) -> Weights | None:
+    """Return what the generators have learned, if all of it is finite."""
+    networks: list[torch.nn.Module] = [state.image_part.network]
+    if isinstance(state.kernel_part, KernelState):
+        networks.append(state.kernel_part.network)
+    copies = [
+        {name: value.detach().cpu().clone() for name, value in network.state_dict().items()}
+        for network in networks
+    ]
+    if not all(bool(value.isfinite().all()) for copy in copies for value in copy.values()):
+        return None
+    return Weights(image=copies[0], kernel=copies[1] if len(copies) > 1 else None)
+
+
+def _remember(
+    state: AlternatingState, image: Tensor, kernel: Tensor, loss: Tensor, schedule: Schedule
+) -> None:
+    """Keep the latest finite state, and the mean of the late ones, without asking the device."""
+    new = Estimate(image=image, kernel=kernel)
+    if state.last is not None:
+        finite = torch.isfinite(loss)
+        new = Estimate(
+            image=torch.where(finite, new.image, state.last.image),
+            kernel=torch.where(finite, new.kernel, state.last.kernel),
+        )
+    state.last = new
+    if state.image_steps < round(schedule.image_steps * (1 - schedule.average)):
+        return
+    state.mean_count += 1
+    if state.mean is None:
+        state.mean = new
+    else:
+        weight = 1 / state.mean_count
+        state.mean = Estimate(
+            image=torch.lerp(state.mean.image, new.image, weight),
+            kernel=torch.lerp(state.mean.kernel, new.kernel, weight),
+        )

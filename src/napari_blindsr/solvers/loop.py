@@ -1,0 +1,235 @@
+"""The one loop that every solver runs in, and what comes out of it."""
+
+from __future__ import annotations
+
+import math
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol, TypeVar
+
+import torch
+
+from napari_blindsr.progress import Progress, StopReason
+
+if TYPE_CHECKING:
+    from collections.abc import Generator
+
+    from torch import Tensor
+
+    from napari_blindsr.physics.observation import Observation
+
+
+State = TypeVar("State")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Step:
+    """What a solver says of one step.
+
+    Attributes
+    ----------
+    image_steps : int
+        Image steps done so far; unchanged by steps that move the kernel alone.
+    stage : str
+    loss, residual : Tensor or None
+        The data term, and the mean squared difference between prediction and data: scalars
+        on the solver's device, or None if this was no image step.
+    """
+
+    image_steps: int
+    stage: str
+    loss: Tensor | None = None
+    residual: Tensor | None = None
+
+
+class Solver(Protocol[State]):
+    """A method of restoration, as the loop sees it."""
+
+    @property
+    def total(self) -> int:
+        """Image steps planned."""
+
+    @property
+    def device(self) -> torch.device:
+        """Where the losses come from."""
+
+    @property
+    def target(self) -> float | None:
+        """The residual below which noise would be fitted, or None if there is no noise."""
+
+    def init(self, observation: Observation) -> State:
+        """Return the state before the first step."""
+
+    def step(self, state: State) -> Step:
+        """Advance the state; must not wait for the device."""
+
+    def settle(self, state: State) -> int:
+        """Hear that the residual has reached the target; return the steps still to take."""
+
+    def estimate(self, state: State) -> Estimate:
+        """Return what the state amounts to; finite even if the last step was not."""
+
+
+class LossTrace:
+    """Loss and residual of each step, kept on the device and read without making it wait.
+
+    Parameters
+    ----------
+    total : int
+        Image steps planned.
+    device : torch.device
+    """
+
+    def __init__(self, total: int, device: torch.device) -> None:
+        self._values = torch.full((total, 2), math.nan, device=device)
+        self._count = 0
+        self._latest: tuple[float, float] | None = None
+        self._is_cuda = device.type == "cuda"
+        if self._is_cuda:
+            self._host = torch.empty(2, pin_memory=True)
+            self._copied = torch.cuda.Event()
+            self._in_flight = False
+
+    def record(self, loss: Tensor, residual: Tensor) -> None:
+        """Append what a step says."""
+        row = self._values[self._count]
+        row[0], row[1] = loss, residual
+        self._count += 1
+        if self._is_cuda:
+            self._poll(row)
+        elif loss.device.type == "cpu":
+            self._latest = float(row[0]), float(row[1])
+
+    def _poll(self, row: Tensor) -> None:
+        if self._in_flight and self._copied.query():
+            self._latest = float(self._host[0]), float(self._host[1])
+            self._in_flight = False
+        if not self._in_flight:
+            self._host.copy_(row, non_blocking=True)
+            self._copied.record()
+            self._in_flight = True
+
+    @property
+    def latest(self) -> tuple[float, float] | None:
+        """The latest loss and residual that the host knows, or None."""
+        return self._latest
+
+    def losses(self) -> Tensor:
+        """Return the losses so far, on the CPU."""
+        return self._values[: self._count, 0].cpu()
+
+
+def solve(
+    solver: Solver[State], observation: Observation
+) -> Generator[Progress, bool | None, Outcome]:
+    """Run a solver to its end, or until told to stop.
+
+    Parameters
+    ----------
+    solver : Solver
+    observation : Observation
+        On the solver's device.
+
+    Yields
+    ------
+    Progress
+        After each step. Sending a true value ends the run.
+
+    Returns
+    -------
+    Outcome
+    """
+    start = time.perf_counter()
+    trace = LossTrace(solver.total, solver.device)
+    state = solver.init(observation)
+    reason = StopReason.COMPLETED
+    done, end = 0, solver.total
+    pace_start: tuple[int, float] | None = None
+    while done < end:
+        step = solver.step(state)
+        done = step.image_steps
+        if step.loss is not None and step.residual is not None:
+            trace.record(step.loss, step.residual)
+        loss, residual = trace.latest or (None, None)
+        if loss is not None and not math.isfinite(loss):
+            reason = StopReason.DIVERGED
+            break
+        now = time.perf_counter()
+        if pace_start is None and done > 0:
+            # The first step also compiles and allocates; it says nothing of the others.
+            pace_start = done, now
+        stop = yield Progress(
+            step=done,
+            total=end,
+            stage=step.stage,
+            loss=loss,
+            seconds=now - start,
+            remaining=_remaining(pace_start, (done, now), end),
+        )
+        if stop and done < end:
+            reason = StopReason.STOPPED
+            break
+        reached = residual is not None and solver.target is not None and residual <= solver.target
+        if reached and reason is StopReason.COMPLETED:
+            end = min(end, done + solver.settle(state))
+            reason = StopReason.CONVERGED
+    return Outcome(estimate=solver.estimate(state), losses=trace.losses(), reason=reason)
+
+
+def _remaining(start: tuple[int, float] | None, now: tuple[int, float], total: int) -> float | None:
+    """Return the seconds left at the pace between two (step, time), or None without a pace."""
+    if start is None or now[0] == start[0]:
+        return None
+    return (now[1] - start[1]) / (now[0] - start[0]) * (total - now[0])
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Weights:
+    """What the generators have learned, on the CPU: where another run may start.
+
+    Attributes
+    ----------
+    image : dict of str to Tensor
+        Of the image generator.
+    kernel : dict of str to Tensor, or None
+        Of the kernel generator; None for a known kernel.
+    """
+
+    image: dict[str, Tensor]
+    kernel: dict[str, Tensor] | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Estimate:
+    """The state of a solver, as tensors.
+
+    Attributes
+    ----------
+    image : Tensor
+        (C, H, W): the canvas, in the scaled intensities of the observation.
+    kernel : Tensor
+        (K, K), correlation kernel, non-negative, sum 1.
+    weights : Weights or None
+        Of the generators, if they were asked for.
+    """
+
+    image: Tensor
+    kernel: Tensor
+    weights: Weights | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Outcome:
+    """An estimate and how it was reached.
+
+    Attributes
+    ----------
+    estimate : Estimate
+    losses : Tensor
+        (n,), the loss of each image step, on the CPU.
+    reason : StopReason
+    """
+
+    estimate: Estimate
+    losses: Tensor
+    reason: StopReason

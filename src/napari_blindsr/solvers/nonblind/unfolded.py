@@ -1,0 +1,300 @@
+"""The project's own image prior: closed-form data steps in turn with a small denoiser.
+
+A deep unfolding like USRNet's (Zhang, Van Gool and Timofte, CVPR 2020), for single planes. It
+starts from the linear estimate for a 1/f² spectrum instead of repeated pixels, its
+denoiser works at half the resolution and below, and it weighs data against prior by the noise.
+The denoiser sees the image on both sides of the data step, where the noise is strong, and how
+much of the spectrum the kernel lets through; and it hands its features on to the next round.
+"""
+
+from __future__ import annotations
+
+import math
+from functools import cache
+from typing import TYPE_CHECKING, Literal
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from napari_blindsr.solvers.nonblind.data_step import LEVELS, WIDTHS, DataModule, Round
+from napari_blindsr.weights.tensors import fill, read_tensors, shipped_file
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from torch import Tensor
+
+    from napari_blindsr.solvers.nonblind.error_map import ErrorMap
+
+
+ITERATIONS = 5
+
+Effort = Literal["brief", "usual", "thorough"]
+"""How many rounds: two, all, or the later ones twice."""
+
+SECOND = 1
+"""The round that a brief restoration begins with; it ends with the last one."""
+
+AGAIN = 2
+"""The round to which a thorough restoration goes back before it takes the last one."""
+
+ROUNDING = 0.3 / 255
+"""Standard deviation of the error of rounding to 8 bits: all data have some noise."""
+
+
+class _Residual(nn.Module):
+    """Identity plus 3×3 convolution, ReLU, 3×3 convolution."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.first = nn.Conv2d(channels, channels, 3, padding=1, bias=False)
+        self.second = nn.Conv2d(channels, channels, 3, padding=1, bias=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        result: Tensor = x + self.second(F.relu(self.first(x)))
+        return result
+
+
+def _residuals(count: int, channels: int) -> nn.Sequential:
+    return nn.Sequential(*[_Residual(channels) for _ in range(count)])
+
+
+class Denoiser(nn.Module):
+    """A residual U-Net on planes folded to half their resolution, without biases.
+
+    Without biases it is homogeneous: an image twice as bright with twice the noise comes
+    out twice as bright.
+    """
+
+    def __init__(self, widths: tuple[int, int, int] = WIDTHS) -> None:
+        super().__init__()
+        a, b, c = widths
+        self.head = nn.Conv2d(2 * 4 + LEVELS, a, 3, padding=1, bias=False)
+        self.recall = nn.Conv2d(a, a, 3, padding=1, bias=False)
+        self.first = _residuals(2, a)
+        self.down1 = nn.Conv2d(a, b, 2, stride=2, bias=False)
+        self.second = _residuals(3, b)
+        self.down2 = nn.Conv2d(b, c, 2, stride=2, bias=False)
+        self.body = _residuals(3, c)
+        self.up2 = nn.ConvTranspose2d(c, b, 2, stride=2, bias=False)
+        self.third = _residuals(3, b)
+        self.up1 = nn.ConvTranspose2d(b, a, 2, stride=2, bias=False)
+        self.fourth = _residuals(3, a)
+        self.tail = nn.Conv2d(a, 4, 3, padding=1, bias=False)
+
+    def forward(
+        self, planes: Tensor, before: Tensor, levels: Tensor, memory: Tensor | None
+    ) -> tuple[Tensor, Tensor]:
+        """Return planes without their noise, and features for the next round.
+
+        Parameters
+        ----------
+        planes, before : Tensor, (n, H, W)
+            The image after the data step, and before it.
+        levels : Tensor, (n, 3, ⌈H/8⌉·4, ⌈W/8⌉·4)
+            Standard deviation of the noise at half the resolution, also multiplied by what is
+            told of scale and kernel.
+        memory : Tensor or None
+            Features of the round before.
+        """
+        height, width = planes.shape[-2:]
+        # Folding and two levels halve the sides three times.
+        pad = (0, -width % 8, 0, -height % 8)
+        both = F.pad(torch.stack((planes, before), dim=1), pad, mode="replicate")
+        one = self.head(torch.cat((F.pixel_unshuffle(both, 2), levels), dim=1))
+        if memory is not None:
+            one = one + self.recall(memory)
+        one = self.first(one)
+        two = self.second(self.down1(one))
+        three = self.body(self.down2(two))
+        two = self.third(self.up2(three) + two)
+        one = self.fourth(self.up1(two) + one)
+        noise = F.pixel_shuffle(self.tail(one), 2)[:, 0, :height, :width]
+        result: Tensor = planes - noise.to(planes.dtype)
+        return result, one
+
+
+class UnfoldedPrior(nn.Module):
+    """The whole finish for planes: linear start, then data steps and denoising in turn."""
+
+    def __init__(self, iterations: int = ITERATIONS) -> None:
+        super().__init__()
+        self.denoiser = Denoiser()
+        # Logarithms of the level that each denoising assumes, from noise and scale.
+        first, last = nn.Linear(2, 32), nn.Linear(32, iterations + 1)
+        self.levels = nn.Sequential(first, nn.ReLU(), last)
+        self.weights = nn.Parameter(torch.zeros(iterations))
+        nn.init.zeros_(self.denoiser.tail.weight)
+        nn.init.zeros_(self.denoiser.recall.weight)
+        nn.init.zeros_(last.weight)
+        with torch.no_grad():
+            last.bias.copy_(torch.linspace(math.log(0.08), math.log(0.01), iterations + 1))
+
+    def forward(
+        self,
+        data: Tensor,
+        kernel: Tensor,
+        *,
+        scale: int,
+        noise: float | Tensor,
+        typical: float | Tensor | None = None,
+        measured: Tensor | None = None,
+        effort: Effort = "usual",
+        mirrored: bool = False,
+        errors: ErrorMap | None = None,
+        doubt: float = 0.0,
+    ) -> Tensor:
+        """Restore planes, their borders taken as periodic.
+
+        Parameters
+        ----------
+        data : Tensor, (n, h, w)
+        kernel : Tensor, (K, K) or (n, K, K)
+            Correlation kernel in HR pixels.
+        scale : int
+        noise : float or Tensor, (n,) or (n, h, w)
+            Standard deviation of the noise in `data`, for all, for each, or in each pixel.
+        typical : float or Tensor, (n,), optional
+            Root mean square of `noise` over the whole image, if `data` are a part of one: all
+            parts are then treated alike.
+        measured : Tensor, bool, (h, w), optional
+            Where `data` was measured; elsewhere it is only a guess to start from.
+        effort : {"brief", "usual", "thorough"}
+            A *thorough* restoration is better where kernel and noise are what they are told to be,
+            and worse where they are not; a *brief* one is as good where there is little detail.
+        mirrored : bool
+            Restore the point reflection of everything instead, and reflect the result: a
+            second opinion, as the network does not treat both alike.
+        errors : ErrorMap, optional
+            Return what this tells of the standard deviation of the image's error, instead of
+            the image.
+        doubt : float
+            What `errors` is told of the kernel: the standard deviation of the error of the
+            logarithm of its variances.
+
+        Returns
+        -------
+        Tensor, (n, s·h, s·w)
+        """
+        if mirrored:
+            data, kernel = _reflect(data), kernel.flip(-2, -1)
+            measured = None if measured is None else _reflect(measured)
+            if isinstance(noise, torch.Tensor) and noise.ndim == 3:
+                noise = _reflect(noise)
+        rounds = self.rounds(
+            data,
+            kernel,
+            scale=scale,
+            noise=noise,
+            typical=typical,
+            measured=measured,
+            effort=effort,
+        )
+        last = next(rounds)
+        for last in rounds:  # noqa: B007 - the others are not kept
+            pass
+        result = last.image if errors is None else errors(last, last.image.new_tensor(doubt))
+        return _reflect(result) if mirrored else result
+
+    def rounds(
+        self,
+        data: Tensor,
+        kernel: Tensor,
+        *,
+        scale: int,
+        noise: float | Tensor,
+        typical: float | Tensor | None = None,
+        measured: Tensor | None = None,
+        effort: Effort = "usual",
+    ) -> Iterator[Round]:
+        """Yield what each round leaves; parameters as in `forward`."""
+        sigma = torch.as_tensor(noise, dtype=data.dtype, device=data.device)
+        if sigma.ndim < 3:
+            sigma = sigma.reshape(-1, 1, 1)
+        variance = (sigma.square() + ROUNDING**2).expand(len(data), *data.shape[-2:])
+        if typical is None:
+            power = variance.mean(dim=(1, 2), keepdim=True)
+        else:
+            level = torch.as_tensor(typical, dtype=data.dtype, device=data.device)
+            power = (level.square() + ROUNDING**2).reshape(-1, 1, 1).expand(len(data), 1, 1)
+        explain = DataModule(data, kernel, scale, measured=measured)
+        image = explain.linear(power)
+        logarithm = 0.5 * power.flatten().log() + 5
+        inputs = torch.stack((logarithm, torch.full_like(logarithm, math.log(scale))), dim=1)
+        # In single precision, whatever the denoiser computes in.
+        with torch.autocast(data.device.type, enabled=False):
+            levels = self.levels(inputs).exp()[..., None, None].unbind(1)
+        maps = _level_maps(variance / power, kernel, scale)
+        memory: Tensor | None = None
+        for number in self._order(effort):
+            before, level = levels[number], levels[number + 1]
+            alpha = self.weights[number].exp() * power / before.square()
+            previous, told = image, level[..., None] * maps
+            explained = explain(previous, alpha)
+            image, memory = self.denoiser(explained, previous, told, memory)
+            yield Round(
+                before=previous,
+                explained=explained,
+                image=image,
+                noise=level,
+                levels=told,
+                memory=memory,
+            )
+
+    def _order(self, effort: Effort) -> tuple[int, ...]:
+        """Return which level each round begins with."""
+        last = len(self.weights) - 1
+        if effort == "brief":
+            return (SECOND, last)
+        again = range(last) if effort == "thorough" else ()
+        return (*again, *range(AGAIN if again else 0, last + 1))
+
+
+def _reflect(planes: Tensor) -> Tensor:
+    """Reflect periodic planes (..., h, w) about their first pixel, which stays."""
+    return planes.flip(-2, -1).roll((1, 1), (-2, -1))
+
+
+def _level_maps(variance: Tensor, kernel: Tensor, scale: int) -> Tensor:
+    """Return what the level of the noise is multiplied by to tell where and what it is.
+
+    Parameters
+    ----------
+    variance : Tensor, (n, h, w)
+        Of the noise in the data, of mean 1.
+    kernel : Tensor, (K, K) or (n, K, K)
+    scale : int
+
+    Returns
+    -------
+    Tensor, (n, 3, ⌈s·h/8⌉·4, ⌈s·w/8⌉·4)
+        At half the resolution of the image.
+    """
+    count, height, width = variance.shape
+    half = [4 * -(-scale * side // 8) for side in (height, width)]
+    rows, columns = (
+        (torch.arange(n, device=variance.device) * 2 // scale).clamp(max=side - 1)
+        for n, side in zip(half, (height, width), strict=True)
+    )
+    strength = variance.sqrt()[:, rows[:, None], columns[None, :]]
+    # By Parseval, the sum of the kernel's squares is the share of the spectrum that passes.
+    passed = 0.25 * kernel.square().sum(dim=(-2, -1)).log().reshape(-1, 1, 1)
+    factors = torch.ones_like(strength)
+    return torch.stack(
+        (strength, 0.5 * math.log(scale) * factors, passed * factors.expand(count, -1, -1)), dim=1
+    )
+
+
+@cache
+def load_image_prior(path: Path | None = None) -> UnfoldedPrior:
+    """Return the image prior on the CPU; parameters as in `load_kernel_estimator`."""
+    file = path if path is not None else shipped_file(IMAGE_FILE)
+    tensors, _ = read_tensors(file)
+    network = UnfoldedPrior()
+    fill(network, tensors, file)
+    return network
+
+
+IMAGE_FILE = "image.safetensors"

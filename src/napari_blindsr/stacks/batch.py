@@ -1,0 +1,416 @@
+"""Many files: where results go, which are finished, and several at once in turns."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import time
+from collections import deque
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, Literal, get_args
+
+import numpy as np
+
+from napari_blindsr.errors import BlindSRError, ClusterError, FileError
+from napari_blindsr.images.atomic import check_output
+from napari_blindsr.images.files import check_image, open_image
+from napari_blindsr.images.plain import write_report
+from napari_blindsr.physics.kernel_files import write_kernel
+from napari_blindsr.progress import Progress
+from napari_blindsr.stacks.outputs import FileTarget, can_go_on
+from napari_blindsr.stacks.plan import prepare_stack
+from napari_blindsr.stacks.restore_stack import run_stack
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Generator, Sequence
+    from pathlib import Path
+
+    from numpy.typing import ArrayLike, NDArray
+
+    from napari_blindsr.images.metadata import Description
+    from napari_blindsr.settings import Settings
+    from napari_blindsr.stacks.executor import Runner
+    from napari_blindsr.stacks.options import StackOptions
+    from napari_blindsr.stacks.plan import StackJob
+    from napari_blindsr.stacks.result import StackResult
+
+
+FileFormat = Literal["same", "tif", "zarr", "npy"]
+FILE_FORMATS: tuple[FileFormat, ...] = get_args(FileFormat)
+
+ENDINGS = (".ome.zarr", ".ome.tiff", ".ome.tif")
+
+
+@dataclass(frozen=True, kw_only=True)
+class FileJob:
+    """An image file, and what becomes of it.
+
+    Attributes
+    ----------
+    source, image : Path
+        What is read, and the restored image.
+    kernel, report : Path
+        The kernels, (K, K) or (n, K, K), as .npy; and how the run went, as .json.
+    """
+
+    source: Path
+    image: Path
+    kernel: Path
+    report: Path
+
+
+def file_job(source: Path, image: Path) -> FileJob:
+    """Return the job whose image goes to a file, with kernel and report beside it."""
+    stem, _ = split_name(image)
+    return FileJob(
+        source=source,
+        image=image,
+        kernel=image.with_name(f"{stem}.kernel.npy"),
+        report=image.with_name(f"{stem}.json"),
+    )
+
+
+def plan_files(
+    sources: Sequence[Path], folder: Path, *, scale: int, file_format: FileFormat = "same"
+) -> list[FileJob]:
+    """Return where the results of files go: ``NAME_x4.tif`` and the like, in one folder.
+
+    Parameters
+    ----------
+    sources : sequence of Path
+    folder : Path
+    scale : int
+    file_format : {"same", "tif", "zarr", "npy"}
+        "same" is that of the source, with TIFF for PNG, which cannot hold the results.
+
+    Raises
+    ------
+    FileError
+        If two results would have the same name.
+    """
+    jobs: list[FileJob] = []
+    for source in sources:
+        stem, ending = split_name(source)
+        if file_format != "same":
+            ending = {"tif": ".tif", "zarr": ".ome.zarr", "npy": ".npy"}[file_format]
+        elif ending == ".png":
+            ending = ".tif"
+        job = file_job(source, folder / f"{stem}_x{scale}{ending}")
+        twin = next((other for other in jobs if other.image == job.image), None)
+        if twin is not None:
+            raise FileError(
+                f"{twin.source} and {source} would both become {job.image}; expected files of "
+                "different names"
+            )
+        jobs.append(job)
+    return jobs
+
+
+def split_name(path: Path) -> tuple[str, str]:
+    """Return the name of a file without its ending, and the ending in lower case."""
+    for ending in ENDINGS:
+        if path.name.lower().endswith(ending):
+            return path.name[: -len(ending)], ending
+    return path.stem, path.suffix.lower()
+
+
+def digest(
+    job: FileJob,
+    settings: Settings,
+    options: StackOptions,
+    *,
+    axes: str | None,
+    known: NDArray[Any] | None,
+    mask: ArrayLike | None,
+) -> str:
+    """Return what identifies a computation: the file as it is now, and all that is asked for."""
+    about = job.source.stat()
+    parts = [
+        str(job.source.resolve()),
+        str(about.st_size),
+        str(about.st_mtime_ns),
+        json.dumps(settings.to_json(), sort_keys=True),
+        json.dumps(options.to_json(), sort_keys=True),
+        str(axes),
+        "" if known is None else np.asarray(known, dtype=np.float32).tobytes().hex(),
+        # The bytes of a row of kernels are those of a column.
+        *(() if known is None or known.ndim == 2 else (str(known.shape[:2]),)),
+        "" if mask is None else hashlib.sha256(np.asarray(mask).tobytes()).hexdigest(),
+    ]
+    return hashlib.sha256("\n".join(parts).encode()).hexdigest()
+
+
+def is_finished(job: FileJob, run: str) -> bool:
+    """Tell whether an earlier run of the same computation has finished a file."""
+    try:
+        report = json.loads(job.report.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return False
+    # Planes that could not be restored would fail again.
+    return report.get("reason") == "completed" and report.get("run") == run and job.image.exists()
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class OpenFile:
+    """A file that is open and checked, nothing of which is read yet.
+
+    Attributes
+    ----------
+    job : FileJob
+    stack : StackJob
+    description : Description
+        Of the result.
+    notes : tuple of str
+        What was left out of the file.
+    """
+
+    job: FileJob
+    stack: StackJob
+    description: Description
+    notes: tuple[str, ...]
+
+
+def open_file(
+    job: FileJob,
+    settings: Settings,
+    options: StackOptions,
+    *,
+    axes: str | None = None,
+    known: NDArray[Any] | None = None,
+    mask: ArrayLike | None = None,
+    force: bool = False,
+) -> OpenFile:
+    """Open a file and check that it can be restored, and the result written.
+
+    Raises
+    ------
+    BlindSRError
+    """
+    opened = open_image(job.source, axes=axes)
+    given = opened.description
+    stack = prepare_stack(
+        opened.array, settings, axes=given.axes, options=options, known_kernel=known, mask=mask
+    )
+    description = _described(given, stack)
+    for path in (job.kernel, job.report):
+        check_output(path, suffixes=(path.suffix,), force=force)
+    check_image(
+        job.image,
+        shape=stack.result.shape,
+        dtype=stack.dtype,
+        description=description,
+        force=force,
+    )
+    return OpenFile(job=job, stack=stack, description=description, notes=given.notes)
+
+
+def restore_file(
+    opened: OpenFile, *, run: str, force: bool = False, runner: Runner | None = None
+) -> Generator[Progress, bool | None, StackResult]:
+    """Restore a file plane by plane: yields `Progress`, returns the result without its pixels.
+
+    Image, kernels and report are written. A run that is killed or stopped leaves an OME-Zarr to go
+    on with; other formats begin anew, but for a single image that was stopped at between tiles.
+
+    Parameters
+    ----------
+    opened : OpenFile
+    run : str
+        What identifies the computation, as from `digest`.
+    force : bool
+        Replace existing files.
+    runner : Runner, optional
+        Who restores the planes; this process, if left out.
+    """
+    stack, job = opened.stack, opened.job
+    target = FileTarget(
+        job.image,
+        layout=stack.result,
+        dtype=stack.dtype,
+        description=opened.description,
+        run=run,
+        force=force,
+    )
+    try:
+        result = yield from run_stack(stack, target=target, runner=runner)
+        if not is_delivered(result, job.image):
+            target.suspend()
+            return result
+        target.finish()
+    except BaseException:
+        target.suspend()
+        raise
+    kernels = stacked_kernels(result)
+    if kernels is not None:
+        write_kernel(job.kernel, kernels, force=True)
+    write_report(job.report, {**result.report(), "run": run, "source": str(job.source)}, force=True)
+    return result
+
+
+def is_delivered(result: StackResult, path: Path) -> bool:
+    """Tell whether a result becomes a file: if it is complete, or a part of a single image.
+
+    A single image that was stopped at between tiles is delivered as one process delivers it, unless
+    the file can be gone on with.
+    """
+    alone = all(len(chosen) == 1 for chosen in result.selection)
+    partial = alone and bool(result.records) and not can_go_on(path)
+    return result.reason == "completed" or partial
+
+
+def stacked_kernels(result: StackResult) -> NDArray[np.float32] | None:
+    """Return the kernels of a result, (K, K) or (n, K, K), the smaller ones padded with zeros.
+
+    Where the blur varies over the field, (R, C, K, K) or (n, R, C, K, K).
+    """
+    if not result.kernels:
+        return None
+    kernels = [entry.kernels for entry in result.kernels]
+    side = max(one.shape[-1] for one in kernels)
+    padded = []
+    for one in kernels:
+        margin = (side - one.shape[-1]) // 2
+        padded.append(np.pad(one, [(0, 0)] * (one.ndim - 2) + [(margin, margin)] * 2))
+    return padded[0] if len(padded) == 1 else np.stack(padded)
+
+
+def _described(given: Description, stack: StackJob) -> Description:
+    """Return the description of a result: finer, and beginning where its region does."""
+    settings = stack.settings
+    # As camera and benchmark geometry have it: where the first fine pixel lies.
+    shift = (1 - settings.scale) / 2 / settings.scale
+    if settings.geometry == "benchmark":
+        shift = -shift
+    fine = given.finer(settings.scale)
+    names = given.channel_names
+    if "C" in stack.layout.loop_axes and len(names) > 1:
+        chosen = stack.selection[stack.layout.loop_axes.index("C")]
+        names = tuple(names[at] for at in chosen)
+    if given.pixel_size is not None:
+        size = given.pixel_size
+        y, x = given.origin
+        fine = replace(
+            fine,
+            origin=(
+                y + (stack.region.top + shift) * size.y,
+                x + (stack.region.left + shift) * size.x,
+            ),
+        )
+    return replace(fine, channel_names=names, notes=())
+
+
+TURN = 0.02
+"""Seconds between two turns."""
+
+
+@dataclass(kw_only=True, eq=False)
+class _Running:
+    """A file that is being restored."""
+
+    opened: OpenFile
+    steps: Generator[Progress, bool | None, StackResult]
+    report: Progress | None = None
+
+
+def restore_files(
+    files: Sequence[tuple[OpenFile, str]],
+    *,
+    runner: Runner,
+    at_once: Callable[[], int],
+    ended: Callable[[OpenFile, StackResult | BlindSRError], None],
+    force: bool = False,
+) -> Generator[Progress, bool | None, None]:
+    """Restore files, some at a time: yields the `Progress` of all.
+
+    A true value that is sent in ends the run after the planes that are being restored.
+
+    Parameters
+    ----------
+    files : sequence of (OpenFile, str)
+        The files, and what identifies their computations, as `restore_file` takes them.
+    runner : Runner
+        Restores the planes of all; must not wait for them.
+    at_once : callable
+        Returns how many files are worth being at, which changes as workers come and go.
+    ended : callable
+        Called with a file, and what became of it, in the order in which they end.
+    force : bool
+        Replace existing files.
+
+    Raises
+    ------
+    ClusterError
+        If the cluster is lost.
+    """
+    clock = _Clock(files)
+    waiting = deque(files)
+    running: list[_Running] = []
+    stop = False
+    try:
+        while running or (waiting and not stop):
+            while waiting and not stop and len(running) < at_once():
+                opened, run = waiting.popleft()
+                steps = restore_file(opened, run=run, force=force, runner=runner)
+                running.append(_Running(opened=opened, steps=steps))
+            for entry in list(running):
+                try:
+                    entry.report = entry.steps.send(None if entry.report is None else stop)
+                except StopIteration as end:
+                    running.remove(entry)
+                    clock.end(entry.report)
+                    ended(entry.opened, end.value)
+                except ClusterError:
+                    raise
+                except BlindSRError as error:
+                    running.remove(entry)
+                    clock.end(entry.report)
+                    ended(entry.opened, error)
+            time.sleep(TURN)
+            stop = bool((yield clock.progress(running))) or stop
+    finally:
+        for entry in running:
+            entry.steps.close()
+
+
+class _Clock:
+    """How far all files are.
+
+    Parameters
+    ----------
+    files : sequence of (OpenFile, str)
+    """
+
+    def __init__(self, files: Sequence[tuple[OpenFile, str]]) -> None:
+        self._start = time.perf_counter()
+        self._files = len(files)
+        self._ended = 0
+        self._planes = 0
+        self._total = sum(len(opened.stack.indices) for opened, _ in files)
+
+    def end(self, last: Progress | None) -> None:
+        """Hear that a file is done with, by its last report."""
+        self._ended += 1
+        self._planes += _planes_of(last)
+
+    def progress(self, running: Sequence[_Running]) -> Progress:
+        """Return how far they are."""
+        reports = [entry.report for entry in running if entry.report is not None]
+        done = self._planes + sum(map(_planes_of, reports))
+        seconds = time.perf_counter() - self._start
+        report = Progress(
+            step=done,
+            total=self._total,
+            stage=f"{self._ended} of {self._files} files",
+            loss=None,
+            seconds=seconds,
+            remaining=seconds / done * (self._total - done) if done else None,
+            unit="plane",
+        )
+        if not reports:
+            return report
+        return replace(report, stage=f"{report.stage}; {reports[0].stage}")
+
+
+def _planes_of(report: Progress | None) -> int:
+    """Return how many planes are done; tiles are parts of one."""
+    return report.step if report is not None and report.unit == "plane" else 0

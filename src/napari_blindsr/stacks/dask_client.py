@@ -1,0 +1,198 @@
+"""Clusters of Dask: workers of this machine, or those of a scheduler that runs elsewhere."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import signal
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from importlib.util import find_spec
+from typing import TYPE_CHECKING, Any
+
+from napari_blindsr.errors import ClusterError, SettingsError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from distributed import Client, Worker
+
+
+PATIENCE = 10.0
+"""Seconds within which a scheduler must answer."""
+
+LOOPBACK = "127.0.0.1"
+
+
+@dataclass(frozen=True, kw_only=True)
+class ClusterChoice:
+    """Which cluster is asked for.
+
+    Attributes
+    ----------
+    workers : int or None
+        So many processes of this machine.
+    address : str or None
+        That of a scheduler, such as "tcp://10.0.0.1:8786".
+    threads : int or None
+        CPU threads of each process of this machine; None is one.
+
+    Raises
+    ------
+    SettingsError
+        If not exactly one of `workers` and `address` is given.
+    ClusterError
+        If Dask's scheduler is not installed.
+    """
+
+    workers: int | None = None
+    address: str | None = None
+    threads: int | None = None
+
+    def __post_init__(self) -> None:
+        if (self.workers is None) == (self.address is None):
+            given = "neither" if self.workers is None else "both"
+            raise SettingsError(
+                f"{given} of workers and dask is given; expected a number of workers of this "
+                "machine, or the address of a scheduler"
+            )
+        if self.workers is not None and self.workers < 1:
+            raise SettingsError(f"workers is {self.workers}; expected 1 or more")
+        check_installed()
+
+    @contextmanager
+    def client(self) -> Iterator[Client]:
+        """Connect to the cluster, which is started if it is to be of this machine.
+
+        Raises
+        ------
+        ClusterError
+            If the scheduler does not answer.
+        """
+        with ExitStack() as stack:
+            if self.workers is not None:
+                yield stack.enter_context(local_client(self.workers, threads=self.threads or 1))
+            else:
+                assert self.address is not None
+                yield stack.enter_context(remote_client(self.address))
+
+
+def check_installed() -> None:
+    """Raise a `ClusterError` if distributed is not installed."""
+    if find_spec("distributed") is None:
+        raise ClusterError(
+            "clusters need Dask's scheduler, which is not installed: "
+            "pip install 'napari-blindsr[cluster]'"
+        )
+
+
+@contextmanager
+def local_client(workers: int, *, threads: int = 1) -> Iterator[Client]:
+    """Start so many processes that compute with so many threads; a dead one is replaced.
+
+    They listen on the loopback interface alone.
+
+    Raises
+    ------
+    ClusterError
+        If they cannot be started.
+    """
+    check_installed()
+    from distributed import Client, LocalCluster  # noqa: PLC0415
+
+    count = str(threads)
+    try:
+        cluster = LocalCluster(
+            n_workers=workers,
+            threads_per_worker=1,
+            processes=True,
+            host=LOOPBACK,
+            dashboard_address=None,
+            # Else it wants the same port for each cluster, and says so.
+            scheduler_kwargs={"dashboard_address": f"{LOOPBACK}:0"},
+            # Dask would pause and end workers at limits that a run in one process does not have.
+            memory_limit=0,
+            # The death of a worker is no news: another one does its work.
+            silence_logs=logging.CRITICAL,
+            env={"OMP_NUM_THREADS": count, "MKL_NUM_THREADS": count},
+        )
+    except (RuntimeError, OSError) as error:
+        raise ClusterError(f"the workers cannot be started: {_first_line(error)}") from error
+    with cluster, Client(cluster, set_as_default=False) as client:
+        client.register_plugin(_deaf_to_interrupts(), name="napari-blindsr-interrupts")
+        yield client
+
+
+@contextmanager
+def remote_client(address: str, *, patience: float | None = None) -> Iterator[Client]:
+    """Connect to the scheduler of a cluster.
+
+    Parameters
+    ----------
+    address : str
+        Such as "tcp://10.0.0.1:8786".
+    patience : float, optional
+        Seconds until it must have answered; `PATIENCE` if left out.
+
+    Raises
+    ------
+    ClusterError
+        If it does not.
+    """
+    check_installed()
+    from distributed import Client  # noqa: PLC0415
+
+    patience = PATIENCE if patience is None else patience
+    try:
+        # A client that does not reach its scheduler is not to be got rid of quietly.
+        asyncio.run(_reach(address, patience))
+        client = Client(address, timeout=patience, set_as_default=False)
+    except ValueError as error:
+        raise ClusterError(
+            f"dask is {address!r} ({_first_line(error)}); expected the address of a scheduler, "
+            "such as tcp://10.0.0.1:8786"
+        ) from error
+    except OSError as error:
+        raise ClusterError(
+            f"no scheduler answers at {address} within {patience:g} s ({_first_line(error)}); "
+            "expected the address of a Dask scheduler that is running"
+        ) from error
+    with client:
+        yield client
+
+
+def check_client(client: object) -> None:
+    """Raise a `ClusterError` if this is no client that can be used."""
+    check_installed()
+    from distributed import Client  # noqa: PLC0415
+
+    if not isinstance(client, Client):
+        raise ClusterError(f"client is a {type(client).__name__}; expected a distributed.Client")
+    if client.asynchronous:
+        raise ClusterError("client is asynchronous; expected one that is not")
+    if client.status != "running":
+        raise ClusterError(f"client is {client.status}; expected one that is connected")
+
+
+async def _reach(address: str, patience: float) -> None:
+    from distributed.comm.core import connect  # noqa: PLC0415
+    from distributed.security import Security  # noqa: PLC0415
+
+    options: dict[str, Any] = Security().get_connection_args("client")
+    comm = await connect(address, timeout=patience, **options)
+    await comm.close()
+
+
+def _deaf_to_interrupts() -> Any:
+    """Return a plugin: Ctrl-C reaches all processes of a terminal, and means the first alone."""
+    from distributed import WorkerPlugin  # noqa: PLC0415
+
+    class DeafToInterrupts(WorkerPlugin):
+        def setup(self, worker: Worker) -> None:  # noqa: ARG002 - Dask's signature
+            signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+    return DeafToInterrupts()
+
+
+def _first_line(error: BaseException) -> str:
+    return str(error).strip().split("\n", 1)[0] or type(error).__name__

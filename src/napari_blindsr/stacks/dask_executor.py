@@ -1,0 +1,429 @@
+"""Planes restored by the workers of a Dask cluster: tasks handed out and taken back."""
+
+from __future__ import annotations
+
+import pickle
+import time
+import uuid
+from collections import deque
+from contextlib import suppress
+from dataclasses import replace
+from importlib.metadata import version
+from typing import TYPE_CHECKING, Any
+from weakref import WeakKeyDictionary
+
+import dask
+from distributed import CancelledError, KilledWorker
+
+from napari_blindsr.errors import BlindSRError, ClusterError, EngineError, OutOfMemoryError
+from napari_blindsr.images.tiling import shared_side, tile_side
+from napari_blindsr.methods import method_named, repeats_cheaply
+from napari_blindsr.stacks.dask_client import check_client
+from napari_blindsr.stacks.dask_tasks import (
+    as_payload,
+    file_of,
+    find_kernel,
+    installed_version,
+    restore_plane,
+    stamp,
+)
+from napari_blindsr.stacks.dask_tiles import TiledPlanes
+from napari_blindsr.stacks.executor import PlaneOutcome
+from napari_blindsr.stacks.shared_kernel import spread
+from napari_blindsr.stacks.warm_start import Chains
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
+    from pathlib import Path
+
+    from distributed import Client, Future
+    from numpy.typing import NDArray
+
+    from napari_blindsr.estimation.kernel_field import KernelField
+    from napari_blindsr.images.axes import Index
+    from napari_blindsr.progress import Progress
+    from napari_blindsr.stacks.executor import Clock
+    from napari_blindsr.stacks.outputs import StackTarget
+    from napari_blindsr.stacks.plan import StackJob
+    from napari_blindsr.stacks.result import SharedKernel
+
+
+AHEAD = 2
+"""Tasks a worker that are handed out at a time: one is done, the next is at hand."""
+
+COUNTED = 1.0
+"""Seconds after which workers are counted again."""
+
+
+class Crew:
+    """Hands out tasks that can be done again, to whatever workers there are.
+
+    Several runs may share one; then no more is handed out than for one run.
+
+    Parameters
+    ----------
+    client : distributed.Client
+    patience : float
+        Seconds to wait before nothing new is reported. Whoever drives several runs in turns waits
+        by themselves.
+
+    Raises
+    ------
+    ClusterError
+        If the client is not connected.
+    """
+
+    def __init__(self, client: Client, *, patience: float) -> None:
+        check_client(client)
+        self._client = client
+        self.patience = patience
+        self._outstanding = 0
+        self._workers = 0
+        self._counted = 0.0
+        self._checked = False
+        self._sent: set[Path] = set()
+
+    def describe(self) -> str:
+        """Return which cluster it is, in words."""
+        scheduler = self._client.scheduler
+        where = "" if scheduler is None else f" of {scheduler.address}"
+        return f"{_in_words(self.count())}{where}"
+
+    def capacity(self) -> int:
+        """Return how many tasks are handed out at a time."""
+        return AHEAD * max(1, self.count())
+
+    def count(self) -> int:
+        """Return how many workers there are, as of a moment ago."""
+        if self._client.status != "running":
+            raise _lost()
+        now = time.monotonic()
+        if not self._workers or now - self._counted > COUNTED:
+            try:
+                self._workers = len(self._client.nthreads())
+            except (OSError, AttributeError) as error:
+                # A client whose scheduler has gone a moment ago fails in either way.
+                raise _lost() from error
+            self._counted = now
+        return self._workers
+
+    def sends(self, array: Any) -> bool:
+        """Tell whether workers are sent the pixels of an array, and not the name of its file."""
+        path = file_of(array)
+        return path is None or path in self._sent
+
+    def unseen(self, array: Any) -> Path | None:
+        """Return the file of an array, if not all workers see it."""
+        path = file_of(array)
+        return path if path in self._sent else None
+
+    def ready(
+        self, array: Any, progress: Callable[[], Progress]
+    ) -> Generator[Progress, bool | None, bool]:
+        """Wait until there are workers, and see what they are like; return whether to stop."""
+        while not self.count():
+            time.sleep(self.patience)
+            if (yield replace(progress(), stage="waiting for a worker")):
+                return True
+        if not self._checked:
+            self._check_versions()
+            self._checked = True
+        path = file_of(array)
+        if path is not None and path not in self._sent:
+            seen = self._client.run(stamp, path, on_error="return")
+            mine = stamp(path)
+            if any(theirs != mine for theirs in seen.values()):
+                self._sent.add(path)
+        return False
+
+    def work(
+        self,
+        function: Callable[..., Any],
+        items: Iterable[Index],
+        *,
+        arguments: Callable[[Index], tuple[Any, ...]],
+        take: Callable[[Index, Any], None],
+        progress: Callable[[], Progress],
+        called: str = "plane",
+        allowed: Callable[[Index], bool] | None = None,
+        keeps_begun: bool = True,
+        waits: bool = True,
+    ) -> Generator[Progress, bool | None, bool]:
+        """Hand out tasks, and take what comes of them in whatever order that is.
+
+        A stop cancels those that have not begun, or all of them; returns whether there was one.
+
+        Parameters
+        ----------
+        function : callable
+            What workers do.
+        items : iterable of tuple of int
+            One for each task.
+        arguments : callable
+            Returns what `function` is given; what it raises is taken for the task's answer.
+        take : callable
+            Called with each item, and what `function` returned.
+        progress : callable
+            Returns how far the run is.
+        called : str
+            What messages call an item.
+        allowed : callable, optional
+            Tells whether the turn of an item has come.
+        keeps_begun : bool
+            Whether tasks that have begun are waited for after a stop.
+        waits : bool
+            Whether to wait a moment where nothing new is to be reported.
+        """
+        waiting = deque(items)
+        running: dict[Index, Future[Any]] = {}
+        name = f"{function.__name__}-{uuid.uuid4().hex}"
+        stop, ended = False, False
+        try:
+            while running or (waiting and not stop):
+                while waiting and not stop and self._has_room():
+                    item = next((i for i in waiting if allowed is None or allowed(i)), None)
+                    if item is None:
+                        break
+                    waiting.remove(item)
+                    try:
+                        given = arguments(item)
+                    except BlindSRError as error:
+                        take(item, error)
+                        continue
+                    running[item] = self._submit(function, given, key=f"{name}-{item}")
+                done = [item for item, future in running.items() if future.done()]
+                for item in done:
+                    take(item, _answer(running[item], f"{called} {_numbers(item)}"))
+                    self._forget({item: running.pop(item)})
+                    stop = bool((yield self._named(progress()))) or stop
+                if not done:
+                    if waits:
+                        time.sleep(self.patience)
+                    stop = bool((yield self._named(progress()))) or stop
+                if stop and not ended:
+                    ended = True
+                    idle = self._not_begun(running) if keeps_begun else list(running)
+                    self._forget({item: running.pop(item) for item in idle})
+            return stop
+        finally:
+            self._forget(running)
+
+    def _check_versions(self) -> None:
+        mine = version("napari-blindsr")
+        for worker, theirs in self._client.run(installed_version, on_error="return").items():
+            if isinstance(theirs, ImportError):
+                raise ClusterError(
+                    f"the worker {worker} has no napari-blindsr ({theirs}); expected {mine}, as "
+                    "here"
+                )
+            if isinstance(theirs, str) and theirs != mine:
+                raise ClusterError(
+                    f"the worker {worker} has napari-blindsr {theirs}; expected {mine}, as here"
+                )
+
+    def _has_room(self) -> bool:
+        return self._outstanding < self.capacity()
+
+    def _submit(
+        self, function: Callable[..., Any], given: tuple[Any, ...], *, key: str
+    ) -> Future[Any]:
+        # Dask warns of tasks that carry much; what an array in memory holds must go this way.
+        with dask.config.set({"distributed.admin.large-graph-warning-threshold": "1TB"}):
+            future = self._client.submit(function, *given, key=key, pure=False)
+        self._outstanding += 1
+        return future
+
+    def _forget(self, futures: Mapping[Index, Future[Any]]) -> None:
+        """Let go of tasks; those that are not done are cancelled."""
+        left = [future for future in futures.values() if not future.done()]
+        self._outstanding -= len(futures)
+        if left and self._client.status == "running":
+            self._client.cancel(left)
+
+    def _not_begun(self, running: Mapping[Index, Future[Any]]) -> list[Index]:
+        """Return the tasks that no worker is at."""
+        if self._client.status != "running":
+            raise _lost()
+        begun: set[Any] = set()
+        # A worker that dies just now tells nothing.
+        with suppress(OSError):
+            begun = {key for keys in self._client.call_stack().values() for key in keys}
+        return [
+            item
+            for item, future in running.items()
+            if not future.done() and future.key not in begun
+        ]
+
+    def _named(self, report: Progress) -> Progress:
+        count = self.count()
+        crew = _in_words(count) if count else "no worker left, waiting"
+        return replace(report, stage=f"{report.stage}, {crew}")
+
+
+def _answer(future: Future[Any], name: str) -> Any:
+    """Return what came of a task."""
+    if future.status in ("cancelled", "lost"):
+        raise _lost()
+    try:
+        return future.result()
+    except CancelledError as error:
+        raise _lost() from error
+    except KilledWorker:
+        return EngineError(f"{name} ended its worker several times, perhaps for want of memory")
+
+
+def _numbers(item: Index) -> str:
+    return " ".join(map(str, item)) or "0"
+
+
+def _in_words(workers: int) -> str:
+    return f"{workers} worker{'' if workers == 1 else 's'}"
+
+
+def _lost() -> ClusterError:
+    return ClusterError(
+        "the cluster was lost while it was at work; what is complete is kept where the result "
+        "is an OME-Zarr"
+    )
+
+
+class ClusterRunner:
+    """Restores planes on a cluster.
+
+    Parameters
+    ----------
+    client : distributed.Client
+    patience : float
+        As for `Crew`.
+
+    Raises
+    ------
+    ClusterError
+        If the client is not connected.
+    """
+
+    def __init__(self, client: Client, *, patience: float = 0.05) -> None:
+        self._crew = Crew(client, patience=patience)
+        self._shared_out: WeakKeyDictionary[StackJob, int] = WeakKeyDictionary()
+
+    def describe(self) -> str:
+        """Return which cluster it is, in words."""
+        return self._crew.describe()
+
+    def capacity(self) -> int:
+        """Return how many tasks are handed out at a time."""
+        return self._crew.capacity()
+
+    def kernels(
+        self,
+        job: StackJob,
+        groups: Mapping[Index, Sequence[Index]],
+        clock: Clock,
+        found: dict[Index, SharedKernel],
+    ) -> Generator[Progress, bool | None, bool]:
+        """Find the kernel of each group of planes, each by one task."""
+        crew = self._crew
+        stage = f"reading the blur, {len(groups)} kernel{'' if len(groups) == 1 else 's'}"
+
+        def arguments(group: Index) -> tuple[bytes]:
+            return (as_payload(job, spread(groups[group]), send=crew.sends(job.array)),)
+
+        def take(group: Index, answer: SharedKernel | BlindSRError | None) -> None:
+            if isinstance(answer, BlindSRError):
+                raise answer
+            if answer is not None:
+                found[group] = answer
+
+        if (yield from crew.ready(job.array, clock.progress)):
+            return True
+        return (
+            yield from crew.work(
+                find_kernel,
+                groups,
+                arguments=arguments,
+                take=take,
+                progress=lambda: replace(clock.progress(), stage=stage),
+                keeps_begun=False,
+            )
+        )
+
+    def planes(
+        self,
+        job: StackJob,
+        todo: Sequence[tuple[Index, NDArray[Any] | KernelField | None]],
+        target: StackTarget,
+        clock: Clock,
+        deliver: Callable[[PlaneOutcome], None],
+    ) -> Generator[Progress, bool | None, bool]:
+        """Restore planes, each by one task, or tile by tile; they are delivered as they come."""
+        crew, kernels = self._crew, dict(todo)
+        chains = Chains(job, kernels)
+
+        def arguments(index: Index) -> tuple[Any, ...]:
+            given = as_payload(job, [index], send=crew.sends(job.array)), kernels[index]
+            start = chains.start(index)
+            return given if start is None else (*given, pickle.dumps(start, protocol=5))
+
+        def take(index: Index, answer: PlaneOutcome | BlindSRError) -> None:
+            if isinstance(answer, OutOfMemoryError):
+                raise answer
+            if isinstance(answer, BlindSRError):
+                answer = PlaneOutcome(index=index, error=answer)
+            deliver(replace(answer, result=chains.end(index, answer.result)))
+
+        if not todo:
+            return False
+        if (yield from crew.ready(job.array, clock.progress)):
+            return True
+        tile = self._tile(job, todo)
+        if tile is not None:
+            tiled = TiledPlanes(crew, job, tile=tile, target=target, clock=clock)
+            return (yield from tiled.run(todo, deliver))
+        return (
+            yield from crew.work(
+                restore_plane,
+                chains.order,
+                arguments=arguments,
+                take=take,
+                progress=clock.progress,
+                allowed=chains.is_next,
+            )
+        )
+
+    def notes(self, job: StackJob) -> tuple[str, ...]:
+        """Tell what was done because it is a cluster."""
+        notes = []
+        path = self._crew.unseen(job.array)
+        if path is not None:
+            notes.append(f"not all workers see {path}: they were sent its planes")
+        if job in self._shared_out:
+            tile = self._shared_out[job]
+            notes.append(
+                f"restored in tiles of at most {tile} pixels a side, to give every worker "
+                f"something to do: one process makes the same with tile={tile}, and none with "
+                "tile=None"
+            )
+        return tuple(notes)
+
+    def _tile(
+        self, job: StackJob, todo: Sequence[tuple[Index, NDArray[Any] | KernelField | None]]
+    ) -> int | None:
+        """Return the side of the tiles that planes are restored in, or None."""
+        settings = job.settings
+        tile = tile_side(job.result.plane_shape, settings.tile)
+        known = settings.kernel == "known" or all(kernel is not None for _, kernel in todo)
+        method = method_named(settings.method)
+        # An optimisation is no faster for tiles, and finds its kernel on less.
+        shares = repeats_cheaply(method, known=known, finish=settings.used_finish)
+        if settings.tile != "auto" or not shares or job.hands_on:
+            return tile
+        side = shared_side(
+            job.region.shape,
+            scale=settings.scale,
+            planes=len(todo),
+            workers=self._crew.count(),
+            tile=tile,
+        )
+        if side is not None and side != tile:
+            self._shared_out[job] = side
+        return side

@@ -1,0 +1,326 @@
+"""What the workers of a cluster do: pure functions of what they are sent."""
+
+from __future__ import annotations
+
+import pickle
+import threading
+import time
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from importlib.metadata import version
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import numpy as np
+import torch
+
+from napari_blindsr.errors import BlindSRError, EngineError, FileError
+from napari_blindsr.images.lazy import MappedArray, View
+from napari_blindsr.images.ome_zarr import ZarrArray
+from napari_blindsr.images.tiff import TiffPages
+from napari_blindsr.progress import drained
+from napari_blindsr.restoration.problem import Job, local
+from napari_blindsr.restoration.reconstruct import Restored, plan_tiles, restore_tile
+from napari_blindsr.restoration.restore import conclude, cpu_threads, translated_errors
+from napari_blindsr.restoration.setup import with_blur
+from napari_blindsr.solvers.device import choose_compute
+from napari_blindsr.solvers.nonblind.restorers import Finisher, load_finisher
+from napari_blindsr.stacks.executor import PlaneOutcome
+from napari_blindsr.stacks.outputs import ArrayTarget
+from napari_blindsr.stacks.shared_kernel import find_shared
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+    from napari_blindsr.estimation.kernel_field import KernelField
+    from napari_blindsr.images.axes import Index
+    from napari_blindsr.images.tiling import Part
+    from napari_blindsr.restoration.result import Result
+    from napari_blindsr.restoration.tiles import TileOutcome, TilePlan
+    from napari_blindsr.settings import Settings
+    from napari_blindsr.stacks.plan import StackJob
+    from napari_blindsr.stacks.result import SharedKernel
+
+
+ONE_AT_A_TIME = threading.Lock()
+"""Held while a process computes: memory is one plane's, and torch's threads are a process's."""
+
+Returned = TypeVar("Returned")
+
+
+@dataclass(frozen=True, eq=False)
+class SentPlanes:
+    """An array of which some planes are there.
+
+    Attributes
+    ----------
+    shape : tuple of int
+    dtype : dtype
+    loops : tuple of int
+        The axes along which there are planes.
+    blocks : dict of tuple of int to ndarray
+        The planes that are there, in the order of the other axes.
+    """
+
+    shape: tuple[int, ...]
+    dtype: np.dtype[Any]
+    loops: tuple[int, ...]
+    blocks: dict[Index, NDArray[Any]]
+
+    @property
+    def ndim(self) -> int:
+        """Number of axes."""
+        return len(self.shape)
+
+    def __getitem__(self, place: tuple[Any, ...]) -> NDArray[Any]:
+        """Return a block of one plane, by an index as `Layout.place` makes it."""
+        index = tuple(place[n] for n in self.loops)
+        inside = tuple(part for n, part in enumerate(place) if n not in self.loops)
+        block: NDArray[Any] = self.blocks[index][inside]
+        return block
+
+
+def as_payload(job: StackJob, indices: Sequence[Index], *, send: bool) -> bytes:
+    """Return a job as a worker gets it.
+
+    It is bytes to the scheduler, which need neither have this package nor see the file.
+
+    Parameters
+    ----------
+    job : StackJob
+    indices : sequence of tuple of int
+        The planes that the worker looks at. The job is of the one, if it is one; of several that
+        share a kernel, those that cannot be read are left out.
+    send : bool
+        Read the planes here and send them, not the name of their file.
+
+    Raises
+    ------
+    BlindSRError
+        If not one plane can be read.
+    """
+    array = _read(job, indices) if send else job.array
+    mask = None if job.mask is None else np.asarray(job.mask)
+    kept = list(array.blocks) if isinstance(array, SentPlanes) else list(indices)
+    sent = replace(job, array=array, mask=mask)
+    if len(indices) == 1:
+        sent = sent.single(indices[0])
+    return pickle.dumps((sent, kept), protocol=5)
+
+
+def _read(job: StackJob, indices: Sequence[Index]) -> SentPlanes:
+    blocks: dict[Index, NDArray[Any]] = {}
+    failure: BlindSRError | None = None
+    for index in indices:
+        place = job.layout.place(index, slice(None), slice(None))
+        try:
+            with translated_errors():
+                blocks[index] = np.asarray(job.array[place])
+        except BlindSRError as error:
+            failure = error
+    if not blocks and failure is not None:
+        raise failure
+    return SentPlanes(job.layout.shape, np.dtype(job.array.dtype), job.layout.loops, blocks)
+
+
+def restore_plane(
+    payload: bytes, kernel: NDArray[Any] | KernelField | None, start: bytes | None = None
+) -> PlaneOutcome | BlindSRError:
+    """Restore the one plane of a job, with a kernel that is held or with one of its own.
+
+    A failure is returned: raised, Dask would log it.
+
+    Parameters
+    ----------
+    payload : bytes
+        As `as_payload` makes it.
+    kernel : ndarray, (K, K), or None
+    start : bytes, optional
+        Pickled weights with which the optimisation begins.
+    """
+    with ONE_AT_A_TIME:
+        try:
+            job, (index,) = opened_job(payload)
+            target = ArrayTarget(job.result.shape, job.dtype)
+            place = job.place(target, index)
+            weights = None if start is None else pickle.loads(start)  # noqa: S301 - our own
+            result = drained(job.run(index, kernel, target=place, start=weights))
+        except BlindSRError as error:
+            return error
+    at = job.result.place(job.position(index), slice(None), slice(None))
+    small = np.empty((0, 0), dtype=np.float32)
+    return PlaneOutcome(
+        index=index,
+        result=replace(result, support=small),
+        clipped=place.clipped,
+        pixels=target.array[at],
+    )
+
+
+def find_kernel(payload: bytes) -> SharedKernel | BlindSRError | None:
+    """Find the kernel that the planes of a job share."""
+    with ONE_AT_A_TIME:
+        try:
+            job, indices = opened_job(payload)
+            return drained(find_shared(job, indices))
+        except BlindSRError as error:
+            return error
+
+
+def opened_job(payload: bytes) -> tuple[StackJob, list[Index]]:
+    """Return a job as `as_payload` sent it, and which of its planes are there."""
+    try:
+        opened: tuple[StackJob, list[Index]] = pickle.loads(payload)  # noqa: S301 - from `as_payload`
+    except OSError as error:
+        raise FileError(f"a worker cannot read the image: {error}") from error
+    return opened
+
+
+def file_of(array: Any) -> Path | None:
+    """Return the file that an array is read from wherever it is unpickled, if there is one."""
+    while isinstance(array, View):
+        array = array.source
+    if isinstance(array, MappedArray | TiffPages | ZarrArray):
+        return array.path.absolute()
+    return None
+
+
+def stamp(path: Path) -> tuple[int, int] | None:
+    """Return what tells a file from another of the same name; None where there is none."""
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return 0 if path.is_dir() else found.st_size, found.st_mtime_ns
+
+
+def installed_version() -> str:
+    """Return the version of this package."""
+    return version("napari-blindsr")
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class _SentTile:
+    """What a worker is told of a tile."""
+
+    piece: Job
+    part: Part
+    examined: bool
+
+
+def plan_plane(
+    payload: bytes, kernel: NDArray[Any] | KernelField | None, tile: int
+) -> TilePlan | BlindSRError:
+    """Make the one plane of a job ready for tiles: range, noise level, kernel.
+
+    It comes back without what only a worker needs; a failure is returned, as by
+    `restore_plane`.
+    """
+    with ONE_AT_A_TIME:
+        try:
+            stack, (index,) = opened_job(payload)
+            with translated_errors(), cpu_threads(stack.settings.threads):
+                job = stack.prepared(index, kernel)
+                if job.reads:
+                    job, _ = drained(with_blur(job, start=time.perf_counter()))
+                # Where the blur varies, tiles are small whoever restores them.
+                plan = drained(plan_tiles(job, min(tile, job.tile or tile)))
+            return replace(plan, job=_bare(plan.job))
+        except BlindSRError as error:
+            return error
+
+
+def tile_payload(plan: TilePlan, number: int) -> bytes:
+    """Return a tile as a worker gets it: what is seen of the plane, and nothing else."""
+    part = plan.parts[number]
+    piece = local(plan.job, part)
+    if piece.light is not None:
+        # A view would be sent with all that it is a view of.
+        light = replace(piece.light, levels=piece.light.levels.clone())
+        piece = replace(piece, light=light)
+    return pickle.dumps(
+        _SentTile(piece=piece, part=part, examined=plan.is_examined(number)), protocol=5
+    )
+
+
+def run_tile(payload: bytes) -> TileOutcome | BlindSRError:
+    """Restore a tile."""
+    with ONE_AT_A_TIME:
+        try:
+            sent: _SentTile = pickle.loads(payload)  # noqa: S301 - from `tile_payload`
+            with translated_errors(), cpu_threads(sent.piece.settings.threads):
+                return restore_tile(_equipped(sent.piece), sent.part, examined=sent.examined)
+        except BlindSRError as error:
+            return error
+
+
+def result_payload(plan: TilePlan, joined: Restored) -> bytes:
+    """Return what came of a plane as a worker gets it, without its pixels."""
+    nothing = np.empty((0, 0), dtype=np.float32)
+    return pickle.dumps((plan.job, replace(joined, image=nothing, support=nothing)), protocol=5)
+
+
+def conclude_plane(payload: bytes) -> Result | BlindSRError:
+    """Look for what speaks against a result, and return it without its pixels."""
+    with ONE_AT_A_TIME:
+        try:
+            job, joined = pickle.loads(payload)  # noqa: S301 - from `result_payload`
+            with translated_errors(), cpu_threads(job.settings.threads):
+                return conclude(_equipped(job), joined, seconds=0.0)
+        except BlindSRError as error:
+            return error
+
+
+def _bare(job: Job) -> Job:
+    """Return a job without networks, and with nothing on a device."""
+    light = None if job.light is None else job.light.to(torch.device("cpu"))
+    return replace(job, finisher=replace(job.finisher, prior=None, usrnet=None), light=light)
+
+
+def _equipped(job: Job) -> Job:
+    """Return a job with the device and the networks of this process.
+
+    Raises
+    ------
+    EngineError
+        If a network is missing here that the plane was made ready for.
+    """
+    settings, light = job.settings, job.light
+    finisher = _tools(_Tools(settings))
+    if finisher.name != job.finisher.name:
+        raise EngineError(
+            f"a worker lacks the weights of {job.finisher.name!r}, which another one has; "
+            "expected all workers to find them"
+        )
+    compute = finisher.compute
+    light = None if light is None else light.to(compute.device)
+    return replace(job, compute=compute, finisher=finisher, light=light)
+
+
+class _Tools:
+    """Settings as far as they tell which networks are loaded, and where."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self._key = (
+            settings.method,
+            settings.finish,
+            settings.usrnet_weights,
+            settings.device,
+            settings.precision,
+        )
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _Tools) and self._key == other._key
+
+    def __hash__(self) -> int:
+        return hash(self._key)
+
+
+@lru_cache(maxsize=1)
+def _tools(tools: _Tools) -> Finisher:
+    settings = tools.settings
+    compute = choose_compute(settings.device, settings.precision)
+    return load_finisher(settings, compute)[0]

@@ -1,0 +1,250 @@
+"""Planes whose tiles are restored by the workers of a Dask cluster, and joined here."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections import deque
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+from napari_blindsr.errors import BlindSRError, ClusterError, OutOfMemoryError
+from napari_blindsr.images.tiling import count_parts
+from napari_blindsr.restoration.reconstruct import join_tiles, short_of_memory
+from napari_blindsr.settings import SMALLEST_TILE
+from napari_blindsr.stacks.dask_tasks import (
+    as_payload,
+    conclude_plane,
+    plan_plane,
+    result_payload,
+    run_tile,
+    tile_payload,
+)
+from napari_blindsr.stacks.executor import PlaneOutcome
+from napari_blindsr.stacks.outputs import OutputError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Generator, Sequence
+
+    from numpy.typing import NDArray
+
+    from napari_blindsr.estimation.kernel_field import KernelField
+    from napari_blindsr.images.axes import Index
+    from napari_blindsr.progress import Progress
+    from napari_blindsr.restoration.result import Result
+    from napari_blindsr.restoration.tiles import TileClock, TileOutcome, TilePlan
+    from napari_blindsr.stacks.dask_executor import Crew
+    from napari_blindsr.stacks.executor import Clock
+    from napari_blindsr.stacks.outputs import StackTarget
+    from napari_blindsr.stacks.plan import StackJob
+
+
+class ClusterTiles:
+    """Restores tiles on a cluster.
+
+    No tile is handed out that is further ahead of the first missing one than there are tasks
+    handed out at a time: so many are held here at most, until those before them come.
+
+    Parameters
+    ----------
+    crew : Crew
+    """
+
+    def __init__(self, crew: Crew) -> None:
+        self._crew = crew
+
+    def tiles(
+        self,
+        plan: TilePlan,
+        clock: TileClock,
+        deliver: Callable[[int, TileOutcome], None],
+        *,
+        stop: bool,
+    ) -> Generator[Progress, bool | None, None]:
+        """Restore tiles, each by one task; after a stop those that have begun are waited for."""
+        missing = set(range(clock.total))
+
+        def take(item: Index, answer: TileOutcome | BlindSRError) -> None:
+            if isinstance(answer, BlindSRError):
+                raise answer
+            missing.remove(item[0])
+            deliver(item[0], answer)
+
+        if stop:
+            return
+        yield from self._crew.work(
+            run_tile,
+            [(number,) for number in range(clock.total)],
+            arguments=lambda item: (tile_payload(plan, item[0]),),
+            take=take,
+            progress=clock.progress,
+            called="tile",
+            allowed=lambda item: item[0] < min(missing) + self._crew.capacity(),
+            waits=False,
+        )
+
+
+@dataclass(kw_only=True, eq=False)
+class _Running:
+    """A plane that is being restored."""
+
+    steps: Generator[Progress, bool | None, PlaneOutcome | None]
+    report: Progress | None = None
+
+
+class TiledPlanes:
+    """Restores planes in tiles on a cluster: several at once, if one has not enough tiles.
+
+    Parameters
+    ----------
+    crew : Crew
+    job : StackJob
+    tile : int
+        Largest side of a tile.
+    target : StackTarget
+        Takes the pixels as they are complete.
+    clock : Clock
+    """
+
+    def __init__(
+        self, crew: Crew, job: StackJob, *, tile: int, target: StackTarget, clock: Clock
+    ) -> None:
+        self._crew = crew
+        self._job = job
+        self._tile = tile
+        self._target = target
+        self._clock = clock
+
+    def run(
+        self,
+        todo: Sequence[tuple[Index, NDArray[Any] | KernelField | None]],
+        deliver: Callable[[PlaneOutcome], None],
+    ) -> Generator[Progress, bool | None, bool]:
+        """Restore planes; returns whether it was asked to stop."""
+        waiting = deque(todo)
+        running: list[_Running] = []
+        stop = False
+        try:
+            while running or (waiting and not stop):
+                while waiting and not stop and len(running) < self._at_once():
+                    running.append(_Running(steps=self._plane(*waiting.popleft())))
+                for entry in list(running):
+                    try:
+                        entry.report = entry.steps.send(None if entry.report is None else stop)
+                    except StopIteration as end:
+                        running.remove(entry)
+                        if end.value is not None:
+                            deliver(end.value)
+                time.sleep(self._crew.patience)
+                stop = bool((yield self._progress(running))) or stop
+            return stop
+        finally:
+            for entry in running:
+                entry.steps.close()
+
+    def _at_once(self) -> int:
+        """Return how many planes it takes to keep all workers busy, and one to follow."""
+        tiles = count_parts(self._job.region.shape, self._job.settings.scale, self._tile)
+        return 1 + math.ceil(self._crew.capacity() / tiles)
+
+    def _progress(self, running: Sequence[_Running]) -> Progress:
+        inner = next((entry.report for entry in running if entry.report is not None), None)
+        if inner is not None and inner.unit == "tile" and self._clock.total == 1:
+            return inner
+        return self._clock.progress(inner)
+
+    def _plane(
+        self, index: Index, kernel: NDArray[Any] | KernelField | None
+    ) -> Generator[Progress, bool | None, PlaneOutcome | None]:
+        """Restore a plane, in smaller tiles if memory is short; None if nothing came of it."""
+        tile = self._tile
+        notes: tuple[str, ...] = ()
+        while True:
+            try:
+                outcome = yield from self._attempt(index, kernel, tile)
+            except OutOfMemoryError:
+                tile //= 2
+                if tile < SMALLEST_TILE:
+                    raise
+                notes = (short_of_memory(tile),)
+            except (OutputError, ClusterError):
+                raise
+            except BlindSRError as error:
+                return PlaneOutcome(index=index, error=error)
+            else:
+                if outcome is None or outcome.result is None:
+                    return None
+                told = replace(outcome.result, notes=(*outcome.result.notes, *notes))
+                return replace(outcome, result=told)
+
+    def _attempt(
+        self, index: Index, kernel: NDArray[Any] | KernelField | None, tile: int
+    ) -> Generator[Progress, bool | None, PlaneOutcome | None]:
+        job, crew, start = self._job, self._crew, time.perf_counter()
+
+        def sent() -> tuple[Any, ...]:
+            return as_payload(job, [index], send=crew.sends(job.array)), kernel, tile
+
+        plan: TilePlan | None = yield from self._task(plan_plane, index, sent, "getting ready")
+        if plan is None:
+            return None
+        place = job.place(self._target, index)
+        covers = plan.job.planes.measured is not None
+        joined = yield from join_tiles(
+            plan, ClusterTiles(crew), place, start=start, stop=False, supported=covers
+        )
+        if joined is None:
+            return None
+
+        def done() -> tuple[Any, ...]:
+            return (result_payload(plan, joined),)
+
+        last = self._task(conclude_plane, index, done, "looking for flags")
+        result = yield from _to_the_end(last)
+        assert result is not None
+        result = replace(
+            result,
+            covered=joined.support == 0 if covers else None,
+            region=job.part,
+            seconds=time.perf_counter() - start,
+        )
+        return PlaneOutcome(index=index, result=result, clipped=place.clipped)
+
+    def _task(
+        self,
+        function: Callable[..., Any],
+        index: Index,
+        arguments: Callable[[], tuple[Any, ...]],
+        stage: str,
+    ) -> Generator[Progress, bool | None, Any]:
+        """Have one thing done; None if it was asked to stop before."""
+        found: list[Any] = []
+
+        def take(_: Index, answer: Any) -> None:
+            if isinstance(answer, BlindSRError):
+                raise answer
+            found.append(answer)
+
+        yield from self._crew.work(
+            function,
+            [index],
+            arguments=lambda _: arguments(),
+            take=take,
+            progress=lambda: replace(self._clock.progress(), stage=stage),
+            keeps_begun=False,
+            waits=False,
+        )
+        return found[0] if found else None
+
+
+def _to_the_end(
+    steps: Generator[Progress, bool | None, Result | None],
+) -> Generator[Progress, bool | None, Result | None]:
+    """Do a piece of work to its end, whether or not it is asked to stop."""
+    while True:
+        try:
+            report = next(steps)
+        except StopIteration as end:
+            result: Result | None = end.value
+            return result
+        yield report

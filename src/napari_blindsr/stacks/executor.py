@@ -1,0 +1,178 @@
+"""Who restores the planes of a stack: this process, one plane after the other."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+
+from napari_blindsr.errors import BlindSRError, OutOfMemoryError
+from napari_blindsr.progress import Progress
+from napari_blindsr.stacks.outputs import OutputError
+from napari_blindsr.stacks.shared_kernel import find_shared
+from napari_blindsr.stacks.warm_start import Chains
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Generator, Mapping, Sequence
+
+    from numpy.typing import NDArray
+
+    from napari_blindsr.estimation.kernel_field import KernelField
+    from napari_blindsr.images.axes import Index
+    from napari_blindsr.restoration.result import Result
+    from napari_blindsr.stacks.outputs import StackTarget
+    from napari_blindsr.stacks.plan import StackJob
+    from napari_blindsr.stacks.result import SharedKernel
+
+
+Returned = TypeVar("Returned")
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class PlaneOutcome:
+    """What became of a plane.
+
+    Attributes
+    ----------
+    index : tuple of int
+    result : Result or None
+        Without its pixels; None if the plane could not be restored.
+    error : BlindSRError or None
+        Why it could not be.
+    clipped : int
+        Values that the type of the result could not hold.
+    pixels : ndarray or None
+        The restored plane in the type and axes of the result, unless the target has it.
+    """
+
+    index: Index
+    result: Result | None = None
+    error: BlindSRError | None = None
+    clipped: int = 0
+    pixels: NDArray[Any] | None = None
+
+
+@dataclass(kw_only=True)
+class Clock:
+    """How many planes are done, and since when."""
+
+    start: float
+    total: int
+    done: int = 0
+    began: float = field(default_factory=time.perf_counter)
+
+    def progress(self, inner: Progress | None = None) -> Progress:
+        """Return how far the run is, and what is being done to the plane at hand."""
+        now = time.perf_counter()
+        pace = (now - self.began) / self.done if self.done else None
+        stage = f"plane {min(self.done + 1, self.total)} of {self.total}"
+        return Progress(
+            step=self.done,
+            total=self.total,
+            stage=stage if inner is None else f"{stage}: {inner.stage}",
+            loss=None if inner is None else inner.loss,
+            seconds=now - self.start,
+            remaining=None if pace is None else pace * (self.total - self.done),
+            unit="plane",
+        )
+
+
+class Runner(Protocol):
+    """Restores planes.
+
+    Both are generators that yield `Progress` and return whether they were asked to stop.
+    """
+
+    def kernels(
+        self,
+        job: StackJob,
+        groups: Mapping[Index, Sequence[Index]],
+        clock: Clock,
+        found: dict[Index, SharedKernel],
+    ) -> Generator[Progress, bool | None, bool]:
+        """Find the kernel of each group of planes; leaves out those that have none."""
+
+    def planes(
+        self,
+        job: StackJob,
+        todo: Sequence[tuple[Index, NDArray[Any] | KernelField | None]],
+        target: StackTarget,
+        clock: Clock,
+        deliver: Callable[[PlaneOutcome], None],
+    ) -> Generator[Progress, bool | None, bool]:
+        """Restore planes, each with a kernel that is held or with one of its own."""
+
+    def notes(self, job: StackJob) -> tuple[str, ...]:
+        """Return what there is to say of how it went."""
+
+
+class LocalRunner:
+    """Restores planes in this process, in their order."""
+
+    def kernels(
+        self,
+        job: StackJob,
+        groups: Mapping[Index, Sequence[Index]],
+        clock: Clock,
+        found: dict[Index, SharedKernel],
+    ) -> Generator[Progress, bool | None, bool]:
+        """Find the kernel of each group of planes."""
+        stop = False
+        for number, (group, indices) in enumerate(groups.items()):
+            if stop:
+                break
+            stage = f"reading the blur, kernel {number + 1} of {len(groups)}"
+            stop = bool((yield replace(clock.progress(), stage=stage)))
+            shared, asked = yield from _watched(find_shared(job, indices), clock)
+            stop = stop or asked
+            if shared is not None:
+                found[group] = shared
+        return stop
+
+    def planes(
+        self,
+        job: StackJob,
+        todo: Sequence[tuple[Index, NDArray[Any] | KernelField | None]],
+        target: StackTarget,
+        clock: Clock,
+        deliver: Callable[[PlaneOutcome], None],
+    ) -> Generator[Progress, bool | None, bool]:
+        """Restore planes; the target takes the pixels as they come."""
+        stop = False
+        kernels = dict(todo)
+        chains = Chains(job, kernels)
+        for index in chains.order:
+            if stop:
+                break
+            place = job.place(target, index)
+            run = job.run(index, kernels[index], target=place, start=chains.start(index))
+            try:
+                result, stop = yield from _watched(run, clock)
+            except (OutOfMemoryError, OutputError):
+                raise
+            except BlindSRError as error:
+                chains.end(index, None)
+                deliver(PlaneOutcome(index=index, error=error))
+            else:
+                told = chains.end(index, result)
+                deliver(PlaneOutcome(index=index, result=told, clipped=place.clipped))
+            stop = bool((yield clock.progress())) or stop
+        return stop
+
+    def notes(self, job: StackJob) -> tuple[str, ...]:  # noqa: ARG002 - this process is not news
+        """Return nothing."""
+        return ()
+
+
+def _watched(
+    run: Generator[Progress, bool | None, Returned], clock: Clock
+) -> Generator[Progress, bool | None, tuple[Returned, bool]]:
+    """Do a piece of work to its end; a request to stop is remembered until then."""
+    stop = False
+    while True:
+        try:
+            inner = next(run)
+        except StopIteration as end:
+            result: Returned = end.value
+            return result, stop
+        stop = bool((yield clock.progress(inner))) or stop

@@ -1,0 +1,238 @@
+"""Where the planes of a stack go: an array, or a file that remembers which it has."""
+
+from __future__ import annotations
+
+import json
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any, Protocol
+
+import numpy as np
+
+from napari_blindsr.errors import FileError
+from napari_blindsr.images.files import create_image
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+    from napari_blindsr.images.axes import Index, Layout
+    from napari_blindsr.images.metadata import Description
+    from napari_blindsr.stacks.result import PlaneRecord
+    from napari_blindsr.types import OutputType
+
+
+class OutputError(FileError):
+    """The output takes no more pixels; no other plane will fare better."""
+
+
+class StackTarget(Protocol):
+    """Takes the pixels of a result, and knows which planes are there already."""
+
+    def write(self, index: tuple[int | slice, ...], block: NDArray[Any]) -> None:
+        """Take a block of the result, in its axes."""
+
+    def finished(self, position: Index) -> bool:
+        """Tell whether a plane is there, by its position in the result."""
+
+    def note(self, position: Index, record: PlaneRecord) -> None:
+        """Hear that a plane is complete."""
+
+
+class ArrayTarget:
+    """An array in memory.
+
+    Parameters
+    ----------
+    shape : tuple of int
+    dtype : dtype
+    """
+
+    def __init__(self, shape: tuple[int, ...], dtype: np.dtype[Any]) -> None:
+        self.array: NDArray[Any] = np.full(shape, empty_value(dtype), dtype=dtype)
+
+    def write(self, index: tuple[int | slice, ...], block: NDArray[Any]) -> None:
+        """Take a block of the result."""
+        self.array[index] = block
+
+    def finished(self, position: Index) -> bool:  # noqa: ARG002 - no earlier run left anything
+        """Tell that nothing is there yet."""
+        return False
+
+    def note(self, position: Index, record: PlaneRecord) -> None:
+        """Hear that a plane is complete."""
+
+
+class PlaneTarget:
+    """Turns blocks of a plane into the type and axes of the whole result, and hands them on.
+
+    Parameters
+    ----------
+    output : StackTarget
+    layout : Layout
+        Of the result.
+    position : tuple of int
+        Of the plane in the result.
+    dtype : dtype
+    """
+
+    def __init__(
+        self, output: StackTarget, *, layout: Layout, position: Index, dtype: np.dtype[Any]
+    ) -> None:
+        self._output = output
+        self._layout = layout
+        self._position = position
+        self._dtype = dtype
+        self.clipped = 0
+
+    def __setitem__(self, index: tuple[slice, slice], block: NDArray[Any]) -> None:
+        """Take rows and columns of the plane: (h, w) or (h, w, 3)."""
+        values, clipped = converted(block, self._dtype)
+        self.clipped += clipped
+        self._write(index, values)
+
+    def put(self, block: NDArray[Any]) -> None:
+        """Take the whole plane as it was made elsewhere: in the result's type and axes."""
+        height, width = self._layout.plane_shape
+        self._hand_on((slice(0, height), slice(0, width)), block)
+
+    def fill(self) -> None:
+        """Say of the whole plane that it has no values."""
+        height, width = self._layout.plane_shape
+        samples = (3,) if "S" in self._layout.axes else ()
+        nothing = np.full((height, width, *samples), empty_value(self._dtype), dtype=self._dtype)
+        self._write((slice(0, height), slice(0, width)), nothing)
+
+    def _write(self, index: tuple[slice, slice], values: NDArray[Any]) -> None:
+        height, width = self._layout.plane_shape
+        rows, columns = slice(*index[0].indices(height)), slice(*index[1].indices(width))
+        self._hand_on((rows, columns), self._layout.arranged(values))
+
+    def _hand_on(self, index: tuple[slice, slice], block: NDArray[Any]) -> None:
+        place = self._layout.place(self._position, *index)
+        try:
+            self._output.write(place, block)
+        except FileError as error:
+            # Not to be taken for a plane that cannot be read.
+            raise OutputError(str(error)) from error
+
+
+def empty_value(dtype: np.dtype[Any]) -> float:
+    """Return what stands for no value."""
+    return 0 if dtype.kind in "iu" else float("nan")
+
+
+def result_type(wanted: OutputType, source: np.dtype[Any]) -> np.dtype[Any]:
+    """Return the type of a result, in the machine's byte order."""
+    if wanted == "float32":
+        return np.dtype(np.float32)
+    return source.newbyteorder("=")
+
+
+def converted(block: NDArray[Any], dtype: np.dtype[Any]) -> tuple[NDArray[Any], int]:
+    """Return floating-point values in a type, and how many of them it cannot hold: clipped."""
+    if dtype.kind in "iu":
+        limits = np.iinfo(dtype)
+        rounded = np.rint(np.nan_to_num(block.astype(np.float64)))
+        kept = np.clip(rounded, limits.min, limits.max)
+        return kept.astype(dtype), int((kept != rounded).sum())
+    if dtype == np.float16:
+        held = np.clip(block, -65504, 65504)
+        return held.astype(dtype), int((held != block).sum())
+    return block.astype(dtype, copy=False), 0
+
+
+class FileTarget:
+    """An image file of any format that can be written.
+
+    An OME-Zarr that an earlier run of the same computation has not finished is gone on with; which
+    planes are complete stands in a file beside it.
+
+    Parameters
+    ----------
+    path : Path
+    layout : Layout
+        Of the result.
+    dtype : dtype
+    description : Description
+        Of the result.
+    run : str
+        What identifies the computation.
+    force : bool
+        Replace an existing file.
+
+    Raises
+    ------
+    FileError
+        If it cannot be written.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        *,
+        layout: Layout,
+        dtype: np.dtype[Any],
+        description: Description,
+        run: str,
+        force: bool,
+    ) -> None:
+        self._writer = create_image(
+            path,
+            shape=layout.shape,
+            dtype=dtype,
+            description=description,
+            force=force,
+            resume=True,
+            run=run,
+        )
+        self._journal = path.with_name(f".{path.name}.planes")
+        self._done: set[Index] = set()
+        if self._writer.resumed:
+            self._read()
+        else:
+            self._journal.unlink(missing_ok=True)
+
+    def _read(self) -> None:
+        with suppress(FileNotFoundError):
+            for line in self._journal.read_text(encoding="ascii").splitlines():
+                # A line that was cut short by the end of a run does not count.
+                with suppress(ValueError, TypeError):
+                    self._done.add(tuple(int(at) for at in json.loads(line)["position"]))
+
+    def write(self, index: tuple[int | slice, ...], block: NDArray[Any]) -> None:
+        """Take a block of the result."""
+        self._writer.write(index, block)
+
+    def finished(self, position: Index) -> bool:
+        """Tell whether a plane is complete."""
+        return position in self._done
+
+    def note(self, position: Index, record: PlaneRecord) -> None:
+        """Remember that a plane is complete."""
+        line = json.dumps({"position": list(position), "record": record.to_json()})
+        # A line of its own, whatever came before.
+        with self._journal.open("a", encoding="ascii") as journal:
+            journal.write(f"\n{line}\n")
+        self._done.add(position)
+
+    def finish(self) -> None:
+        """Give the file its name: it is complete."""
+        self._writer.finish()
+        self._journal.unlink(missing_ok=True)
+
+    def suspend(self) -> None:
+        """End here; what is there is kept for another run, where the format can."""
+        self._writer.suspend()
+        if not can_go_on(self._writer.path):
+            self._journal.unlink(missing_ok=True)
+
+    def abort(self) -> None:
+        """Remove what is not complete."""
+        self._writer.abort()
+        self._journal.unlink(missing_ok=True)
+
+
+def can_go_on(path: Path) -> bool:
+    """Tell whether a file that is not complete is kept for another run."""
+    return path.name.lower().endswith(".zarr")

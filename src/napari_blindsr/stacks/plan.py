@@ -1,0 +1,262 @@
+"""A stack, checked: which planes are restored, what they share, and where they belong."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from napari_blindsr.errors import InputError, SettingsError
+from napari_blindsr.estimation.field import check_regions
+from napari_blindsr.images.axes import (
+    CHANNEL,
+    Index,
+    Layout,
+    chain_axis,
+    parse_axes,
+    parse_selection,
+)
+from napari_blindsr.images.tiling import Box, check_region, tile_side
+from napari_blindsr.methods import METHOD_TABLE, method_named
+from napari_blindsr.restoration.problem import Link, kernel_source
+from napari_blindsr.restoration.restore import iterate
+from napari_blindsr.restoration.setup import prepare
+from napari_blindsr.settings import ONE_BLUR
+from napari_blindsr.stacks.options import StackOptions
+from napari_blindsr.stacks.outputs import PlaneTarget, result_type
+
+if TYPE_CHECKING:
+    from collections.abc import Generator
+
+    from numpy.typing import ArrayLike, NDArray
+
+    from napari_blindsr.estimation.kernel_field import KernelField
+    from napari_blindsr.images.metadata import LazyArray
+    from napari_blindsr.progress import Progress
+    from napari_blindsr.restoration.problem import Job
+    from napari_blindsr.restoration.result import Result
+    from napari_blindsr.settings import Settings
+    from napari_blindsr.solvers.loop import Weights
+    from napari_blindsr.stacks.outputs import StackTarget
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class StackJob:
+    """A stack, checked: what is restored of it, and how.
+
+    Attributes
+    ----------
+    array : array
+    layout : Layout
+        Of the array.
+    selection : tuple of range
+        The planes along each loop axis.
+    region : Box
+    settings : Settings
+    options : StackOptions
+    known : ndarray, (K, K) or (R, C, K, K), or KernelField, or None
+    found : bool
+        Whether that kernel was itself found by a run.
+    mask : array_like or None
+    """
+
+    array: Any
+    layout: Layout
+    selection: tuple[range, ...]
+    region: Box
+    settings: Settings
+    options: StackOptions
+    known: NDArray[Any] | KernelField | None
+    found: bool
+    mask: ArrayLike | None
+
+    @property
+    def result(self) -> Layout:
+        """The layout of the result."""
+        plane = self.region.scaled(self.settings.scale).shape
+        return self.layout.resized(self.selection, plane)
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """Type of the result."""
+        return result_type(self.options.dtype, np.dtype(self.array.dtype))
+
+    @property
+    def indices(self) -> list[Index]:
+        """The planes, in order."""
+        return self.layout.indices(self.selection)
+
+    def group(self, index: Index) -> Index:
+        """Return what is common to the planes that share a kernel with this one."""
+        if self.options.kernels == "plane":
+            return index
+        if self.options.kernels == "shared" or CHANNEL not in self.layout.loop_axes:
+            return ()
+        return (index[self.layout.loop_axes.index(CHANNEL)],)
+
+    def position(self, index: Index) -> Index:
+        """Return where a plane is in the result."""
+        return tuple(r.index(at) for r, at in zip(self.selection, index, strict=True))
+
+    def single(self, index: Index) -> StackJob:
+        """Return the job that restores this plane and no other."""
+        return replace(self, selection=tuple(range(at, at + 1) for at in index))
+
+    def place(self, target: StackTarget, index: Index) -> PlaneTarget:
+        """Return where a plane goes."""
+        return PlaneTarget(
+            target, layout=self.result, position=self.position(index), dtype=self.dtype
+        )
+
+    @property
+    def part(self) -> Box | None:
+        """The region, unless it is everything."""
+        return None if self.region == Box.whole(self.layout.plane_shape) else self.region
+
+    def settings_with(self, kernel: NDArray[Any] | KernelField | None) -> Settings:
+        """Return the settings of a plane with a kernel that is held, or with one of its own."""
+        return self.settings if kernel is None else replace(self.settings, kernel="known")
+
+    @property
+    def hands_on(self) -> bool:
+        """Whether planes begin with what the ones before them have ended with."""
+        return self.options.warm_start and method_named(self.settings.method).optimises
+
+    @property
+    def steadies(self) -> bool:
+        """Whether the readings of neighbouring planes steady each other."""
+        return self.options.warm_start and not self.hands_on
+
+    @property
+    def chain_axis(self) -> int | None:
+        """Which of the loop axes planes follow each other along."""
+        return chain_axis(self.layout.loop_axes, self.selection)
+
+    def run(
+        self,
+        index: Index,
+        kernel: NDArray[Any] | KernelField | None,
+        *,
+        target: PlaneTarget | None = None,
+        start: Weights | None = None,
+    ) -> Generator[Progress, bool | None, Result]:
+        """Restore one plane, with a kernel that is held, or with one of its own.
+
+        With `start`, an optimisation begins with what another plane has ended with.
+        """
+        settings = self.settings_with(kernel)
+        if start is not None:
+            settings = replace(settings, schedule=settings.schedule.continued())
+        return iterate(
+            self.layout.plane(self.array, index),
+            settings,
+            axes=self.layout.plane_axes,
+            known_kernel=kernel,
+            found=self.found or self.known is None,
+            mask=self.mask,
+            region=self.part,
+            target=target,
+            link=Link(start=start) if self.hands_on else None,
+        )
+
+    def prepared(self, index: Index, kernel: NDArray[Any] | KernelField | None) -> Job:
+        """Make one plane ready, to be restored step by step."""
+        return prepare(
+            self.layout.plane(self.array, index),
+            self.settings_with(kernel),
+            axes=self.layout.plane_axes,
+            known=kernel,
+            mask=self.mask,
+            region=self.part,
+            found=self.found or self.known is None,
+        )
+
+
+def prepare_stack(
+    image: ArrayLike | LazyArray,
+    settings: Settings,
+    *,
+    axes: str | None,
+    options: StackOptions | None = None,
+    known_kernel: NDArray[Any] | KernelField | None = None,
+    found: bool = False,
+    mask: ArrayLike | None = None,
+) -> StackJob:
+    """Check a stack before any work; parameters as in `restore_stack`.
+
+    Raises
+    ------
+    BlindSRError
+    """
+    options = StackOptions() if options is None else options
+    array: Any = image if hasattr(image, "shape") else np.asarray(image)
+    layout = parse_axes(axes, array.shape)
+    kind = np.dtype(array.dtype)
+    if kind.kind not in "iuf":
+        raise InputError(
+            f"the image has values of type {kind}; expected integers or floating point"
+        )
+    if (settings.kernel == "known") != (known_kernel is not None):
+        raise InputError(
+            f"kernel is {settings.kernel!r} and known_kernel is "
+            f"{'missing' if known_kernel is None else 'given'}; a known kernel goes with "
+            "kernel='known', and only with it"
+        )
+    if settings.uncertainty:
+        raise SettingsError(
+            f"uncertainty is {settings.uncertainty}; stacks have none: expected 0, or one plane"
+        )
+    if mask is not None and not method_named(settings.method).degradations:
+        raise SettingsError(f"method {settings.method!r} takes no mask; expected none")
+    region = options.region
+    if region is None:
+        region = Box.whole(layout.plane_shape)
+    check_region(region, layout.plane_shape)
+    if settings.field != ONE_BLUR and settings.kernel != "known":
+        check_regions(settings.field, layout.plane_shape)
+    # A grid of kernels that does not fit would fail plane after plane.
+    kernel_source(settings, known_kernel, layout.plane_shape)
+    job = StackJob(
+        array=array,
+        layout=layout,
+        selection=parse_selection(options.planes, layout),
+        region=region,
+        settings=settings,
+        options=options,
+        known=known_kernel,
+        found=found,
+        mask=mask,
+    )
+    if options.warm_start:
+        _check_warm_start(job)
+    return job
+
+
+def _check_warm_start(job: StackJob) -> None:
+    """Raise a `SettingsError` if no plane could begin with what another one has ended with."""
+    settings = job.settings
+    if job.steadies and (job.known is not None or job.options.kernels != "plane"):
+        kind = "known" if job.known is not None else f"one a {job.options.kernels} (kernels)"
+        raise SettingsError(
+            f"warm_start is on, but method {settings.method!r} has nothing to begin with where the "
+            f"kernel is {kind}; expected kernels='plane', one of "
+            f"{[m.name for m in METHOD_TABLE if m.optimises]}, or no warm_start"
+        )
+    if job.steadies and settings.field != ONE_BLUR:
+        rows, columns = settings.field
+        raise SettingsError(
+            f"warm_start is on and field is {rows} × {columns}: regions steady each other, not "
+            "those of other planes; expected one of the two"
+        )
+    if job.chain_axis is None:
+        raise SettingsError(
+            f"warm_start is on, but {len(job.indices)} planes along {job.layout.loop_axes!r} have "
+            "no neighbours; expected several along an axis other than C, or no warm_start"
+        )
+    height, width = job.result.plane_shape
+    if job.hands_on and tile_side((height, width), settings.tile) is not None:
+        raise SettingsError(
+            f"warm_start is on, but planes of {height} × {width} pixels are made in tiles, which "
+            "have no neighbours; expected planes made in one go (tile=None), or no warm_start"
+        )

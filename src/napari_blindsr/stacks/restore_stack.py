@@ -1,0 +1,323 @@
+"""Stacks: plane after plane, with kernels that planes share, and a count of what became of them."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from napari_blindsr.progress import StopReason
+from napari_blindsr.stacks.executor import Clock, LocalRunner, PlaneOutcome, Runner
+from napari_blindsr.stacks.outputs import ArrayTarget
+from napari_blindsr.stacks.plan import StackJob, prepare_stack
+from napari_blindsr.stacks.result import PlaneRecord, SharedKernel, StackKernel, StackResult
+from napari_blindsr.stacks.warm_start import ALONE, steadied
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Generator, Sequence
+
+    from distributed import Client
+    from numpy.typing import ArrayLike, NDArray
+
+    from napari_blindsr.errors import BlindSRError
+    from napari_blindsr.estimation.kernel_field import KernelField
+    from napari_blindsr.images.axes import Index
+    from napari_blindsr.images.metadata import LazyArray
+    from napari_blindsr.progress import Progress
+    from napari_blindsr.restoration.result import Result
+    from napari_blindsr.settings import Settings
+    from napari_blindsr.stacks.options import StackOptions
+    from napari_blindsr.stacks.outputs import StackTarget
+
+
+def restore_stack(
+    image: ArrayLike | LazyArray,
+    settings: Settings,
+    *,
+    axes: str,
+    options: StackOptions | None = None,
+    known_kernel: NDArray[Any] | KernelField | None = None,
+    mask: ArrayLike | None = None,
+    target: StackTarget | None = None,
+    client: Client | None = None,
+    progress: Callable[[Progress], bool | None] | None = None,
+) -> StackResult:
+    """Restore the planes of an array of any axes.
+
+    Each plane is restored by itself: along Z, too, nothing is sharpened.
+
+    Parameters
+    ----------
+    image : array_like
+        Of any axes and number type; of a lazy array (Dask, Zarr, memory-mapped) one plane at a
+        time is read.
+    settings : Settings
+        As for one image.
+    axes : str
+        One letter an axis: Y and X, S for RGB, and any others, such as "TCZYX".
+    options : StackOptions, optional
+        Which planes and what part of them, which of them share a kernel, and of which type the
+        result is.
+    known_kernel : ndarray, (K, K) or (R, C, K, K), or KernelField, optional
+        As in `iterate`.
+    mask : array_like, (h, w), optional
+        Nonzero where every plane is covered.
+    target : StackTarget, optional
+        Takes the result as it comes, and tells what of it is there already. The result's `image`
+        is then empty.
+    client : distributed.Client, optional
+        Of a Dask cluster whose workers restore the planes; the result is the same.
+    progress : callable, optional
+        Called with a `Progress` after each plane, and in between; a true return value ends the run
+        after the planes that are being restored.
+
+    Returns
+    -------
+    StackResult
+
+    Raises
+    ------
+    BlindSRError
+        Bad input, before any work; or a failure of every plane.
+    """
+    run = iterate_stack(
+        image,
+        settings,
+        axes=axes,
+        options=options,
+        known_kernel=known_kernel,
+        mask=mask,
+        target=target,
+        client=client,
+    )
+    stop: bool | None = None
+    while True:
+        try:
+            report = run.send(stop) if stop is not None else next(run)
+        except StopIteration as end:
+            result: StackResult = end.value
+            return result
+        stop = bool(progress(report)) if progress is not None else False
+
+
+def iterate_stack(
+    image: ArrayLike | LazyArray,
+    settings: Settings,
+    *,
+    axes: str | None,
+    options: StackOptions | None = None,
+    known_kernel: NDArray[Any] | KernelField | None = None,
+    found: bool = False,
+    mask: ArrayLike | None = None,
+    target: StackTarget | None = None,
+    client: Client | None = None,
+) -> Generator[Progress, bool | None, StackResult]:
+    """Run plane by plane: yields `Progress`, returns a `StackResult`.
+
+    Parameters as in `restore_stack`, `found` as in `iterate`. A true value that is sent in ends
+    the run after the planes that are being restored.
+    """
+    job = prepare_stack(
+        image,
+        settings,
+        axes=axes,
+        options=options,
+        known_kernel=known_kernel,
+        found=found,
+        mask=mask,
+    )
+    runner: Runner | None = None
+    if client is not None:
+        # Clusters are an extra.
+        from napari_blindsr.stacks.dask_executor import ClusterRunner  # noqa: PLC0415
+
+        runner = ClusterRunner(client)
+    return (yield from run_stack(job, target=target, runner=runner))
+
+
+def run_stack(
+    job: StackJob, *, target: StackTarget | None = None, runner: Runner | None = None
+) -> Generator[Progress, bool | None, StackResult]:
+    """Run a stack that is checked: yields `Progress`, returns a `StackResult`.
+
+    Parameters
+    ----------
+    job : StackJob
+    target : StackTarget, optional
+        As in `restore_stack`.
+    runner : Runner, optional
+        Who restores the planes; this process, if left out.
+    """
+    start = time.perf_counter()
+    runner = LocalRunner() if runner is None else runner
+    array: NDArray[Any] | None = None
+    if target is None:
+        memory = ArrayTarget(job.result.shape, job.dtype)
+        target, array = memory, memory.array
+    todo = [index for index in job.indices if not target.finished(job.position(index))]
+    tally = Tally(job, kept=len(job.indices) - len(todo))
+    clock = Clock(start=start, total=len(todo))
+    kernels: dict[Index, SharedKernel] = {}
+    stop = False
+    if job.known is not None:
+        kernels = dict.fromkeys(map(job.group, todo), SharedKernel(kernel=job.known))
+    elif job.options.kernels != "plane" or (job.steadies and todo):
+        # Planes that are finished tell of their neighbours as well.
+        groups = _groups(job, job.indices if job.steadies else todo)
+        stop = yield from runner.kernels(job, groups, clock, kernels)
+        if job.steadies and not stop:
+            kernels.update(steadied(job, kernels))
+
+    def deliver(outcome: PlaneOutcome) -> None:
+        place = job.place(target, outcome.index)
+        if outcome.result is None:
+            assert outcome.error is not None
+            place.fill()
+            tally.failed(outcome.index, outcome.error)
+        else:
+            if outcome.pixels is not None:
+                place.put(outcome.pixels)
+            shared = kernels.get(job.group(outcome.index))
+            record = tally.restored(outcome.index, outcome.result, shared, clipped=outcome.clipped)
+            if outcome.result.reason is StopReason.STOPPED:
+                # Some of its tiles are there; it is none that is complete.
+                return
+            target.note(job.position(outcome.index), record)
+        clock.done += 1
+
+    if not stop:
+        held = {group: shared.kernel for group, shared in kernels.items()}
+        given = [(index, held.get(job.group(index))) for index in todo]
+        yield from runner.planes(job, given, target, clock, deliver)
+    result = tally.result(array, seconds=time.perf_counter() - start, total=len(todo))
+    return replace(result, notes=(*result.notes, *runner.notes(job)))
+
+
+def _groups(job: StackJob, todo: Sequence[Index]) -> dict[Index, list[Index]]:
+    """Return which planes share a kernel, for all kernels that are needed.
+
+    Planes that are finished count as well, so that a run that is gone on with finds the same.
+    """
+    needed = set(map(job.group, todo))
+    groups: dict[Index, list[Index]] = {}
+    for index in job.indices:
+        if job.group(index) in needed:
+            groups.setdefault(job.group(index), []).append(index)
+    return groups
+
+
+class Tally:
+    """Collects what planes amount to, in whatever order they come; no pixels are kept.
+
+    Parameters
+    ----------
+    job : StackJob
+    kept : int
+        Planes that an earlier run had finished.
+    """
+
+    def __init__(self, job: StackJob, *, kept: int) -> None:
+        self._records: list[PlaneRecord] = []
+        self._job = job
+        self._kept = kept
+        self._kernels: dict[Index, StackKernel] = {}
+        self._covered: NDArray[np.bool_] | None = None
+        self._example: tuple[Index, Result] | None = None
+        self._failure: tuple[Index, BlindSRError] | None = None
+        self._partial: list[PlaneRecord] = []
+
+    def failed(self, index: Index, error: BlindSRError) -> None:
+        """Hear that a plane could not be restored."""
+        self._records.append(PlaneRecord(index=index, error=str(error)))
+        if self._failure is None or index > self._failure[0]:
+            self._failure = index, error
+
+    def restored(
+        self, index: Index, result: Result, shared: SharedKernel | None, *, clipped: int
+    ) -> PlaneRecord:
+        """Hear what became of a plane; returns what is noted of it."""
+        record = PlaneRecord.of(index, result, clipped=clipped)
+        self._records.append(record)
+        if result.reason is StopReason.STOPPED:
+            self._partial.append(record)
+        group = self._job.group(index)
+        before = self._kernels.get(group)
+        if before is None or index < before.indices[0]:
+            self._kernels[group] = StackKernel(
+                kernel=result.kernel,
+                center=result.kernel_center[0],
+                indices=(index, *(() if before is None else before.indices)),
+                blur=result.blur if shared is None else shared.blur,
+                field=result.field,
+            )
+        else:
+            indices = tuple(sorted((*before.indices, index)))
+            self._kernels[group] = replace(before, indices=indices)
+        if result.covered is not None:
+            if self._covered is None:
+                shape = (*map(len, self._job.selection), *result.covered.shape)
+                self._covered = np.zeros(shape, dtype=bool)
+            self._covered[self._job.position(index)] = result.covered
+        if self._example is None or index < self._example[0]:
+            small = np.empty((0, 0), dtype=np.float32)
+            self._example = index, replace(result, image=small, support=small, covered=None)
+        return record
+
+    def result(self, array: NDArray[Any] | None, *, seconds: float, total: int) -> StackResult:
+        """Return the result.
+
+        Parameters
+        ----------
+        array : ndarray or None
+            The pixels, unless a target has them.
+        seconds : float
+        total : int
+            Planes that were to be restored.
+
+        Raises
+        ------
+        BlindSRError
+            If not a single plane could be restored: what was wrong with the last one.
+        """
+        if self._example is None and self._failure is not None:
+            raise self._failure[1]
+        example = None if self._example is None else self._example[1]
+        job = self._job
+        if array is None:
+            array = np.empty((0,) * len(job.layout.axes), dtype=job.dtype)
+        complete = len(self._records) == total and not self._partial
+        return StackResult(
+            image=array,
+            axes=job.layout.axes,
+            loop_axes=job.layout.loop_axes,
+            selection=job.selection,
+            region=job.options.region,
+            kernels=tuple(sorted(self._kernels.values(), key=lambda kernel: kernel.indices[0])),
+            covered=self._covered,
+            records=tuple(sorted(self._records, key=lambda record: record.index)),
+            kept=self._kept,
+            offset=0.0 if example is None else example.offset,
+            settings=job.settings,
+            options=job.options,
+            example=example,
+            notes=self._notes(),
+            seconds=seconds,
+            reason=StopReason.COMPLETED if complete else StopReason.STOPPED,
+        )
+
+    def _notes(self) -> tuple[str, ...]:
+        notes = []
+        if "Z" in self._job.layout.loop_axes:
+            notes.append("each plane was restored by itself: along Z nothing was sharpened")
+        for record in self._partial:
+            name = " ".join(map(str, record.index)) or 0
+            notes += [f"plane {name} is not complete: {note}" for note in record.notes]
+        alone = sum(ALONE in record.notes for record in self._records)
+        if alone:
+            notes.append(f"{alone} planes {ALONE}")
+        clipped = sum(record.clipped for record in self._records)
+        if clipped:
+            notes.append(f"{clipped} values were beyond the range of {self._job.dtype}: clipped")
+        return tuple(notes)

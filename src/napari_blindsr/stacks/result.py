@@ -1,0 +1,212 @@
+"""What is asked for and what comes of a stack."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from napari_blindsr.estimation.estimate import BlurEstimate
+    from napari_blindsr.estimation.kernel_field import KernelField
+    from napari_blindsr.images.axes import Index
+    from napari_blindsr.images.tiling import Box
+    from napari_blindsr.progress import StopReason
+    from napari_blindsr.restoration.result import Result
+    from napari_blindsr.settings import Settings
+    from napari_blindsr.stacks.options import StackOptions
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class StackKernel:
+    """A kernel, and the planes that were restored with it.
+
+    Attributes
+    ----------
+    kernel : ndarray, float32, (K, K)
+        As in `Result`: where it varies over the field, that in the middle.
+    center : float
+        Row and column in it that correspond to the position of an LR pixel.
+    indices : tuple of tuple of int
+        The planes, by their indices along the axes of the input.
+    blur : BlurEstimate or None
+        What was read of the blur.
+    field : KernelField or None
+        The kernels of the planes' regions, if the blur varies.
+    """
+
+    kernel: NDArray[np.float32]
+    center: float
+    indices: tuple[Index, ...]
+    blur: BlurEstimate | None = None
+    field: KernelField | None = None
+
+    @property
+    def kernels(self) -> NDArray[np.float32]:
+        """The kernel (K, K), or where it varies all of them (R, C, K, K)."""
+        return self.kernel if self.field is None else self.field.kernels
+
+
+@dataclass(frozen=True, kw_only=True)
+class PlaneRecord:
+    """How one plane went.
+
+    Attributes
+    ----------
+    index : tuple of int
+        Along the axes of the input that have planes, in their order.
+    seconds : float
+    noise : float
+        Standard deviation that was assumed, in the input's unit.
+    clipped : int
+        Values that the type of the result could not hold.
+    flags, notes : tuple of str
+        Reasons not to believe it, and what else there is to know.
+    error : str or None
+        Why it could not be restored: it has no values then.
+    """
+
+    index: Index
+    seconds: float = 0.0
+    noise: float = 0.0
+    clipped: int = 0
+    flags: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+    error: str | None = None
+
+    @classmethod
+    def of(cls, index: Index, result: Result, *, clipped: int) -> PlaneRecord:
+        """Return the record of a plane that was restored."""
+        return cls(
+            index=index,
+            seconds=result.seconds,
+            noise=result.noise,
+            clipped=clipped,
+            flags=tuple(flag.message for flag in result.flags),
+            notes=result.notes,
+        )
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the record as plain JSON types."""
+        return {
+            "index": list(self.index),
+            "seconds": self.seconds,
+            "noise": self.noise,
+            "clipped": self.clipped,
+            "flags": list(self.flags),
+            "notes": list(self.notes),
+            "error": self.error,
+        }
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class StackResult:
+    """What `napari_blindsr.restore_stack` returns.
+
+    Attributes
+    ----------
+    image : ndarray
+        The restored planes in the axes of the input, in its intensity unit; NaN, or 0 in integer
+        types, where a plane could not be restored. Empty if a target took the pixels.
+    axes : str
+        Of the input and the result.
+    loop_axes : str
+        Those along which there are planes.
+    selection : tuple of range
+        Which planes of each such axis were restored.
+    region : Box or None
+        What of each plane, in pixels of the input.
+    kernels : tuple of StackKernel
+    covered : ndarray, bool, or None
+        Where pixels are filled in: shape of the planes' axes, then (H, W). None if nowhere.
+    records : tuple of PlaneRecord
+        Of the planes that this run restored, or tried to.
+    kept : int
+        Planes that an earlier run had finished.
+    offset : float
+        δ, as in `Result`.
+    settings : Settings
+    options : StackOptions
+    example : Result or None
+        That of the first plane, without its pixels: device, versions and the like.
+    notes : tuple of str
+    seconds : float
+    reason : StopReason
+    """
+
+    image: NDArray[Any]
+    axes: str
+    loop_axes: str
+    selection: tuple[range, ...]
+    region: Box | None
+    kernels: tuple[StackKernel, ...]
+    covered: NDArray[np.bool_] | None
+    records: tuple[PlaneRecord, ...]
+    kept: int
+    offset: float
+    settings: Settings
+    options: StackOptions
+    example: Result | None
+    notes: tuple[str, ...]
+    seconds: float
+    reason: StopReason
+
+    @property
+    def failures(self) -> tuple[PlaneRecord, ...]:
+        """The planes that could not be restored."""
+        return tuple(record for record in self.records if record.error is not None)
+
+    @property
+    def learned_priors(self) -> tuple[str, ...]:
+        """Names of the trained networks that took part, as in `Result`."""
+        names = () if self.example is None else self.example.learned_priors
+        read = any(entry.blur is not None for entry in self.kernels)
+        return ("kernel estimator", *names) if read and "kernel estimator" not in names else names
+
+    def report(self) -> dict[str, Any]:
+        """Return everything but the pixels, as plain JSON types."""
+        example = {} if self.example is None else self.example.report()
+        shared = ("method", "scale", "seed", "finish", "gain", "device", "dtype", "kernel_size")
+        return {
+            **{key: example[key] for key in shared if key in example},
+            "learned_priors": list(self.learned_priors),
+            "axes": self.axes,
+            "selection": {
+                axis: [chosen.start, chosen.stop]
+                for axis, chosen in zip(self.loop_axes, self.selection, strict=True)
+            },
+            "region": None if self.region is None else self.region.to_json(),
+            "kernels": [
+                {
+                    "indices": [list(index) for index in entry.indices],
+                    "blur": None if entry.blur is None else entry.blur.report(),
+                    "field": None if entry.field is None else entry.field.report(),
+                    "size": len(entry.kernel),
+                    "center": entry.center,
+                }
+                for entry in self.kernels
+            ],
+            "planes": [record.to_json() for record in self.records],
+            "kept": self.kept,
+            "failed": len(self.failures),
+            "offset": self.offset,
+            "notes": list(self.notes),
+            "seconds": self.seconds,
+            "reason": str(self.reason),
+            "options": self.options.to_json(),
+            "settings": self.settings.to_json(),
+            "versions": example.get("versions", {}),
+        }
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class SharedKernel:
+    """A kernel (K, K), or a grid or field of them, that planes share; what was read of their blur.
+
+    A field has what was read itself.
+    """
+
+    kernel: NDArray[Any] | KernelField
+    blur: BlurEstimate | None = None

@@ -1,0 +1,192 @@
+"""One kernel for many planes, from those that tell the most of it."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from napari_blindsr.errors import BlindSRError
+from napari_blindsr.estimation.estimate import estimate_of, pooled, take_reading
+from napari_blindsr.estimation.field import field_of, region_readings
+from napari_blindsr.images.tiling import Box, detail
+from napari_blindsr.methods import method_named
+from napari_blindsr.physics.kernels import KernelFamily
+from napari_blindsr.progress import REFINING, one_of, reported
+from napari_blindsr.restoration.restore import cpu_threads, translated_errors
+from napari_blindsr.restoration.setup import prepare
+from napari_blindsr.settings import ONE_BLUR
+from napari_blindsr.stacks.result import SharedKernel
+
+if TYPE_CHECKING:
+    from collections.abc import Generator, Sequence
+
+    from napari_blindsr.estimation.estimate import BlurEstimate
+    from napari_blindsr.estimation.kernel_field import KernelField
+    from napari_blindsr.images.axes import Index
+    from napari_blindsr.progress import Done, Progress
+    from napari_blindsr.restoration.problem import Job
+    from napari_blindsr.stacks.plan import StackJob
+
+
+LOOKED_AT = 8
+"""Planes of which the most informative ones are chosen; they are spread over all."""
+
+TAKEN = 3
+"""How many of these are read."""
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Informative:
+    """A plane that tells something of its blur."""
+
+    index: Index
+    job: Job
+    score: float
+
+
+def find_shared(
+    stack: StackJob, indices: Sequence[Index]
+) -> Generator[Progress, bool | None, SharedKernel | None]:
+    """Find the kernel of planes that share one: yields `Progress` if that takes long.
+
+    Returns None if none of these planes can be restored; each says why in its turn.
+    """
+    start = time.perf_counter()
+    with translated_errors(), cpu_threads(stack.settings.threads):
+        try:
+            planes = informative_planes(stack, indices)
+        except BlindSRError:
+            return None
+        if not method_named(stack.settings.method).optimises:
+            if stack.settings.field != ONE_BLUR:
+                regions = read_shared_field(planes, stack)
+                field, _ = yield from reported(regions, stage=REFINING, start=start)
+                return SharedKernel(kernel=field)
+            steps = read_shared(planes, stack)
+            blur, _ = yield from reported(steps, stage=REFINING, start=start)
+            return SharedKernel(kernel=blur.kernel, blur=blur)
+    result = yield from stack.run(planes[0].index, None)
+    return SharedKernel(kernel=result.kernel)
+
+
+def informative_planes(stack: StackJob, indices: Sequence[Index]) -> list[Informative]:
+    """Return some planes that share a kernel, those with the most detail above the noise first.
+
+    Planes that cannot be used, such as constant or damaged ones, are left out; what is wrong with
+    them is said when their turn comes.
+
+    Raises
+    ------
+    BlindSRError
+        If none can be used: what is wrong with the last one.
+    """
+    found: list[Informative] = []
+    failure: BlindSRError | None = None
+    for index in spread(indices):
+        try:
+            job = prepare(
+                stack.layout.plane(stack.array, index),
+                stack.settings,
+                axes=stack.layout.plane_axes,
+                known=stack.known,
+                mask=stack.mask,
+                region=stack.options.region,
+            )
+        except BlindSRError as error:
+            failure = error
+            continue
+        # In the input's unit, so that bright planes beat dim ones with as much noise. The
+        # differences of pixels have twice the variance of their noise.
+        planes = job.planes
+        power = detail(planes.data) - 4 * max(job.noise, 0.0) ** 2
+        found.append(Informative(index=index, job=job, score=power * planes.span**2))
+    if not found and failure is not None:
+        raise failure
+    return sorted(found, key=lambda plane: -plane.score)[:TAKEN]
+
+
+def read_shared(
+    planes: Sequence[Informative], stack: StackJob
+) -> Generator[Done, bool | None, BlurEstimate]:
+    """Return the blur that planes have in common, read by the network."""
+    settings = stack.settings
+    family = planes[0].job.source
+    assert isinstance(family, KernelFamily)
+    readings, quality = [], settings.quality
+    for number, plane in enumerate(planes):
+        steps = take_reading(
+            plane.job.planes.data,
+            measured=plane.job.planes.measured,
+            scale=settings.scale,
+            family=family,
+            reader="network",
+            geometry=settings.geometry,
+            border=settings.border,
+            device=settings.device,
+            quality=quality,
+            noise=plane.job.noise,
+            seed=settings.seed,
+        )
+        reading, quality = yield from one_of(steps, number, len(planes))
+        readings.append(reading)
+    return estimate_of(
+        pooled(readings),
+        scale=settings.scale,
+        family=family,
+        reader="network",
+        geometry=settings.geometry,
+        seed=settings.seed,
+        quality=quality,
+    )
+
+
+def read_shared_field(
+    planes: Sequence[Informative], stack: StackJob
+) -> Generator[Done, bool | None, KernelField]:
+    """Return the kernels of the regions that planes have in common, read by the network.
+
+    Raises
+    ------
+    InputError
+        If there is nothing to be read in any region.
+    """
+    settings = stack.settings
+    family = planes[0].job.source
+    assert isinstance(family, KernelFamily)
+    found, quality = [], settings.quality
+    for number, plane in enumerate(planes):
+        steps = region_readings(
+            plane.job.planes.data,
+            measured=plane.job.planes.measured,
+            shape=settings.field,
+            scale=settings.scale,
+            family=family,
+            geometry=settings.geometry,
+            device=settings.device,
+            quality=quality,
+            noise=plane.job.noise,
+            seed=settings.seed,
+        )
+        readings, quality = yield from one_of(steps, number, len(planes))
+        found.append(readings)
+    regions = [
+        [reading for reading in region if reading is not None]
+        for region in zip(*found, strict=True)
+    ]
+    return field_of(
+        [pooled(region) if region else None for region in regions],
+        shape=settings.field,
+        extent=Box.whole(planes[0].job.shape),
+        scale=settings.scale,
+        family=family,
+        geometry=settings.geometry,
+        seed=settings.seed,
+        quality=quality,
+    )
+
+
+def spread(indices: Sequence[Index]) -> list[Index]:
+    """Return those of some planes that are looked at, evenly spread."""
+    count = min(len(indices), LOOKED_AT)
+    return [indices[round(n * (len(indices) - 1) / max(1, count - 1))] for n in range(count)]

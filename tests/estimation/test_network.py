@@ -1,0 +1,206 @@
+"""The kernel estimator: what holds whatever its weights are."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Tensor
+
+from napari_blindsr.estimation.network import (
+    FAMILY_ORDER,
+    SHARPEST_TILE,
+    TILES,
+    BlurReading,
+    KernelEstimator,
+    features,
+    read_blur,
+)
+from napari_blindsr.physics.kernels import FAMILIES
+
+
+def estimator(widths: tuple[int, int, int] = (8, 8, 8)) -> KernelEstimator:
+    """Return a network of random weights whose votes are far from equal."""
+    torch.manual_seed(0)
+    network = KernelEstimator(widths).requires_grad_(False).eval()
+    network.vote.weight.mul_(8)
+    return network
+
+
+def picture(channels: int, height: int, width: int, *, seed: int = 0) -> Tensor:
+    generator = torch.Generator().manual_seed(seed)
+    return torch.rand(channels, height, width, generator=generator).cumsum(2).cumsum(1).sin()
+
+
+def same(first: BlurReading, second: BlurReading) -> None:
+    for name in ("mean", "deviation", "families"):
+        ours, theirs = getattr(first, name), getattr(second, name)
+        torch.testing.assert_close(ours, theirs, rtol=1e-3, atol=1e-4)
+
+
+def test_every_family_it_votes_for_exists() -> None:
+    assert set(FAMILY_ORDER) <= {family.name for family in FAMILIES}
+
+
+@settings(deadline=None, max_examples=30)
+@given(
+    gain=st.floats(1e-3, 1e5),
+    offset=st.floats(-10, 10),
+    height=st.integers(2, 20),
+    width=st.integers(2, 20),
+    seed=st.integers(0, 100),
+)
+def test_features_know_no_unit(
+    gain: float, offset: float, height: int, width: int, seed: int
+) -> None:
+    generator = torch.Generator().manual_seed(seed)
+    planes = torch.rand(2, height, width, generator=generator, dtype=torch.float64)
+    found = features(planes, 2)
+    assert found.shape == (2, 4, height, width)
+    torch.testing.assert_close(features(gain * (planes + offset), 2), found)
+
+
+def test_features_by_hand() -> None:
+    generator = torch.Generator().manual_seed(0)
+    planes = torch.rand(1, 5, 7, generator=generator, dtype=torch.float64)
+    values, rows, columns, scale = features(planes, 4)[0]
+    assert float(values.mean()) == pytest.approx(0, abs=1e-12)
+    assert float(values.square().mean()) == pytest.approx(1)
+    assert float((rows.square() + columns.square()).mean()) == pytest.approx(2)
+    # Differences to the next pixel; beyond the last one there is the same again.
+    assert torch.equal(rows[-1], torch.zeros(7, dtype=torch.float64))
+    assert torch.equal(columns[:, -1], torch.zeros(5, dtype=torch.float64))
+    ratio = rows[:-1] / planes[0].diff(dim=0)
+    torch.testing.assert_close(ratio, torch.full_like(ratio, float(ratio[0, 0])))
+    torch.testing.assert_close(columns[:, :-1], float(ratio[0, 0]) * planes[0].diff(dim=1))
+    torch.testing.assert_close(scale, torch.full_like(scale, math.log2(4) / 3))
+
+
+@pytest.mark.parametrize("shape", [(16, 16), (17, 23), (31, 16), (1, 40)])
+@pytest.mark.parametrize("scale", [1, 3, 8])
+def test_votes_have_their_shapes(shape: tuple[int, int], scale: int) -> None:
+    votes = estimator()(picture(3, *shape), scale)
+    assert votes.mean.shape == votes.log_variance.shape == (3, 3)
+    assert votes.families.shape == (3, len(FAMILY_ORDER))
+    for values in (votes.mean, votes.log_variance, votes.families):
+        assert torch.isfinite(values).all()
+
+
+def test_images_of_a_batch_are_read_one_by_one() -> None:
+    network, planes = estimator(), picture(3, 21, 18)
+    together = network(planes, 2)
+    for index, plane in enumerate(planes):
+        alone = network(plane[None], 2)
+        torch.testing.assert_close(alone.mean[0], together.mean[index])
+        torch.testing.assert_close(alone.log_variance[0], together.log_variance[index])
+
+
+@pytest.mark.parametrize("value", [0.0, 0.3, 1e4])
+def test_a_constant_image_gives_finite_votes(value: float) -> None:
+    reading = read_blur(torch.full((2, 20, 33), value), 4, estimator())
+    for values in (reading.mean, reading.deviation, reading.families):
+        assert torch.isfinite(values).all()
+    assert float(reading.families.sum()) == pytest.approx(1, abs=1e-5)
+    assert float(reading.deviation.min()) > 0
+
+
+def turned(reading: BlurReading, *, transposed: bool, flipped: bool) -> BlurReading:
+    """Return what should be read of the image transposed, or flipped along one axis."""
+    order = [1, 0, 2] if transposed else [0, 1, 2]
+    sign = torch.tensor([1.0, 1.0, -1.0 if flipped else 1.0])
+    return BlurReading(
+        mean=(reading.mean * sign)[order],
+        deviation=reading.deviation[order],
+        families=reading.families,
+    )
+
+
+@pytest.mark.parametrize("shape", [(24, 24), (19, 30), (256, 256)])
+def test_a_reading_turns_and_flips_with_the_image(shape: tuple[int, int]) -> None:
+    network, planes = estimator(), picture(1, *shape)
+    reading = read_blur(planes, 2, network)
+    # A mixed element that is not 0 is what a flip changes.
+    assert abs(float(reading.mean[2])) > 1e-3
+    assert abs(float(reading.mean[0] - reading.mean[1])) > 1e-3
+    flipped = turned(reading, transposed=False, flipped=True)
+    same(read_blur(planes.flip(1), 2, network), flipped)
+    same(read_blur(planes.flip(2), 2, network), flipped)
+    same(read_blur(planes.flip(1, 2), 2, network), reading)
+    transposed = turned(reading, transposed=True, flipped=False)
+    same(read_blur(planes.mT, 2, network), transposed)
+    quarter = turned(reading, transposed=True, flipped=True)
+    same(read_blur(planes.rot90(1, (1, 2)), 2, network), quarter)
+
+
+def test_a_reading_knows_no_unit() -> None:
+    network, planes = estimator(), picture(3, 24, 20)
+    same(read_blur(40 * planes + 7, 2, network), read_blur(planes, 2, network))
+
+
+def test_equal_channels_are_read_like_one() -> None:
+    network, plane = estimator(), picture(1, 24, 20)
+    same(read_blur(plane.repeat(7, 1, 1), 2, network), read_blur(plane, 2, network))
+
+
+def test_the_calibration_widens_and_no_more() -> None:
+    network, planes = estimator(), picture(1, 24, 20)
+    plain, wide = (read_blur(planes, 2, network, calibration=c) for c in (1.0, 1.7))
+    torch.testing.assert_close(wide.deviation, 1.7 * plain.deviation)
+    torch.testing.assert_close(wide.mean, plain.mean)
+
+
+def seen(planes: Tensor, network: KernelEstimator) -> tuple[BlurReading, list[tuple[int, ...]]]:
+    """Return a reading, and the shapes of what the network looked at."""
+    shapes: list[tuple[int, ...]] = []
+    hook = network.register_forward_pre_hook(lambda _, given: shapes.append(given[0].shape))
+    reading = read_blur(planes, 2, network)
+    hook.remove()
+    return reading, shapes
+
+
+@pytest.mark.parametrize(("shape", "corners"), [((700, 800), 2), ((60, 5000), 8)])
+def test_of_a_large_image_a_few_tiles_are_read(shape: tuple[int, int], corners: int) -> None:
+    _, shapes = seen(picture(1, *shape), estimator())
+    # Each in eight orientations; corners of large ones in two each.
+    assert len(shapes) == (8 + 4 * corners) * TILES
+    assert max(height * width for _, height, width in shapes) <= SHARPEST_TILE**2
+
+
+@pytest.mark.parametrize("dim", [1, 2])
+def test_the_tiles_with_most_detail_are_read(dim: int) -> None:
+    network, side = estimator(), SHARPEST_TILE
+    # Stripes: all detail is along one axis.
+    stripes = picture(1, side, 1) if dim == 1 else picture(1, 1, side)
+    tile = stripes.expand(1, side, side)
+    large = torch.zeros(1, 3 * side, 4 * side)
+    for row, column in ((0, 1), (1, 3), (2, 0), (2, 2)):
+        large[:, row * side : (row + 1) * side, column * side : (column + 1) * side] = tile
+    reading, _ = seen(large, network)
+    same(reading, read_blur(tile, 2, network))
+
+
+def test_an_image_that_is_just_small_enough_is_read_whole() -> None:
+    _, shapes = seen(picture(1, 512, 512), estimator())
+    assert Counter(shapes) == {(1, 512, 512): 8, (1, 384, 384): 8}
+
+
+def test_corners_are_read_as_often_as_the_whole() -> None:
+    _, shapes = seen(picture(1, 40, 30), estimator())
+    turned = {(1, 40, 30): 4, (1, 30, 40): 4, (1, 30, 22): 16, (1, 22, 30): 16}
+    assert Counter(shapes) == turned
+
+
+def test_a_tiny_image_is_read_whole() -> None:
+    _, shapes = seen(picture(1, 20, 40), estimator())
+    assert set(shapes) == {(1, 20, 40), (1, 40, 20)}
+
+
+def test_reading_keeps_no_graph_and_no_seed() -> None:
+    network = KernelEstimator((8, 8, 8))
+    before = torch.get_rng_state()
+    assert not read_blur(picture(1, 20, 20), 2, network).mean.requires_grad
+    assert torch.equal(before, torch.get_rng_state())

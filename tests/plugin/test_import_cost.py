@@ -1,0 +1,97 @@
+"""Importing the package and showing the dock are cheap, and do not load torch."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+SHOW = """
+import json, sys, time
+import napari
+viewer = napari.Viewer(show=False)
+# What napari and its Qt widgets cost is theirs.
+import magicgui.widgets
+start = time.thread_time()
+import napari_blindsr
+_, widget = viewer.window.add_plugin_dock_widget("napari-blindsr", "Blind super-resolution")
+seconds = time.thread_time() - start
+loaded = "torch" in sys.modules
+text = widget.torch_line.value
+from qtpy.QtWidgets import QApplication
+deadline = time.monotonic() + 60
+while "looking" in widget.torch_line.value and time.monotonic() < deadline:
+    QApplication.processEvents()
+    time.sleep(0.01)
+print(json.dumps([seconds, loaded, text, widget.torch_line.value, list(widget.device.choices)]))
+viewer.close()
+"""
+
+
+@pytest.mark.usefixtures("qapp")  # Skips, or fails, as the viewer tests do.
+def test_showing_the_dock_is_quick_and_loads_no_torch(tmp_path: Path) -> None:
+    # Compiling the source is no part of it: that happens once an installation, not once a start.
+    environment = {**os.environ, "PYTHONPYCACHEPREFIX": str(tmp_path)}
+    environment.pop("PYTHONDONTWRITEBYTECODE", None)
+    measured: list[float] = []
+    # What runs beside it only ever adds to its time: the least of a few runs is its own.
+    while len(measured) < 2 or (min(measured) >= 0.3 and len(measured) < 5):
+        run = subprocess.run(
+            [sys.executable, "-c", SHOW],
+            env=environment,
+            capture_output=True,
+            text=True,
+            timeout=120,
+            check=False,
+        )
+        assert run.returncode == 0, run.stderr
+        seconds, loaded, before, after, choices = json.loads(run.stdout.splitlines()[-1])
+        measured.append(seconds)
+        assert not loaded
+    assert min(measured) < 0.3, measured
+    assert before.startswith("torch ")
+    assert "looking for devices" in before
+    # Then the devices arrive by themselves.
+    assert after.endswith("CPU")
+    assert choices[0] == "auto"
+    assert "cpu" in choices
+
+
+OTHERS = """
+import sys
+import napari
+viewer = napari.Viewer(show=False)
+for name in ("Compare layers", "Measure quality"):
+    viewer.window.add_plugin_dock_widget("napari-blindsr", name)
+print([name for name in ("torch", "pyqtgraph") if name in sys.modules])
+viewer.close()
+"""
+
+
+@pytest.mark.usefixtures("qapp")
+def test_showing_the_other_docks_loads_neither_torch_nor_plots() -> None:
+    run = subprocess.run(
+        [sys.executable, "-c", OTHERS], capture_output=True, text=True, timeout=120, check=False
+    )
+    assert run.returncode == 0, run.stderr
+    assert run.stdout.splitlines()[-1] == "[]"
+
+
+@pytest.mark.parametrize(
+    ("module", "unwanted"),
+    [
+        ("napari_blindsr", ["torch", "napari", "qtpy", "magicgui"]),
+        ("napari_blindsr.settings", ["torch", "napari", "qtpy", "magicgui"]),
+        ("napari_blindsr.restoration.restore", ["napari", "qtpy", "magicgui"]),
+    ],
+)
+def test_importing_loads_no_more_than_needed(module: str, unwanted: list[str]) -> None:
+    code = f"import sys, {module}; print([m for m in {unwanted} if m in sys.modules])"
+    run = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True
+    )
+    assert run.stdout.strip() == "[]"

@@ -1,0 +1,190 @@
+"""Each flag is raised by a case that deserves it, and by none that does not."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import math
+import re
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from numpy.typing import NDArray
+from skimage import data
+
+from napari_blindsr import restore
+from napari_blindsr.estimation.consistency import Agreement
+from napari_blindsr.evaluation.samples import fluorescence, photograph
+from napari_blindsr.physics.kernels import Gaussian, Line
+from napari_blindsr.physics.observation import kernel_center
+from napari_blindsr.physics.simulate import Degradation, degrade, gaussian_kernel
+from napari_blindsr.restoration.diagnostics import FLAGS, Facts, find_flags
+from napari_blindsr.restoration.evidence import piled_up
+from napari_blindsr.restoration.result import Result
+
+
+def blurred(variance: float, side: int = 64) -> NDArray[np.uint8]:
+    """Return a piece of a photograph, blurred and sampled at every fourth pixel, in 8 bit."""
+    kernel = gaussian_kernel((variance, variance), 0.0, scale=4, size=33)
+    length = 4 * side + 32
+    sharp = data.camera()[40 : 40 + length, 120 : 120 + length]
+    made = degrade(sharp, kernel, Degradation(scale=4, quantise=True))
+    image: NDArray[np.uint8] = made.image
+    return image
+
+
+def two_blurs() -> NDArray[np.uint8]:
+    """Return a picture whose right half is three times as blurred."""
+    left, right = blurred(2.0), blurred(20.0)
+    return np.concatenate((left[:, :32], right[:, 32:]), axis=1)
+
+
+def grainy() -> NDArray[np.float64]:
+    """Return a very blurred picture with noise."""
+    image = blurred(16 * 1.7**2)
+    noisy: NDArray[np.float64] = image + np.random.default_rng(0).normal(0, 5, image.shape)
+    return noisy
+
+
+def moved() -> NDArray[np.uint8]:
+    """Return coins that moved along a line while they were photographed."""
+    kernel = Line(half_length=(6.0, 6.0)).sample(
+        1,
+        scale=4,
+        size=25,
+        center=kernel_center(25, 4, "camera"),
+        generator=torch.Generator().manual_seed(1),
+    )[0]
+    made = degrade(data.coins()[:300, :380], kernel.numpy(), Degradation(scale=4, quantise=True))
+    image: NDArray[np.uint8] = made.image
+    return image
+
+
+def overexposed() -> NDArray[np.uint16]:
+    """Return cells whose brightest parts exceed what a camera of 12 bit can count."""
+    image = fluorescence().image.astype(float)
+    brightest = np.quantile(image, 0.98)
+    counts: NDArray[np.uint16] = np.minimum(image * 4095 / brightest, 4095).astype(np.uint16)
+    return counts
+
+
+def run(image: NDArray[Any], **options: Any) -> Result:
+    return restore(image, **{"scale": 4, "device": "cpu", "finish": "measurement", **options})
+
+
+WIDE = gaussian_kernel((36.0, 36.0), 0.0, scale=4, size=41)
+NARROW = gaussian_kernel((0.5, 0.5), 0.0, scale=4, size=41)
+
+DESERVED: dict[str, Callable[[], Result]] = {
+    "no_blur": lambda: run(photograph().truth[:128, :128], scale=1),
+    "kernel_at_bound": lambda: run(blurred(8.0), kernel=Gaussian(variance=(1.0, 2.0))),
+    "another_family": lambda: run(moved(), kernel="gaussian"),
+    "kernel_unstable": lambda: run(two_blurs()),
+    "kernel_unlike_image": lambda: run(photograph().image, kernel=NARROW),
+    "residual_not_white": lambda: run(photograph().image, kernel=WIDE),
+    "saturated_or_covered": lambda: run(overexposed()),
+    "scale_beyond_kernel": lambda: run(grainy()),
+}
+
+HEALTHY: dict[str, Callable[[], Result]] = {
+    "photograph": lambda: run(photograph().image),
+    "photograph, image prior": lambda: run(photograph().image, finish="prior"),
+    "fluorescence": lambda: run(fluorescence().image, finish="prior"),
+    "true kernel": lambda: run(photograph().image, kernel=photograph().kernel),
+    "one blur": lambda: run(blurred(2.0)),
+}
+
+
+@pytest.fixture(scope="module")
+def healthy() -> dict[str, Result]:
+    return {name: make() for name, make in HEALTHY.items()}
+
+
+@pytest.mark.parametrize("name", HEALTHY)
+def test_healthy_cases_raise_none(name: str, healthy: dict[str, Result]) -> None:
+    assert healthy[name].flags == ()
+    assert healthy[name].report()["flags"] == []
+
+
+@pytest.mark.parametrize("name", [kind.name for kind in FLAGS])
+def test_every_flag_is_raised_where_it_is_deserved(name: str) -> None:
+    result = DESERVED[name]()
+    found = {flag.name: flag for flag in result.flags}
+    assert name in found
+    flag = found[name]
+    assert flag.message
+    assert flag.meaning.endswith(".")
+    assert flag.advice.endswith(".")
+    record = json.loads(json.dumps(result.report()))
+    assert flag.report() in record["flags"]
+
+
+def test_covered_pixels_are_told_and_mislead_nothing_else() -> None:
+    mask = np.zeros((64, 64), dtype=bool)
+    mask[20:40, 20:40] = True
+    result = run(photograph().image, mask=mask)
+    assert [flag.name for flag in result.flags] == ["saturated_or_covered"]
+    assert "10% of the pixels were not measured" in result.flags[0].message
+
+
+def test_a_kernel_that_is_cut_off_is_at_its_bound() -> None:
+    cut = WIDE[16:-16, 16:-16]
+    names = [flag.name for flag in run(photograph().image, kernel=cut).flags]
+    assert "kernel_at_bound" in names
+
+
+@pytest.mark.parametrize(
+    ("factor", "raised"), [(0.25, True), (0.5, True), (1.0, False), (2.0, True)]
+)
+def test_a_kernel_of_another_width_is_unlike_the_image(factor: float, raised: bool) -> None:
+    image = blurred(8.0)
+    kernel = gaussian_kernel((8 * factor**2, 8 * factor**2), 0.0, scale=4, size=41)
+    flags = {flag.name: flag.message for flag in run(image, kernel=kernel).flags}
+    assert ("kernel_unlike_image" in flags) is raised
+    if raised:
+        # Standard deviations in pixels of the image: the kernel's, and what was read.
+        own, read = map(float, re.findall(r"\d\.\d\d", flags["kernel_unlike_image"]))
+        assert own == pytest.approx(factor * math.sqrt(8) / 4, abs=0.03)
+        assert read == pytest.approx(math.sqrt(8) / 4, rel=0.2)
+
+
+def test_a_blur_beyond_what_can_be_read_is_not_unlike_a_wide_one() -> None:
+    told = Agreement(
+        disagreement=0.5, spread=0.1, range=(2.0, 2.2), variance=math.log(4.5), doubt=0.1
+    )
+    wide = gaussian_kernel((16 * 20.0, 16 * 20.0), 0.0, scale=4, size=121)
+    facts = Facts(scale=4, kernel=wide, widths=(17.9, 17.9), known=True, agreement=told)
+    assert "kernel_unlike_image" not in [flag.name for flag in find_flags(facts)]
+    narrower = dataclasses.replace(facts, widths=(4.0, 4.0))
+    assert "kernel_unlike_image" in [flag.name for flag in find_flags(narrower)]
+    # What is in doubt is no reason.
+    unsure = dataclasses.replace(narrower, agreement=dataclasses.replace(told, doubt=1.0))
+    assert "kernel_unlike_image" not in [flag.name for flag in find_flags(unsure)]
+
+
+def test_a_kernel_as_good_as_none_supports_no_scale() -> None:
+    narrow = gaussian_kernel((0.3, 0.3), 0.0, scale=4)
+    facts = Facts(scale=4, kernel=narrow, widths=(0.55, 0.55), known=True)
+    assert [flag.name for flag in find_flags(facts)] == ["scale_beyond_kernel"]
+    assert find_flags(dataclasses.replace(facts, scale=1)) == ()
+
+
+@pytest.mark.parametrize("method", ["mlmc", "ddsr"])
+def test_optimising_methods_have_flags_too(method: str) -> None:
+    result = run(overexposed()[:32, :32], method=method, steps=2, finish=None, scale=2)
+    assert "saturated_or_covered" in {flag.name for flag in result.flags}
+
+
+def test_the_end_of_a_range_is_told_from_the_end_of_a_tail() -> None:
+    rng = np.random.default_rng(0)
+    tail = rng.normal(100, 20, (1, 100, 100)).astype(np.float32)
+    assert piled_up(tail) == 0
+    assert piled_up(np.rint(tail)) == 0
+    assert piled_up(np.rint(rng.exponential(3, (1, 100, 100))).astype(np.float32)) == 0
+    cut = np.minimum(tail, 130)
+    assert piled_up(cut) == pytest.approx((tail > 130).mean(), abs=1e-3)
+    # In one channel is enough.
+    assert piled_up(np.concatenate((tail, cut))) == piled_up(cut)

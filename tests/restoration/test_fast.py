@@ -1,0 +1,335 @@
+"""Method "fast": the blur is read off the image, and a finish makes the image."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from napari_blindsr import Schedule, iterate, restore
+from napari_blindsr.errors import InputError, SettingsError
+from napari_blindsr.evaluation.samples import Sample, photograph
+from napari_blindsr.metrics import psnr_y
+from napari_blindsr.physics.kernels import Gaussian, Motion
+from napari_blindsr.physics.kernels.base import KernelFamily
+from napari_blindsr.physics.simulate import interpolate
+from napari_blindsr.progress import Progress, StopReason, drained
+from napari_blindsr.restoration.restore import make_settings
+from napari_blindsr.stacks.restore_stack import iterate_stack
+from napari_blindsr.types import FINISHES
+from tests.helpers import reference_data
+
+LEARNED = {"prior": ("image prior",), "usrnet": ("USRNet",), "measurement": ()}
+
+
+@pytest.fixture(scope="module")
+def sample() -> Sample:
+    return photograph()
+
+
+@pytest.fixture(scope="module")
+def image(sample: Sample) -> NDArray[np.uint8]:
+    return np.asarray(sample.image)
+
+
+def options(finish: str) -> dict[str, Any]:
+    chosen: dict[str, Any] = {"scale": 4, "finish": finish, "device": "cpu", "quality": "fast"}
+    if finish == "usrnet":
+        chosen["usrnet_weights"] = reference_data() / "usrnet_tiny.pth"
+    return chosen
+
+
+@pytest.mark.parametrize("finish", [name for name in FINISHES if name != "none"])
+def test_every_finish_restores_and_says_so(
+    finish: str, sample: Sample, image: NDArray[np.uint8]
+) -> None:
+    result = restore(image, **options(finish))
+    assert result.settings.method == "fast"
+    assert (result.finish, result.reason) == (finish, StopReason.COMPLETED)
+    assert result.trace.shape == (0,)
+    assert result.learned_priors == ("kernel estimator", *LEARNED[finish])
+    plain = interpolate(sample.image, 4) / 255
+    scores = [
+        psnr_y(np.clip(picture, 0, 1), sample.truth, crop=4)
+        for picture in (plain, result.image / 255)
+    ]
+    assert scores[1] > scores[0] + 0.3
+    # The truth is not far from what is told of the blur.
+    assert result.blur is not None
+    for width, variance in zip(result.blur.widths, (8, 4), strict=True):
+        assert width == pytest.approx(variance**0.5, rel=0.4)
+
+
+def test_a_refined_reading_owns_up_to_the_network_that_refined_it(
+    image: NDArray[np.uint8],
+) -> None:
+    small = image[:24, :24]
+    # Of benchmark geometry no noise is estimated, below which a residual would tell nothing.
+    chosen = {**options("measurement"), "geometry": "benchmark"}
+    plain = restore(small, **chosen)
+    other = restore(small, **{**chosen, "quality": "refined"})
+    assert plain.learned_priors == ("kernel estimator",)
+    assert other.learned_priors == ("kernel estimator", "image prior")
+    assert plain.blur is not None
+    assert other.blur is not None
+    assert (plain.blur.refined, other.blur.refined) == (False, True)
+    assert plain.blur.widths != other.blur.widths
+
+
+def test_camera_shake_is_left_as_it_was_read(image: NDArray[np.uint8]) -> None:
+    # Its widths tell too little of its shape.
+    result = restore(
+        image[:24, :24], **{**options("measurement"), "quality": "refined", "kernel": "motion"}
+    )
+    assert result.learned_priors == ("kernel estimator",)
+    assert result.blur is not None
+    assert not result.blur.refined
+
+
+def test_other_families_are_refined_too(image: NDArray[np.uint8]) -> None:
+    small = image[:24, :24]
+    chosen = {**options("measurement"), "geometry": "benchmark", "kernel": "disk"}
+    plain = restore(small, **chosen)
+    disk = restore(small, **{**chosen, "quality": "refined"})
+    assert disk.learned_priors == ("kernel estimator", "image prior")
+    assert plain.blur is not None
+    assert disk.blur is not None
+    assert (disk.blur.family, disk.blur.refined) == ("disk", True)
+    assert plain.blur.widths != disk.blur.widths
+    again = restore(small, **{**chosen, "quality": "refined"})
+    np.testing.assert_array_equal(again.kernel, disk.kernel)
+
+
+@pytest.mark.parametrize(
+    ("kernel", "field", "total"),
+    [("gaussian", (1, 1), 32), ("line", (1, 1), 32), ("auto", (1, 2), 64)],
+)
+def test_a_refinement_says_how_far_it_is_and_hears_a_stop(
+    kernel: str, field: tuple[int, int], total: int, image: NDArray[np.uint8]
+) -> None:
+    chosen = {**options("measurement"), "kernel": kernel, "field": field, "quality": "refined"}
+    small = image[:24, :48]
+    reports: list[Progress] = []
+
+    def stop(report: Progress) -> bool:
+        reports.append(report)
+        return report.stage == "refining the blur" and report.step > report.total / 2
+
+    stopped = restore(small, progress=stop, **chosen)
+    refining = [report for report in reports if report.stage == "refining the blur"]
+    assert [report.step for report in refining] == sorted({report.step for report in refining})
+    assert refining[-1].total / 2 < refining[-1].step < refining[-1].total
+    # Kernels that are drawn twice are restored once.
+    assert all(1 < report.total <= total for report in refining)
+    assert stopped.reason is StopReason.STOPPED
+    # What was read is left as it was.
+    plain = restore(small, **{**chosen, "quality": "fast"})
+    if field == (1, 1):
+        np.testing.assert_array_equal(stopped.kernel, plain.kernel)
+        assert stopped.blur is not None
+        assert not stopped.blur.refined
+    else:
+        assert stopped.field is not None
+        assert not any(blur.refined for row in stopped.field.blurs for blur in row)
+
+
+def test_a_stop_before_a_refinement_leaves_it_out(image: NDArray[np.uint8]) -> None:
+    stages: list[str] = []
+
+    def stop(report: Progress) -> bool:
+        stages.append(report.stage)
+        return True
+
+    result = restore(
+        image[:24, :24], progress=stop, **{**options("measurement"), "quality": "refined"}
+    )
+    assert "refining the blur" not in stages
+    assert result.blur is not None
+    assert not result.blur.refined
+
+
+def test_without_a_finish_there_is_no_image(image: NDArray[np.uint8]) -> None:
+    with pytest.raises(SettingsError, match=r"makes its image by a finish.*'prior', 'usrnet'"):
+        restore(image, **options("none"))
+
+
+def test_there_are_no_steps_to_take(image: NDArray[np.uint8]) -> None:
+    with pytest.raises(SettingsError, match="steps is 300, but method 'fast' takes no steps"):
+        restore(image, steps=300, **options("prior"))
+
+
+def test_a_schedule_has_no_influence(image: NDArray[np.uint8]) -> None:
+    plain = restore(image, **options("measurement"))
+    other = restore(
+        image, schedule=Schedule(image_steps=3, recentre=False), **options("measurement")
+    )
+    np.testing.assert_array_equal(plain.image, other.image)
+    np.testing.assert_array_equal(plain.kernel, other.kernel)
+
+
+def test_the_report_tells_the_blur_and_who_had_learned(image: NDArray[np.uint8]) -> None:
+    result = restore(image, **options("prior"))
+    record = json.loads(json.dumps(result.report(), allow_nan=False))
+    assert record["learned_priors"] == ["kernel estimator", "image prior"]
+    assert record["steps"] == len(record["losses"]) == 0
+    blur = record["blur"]
+    assert (blur["family"], blur["reader"], blur["scale"]) == ("gaussian", "network", 4)
+    for width, (low, high) in zip(blur["widths"], blur["intervals"], strict=True):
+        assert 0 < low < width < high
+    assert sum(blur["families"].values()) == pytest.approx(1, abs=1e-3)
+    assert result.blur is not None
+    np.testing.assert_allclose(result.kernel, result.blur.kernel, atol=2e-3)
+
+
+def test_what_optimises_tells_no_blur(image: NDArray[np.uint8]) -> None:
+    schedule = Schedule(image_steps=1, warmup_steps=1, structural_steps=1, channels=8)
+    result = restore(image[:20, :20], scale=2, method="mlmc", schedule=schedule)
+    assert result.blur is None
+    assert result.learned_priors == ()
+    record = result.report()
+    assert (record["blur"], record["learned_priors"]) == (None, [])
+
+
+@pytest.mark.parametrize("family", [Gaussian(variance=(1.0, 2.0)), Motion(extent=(1.0, 3.0))])
+def test_the_kernel_is_one_of_the_family(family: KernelFamily, image: NDArray[np.uint8]) -> None:
+    result = restore(image, kernel=family, **options("measurement"))
+    assert result.blur is not None
+    assert result.blur.family == family.name
+    assert result.kernel.sum() == pytest.approx(1, abs=1e-4)
+    assert result.kernel.min() >= 0
+    if isinstance(family, Gaussian):
+        # Narrower than what was read, as the family asks for.
+        place = np.arange(len(result.kernel)) - result.kernel_center[0]
+        variances = [result.kernel.sum(axis=axis) @ place**2 for axis in (0, 1)]
+        assert max(variances) < 2.2
+
+
+@pytest.mark.parametrize("finish", ["prior", "measurement"])
+def test_a_known_kernel_is_not_read(finish: str, sample: Sample, image: NDArray[np.uint8]) -> None:
+    reports: list[Progress] = []
+    result = restore(image, kernel=sample.kernel, progress=reports.append, **options(finish))
+    assert result.blur is None
+    assert result.learned_priors == LEARNED[finish]
+    assert "reading the blur" not in [report.stage for report in reports]
+    np.testing.assert_allclose(result.kernel, sample.kernel, atol=1e-5)
+    plain = interpolate(sample.image, 4) / 255
+    scores = [
+        psnr_y(np.clip(picture, 0, 1), sample.truth, crop=4)
+        for picture in (plain, result.image / 255)
+    ]
+    assert scores[1] > scores[0] + 0.5
+
+
+def test_a_kernel_that_was_found_is_not_trusted_as_a_known_one(image: NDArray[np.uint8]) -> None:
+    first = restore(image, scale=2)
+    settings, known = make_settings(scale=2, kernel=first.kernel)
+
+    def again(*, found: bool) -> NDArray[Any]:
+        result = drained(iterate(image, settings, known_kernel=known, found=found))
+        restored: NDArray[Any] = result.image
+        return restored
+
+    np.testing.assert_allclose(again(found=True), first.image, atol=0.05)
+    np.testing.assert_array_equal(
+        again(found=False), restore(image, scale=2, kernel=first.kernel).image
+    )
+    assert np.abs(again(found=False) - first.image).max() > 1
+
+
+def test_planes_with_a_kernel_that_was_found_are_restored_as_with_it(
+    image: NDArray[np.uint8],
+) -> None:
+    settings, known = make_settings(scale=2, kernel=restore(image, scale=2).kernel)
+
+    def stack(*, found: bool) -> NDArray[Any]:
+        steps = iterate_stack(image[None], settings, axes="TYX", known_kernel=known, found=found)
+        plane: NDArray[Any] = drained(steps).image[0]
+        return plane
+
+    single = drained(iterate(image, settings, known_kernel=known, found=True)).image
+    np.testing.assert_array_equal(stack(found=True), single)
+    assert np.abs(stack(found=False) - single).max() > 1
+
+
+def test_a_known_kernel_serves_images_that_are_too_small_to_read(image: NDArray[np.uint8]) -> None:
+    small = image[20:32, 20:35]
+    with pytest.raises(InputError, match=r"12 × 15 pixels; expected at least 16 .* known kernel"):
+        restore(small, **options("prior"))
+    result = restore(small, kernel=np.ones((5, 5)), **options("prior"))
+    assert result.image.shape == (48, 60)
+    assert np.isfinite(result.image).all()
+
+
+@pytest.mark.parametrize("method", ["fast", "mlmc"])
+def test_a_kernel_that_reaches_beyond_the_image_is_refused(
+    method: str, image: NDArray[np.uint8]
+) -> None:
+    with pytest.raises(InputError, match=r"a kernel of 41 × 41 expected at least 10 on each side"):
+        restore(image[20:28, 20:28], scale=2, method=method, kernel=wide_kernel())
+    with pytest.raises(InputError, match=r"a kernel of 41 × 41 expected at least 21 on each side"):
+        restore(
+            image[20:40, 20:40], scale=2, method=method, kernel=wide_kernel(), border="circular"
+        )
+
+
+def wide_kernel() -> NDArray[np.float64]:
+    """Return a kernel of side 41, centred where scale 2 wants it."""
+    place = np.arange(41) - 20.5
+    line = np.exp(-(place**2) / 50)
+    return np.outer(line, line)
+
+
+def test_progress_tells_the_stages(image: NDArray[np.uint8]) -> None:
+    reports: list[Progress] = []
+    restore(image, progress=reports.append, **options("prior"))
+    assert [(report.step, report.stage) for report in reports] == [
+        (0, "reading the blur"),
+        (1, "holding the kernel"),
+        (1, "finishing: image prior (trained)"),
+    ]
+    assert {report.total for report in reports} == {1}
+
+
+def test_covered_pixels_take_some_rounds(sample: Sample, image: NDArray[np.uint8]) -> None:
+    mask = np.zeros(image.shape)
+    mask[10:14, 20:23] = 1
+    result = restore(image, mask=mask, **options("prior"))
+    assert result.trace.size > 1
+    # Each round explains the measured pixels better.
+    assert result.trace[-1] <= result.trace[0]
+    assert np.isfinite(result.image).all()
+    # A hole is filled in with what lies around it.
+    hole = np.s_[40:56, 80:92]
+    truth = sample.truth[hole].astype(float)
+    error = np.abs(result.image[hole] - truth).mean()
+    assert error < np.abs(truth - sample.truth.mean()).mean() / 2
+
+
+@pytest.mark.parametrize("moment", ["reading the blur", "fitting the measurement"])
+def test_a_stop_keeps_what_there_is(moment: str, image: NDArray[np.uint8]) -> None:
+    mask = np.zeros(image.shape)
+    mask[10:14, 20:23] = 1
+    seen: list[str] = []
+
+    def stop(report: Progress) -> bool:
+        seen.append(report.stage)
+        return report.stage == moment
+
+    result = restore(image, mask=mask, progress=stop, **options("measurement"))
+    assert result.reason is StopReason.STOPPED
+    assert seen == [*dict.fromkeys(["reading the blur", moment]), seen[-1]]
+    assert seen[-1].startswith("finishing: ")
+    assert result.trace.size == (0 if moment == "reading the blur" else 1)
+    assert np.isfinite(result.image).all()
+
+
+def test_an_image_that_is_sharp_already_is_told(sample: Sample, image: NDArray[np.uint8]) -> None:
+    chosen = options("measurement")
+    assert not restore(image, **chosen).flags
+    sharp = restore(sample.truth[:128, :128], **{**chosen, "scale": 1})
+    assert "no_blur" in {flag.name for flag in sharp.flags}
+    assert sharp.blur is not None
+    assert not sharp.report()["blur"]["found"]
