@@ -421,6 +421,7 @@ def test_files_are_restored_at_once(
     assert capsys.readouterr().err.count("finished before") == 5
 
 
+@pytest.mark.slow
 def test_the_command_starts_workers_of_its_own(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:

@@ -141,6 +141,7 @@ def test_tiles_are_as_large_as_the_workers_allow(
         assert planes * count_parts(shape, 2, side) >= workers
 
 
+@pytest.mark.slow
 def test_a_killed_worker_changes_nothing(client: Client) -> None:
     image = cells(32, 400)
     killed: list[int] = []
