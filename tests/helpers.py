@@ -25,6 +25,9 @@ PRECISION = cast("Precision", os.environ.get("BLINDSR_TEST_PRECISION", "float32"
 
 assert PRECISION in PRECISIONS[1:], PRECISION
 
+PATIENCE = 300
+"""Seconds after which a test gives up what it waits for: a busy machine is no failure."""
+
 
 def chooses_bfloat16(device: torch.device) -> bool:
     """Tell what "auto" is, in place of `solvers.device._computes_bfloat16`."""

@@ -12,7 +12,7 @@ import pytest
 
 from napari_blindsr.cli import app
 from napari_blindsr.methods import Schedule
-from tests.helpers import PRECISION
+from tests.helpers import PATIENCE, PRECISION
 
 COMMAND = [sys.executable, "-m", "napari_blindsr.cli"]
 ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1", "COLUMNS": "200"}
@@ -32,7 +32,7 @@ def call(arguments: str, *, folder: Path) -> subprocess.CompletedProcess[str]:
         env=ENVIRONMENT,
         capture_output=True,
         text=True,
-        timeout=300,
+        timeout=PATIENCE,
         check=False,
     )
 

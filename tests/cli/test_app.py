@@ -22,6 +22,7 @@ from napari_blindsr.physics.simulate import gaussian_kernel
 from napari_blindsr.restoration import restore
 from napari_blindsr.types import SCALES
 from tests.cli.command_line import ENVIRONMENT, call, check_refused, command, picture, run_here
+from tests.helpers import PATIENCE
 
 
 @pytest.fixture
@@ -258,7 +259,7 @@ def test_help_and_bad_arguments_do_not_import_torch(arguments: str, tmp_path: Pa
         env=ENVIRONMENT,
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=PATIENCE,
         check=False,
     )
     assert done.returncode == 0, done.stderr
@@ -284,7 +285,7 @@ def start_long_run(folder: Path) -> subprocess.Popen[str]:
 def test_first_interrupt_keeps_the_result(folder: Path) -> None:
     process = start_long_run(folder)
     process.send_signal(signal.SIGINT)
-    _, errors = process.communicate(timeout=120)
+    _, errors = process.communicate(timeout=PATIENCE)
     assert process.returncode == 0, errors
     assert "stopping after this step" in errors
     assert json.loads((folder / "r.json").read_text(encoding="utf-8"))["reason"] == "stopped"

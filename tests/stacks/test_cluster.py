@@ -28,7 +28,7 @@ from napari_blindsr.stacks.dask_executor import ClusterRunner
 from napari_blindsr.stacks.dask_tasks import as_payload, file_of
 from napari_blindsr.stacks.plan import prepare_stack
 from tests.cli.command_line import check_refused, run_here
-from tests.helpers import PRECISION
+from tests.helpers import PATIENCE, PRECISION
 from tests.stacks.test_restore_stack import HELD, KERNEL, planes
 
 # Workers compute with one thread; sums in another order differ in their last bits.
@@ -120,7 +120,7 @@ def test_failed_planes_are_reported_and_the_rest_delivered(client: Client) -> No
 def busy_worker(client: Client, task: str = "restore_plane") -> int:
     """Return the process of a worker that is at a task."""
     processes = client.run(os.getpid)
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + PATIENCE
     while time.monotonic() < deadline:
         for worker, tasks in client.call_stack().items():
             if any(key.startswith(task) for key in tasks):
@@ -145,7 +145,7 @@ def test_a_killed_worker_changes_nothing(client: Client) -> None:
     )
     assert killed
     check_same(found, expected)
-    client.wait_for_workers(2, timeout=30)
+    client.wait_for_workers(2, timeout=PATIENCE)
     assert killed[0] not in client.run(os.getpid).values()
 
 
@@ -170,7 +170,7 @@ def test_a_plane_that_ends_its_workers_is_a_failed_plane(
 
         client.run_on_scheduler(change)
 
-    client.wait_for_workers(2, timeout=30)
+    client.wait_for_workers(2, timeout=PATIENCE)
     monkeypatch.setattr(dask_executor, "restore_plane", deadly)
     allow(0)
     try:
@@ -200,14 +200,14 @@ def test_a_stop_keeps_what_is_done_and_cancels_the_rest(client: Client) -> None:
     np.testing.assert_array_equal(found.image[done], expected.image[done])
     left = sorted(set(range(12)) - set(done))
     assert np.isnan(found.image[left]).all()
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + PATIENCE
     while any(client.processing().values()) and time.monotonic() < deadline:
         time.sleep(0.05)
     assert not any(client.processing().values())
 
 
 def test_no_more_is_handed_out_than_a_few_planes(client: Client) -> None:
-    client.wait_for_workers(2, timeout=30)
+    client.wait_for_workers(2, timeout=PATIENCE)
     runner = ClusterRunner(client)
     most = 0
 

@@ -25,7 +25,7 @@ from napari_blindsr.stacks.batch import digest, file_job, open_file, restore_fil
 from napari_blindsr.stacks.dask_executor import ClusterRunner
 from napari_blindsr.stacks.dask_tasks import tile_payload
 from tests.cli.command_line import run_here
-from tests.helpers import PRECISION
+from tests.helpers import PATIENCE, PRECISION
 from tests.stacks.test_cluster import busy_worker, check_same
 from tests.stacks.test_restore_stack import KERNEL
 
@@ -156,11 +156,11 @@ def test_a_killed_worker_changes_nothing(client: Client) -> None:
     found = restore_stack(image, slow, axes="YX", known_kernel=KERNEL, client=client, progress=kill)
     assert killed
     check_same(found, expected)
-    client.wait_for_workers(2, timeout=30)
+    client.wait_for_workers(2, timeout=PATIENCE)
 
 
 def test_no_more_is_held_than_a_few_tiles(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
-    client.wait_for_workers(2, timeout=30)
+    client.wait_for_workers(2, timeout=PATIENCE)
     asked: list[int] = []
 
     def counted(plan: Any, number: int) -> bytes:
