@@ -60,6 +60,16 @@ class SharedViewer:
             self.viewer = None
             self._stack.close()
             return
+        try:
+            self._tidy()
+        except RuntimeError:
+            # The test has deleted what Qt has of a dock.
+            self.close()
+            return
+        if self._look() != self._state:
+            self.close()
+
+    def _tidy(self) -> None:
         self._remove_docks()
         self.viewer.layers.clear()
         for emitter, before in self._callbacks:
@@ -67,8 +77,6 @@ class SharedViewer:
                 emitter.disconnect(callback)
         self.viewer.dims.axis_labels = self._labels
         self.viewer.reset_view()
-        if self._look() != self._state:
-            self.close()
 
     def close(self) -> None:
         if self.viewer is not None:
