@@ -5,11 +5,13 @@
 #   make test-bfloat16  those that restore images, where "auto" is bfloat16
 #   make lint           ruff, mypy, shellcheck, the plugin's manifest
 #   make docs           the documentation, into docs/_build/html
+#   make links          follow the links of the documentation; needs a network
+#   make package        build wheel and sdist into dist/, check them, and run the wheel
 
 # Without a display the demonstration needs no Qt.
 demo_set := $(if $(DISPLAY)$(WAYLAND_DISPLAY),gui,plain)
 
-.PHONY: demo test test-all test-bfloat16 lint ruff mypy shellcheck manifest docs clean
+.PHONY: demo test test-all test-bfloat16 lint ruff mypy shellcheck manifest docs links package clean
 .NOTPARALLEL:
 
 demo: .venv/installed-$(demo_set)
@@ -49,8 +51,14 @@ manifest: .venv/installed-dev
 docs: .venv/installed-docs
 	.venv/bin/python -m sphinx -W --keep-going -b html docs docs/_build/html
 
+links: .venv/installed-docs
+	.venv/bin/python -m sphinx -W --keep-going -b linkcheck docs docs/_build/links
+
+package:
+	scripts/check-package
+
 clean:
-	rm -rf .venv docs/_build build
+	rm -rf .venv .venv-lowest docs/_build build dist
 
 # A stamp for each set of packages; it ages when a dependency changes.
 .venv/installed-%: pyproject.toml setup.cfg scripts/install scripts/system-packages

@@ -14,7 +14,7 @@ from napari_blindsr.cli import app
 from napari_blindsr.methods import Schedule
 from tests.helpers import PATIENCE, PRECISION
 
-COMMAND = [sys.executable, "-m", "napari_blindsr.cli"]
+COMMAND = [sys.executable, "-m", "napari_blindsr"]
 ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1", "COLUMNS": "200"}
 
 

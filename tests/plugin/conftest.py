@@ -4,22 +4,42 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
-from napari._qt.threads.status_checker import StatusChecker
+from napari._qt.qt_main_window import Window
 from napari.components import ViewerModel
 from napari.utils._proxies import PublicOnlyProxy
 from napari.utils.notifications import notification_manager
 from numpy.typing import NDArray
 from pytestqt.qtbot import QtBot
 
+from napari_blindsr.plugin.layers.versions import MOVED
 from napari_blindsr.progress import StopReason
 from napari_blindsr.restoration.result import Result
 from napari_blindsr.settings import Settings
 from napari_blindsr.types import Geometry
-from tests.plugin.shared_viewer import SharedViewer
+
+if not MOVED:
+    # The tests use the names of napari 0.9; older versions keep the same things elsewhere.
+    class OldCanvas:
+        def __init__(self, viewer: Any) -> None:
+            self.viewer = viewer
+
+        grid = property(lambda self: self.viewer.grid)
+        size = property(
+            lambda self: self.viewer._canvas_size,
+            lambda self, size: setattr(self.viewer, "_canvas_size", size),
+        )
+
+    ViewerModel.canvas = property(OldCanvas)
+    ViewerModel.scene = property(lambda viewer: SimpleNamespace(camera=viewer.camera))
+    if not hasattr(Window, "dock_widgets"):
+        Window.dock_widgets = property(
+            lambda window: {name: dock.widget() for name, dock in window._dock_widgets.items()}
+        )
 
 
 def make_result(
@@ -94,7 +114,12 @@ DockMaker = Callable[..., tuple[Any, Any]]
 
 
 @pytest.fixture(scope="session")
-def shared_viewer() -> Iterator[SharedViewer]:
+def shared_viewer() -> Iterator[Any]:
+    # Other versions of napari have other insides.
+    from napari._qt.threads.status_checker import StatusChecker  # noqa: PLC0415
+
+    from tests.plugin.shared_viewer import SharedViewer  # noqa: PLC0415
+
     shared = SharedViewer()
     with pytest.MonkeyPatch.context() as patch:
         # As in napari's own tests: no thread looks at what is under the pointer.
@@ -104,19 +129,30 @@ def shared_viewer() -> Iterator[SharedViewer]:
 
 
 @pytest.fixture
-def open_dock(
-    shared_viewer: SharedViewer, qtbot: QtBot, monkeypatch: pytest.MonkeyPatch
-) -> Iterator[DockMaker]:
+def lend_viewer(
+    request: pytest.FixtureRequest, qtbot: QtBot, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Callable[[], Any]]:
+    """Return a function that returns an empty viewer; of a new napari the same for all tests."""
+    del qtbot
+    if not MOVED:
+        yield request.getfixturevalue("make_napari_viewer_proxy")
+        return
+    shared = request.getfixturevalue("shared_viewer")
+    monkeypatch.setenv("NAPARI_ENSURE_PLUGIN_MAIN_THREAD", "True")
+    # Like a plugin, the tests see what is public.
+    yield lambda: PublicOnlyProxy(shared.take())
+    shared.give_back()
+
+
+@pytest.fixture
+def open_dock(lend_viewer: Callable[[], Any]) -> DockMaker:
     """Return a function that takes a viewer and opens the dock in it, set up for a short run.
 
     By default that is an optimisation; method "fast" takes no steps.
     """
-    del qtbot
-    monkeypatch.setenv("NAPARI_ENSURE_PLUGIN_MAIN_THREAD", "True")
 
     def make(*images: NDArray[Any], steps: int = 6, method: str = "mlmc") -> tuple[Any, Any]:
-        # Like a plugin, the tests see what is public.
-        viewer = PublicOnlyProxy(shared_viewer.take())
+        viewer = lend_viewer()
         for number, image in enumerate(images):
             viewer.add_image(image, name=f"image {number}", rgb=image.shape[2:] == (3,))
         _, widget = viewer.window.add_plugin_dock_widget("napari-blindsr", "Blind super-resolution")
@@ -125,8 +161,7 @@ def open_dock(
         widget.device.value = "cpu"
         return viewer, widget
 
-    yield make
-    shared_viewer.give_back()
+    return make
 
 
 @pytest.fixture
