@@ -31,10 +31,14 @@ from napari_blindsr.images.metadata import (
     PixelSize,
     checked,
     guessed_axes,
+    known_optics,
+    metres,
+    read_optics,
     tiff_options,
 )
 from napari_blindsr.images.pictures import KINDS, open_picture
 from napari_blindsr.images.tiff import imagej_options, ome_options, open_tiff
+from napari_blindsr.images.tiff_meaning import listening
 from napari_blindsr.images.writer import (
     BlockKey,
     Format,
@@ -44,6 +48,7 @@ from napari_blindsr.images.writer import (
     block_key,
     check_room,
 )
+from napari_blindsr.optics import UNKNOWN, Optics
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -192,6 +197,8 @@ class LoadedImage:
     array : ndarray, (h, w) or (h, w, 3)
     pixel_size : PixelSize or None
         If the file tells.
+    optics : Optics
+        What the file tells of the microscope.
     notes : tuple of str
         What was left out, fit to be shown.
     description : Description or None
@@ -200,8 +207,21 @@ class LoadedImage:
 
     array: NDArray[Any]
     pixel_size: PixelSize | None = None
+    optics: Optics = UNKNOWN
     notes: tuple[str, ...] = ()
     description: Description | None = None
+
+    def known_optics(self, given: Optics) -> Optics:
+        """Return what is given of a microscope, and for the rest what the file tells.
+
+        A pixel size alone tells nothing of the blur, and is left out.
+        """
+        optics = given.completed(self.optics)
+        if optics.pixel_size_nm is None and self.pixel_size is not None:
+            size = metres(self.pixel_size.x, self.pixel_size.unit)
+            if size is not None:
+                optics = optics.completed(known_optics(pixel_size_nm=1e9 * size))
+        return optics if optics.sigma is not None or given != Optics() else Optics()
 
 
 def read_image(path: str | os.PathLike[str]) -> LoadedImage:
@@ -225,7 +245,11 @@ def read_image(path: str | os.PathLike[str]) -> LoadedImage:
     check_readable(file)
     openers = {".npy": open_npy, **dict.fromkeys(KINDS, open_picture)}
     opened = openers.get(suffix, open_tiff)(file, None, None)
-    return _single(file, checked(str(file), opened))
+    loaded = _single(file, checked(str(file), opened))
+    if suffix not in (".tif", ".tiff"):
+        return loaded
+    with listening(), tifffile.TiffFile(file) as tif:
+        return replace(loaded, optics=read_optics(tif))
 
 
 def check_readable(file: Path) -> None:

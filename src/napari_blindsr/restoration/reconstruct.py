@@ -161,7 +161,9 @@ def _in_one_go(
         weights=None if outcome.reason is StopReason.DIVERGED else outcome.estimate.weights,
         notes=outcome.notes,
         tiles=1,
-        residual=find_residual(job.planes, pixels, job.settings, border=job.border),
+        residual=find_residual(
+            job.planes, pixels, job.settings, border=job.border, noise=job.unexplained
+        ),
     )
 
 
@@ -283,7 +285,9 @@ def restore_tile(piece: Job, part: Part, *, examined: bool) -> TileOutcome:
     inner = part.kept.moved(-part.seen.top, -part.seen.left).scaled(piece.settings.scale).slices
     residual = None
     if examined:
-        residual = find_residual(piece.planes, pixels, piece.settings, border=piece.border)
+        residual = find_residual(
+            piece.planes, pixels, piece.settings, border=piece.border, noise=piece.unexplained
+        )
     return TileOutcome(
         image=np.moveaxis(pixels.image[(..., *inner)], 0, -1),
         support=pixels.support[inner],
@@ -323,6 +327,7 @@ def _finished(job: Job, outcome: Outcome, observation: Observation) -> Pixels:
         job.finisher,
         noise=job.noise,
         light=job.light,
+        conditions=job.conditions,
         trusted=job.trusted,
         colour=job.colour,
     )

@@ -18,6 +18,7 @@ from napari_blindsr.methods import METHOD_TABLE, Schedule
 from napari_blindsr.physics.kernels import FAMILIES, Airy, Automatic, Disk, Gaussian, Line, Motion
 from napari_blindsr.plugin.widgets.scroll import Scroll
 from napari_blindsr.types import FINISHES
+from tests.helpers import PATIENCE
 from tests.plugin.conftest import DockMaker
 
 PIXELS = np.zeros((9, 9), np.float32)
@@ -293,16 +294,18 @@ def test_a_low_window_scrolls_the_form(make_napari_viewer: Any, qtbot: QtBot) ->
     bar = scroll.verticalScrollBar()
     widget.method.value, widget.kernel.value = "ddsr-usrnet", "airy"
     viewer.window.resize(1300, 900)
-    qtbot.waitUntil(lambda: bar.maximum() == 0 and scroll.height() > 400)
+    qtbot.waitUntil(lambda: bar.maximum() == 0 and scroll.height() > 400, timeout=1000 * PATIENCE)
     tall = scroll.height()
     widget._form.advanced_row.value = True
     viewer.window.resize(1300, 600)
-    qtbot.waitUntil(lambda: bar.maximum() > 0)
+    qtbot.waitUntil(lambda: bar.maximum() > 0, timeout=1000 * PATIENCE)
     assert widget.run_button.native.isVisible()
     viewer.window.resize(1300, 900)
     widget._form.advanced_row.value = False
     widget.method.value = "mlmc"
-    qtbot.waitUntil(lambda: bar.maximum() == 0 and scroll.height() < tall - 100)
+    qtbot.waitUntil(
+        lambda: bar.maximum() == 0 and scroll.height() < tall - 100, timeout=1000 * PATIENCE
+    )
 
 
 def test_the_wheel_does_not_change_what_it_passes_over(open_dock: DockMaker) -> None:
