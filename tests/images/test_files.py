@@ -42,7 +42,10 @@ def described(axes: str, **changes: Any) -> Description:
     """Return a description that says all that can be said of some axes."""
     names = ("DAPI", "GFP & <RFP>", "Cy5") if "C" in axes else ()
     steps = tuple(step for step in STEPS if step.axis in axes)
-    whole = Description(axes=axes, pixel_size=SIZE, steps=steps, channel_names=names)
+    colors = ("0000FF", "00FF00", "FF00FF") if "C" in axes else ()
+    whole = Description(
+        axes=axes, pixel_size=SIZE, steps=steps, channel_names=names, channel_colors=colors
+    )
     return replace(whole, **changes)
 
 
@@ -106,6 +109,7 @@ def test_axes_come_back(tmp_path: Path, name: str, axes: str) -> None:
         assert size.unit == "µm"
         assert set(file.description.steps) == set(described(axes).steps)
         assert file.description.channel_names == described(axes).channel_names
+        assert file.description.channel_colors == described(axes).channel_colors
     assert list(tmp_path.iterdir()) == [tmp_path / name]
 
 

@@ -80,6 +80,8 @@ class Description:
         Of the other axes, as far as the file tells.
     channel_names : tuple of str
         One for each channel, one for an image without axis C, or none.
+    channel_colors : tuple of str
+        As `channel_names`: red, green and blue in hexadecimal, such as "00FF00".
     flavour : {"imagej", "ome", "tags"} or None
         The kind of TIFF file that it comes from; a TIFF file of it becomes the same kind where
         that can hold it.
@@ -97,6 +99,7 @@ class Description:
     origin: tuple[float, float] = (0.0, 0.0)
     steps: tuple[AxisStep, ...] = ()
     channel_names: tuple[str, ...] = ()
+    channel_colors: tuple[str, ...] = ()
     flavour: Literal["imagej", "ome", "tags"] | None = None
     notes: tuple[str, ...] = ()
 
@@ -175,7 +178,9 @@ def checked(name: str, file: ImageFile) -> ImageFile:
     channels = array.shape[description.axes.index("C")] if "C" in description.axes else 1
     steps = tuple(s for s in description.steps if _usable(s) and s.axis in description.axes)
     names = description.channel_names if len(description.channel_names) == channels else ()
-    return replace(file, description=replace(description, steps=steps, channel_names=names))
+    colors = description.channel_colors if len(description.channel_colors) == channels else ()
+    known = replace(description, steps=steps, channel_names=names, channel_colors=colors)
+    return replace(file, description=known)
 
 
 def _usable(step: AxisStep) -> bool:

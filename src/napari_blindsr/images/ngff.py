@@ -5,6 +5,7 @@ Source: the specification, https://ngff.openmicroscopy.org/0.4/ and …/0.5/.
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -53,6 +54,7 @@ _SPELLINGS = {
 _KINDS = {"T": "time", "C": "channel", "S": "channel"}
 _LETTERS = {"time": "T", "channel": "C"}
 _COLOURS = ("FF0000", "00FF00", "0000FF")
+_COLOUR_CODE = re.compile("[0-9A-F]{6}")
 _COLOUR_NAMES = ("Red", "Green", "Blue")
 
 
@@ -132,9 +134,11 @@ def channel_attributes(
         The smallest and largest value of each.
     """
     colour = "S" in description.axes
-    if not colour and "C" not in description.axes:
+    told = description.channel_names or description.channel_colors
+    if not colour and "C" not in description.axes and not told:
         return {}
     names = _COLOUR_NAMES if colour else description.channel_names
+    colors = _COLOURS if colour else description.channel_colors or ("FFFFFF",) * len(ranges)
     channels = []
     for number, (low, high) in enumerate(ranges):
         # A viewer cannot show a range of nothing.
@@ -142,7 +146,7 @@ def channel_attributes(
         window = {"min": low, "max": end, "start": low, "end": end}
         channel: dict[str, Any] = {
             "active": True,
-            "color": _COLOURS[number] if colour else "FFFFFF",
+            "color": colors[number],
             "window": window,
         }
         if names:
@@ -180,7 +184,8 @@ def read_attributes(attributes: Mapping[str, Any]) -> Level | None:
             pixel_size=size,
             origin=(0.0, 0.0) if size is None else (origin["Y"], origin["X"]),
             steps=steps,
-            channel_names=_channel_names(ome) if "S" not in axes else (),
+            channel_names=_told(ome, "label") if "S" not in axes else (),
+            channel_colors=_colors(ome) if "S" not in axes else (),
             notes=notes,
         ),
     )
@@ -231,7 +236,15 @@ def _sizes(
     return None, others, ("the pixel size was left out: it has no unit",)
 
 
-def _channel_names(ome: Mapping[str, Any]) -> tuple[str, ...]:
+def _told(ome: Mapping[str, Any], key: str) -> tuple[str, ...]:
+    """Return what is said of each channel under a key, or nothing if of one nothing is said."""
     channels = (ome.get("omero") or {}).get("channels") or []
-    names = [channel.get("label") for channel in channels]
-    return tuple(map(str, names)) if all(name is not None for name in names) else ()
+    values = [channel.get(key) for channel in channels]
+    return tuple(map(str, values)) if all(value is not None for value in values) else ()
+
+
+def _colors(ome: Mapping[str, Any]) -> tuple[str, ...]:
+    colors = tuple(color.upper().lstrip("#") for color in _told(ome, "color"))
+    # White is what channels have whose colour nobody knows.
+    told = any(color != "FFFFFF" for color in colors)
+    return colors if told and all(_COLOUR_CODE.fullmatch(color) for color in colors) else ()

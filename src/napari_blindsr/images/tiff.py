@@ -13,6 +13,15 @@ import tifffile
 from napari_blindsr.errors import BlindSRError, FileError
 from napari_blindsr.images.atomic import check_output, part_of, writing
 from napari_blindsr.images.axes import distinct_axes
+from napari_blindsr.images.channels import (
+    imagej_channels,
+    imagej_colors,
+    imagej_names,
+    listed_texts,
+    ome_channels,
+    ome_colors,
+    ome_names,
+)
 from napari_blindsr.images.lazy import MappedArray, colour_last, full_index
 from napari_blindsr.images.metadata import (
     METRES,
@@ -28,7 +37,7 @@ from napari_blindsr.images.metadata import (
 from napari_blindsr.images.writer import Format, ImageWriter, Output, RawWriter, check_room
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
     from types import EllipsisType
 
@@ -138,6 +147,7 @@ def _open(path: Path, axes: str | None) -> ImageFile:
             pixel_size=facts.pixel_size,
             steps=facts.steps,
             channel_names=facts.channel_names,
+            channel_colors=facts.channel_colors,
             flavour=facts.flavour,
             notes=notes,
         ),
@@ -208,6 +218,7 @@ class TiffFacts:
     flavour: Literal["imagej", "ome", "tags"]
     steps: tuple[AxisStep, ...] = ()
     channel_names: tuple[str, ...] = ()
+    channel_colors: tuple[str, ...] = ()
     pixel_size: PixelSize | None = None
 
 
@@ -216,24 +227,28 @@ def read_metadata(tif: tifffile.TiffFile) -> TiffFacts:
     size = read_pixel_size(tif)
     if tif.is_ome and tif.ome_metadata is not None:
         pixels = _ome_pixels(tif.ome_metadata)
-        channels = pixels.get("Channel", [])
-        names = [c.get("Name") for c in (channels if isinstance(channels, list) else [channels])]
-        known = tuple(str(name) for name in names if name is not None)
         return TiffFacts(
             flavour="ome",
             steps=_steps(pixels),
-            channel_names=known if len(known) == len(names) else (),
+            channel_names=ome_names(pixels),
+            channel_colors=ome_colors(pixels),
             pixel_size=size,
         )
     if tif.is_imagej:
-        steps = _imagej_steps(tif.imagej_metadata or {})
-        return TiffFacts(flavour="imagej", steps=steps, pixel_size=size)
+        told = tif.imagej_metadata or {}
+        return TiffFacts(
+            flavour="imagej",
+            steps=_imagej_steps(told),
+            channel_names=imagej_names(told),
+            channel_colors=imagej_colors(told),
+            pixel_size=size,
+        )
     shaped = (tif.shaped_metadata or ({},))[0]
-    names = shaped.get("ChannelNames", [])
     return TiffFacts(
         flavour="tags",
         steps=_steps(shaped),
-        channel_names=tuple(map(str, names)) if isinstance(names, list) else (),
+        channel_names=listed_texts(shaped, "ChannelNames"),
+        channel_colors=listed_texts(shaped, "ChannelColors"),
         pixel_size=_shaped_size(shaped) or size,
     )
 
@@ -287,9 +302,9 @@ def ome_options(description: Description) -> dict[str, Any]:
     """Return the options with which `tifffile` writes OME-TIFF."""
     options = _options(description)
     options["ome"] = True
-    names = description.channel_names
-    if names:
-        options["metadata"]["Channel"] = {"Name": list(names)}
+    channels = ome_channels(description)
+    if channels:
+        options["metadata"]["Channel"] = channels
     return options
 
 
@@ -298,6 +313,8 @@ def plain_options(description: Description) -> dict[str, Any]:
     options = _options(description)
     if description.channel_names:
         options["metadata"]["ChannelNames"] = list(description.channel_names)
+    if description.channel_colors:
+        options["metadata"]["ChannelColors"] = list(description.channel_colors)
     return options
 
 
@@ -325,8 +342,8 @@ def _options(description: Description) -> dict[str, Any]:
     return options
 
 
-def imagej_options(description: Description) -> dict[str, Any] | None:
-    """Return the options with which `tifffile` writes a hyperstack of ImageJ.
+def imagej_options(description: Description, shape: Sequence[int]) -> dict[str, Any] | None:
+    """Return the options with which `tifffile` writes a hyperstack of ImageJ of a shape.
 
     None if ImageJ cannot say what the description does.
     """
@@ -349,7 +366,8 @@ def imagej_options(description: Description) -> dict[str, Any] | None:
         if time.unit not in ("s", "sec"):
             return None
         metadata |= {"finterval": time.size, "tunit": "sec"}
-    return None if description.channel_names else options
+    metadata |= imagej_channels(description, shape)
+    return options
 
 
 def _same_unit(one: str, other: str) -> bool:
@@ -380,7 +398,8 @@ def _layout(output: Output) -> tuple[str, dict[str, Any]]:
     description = replace(given, axes=stored)
     if not output.path.name.lower().endswith(OME_SUFFIXES):
         ome = given.pixel_size is not None and given.pixel_size.flavour != "tags"
-        if stored == planes and (output.dtype.str[1:] in _OME_TYPES or not ome):
+        plain = not (given.channel_names or given.channel_colors)
+        if stored == planes and plain and (output.dtype.str[1:] in _OME_TYPES or not ome):
             return stored, plane_options(colour=planes == "YXS", size=given.pixel_size)
         if given.flavour == "imagej":
             hyperstack = _hyperstack(output, description)
@@ -398,5 +417,7 @@ def _hyperstack(output: Output, description: Description) -> tuple[str, dict[str
         return None
     if output.nbytes > _IMAGEJ_LIMIT:
         return None
-    options = imagej_options(replace(description, axes=stored))
+    lengths = dict(zip(output.description.axes, output.shape, strict=True))
+    shape = [lengths[axis] for axis in stored]
+    options = imagej_options(replace(description, axes=stored), shape)
     return None if options is None else (stored, options)

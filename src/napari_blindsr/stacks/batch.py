@@ -282,10 +282,11 @@ def _described(given: Description, stack: StackJob) -> Description:
     if settings.geometry == "benchmark":
         shift = -shift
     fine = given.finer(settings.scale)
-    names = given.channel_names
-    if "C" in stack.layout.loop_axes and len(names) > 1:
+    names, colors = given.channel_names, given.channel_colors
+    if "C" in stack.layout.loop_axes:
         chosen = stack.selection[stack.layout.loop_axes.index("C")]
-        names = tuple(names[at] for at in chosen)
+        names = tuple(names[at] for at in chosen) if len(names) > 1 else names
+        colors = tuple(colors[at] for at in chosen) if len(colors) > 1 else colors
     if given.pixel_size is not None:
         size = given.pixel_size
         y, x = given.origin
@@ -296,7 +297,7 @@ def _described(given: Description, stack: StackJob) -> Description:
                 x + (stack.region.left + shift) * size.x,
             ),
         )
-    return replace(fine, channel_names=names, notes=())
+    return replace(fine, channel_names=names, channel_colors=colors, notes=())
 
 
 TURN = 0.02
