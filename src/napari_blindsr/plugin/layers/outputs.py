@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import numpy as np
 
 from napari_blindsr.plugin.layers.psf import montage, montage_frame, shown_psf
-from napari_blindsr.stacks.outputs import converted, result_type
 
 if TYPE_CHECKING:
     from napari.layers import Layer
@@ -94,6 +93,9 @@ def image_layer(result: Result, source: LayerInput, *, dtype: OutputType = "floa
     images come back in the source's type, because napari shows RGB within the range of the type
     only.
     """
+    # Not before now: this imports what reads and writes files.
+    from napari_blindsr.stacks.outputs import converted, result_type  # noqa: PLC0415
+
     if source.is_rgb:
         data: NDArray[Any] = as_rgb(result.image, source.kind)
     else:
