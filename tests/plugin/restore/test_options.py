@@ -305,7 +305,7 @@ def test_a_low_window_scrolls_the_form(make_napari_viewer: Any, qtbot: QtBot) ->
     assert widget.run_button.native.isVisible()
     viewer.window.resize(1300, 900)
     widget._form.advanced_row.value = False
-    qtbot.waitUntil(lambda: bar.maximum() == 0 and scroll.height() == low)
+    qtbot.waitUntil(lambda: bar.maximum() == 0 and scroll.height() < low + 50)
 
 
 def test_the_wheel_does_not_change_what_it_passes_over(open_dock: DockMaker) -> None:

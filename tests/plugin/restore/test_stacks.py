@@ -455,7 +455,8 @@ def test_what_a_run_takes_is_told_beside_what_is_free(
 ) -> None:
     _, widget = stack_dock(da.zeros((200, 1024, 1024), chunks=(1, 512, 512), dtype=np.uint8))
     text = widget._form.size_row.value
-    assert re.fullmatch(r"1024 × 1024 → 2048 × 2048 px · about .* GB of .* GB free", text)
+    told = r"Only the plane on display \(.*\) · 1024 × 1024 → 2048 × 2048 px · about .* free"
+    assert re.fullmatch(told, text)
     available = psutil.virtual_memory()._replace(available=3 * 10**9)
     monkeypatch.setattr(psutil, "virtual_memory", lambda: available)
     widget.planes.value = "all"

@@ -30,17 +30,22 @@ def share_tabs(native: QWidget) -> None:
     if own is None or own.isFloating() or not isinstance(window, QMainWindow):
         return
     area = window.dockWidgetArea(own)
-    for other in window.findChildren(QDockWidget):
-        ours = other is not own and other.findChild(QWidget, MARK) is not None
-        if not ours or other.isFloating():
-            continue
-        if window.dockWidgetArea(other) != area:
-            continue
-        if own not in window.tabifiedDockWidgets(other):
-            window.tabifyDockWidget(other, own)
-        own.show()
-        own.raise_()
+    group = [
+        dock
+        for dock in window.findChildren(QDockWidget)
+        if dock.findChild(QWidget, MARK) is not None
+        and not dock.isFloating()
+        and window.dockWidgetArea(dock) == area
+    ]
+    # Several may have been added before the first one had its turn.
+    first, *others = group
+    if not others:
         return
+    for other in others:
+        if other not in window.tabifiedDockWidgets(first):
+            window.tabifyDockWidget(first, other)
+    own.show()
+    own.raise_()
 
 
 def _dock_of(native: QWidget) -> QDockWidget | None:
