@@ -3,11 +3,13 @@
 #   make test    all tests, those in a real viewer included
 #   make lint    ruff, mypy, shellcheck, the plugin's manifest
 #   make docs    the documentation, into docs/_build/html
+#   make links   follow the links of the documentation; needs a network
+#   make package build wheel and sdist into dist/, check them, and run the wheel
 
 # Without a display the demonstration needs no Qt.
 demo_set := $(if $(DISPLAY)$(WAYLAND_DISPLAY),gui,plain)
 
-.PHONY: demo test lint ruff mypy shellcheck manifest docs clean
+.PHONY: demo test lint ruff mypy shellcheck manifest docs links package clean
 .NOTPARALLEL:
 
 demo: .venv/installed-$(demo_set)
@@ -34,8 +36,14 @@ manifest: .venv/installed-dev
 docs: .venv/installed-docs
 	.venv/bin/python -m sphinx -W --keep-going -b html docs docs/_build/html
 
+links: .venv/installed-docs
+	.venv/bin/python -m sphinx -W --keep-going -b linkcheck docs docs/_build/links
+
+package:
+	scripts/check-package
+
 clean:
-	rm -rf .venv docs/_build build
+	rm -rf .venv .venv-lowest docs/_build build dist
 
 # A stamp for each set of packages; it ages when a dependency changes.
 .venv/installed-%: pyproject.toml setup.cfg scripts/install scripts/system-packages

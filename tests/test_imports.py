@@ -15,6 +15,7 @@ SOURCE = Path(napari_blindsr.__file__).parent
 FILES = sorted(SOURCE.rglob("*.py"))
 
 FLOOR = {
+    "__main__": 11,
     "cli": 10,
     "plugin": 9,
     "stacks": 8,

@@ -43,6 +43,11 @@ class WeightsError(BlindSRError):
     """The weights of a network are not there, are damaged, or belong to another network."""
 
 
+def needs(what: str, extra: str) -> str:
+    """Return the sentence that says how to install the packages of an extra."""
+    return f'{what} needs packages that are not installed: pip install "napari-blindsr[{extra}]"'
+
+
 def require(condition: bool, message: str) -> None:
     """Raise a `SettingsError` with this message unless the condition holds."""
     if not condition:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass, field
-from enum import StrEnum
+from enum import Enum
 from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
 if TYPE_CHECKING:
@@ -77,13 +77,17 @@ def one_of(
         stop = yield number * total + done, count * total
 
 
-class StopReason(StrEnum):
+class StopReason(str, Enum):
     """Why a run ended."""
 
     COMPLETED = "completed"
     CONVERGED = "converged"
     STOPPED = "stopped"
     DIVERGED = "diverged"
+
+    def __str__(self) -> str:
+        """Return the word itself, as `enum.StrEnum` does since Python 3.11."""
+        return str(self.value)
 
 
 @dataclass(frozen=True, kw_only=True)

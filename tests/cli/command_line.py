@@ -13,7 +13,7 @@ import pytest
 from napari_blindsr.cli import app
 from napari_blindsr.methods import Schedule
 
-COMMAND = [sys.executable, "-m", "napari_blindsr.cli"]
+COMMAND = [sys.executable, "-m", "napari_blindsr"]
 ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1", "COLUMNS": "200"}
 
 

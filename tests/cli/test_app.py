@@ -138,7 +138,7 @@ def write_bad_files(folder: Path) -> None:
 
 BAD = [
     ("none.png -o out.tif -s 2", "none.png: there is no such file"),
-    ("in.jpg -o out.tif -s 2", "expected .png, .tif, .tiff or .npy"),
+    ("in.psd -o out.tif -s 2", "expected .png, .tif, .tiff, .npy, .jpg"),
     ("text.png -o out.tif -s 2", "no PNG image"),
     ("text.tif -o out.tif -s 2", "no TIFF image"),
     ("small.npy -o out.tif -s 2", "3 × 26 pixels"),

@@ -21,6 +21,10 @@ from napari_blindsr.images.metadata import AxisStep, Description, PixelSize
 from napari_blindsr.images.ngff import stored_axes
 from napari_blindsr.images.writer import ImageWriter
 
+with_zarr_3 = pytest.mark.skipif(
+    not hasattr(zarr, "create_group"), reason="the test itself writes with zarr 3"
+)
+
 RNG = np.random.default_rng(5)
 STACK = RNG.integers(1, 60000, (2, 3, 4, 32, 48)).astype(np.uint16)
 SIZE = PixelSize(y=0.2, x=0.1, unit="µm")
@@ -256,6 +260,7 @@ def test_folders_that_are_no_zarr_are_never_replaced(tmp_path: Path) -> None:
     assert (path / "thesis.txt").exists()
 
 
+@with_zarr_3
 @pytest.mark.parametrize("version", ["0.4", "0.5"])
 def test_pyramids_of_others(tmp_path: Path, version: str) -> None:
     path = tmp_path / "a.ome.zarr"
@@ -302,18 +307,22 @@ def nested(path: Path, count: int) -> Path:
     return path
 
 
+@with_zarr_3
 def test_images_one_folder_down(tmp_path: Path) -> None:
     file = open_image(nested(tmp_path / "a.zarr", 1))
     assert file.description == WHOLE
     np.testing.assert_array_equal(file.array[0, 0], STACK[0, 0])
-    file = open_image(nested(tmp_path / "b.zarr", 2))
-    assert file.description.notes == ("only the first of several images is read",)
+    with pytest.raises(InputError, match=r"2 images: 0 \(b\.zarr/0\), 1 \(b\.zarr/1\); choose"):
+        open_image(nested(tmp_path / "b.zarr", 2))
+    file = open_image(tmp_path / "b.zarr", series=1)
+    np.testing.assert_array_equal(file.array[0, 0], STACK[0, 0] + 1)
     # One of them by its name, which says nothing of its kind.
     path = tmp_path / "b.zarr" / "1"
     assert find_images([path]) == [path]
     np.testing.assert_array_equal(open_image(path).array[0, 0], STACK[0, 0] + 1)
 
 
+@with_zarr_3
 def test_plates_and_empty_groups_are_refused(tmp_path: Path) -> None:
     plate = zarr.create_group(tmp_path / "plate.zarr", zarr_format=2)
     plate.attrs["plate"] = {"wells": []}
@@ -333,6 +342,7 @@ def test_plates_and_empty_groups_are_refused(tmp_path: Path) -> None:
         open_image(path)
 
 
+@with_zarr_3
 def test_plain_arrays(tmp_path: Path) -> None:
     zarr.create_array(tmp_path / "a.zarr", data=STACK[0], dimension_names=("c", "z", "y", "x"))
     assert open_image(tmp_path / "a.zarr").description.axes == "CZYX"
@@ -356,3 +366,22 @@ def test_a_scale_without_a_unit_is_no_pixel_size(tmp_path: Path) -> None:
     assert description.pixel_size is None
     assert description.steps == ()
     assert description.notes == ("the pixel size was left out: it has no unit",)
+
+
+def test_without_zarr(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    save(tmp_path / "a.zarr", STACK, WHOLE)
+    monkeypatch.setitem(sys.modules, "zarr", None)
+    line = r'OME-Zarr needs packages that .*: pip install "napari-blindsr\[zarr\]"'
+    with pytest.raises(FileError, match=line):
+        open_image(tmp_path / "a.zarr")
+    with pytest.raises(FileError, match=line):
+        begin(tmp_path / "b.zarr")
+    assert not (tmp_path / "b.zarr.part").exists()
+
+
+def test_what_zarr_2_cannot_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "a.zarr").mkdir()
+    (tmp_path / "a.zarr" / "zarr.json").write_text("{}")
+    monkeypatch.delattr(zarr, "create_group", raising=False)
+    with pytest.raises(FileError, match="its Zarr format 3 needs zarr 3; here is "):
+        open_image(tmp_path / "a.zarr")

@@ -257,7 +257,7 @@ def test_only_what_is_asked_for_is_read(tmp_path: Path, options: dict[str, Any])
 
 
 def test_large_planes_are_read_by_strips(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("napari_blindsr.images.tiff.WHOLE_PAGE", 1000)
+    monkeypatch.setattr("napari_blindsr.images.tiff_pages.WHOLE_PAGE", 1000)
     path = tmp_path / "a.tif"
     tifffile.imwrite(path, STACK[0, 0, 0], rowsperstrip=8, compression="zlib")
     with tifffile.TiffFile(path) as tif:
@@ -330,10 +330,17 @@ def test_pyramids_and_further_images(tmp_path: Path) -> None:
         writer.write(STACK[0, 0], subifds=1, tile=(16, 16), metadata={"axes": "ZYX"})
         writer.write(STACK[0, 0, :, ::2, ::2], subfiletype=1, tile=(16, 16))
         writer.write(STACK[0, 1, 0], metadata={"axes": "YX"})
-    file = open_image(path)
+    listed = (
+        r"holds 2 images: 0 \(.*4 × 32 × 48 ZYX\), 1 \(.*32 × 48 YX\); choose one with --series"
+    )
+    with pytest.raises(InputError, match=listed):
+        open_image(path)
+    file = open_image(path, series=0)
     assert file.array.shape == (4, 32, 48)
     np.testing.assert_array_equal(file.array[...], STACK[0, 0])
-    assert file.description.notes == ("only the first of 2 images is read",)
+    np.testing.assert_array_equal(open_image(path, series=1).array[...], STACK[0, 1, 0])
+    with pytest.raises(InputError, match=r"series is 2; .* holds 0"):
+        open_image(path, series=2)
 
 
 def test_images_in_several_files(tmp_path: Path) -> None:

@@ -4,19 +4,41 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
+from napari._qt.qt_main_window import Window
 from napari.components import ViewerModel
 from napari.utils.notifications import notification_manager
 from numpy.typing import NDArray
 from pytestqt.qtbot import QtBot
 
+from napari_blindsr.plugin.layers.versions import MOVED
 from napari_blindsr.progress import StopReason
 from napari_blindsr.restoration.result import Result
 from napari_blindsr.settings import Settings
 from napari_blindsr.types import Geometry
+
+if not MOVED:
+    # The tests use the names of napari 0.9; older versions keep the same things elsewhere.
+    class OldCanvas:
+        def __init__(self, viewer: Any) -> None:
+            self.viewer = viewer
+
+        grid = property(lambda self: self.viewer.grid)
+        size = property(
+            lambda self: self.viewer._canvas_size,
+            lambda self, size: setattr(self.viewer, "_canvas_size", size),
+        )
+
+    ViewerModel.canvas = property(OldCanvas)
+    ViewerModel.scene = property(lambda viewer: SimpleNamespace(camera=viewer.camera))
+    if not hasattr(Window, "dock_widgets"):
+        Window.dock_widgets = property(
+            lambda window: {name: dock.widget() for name, dock in window._dock_widgets.items()}
+        )
 
 
 def make_result(

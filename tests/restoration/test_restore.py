@@ -220,7 +220,7 @@ def test_bad_input_is_named_before_any_work(
     ("thrown", "kind"),
     [
         (RuntimeError("mat1 and mat2\nbacktrace"), EngineError),
-        (torch.OutOfMemoryError("full"), OutOfMemoryError),
+        (torch.cuda.OutOfMemoryError("full"), OutOfMemoryError),
     ],
 )
 @pytest.mark.parametrize("method", WAYS)

@@ -131,7 +131,7 @@ def test_the_most_detailed_part_is_found() -> None:
     planes[:, 120:150, 210:240] = np.random.default_rng(0).random((1, 30, 30))
     box = most_detailed(planes, 80)
     assert box.shape == (80, 80)
-    assert planes[:, *box.slices].any()
+    assert planes[(..., *box.slices)].any()
 
 
 def seam_and_inside(difference: NDArray[Any], edges: list[int]) -> tuple[float, float]:
@@ -282,7 +282,8 @@ def test_a_run_that_is_stopped_says_which_tiles_are_missing() -> None:
 
 
 @pytest.mark.parametrize(
-    "error", [torch.OutOfMemoryError("CUDA out of memory"), MemoryError("can't allocate memory")]
+    "error",
+    [torch.cuda.OutOfMemoryError("CUDA out of memory"), MemoryError("can't allocate memory")],
 )
 def test_short_memory_is_met_with_smaller_tiles(
     error: Exception, monkeypatch: pytest.MonkeyPatch

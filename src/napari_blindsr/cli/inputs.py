@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -54,6 +54,8 @@ class Ask:
         One of both.
     axes : str or None
     mask : Path or None
+    series : int or None
+        Which image of a file with several.
     """
 
     images: list[Path]
@@ -61,6 +63,7 @@ class Ask:
     folder: Path | None
     axes: str | None
     mask: Path | None
+    series: int | None = None
 
     def __post_init__(self) -> None:
         if (self.output is None) == (self.folder is None):
@@ -80,7 +83,8 @@ class Ask:
 
     def single_image(self, options: StackOptions) -> Path | None:
         """Return the INPUT if it is one grey or RGB image in a plain file, or seems to be one."""
-        if self.output is None or self.axes is not None or options.planes is not None:
+        own = (self.axes, self.series, options.planes)
+        if self.output is None or any(choice is not None for choice in own):
             return None
         path = self.images[0]
         plain = {path.suffix.lower(), self.output.suffix.lower()} <= set(IMAGE_SUFFIXES)
@@ -143,9 +147,11 @@ class Ask:
                     f"--output is {self.output}, one file, for {len(sources)} images; expected "
                     "--output-dir"
                 )
-            return [file_job(sources[0], self.output)]
-        assert self.folder is not None
-        return plan_files(sources, self.folder, scale=scale, file_format=file_format)
+            jobs = [file_job(sources[0], self.output)]
+        else:
+            assert self.folder is not None
+            jobs = plan_files(sources, self.folder, scale=scale, file_format=file_format)
+        return [replace(job, series=self.series) for job in jobs]
 
 
 def parse_roi(text: str) -> Box:

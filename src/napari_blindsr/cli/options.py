@@ -332,6 +332,7 @@ def check_distinct(paths: Sequence[Path | None]) -> None:
 
 
 IMAGE_SUFFIXES = (".png", ".tif", ".tiff", ".npy")
+READ_SUFFIXES = (*IMAGE_SUFFIXES, ".jpg", ".jpeg", ".bmp", ".webp", ".gif")
 KERNEL_SUFFIXES = (".npy", ".tif", ".tiff", ".png")
 FLOAT_SUFFIXES = (".tif", ".tiff", ".npy")
 MASK_SUFFIXES = (".png", ".tif", ".tiff")
@@ -362,5 +363,5 @@ def check_files(
             check_output(path, suffixes=suffixes, force=force)
     for given in inputs:
         if given is not None:
-            check_suffix(given, IMAGE_SUFFIXES, "read")
+            check_suffix(given, READ_SUFFIXES, "read")
     check_distinct([*inputs, *(path for path, _ in outputs)])

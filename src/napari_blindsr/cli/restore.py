@@ -108,6 +108,15 @@ def restore(
             show_default="what the file says",
         ),
     ] = None,
+    series: Annotated[
+        int | None,
+        typer.Option(
+            help="Which image of an INPUT with several, from 0; without it such a file is refused "
+            "with the list of its images.",
+            min=0,
+            show_default="the only one",
+        ),
+    ] = None,
     planes: Annotated[
         str | None,
         typer.Option(
@@ -256,7 +265,7 @@ def restore(
             f"--uncertainty is {uncertainty} and --uncertainty-out is "
             f"{'missing' if uncertainty_out is None else 'given'}; expected both or none"
         )
-    ask = Ask(images=images, output=output, folder=output_dir, axes=axes, mask=mask)
+    ask = Ask(images=images, output=output, folder=output_dir, axes=axes, mask=mask, series=series)
     options = StackOptions(
         kernels=kernels,
         planes=planes,

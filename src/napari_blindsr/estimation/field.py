@@ -190,7 +190,7 @@ def region_readings(
     windows = region_windows(shape, (data.shape[1], data.shape[2]))
     for number, window in enumerate(windows):
         seen = None if measured is None else measured[window.slices]
-        values = data[:, *window.slices]
+        values = data[(..., *window.slices)]
         if not _tells(values, seen):
             readings.append(None)
             continue

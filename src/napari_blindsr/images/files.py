@@ -12,12 +12,12 @@ import tifffile
 from PIL import Image
 
 from napari_blindsr.errors import FileError, InputError
-from napari_blindsr.images import ome_zarr, plain, tiff
+from napari_blindsr.images import microscopes, ome_zarr, pictures, plain, tiff
 from napari_blindsr.images.atomic import check_suffix, listed, replacing
 from napari_blindsr.images.metadata import AxisStep, Description, ImageFile, LazyArray, checked
 from napari_blindsr.images.ome_zarr import is_zarr
 from napari_blindsr.images.plain import read_image
-from napari_blindsr.images.writer import Format, ImageWriter, Output
+from napari_blindsr.images.writer import Format, ImageWriter, Output, choose
 
 if TYPE_CHECKING:
     import os
@@ -40,30 +40,39 @@ __all__ = [
 ]
 
 
-def image_suffixes() -> tuple[str, ...]:
-    """Return the extensions of images that can be read and written, with their dot."""
-    return tuple(suffix for entry in FORMATS for suffix in entry.suffixes)
+def image_suffixes(purpose: str = "read") -> tuple[str, ...]:
+    """Return the extensions of images that can be read, or written, with their dot."""
+    return tuple(
+        suffix
+        for entry in FORMATS
+        if purpose == "read" or entry.written
+        for suffix in entry.suffixes
+    )
 
 
-def open_image(path: str | os.PathLike[str], *, axes: str | None = None) -> ImageFile:
-    """Open an image without reading its pixels (those of a PNG file are read).
+def open_image(
+    path: str | os.PathLike[str], *, axes: str | None = None, series: int | None = None
+) -> ImageFile:
+    """Open an image without reading its pixels (those of PNG, JPEG and the like are read).
 
     Parameters
     ----------
     path : path
         Of a TIFF file (plain, ImageJ hyperstack or OME-TIFF), an OME-Zarr folder (its level of
-        full size), a .npy file, or a PNG file.
+        full size), a .npy file, a PNG, JPEG, BMP, WebP or GIF file, or a microscope's own file.
     axes : str, optional
         What the axes of the array in the file are, one letter each, where the file says none or
         wrong ones. Samples come out last, without alpha.
+    series : int, optional
+        Which image of a file with several, from 0.
 
     Raises
     ------
     FileError
         If there is no such image, or it is damaged.
     InputError
-        If it holds something else than integers or floating point, nothing at all, or axes that
-        are no image's.
+        If it holds something else than integers or floating point, nothing at all, axes that
+        are no image's, or several images of which none was chosen.
     """
     file = Path(path)
     if not file.exists():
@@ -78,10 +87,13 @@ def open_image(path: str | os.PathLike[str], *, axes: str | None = None) -> Imag
                 pass
         except OSError as error:
             raise FileError(f"cannot read {file}: {error.strerror}") from error
+    if series and not entry.several:
+        choose(file, [file.name], series)
     try:
-        opened = entry.open(file, axes)
+        opened = entry.open(file, axes, series)
     except InputError as error:
-        raise InputError(f"{file}: {error}") from error
+        text = str(error)
+        raise InputError(text if str(file) in text else f"{file}: {text}") from error
     return checked(str(file), opened)
 
 
@@ -188,7 +200,9 @@ def _format_of(path: Path, purpose: str) -> Format:
         if suffix in entry.suffixes or (purpose == "read" and entry.folder and is_zarr(path)):
             return entry
     has = f"the extension {path.suffix!r}" if suffix else "no extension"
-    raise FileError(f"cannot {purpose} {path}: it has {has}; expected {listed(image_suffixes())}")
+    raise FileError(
+        f"cannot {purpose} {path}: it has {has}; expected {listed(image_suffixes(purpose))}"
+    )
 
 
 def find_images(paths: Sequence[str | os.PathLike[str]]) -> list[Path]:
@@ -239,7 +253,15 @@ def _natural(path: Path) -> list[tuple[bool, int, str]]:
     return [(p.isdigit(), int(p) if p.isdigit() else 0, p) for p in pieces]
 
 
-FORMATS: tuple[Format, ...] = (tiff.FORMAT, ome_zarr.FORMAT, plain.NPY, plain.PNG)
+FORMATS: tuple[Format, ...] = (
+    tiff.FORMAT,
+    ome_zarr.FORMAT,
+    plain.NPY,
+    plain.PNG,
+    pictures.FORMAT,
+    tiff.KIN,
+    microscopes.FORMAT,
+)
 """A new format is appended here; opening, writing, listing folders and tests take it from here."""
 
 MASK_OUT_SUFFIXES = (".png", ".tif", ".tiff")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import math
 import shutil
@@ -12,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from napari_blindsr.errors import BlindSRError, FileError
+from napari_blindsr.errors import BlindSRError, FileError, needs
 from napari_blindsr.images.atomic import check_folder, check_free, check_suffix, part_of, writing
 from napari_blindsr.images.axes import distinct_axes
 from napari_blindsr.images.lazy import block_for, colour_last, full_index, region_of
@@ -23,7 +24,14 @@ from napari_blindsr.images.ngff import (
     stored_axes,
     written_attributes,
 )
-from napari_blindsr.images.writer import BlockKey, Format, ImageWriter, Output, block_key
+from napari_blindsr.images.writer import (
+    BlockKey,
+    Format,
+    ImageWriter,
+    Output,
+    block_key,
+    choose,
+)
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -81,14 +89,32 @@ class ZarrArray:
             raise FileError(f"cannot read {self.path}: damaged Zarr array ({reason})") from error
 
 
-def open_zarr(path: Path, axes: str | None) -> ImageFile:
-    """Open the image of a folder, at its full size if it is there in several."""
-    import zarr  # noqa: PLC0415  (takes a while)
+def zarr_package() -> Any:
+    """Return the package zarr, version 2 or 3, which takes a while to import.
 
+    Raises
+    ------
+    FileError
+        If it is not installed.
+    """
+    try:
+        import zarr  # noqa: PLC0415
+    except ImportError as error:
+        raise FileError(needs("OME-Zarr", "zarr")) from error
+    return zarr
+
+
+def open_zarr(path: Path, axes: str | None, series: int | None) -> ImageFile:
+    """Open the image of a folder, at its full size if it is there in several."""
+    zarr = zarr_package()
+    if (path / "zarr.json").is_file() and not hasattr(zarr, "create_group"):
+        raise FileError(
+            f"cannot read {path}: its Zarr format 3 needs zarr 3; here is {zarr.__version__}"
+        )
     try:
         # What is pickled must be found from wherever it is unpickled.
         node = zarr.open(path.absolute(), mode="r")
-        return _open(path, node, axes)
+        return _open(path, node, axes, series)
     except BlindSRError:
         raise
     except (FileNotFoundError, KeyError, TypeError, ValueError, IndexError, OSError) as error:
@@ -96,7 +122,7 @@ def open_zarr(path: Path, axes: str | None) -> ImageFile:
         raise FileError(f"cannot read {path}: it is no OME-Zarr image ({reason})") from error
 
 
-def _open(path: Path, node: Any, axes: str | None) -> ImageFile:
+def _open(path: Path, node: Any, axes: str | None, series: int | None = None) -> ImageFile:
     attributes = dict(node.attrs)
     if hasattr(node, "dtype"):
         return _plain(path, node, axes)
@@ -108,11 +134,11 @@ def _open(path: Path, node: Any, axes: str | None) -> ImageFile:
     level = read_attributes(attributes)
     if level is None and "0" in node and not hasattr(node["0"], "dtype"):
         # As bioformats2raw lays out what it converts: one group an image.
-        opened = _open(path / "0", node["0"], axes)
-        if "1" not in node:
-            return opened
-        notes = (*opened.description.notes, "only the first of several images is read")
-        return replace(opened, description=replace(opened.description, notes=notes))
+        count = next(n for n in itertools.count() if str(n) not in node)
+        name = str(choose(path, [f"{path.name}/{n}" for n in range(count)], series))
+        return _open(path / name, node[name], axes)
+    if series:
+        choose(path, [path.name], series)
     if level is None:
         raise FileError(f"cannot read {path}: it is no OME-Zarr image (no multiscales)")
     array = ZarrArray(path, node[level.path])
@@ -127,7 +153,9 @@ def _open(path: Path, node: Any, axes: str | None) -> ImageFile:
 def _plain(path: Path, node: Any, axes: str | None) -> ImageFile:
     """Open an array that says at most what its axes are called."""
     array = ZarrArray(path, node)
-    names = getattr(node.metadata, "dimension_names", None) or node.attrs.get("_ARRAY_DIMENSIONS")
+    names = getattr(getattr(node, "metadata", None), "dimension_names", None) or node.attrs.get(
+        "_ARRAY_DIMENSIONS"
+    )
     letters = [str(name).upper() for name in names or () if name]
     known = distinct_axes("".join(letters)) if all(len(x) == 1 for x in letters) else ""
     if len(known) != array.ndim or not {"Y", "X"} <= set(known):
@@ -143,6 +171,7 @@ def check_zarr(output: Output) -> None:
     """Check that an image can be written, and held."""
     path = output.path
     check_suffix(path, SUFFIXES, "write")
+    zarr_package()
     check_free(path, force=output.force)
     if path.exists() and not (path.is_dir() and _has_head(path)):
         raise FileError(f"cannot write {path}: what is there is no Zarr folder, so it stays")
@@ -169,6 +198,7 @@ FORMAT = Format(
     check=check_zarr,
     create=create_zarr,
     folder=True,
+    several=True,
 )
 _TILE = 512
 _JOURNAL = ".written.jsonl"
@@ -217,10 +247,8 @@ class ZarrWriter:
 
     def _earlier(self) -> Any:
         """Return the array that an earlier run left, if it is of this computation."""
-        import zarr  # noqa: PLC0415  (takes a while)
-
         try:
-            group: Any = zarr.open_group(self._part, mode="r+")
+            group: Any = zarr_package().open_group(self._part, mode="r+")
             array = group["0"]
             wanted = self._attributes(complete=False)
             same = all(group.attrs.get(key) == value for key, value in wanted.items())
@@ -233,21 +261,13 @@ class ZarrWriter:
         return array
 
     def _begun(self) -> Any:
-        import zarr  # noqa: PLC0415  (takes a while)
-        from numcodecs import Blosc  # noqa: PLC0415  (takes a while)
-
         if self._part.exists():
             shutil.rmtree(self._part)
-        group = zarr.create_group(self._part, zarr_format=2)
-        array = group.create_array(
-            "0",
+        group, array = _new_array(
+            self._part,
             shape=self._arranged(self._output.shape),
             chunks=self._arranged(self.chunks),
             dtype=self._output.dtype,
-            # What every reader of Zarr has.
-            compressors=Blosc(cname="lz4", clevel=5, shuffle=Blosc.SHUFFLE),
-            chunk_key_encoding={"name": "v2", "separator": "/"},
-            fill_value=0,
         )
         group.attrs.update(self._attributes(complete=False))
         return array
@@ -308,11 +328,9 @@ class ZarrWriter:
 
     def finish(self) -> None:
         """Give the file its final name."""
-        import zarr  # noqa: PLC0415  (takes a while)
-
         with writing(self.path):
             check_free(self.path, force=self._output.force)
-            group = zarr.open_group(self._part, mode="r+")
+            group = zarr_package().open_group(self._part, mode="r+")
             ranges = [
                 (low, high) if math.isfinite(low) else (0.0, 0.0)
                 for low, high in zip(self._low.tolist(), self._high.tolist(), strict=True)
@@ -332,6 +350,27 @@ class ZarrWriter:
     def abort(self) -> None:
         """Remove what is not complete."""
         shutil.rmtree(self._part, ignore_errors=True)
+
+
+def _new_array(
+    path: Path, *, shape: tuple[int, ...], chunks: tuple[int, ...], dtype: np.dtype[Any]
+) -> tuple[Any, Any]:
+    """Return a new group, and a new array in it named 0, of Zarr's format 2."""
+    from numcodecs import Blosc  # noqa: PLC0415  (takes a while)
+
+    zarr = zarr_package()
+    # What every reader of Zarr has.
+    blosc = Blosc(cname="lz4", clevel=5, shuffle=Blosc.SHUFFLE)
+    options = {"shape": shape, "chunks": chunks, "dtype": dtype, "fill_value": 0}
+    if hasattr(zarr, "create_group"):
+        group = zarr.create_group(path, zarr_format=2)
+        keys = {"name": "v2", "separator": "/"}
+        array = group.create_array("0", compressors=blosc, chunk_key_encoding=keys, **options)
+    else:
+        # zarr 2, the last one for Python 3.10.
+        group = zarr.open_group(path, mode="w")
+        array = group.create_dataset("0", compressor=blosc, dimension_separator="/", **options)
+    return group, array
 
 
 def _chunks(output: Output) -> tuple[int, ...]:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import tifffile
 from numpy.lib import format as npy_format
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 
 from napari_blindsr.errors import FileError, InputError
 from napari_blindsr.images.atomic import check_output, check_suffix, part_of, replacing, writing
@@ -25,6 +25,7 @@ from napari_blindsr.images.metadata import (
     read_pixel_size,
     tiff_options,
 )
+from napari_blindsr.images.pictures import KINDS, open_picture, read_picture
 from napari_blindsr.images.writer import (
     BlockKey,
     Format,
@@ -33,6 +34,7 @@ from napari_blindsr.images.writer import (
     RawWriter,
     block_key,
     check_room,
+    choose,
 )
 
 if TYPE_CHECKING:
@@ -41,7 +43,7 @@ if TYPE_CHECKING:
     from numpy.typing import DTypeLike, NDArray
 
 
-def open_npy(path: Path, axes: str | None) -> ImageFile:
+def open_npy(path: Path, axes: str | None, series: int | None) -> ImageFile:  # noqa: ARG001
     """Open an array; a file says nothing of its axes, so they are told or guessed."""
     array = _mapped(path)
     named = axes or guessed_axes(array.shape)
@@ -108,13 +110,6 @@ NPY = Format(
 )
 
 
-def open_png(path: Path, axes: str | None) -> ImageFile:
-    """Open an image."""
-    loaded = read_image(path)
-    named = axes or ("YX" if loaded.array.ndim == 2 else "YXS")
-    return ImageFile(array=loaded.array, description=Description(axes=named, notes=loaded.notes))
-
-
 def check_png(output: Output) -> None:
     """Check that an image can be written, and held."""
     check_output(output.path, suffixes=PNG.suffixes, force=output.force)
@@ -167,9 +162,10 @@ def create_png(output: Output) -> ImageWriter:
     return HeldWriter(output)
 
 
-PNG = Format(name="PNG", suffixes=(".png",), open=open_png, check=check_png, create=create_png)
+PNG = Format(name="PNG", suffixes=(".png",), open=open_picture, check=check_png, create=create_png)
 
 IMAGE_SUFFIXES = (".png", ".tif", ".tiff", ".npy")
+READ_SUFFIXES = (*IMAGE_SUFFIXES, *(suffix for suffix in KINDS if suffix != ".png"))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -196,7 +192,7 @@ def read_image(path: str | os.PathLike[str]) -> LoadedImage:
     Parameters
     ----------
     path : path
-        Of a PNG, TIFF or .npy file. An alpha channel is dropped, with a note.
+        Of a PNG, JPEG, BMP, WebP, GIF, TIFF or .npy file. An alpha channel is dropped, with a note.
 
     Raises
     ------
@@ -206,14 +202,15 @@ def read_image(path: str | os.PathLike[str]) -> LoadedImage:
         If it holds something other than one grey or RGB image.
     """
     file = Path(path)
-    suffix = check_suffix(file, IMAGE_SUFFIXES, "read")
+    suffix = check_suffix(file, READ_SUFFIXES, "read")
     check_readable(file)
-    if suffix == ".png":
-        return _without_alpha(file, _read_png(file), None, ())
+    if suffix in KINDS:
+        pixels, notes = read_picture(file)
+        return _without_alpha(file, pixels, None, notes)
     if suffix == ".npy":
         return _without_alpha(file, read_npy(file), None, ())
-    array, size, notes = _read_tiff(file)
-    return _without_alpha(file, array, size, notes)
+    array, size = _read_tiff(file)
+    return _without_alpha(file, array, size, ())
 
 
 def check_readable(file: Path) -> None:
@@ -245,27 +242,6 @@ def _without_alpha(
     return LoadedImage(array=array, pixel_size=size, notes=notes)
 
 
-def _read_png(file: Path) -> NDArray[Any]:
-    header = file.read_bytes()[:26]
-    # Pillow would cut 16-bit colour to 8 bit without a word.
-    if len(header) == 26 and header[24] == 16 and header[25] != 0:
-        raise FileError(
-            f"cannot read {file}: PNG with 16 bits a channel; expected 8 bits, or 16-bit grey; "
-            "convert it to TIFF"
-        )
-    try:
-        with Image.open(file, formats=("PNG",)) as image:
-            palette = "RGBA" if "transparency" in image.info else "RGB"
-            mode = {"P": palette, "1": "L"}.get(image.mode, image.mode)
-            array = np.asarray(image.convert(mode))
-    except UnidentifiedImageError as error:
-        raise FileError(f"cannot read {file}: it is no PNG image") from error
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-        raise FileError(f"cannot read {file}: damaged PNG image ({error})") from error
-    # Older versions of Pillow open 16-bit grey as 32-bit integers.
-    return array.astype(np.uint16) if array.dtype == np.int32 else array
-
-
 def read_npy(file: Path) -> NDArray[Any]:
     """Return the array of a .npy file."""
     try:
@@ -278,14 +254,16 @@ def read_npy(file: Path) -> NDArray[Any]:
     return array
 
 
-def _read_tiff(file: Path) -> tuple[NDArray[Any], PixelSize | None, tuple[str, ...]]:
+def _read_tiff(file: Path) -> tuple[NDArray[Any], PixelSize | None]:
     try:
         with tifffile.TiffFile(file) as tif:
-            series = tif.series[0]
+            names = [" × ".join(map(str, one.shape)) for one in tif.series]
+            series = tif.series[choose(file, names, None)]
             axes, shape = series.axes, series.shape
             array = series.asarray()
             size = read_pixel_size(tif)
-            count = len(tif.series)
+    except InputError:
+        raise
     except tifffile.TiffFileError as error:
         raise FileError(f"cannot read {file}: it is no TIFF image") from error
     except Exception as error:
@@ -294,7 +272,6 @@ def _read_tiff(file: Path) -> tuple[NDArray[Any], PixelSize | None, tuple[str, .
         if "imagecodecs" in reason:
             reason = "its compression needs another package: pip install imagecodecs"
         raise FileError(f"cannot read {file}: damaged or unknown TIFF image ({reason})") from error
-    notes = (f"only the first of {count} images was read",) if count > 1 else ()
     kept = "".join(a for a, length in zip(axes, shape, strict=True) if length > 1 or a in "YX")
     array = array.reshape([n for a, n in zip(axes, shape, strict=True) if n > 1 or a in "YX"])
     if kept == "SYX":
@@ -304,7 +281,7 @@ def _read_tiff(file: Path) -> tuple[NDArray[Any], PixelSize | None, tuple[str, .
             f"{file} holds {' × '.join(map(str, shape))} values with axes {axes}; expected one "
             "grey image (YX) or one RGB image (YXS)"
         )
-    return array, size, notes
+    return array, size
 
 
 def check_image_type(path: Path, array: NDArray[Any]) -> None:

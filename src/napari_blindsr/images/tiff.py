@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import threading
-import weakref
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -22,7 +20,7 @@ from napari_blindsr.images.channels import (
     ome_colors,
     ome_names,
 )
-from napari_blindsr.images.lazy import MappedArray, colour_last, full_index
+from napari_blindsr.images.lazy import MappedArray, colour_last
 from napari_blindsr.images.metadata import (
     METRES,
     OME_UNITS,
@@ -34,101 +32,82 @@ from napari_blindsr.images.metadata import (
     read_pixel_size,
     resolution_tags,
 )
-from napari_blindsr.images.writer import Format, ImageWriter, Output, RawWriter, check_room
+from napari_blindsr.images.pictures import never_written, refuse_to_write
+from napari_blindsr.images.tiff_pages import TiffPages, why
+from napari_blindsr.images.writer import (
+    Format,
+    ImageWriter,
+    Output,
+    RawWriter,
+    check_room,
+    choose,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
     from types import EllipsisType
 
-    from numpy.typing import NDArray
-
     from napari_blindsr.images.metadata import LazyArray
 
     Part = int | slice | EllipsisType
 
 
-WHOLE_PAGE = 1 << 26
-"""Up to how many bytes of strips a page is read at once."""
+COMPANIONS = ("thumbnail", "label", "macro")
+"""What slide scanners call the small images beside the one that counts."""
 
 
-class TiffPages:
-    """An image of a TIFF file in several pieces, or compressed.
-
-    The file stays open as long as this lives.
-    """
-
-    def __init__(self, path: Path) -> None:
-        import zarr  # noqa: PLC0415  (takes a while)
-
-        self.path = path
-        self._lock = threading.Lock()
-        tif = tifffile.TiffFile(path)
-        weakref.finalize(self, tif.close)
-        series = tif.series[0]
-        page = series.keyframe
-        whole = not page.is_tiled and page.nbytes <= WHOLE_PAGE
-        store = series.aszarr(level=0, chunkmode="page" if whole else None)
-        self._array: Any = zarr.open_array(store, mode="r")
-        self.shape: tuple[int, ...] = tuple(series.shape)
-        self.dtype = np.dtype(series.dtype).newbyteorder("=")
-
-    @property
-    def ndim(self) -> int:
-        """How many axes it has."""
-        return len(self.shape)
-
-    def __reduce__(self) -> tuple[type[TiffPages], tuple[Path]]:
-        return TiffPages, (self.path.absolute(),)
-
-    def __getitem__(self, index: Part | tuple[Part, ...]) -> NDArray[Any]:
-        parts = full_index(index, self.shape)
-        try:
-            with self._lock:
-                return np.asarray(self._array[parts], self.dtype)
-        except Exception as error:
-            # Damaged files fail in every way there is.
-            where = ", ".join(
-                str(p) if isinstance(p, int) else f"{p.start}:{p.stop}" for p in parts
-            )
-            raise FileError(f"cannot read [{where}] of {self.path}: {_why(error)}") from error
-
-
-def _why(error: Exception) -> str:
-    reason = str(error).split("\n", 1)[0]
-    if "imagecodecs" in reason:
-        return "its compression needs another package: pip install imagecodecs"
-    return f"damaged or unknown TIFF image ({reason or type(error).__name__})"
-
-
-def open_tiff(path: Path, axes: str | None) -> ImageFile:
-    """Open the first image of a file, at its full size if it is there in several."""
+def open_tiff(path: Path, axes: str | None, series: int | None) -> ImageFile:
+    """Open an image of a file, at its full size if it is there in several."""
     try:
-        return _open(path, axes)
+        return _open(path, axes, series)
     except BlindSRError:
         raise
     except tifffile.TiffFileError as error:
         raise FileError(f"cannot read {path}: it is no TIFF image") from error
     except Exception as error:
         # Damaged files fail in every way there is.
-        raise FileError(f"cannot read {path}: {_why(error)}") from error
+        raise FileError(f"cannot read {path}: {why(error)}") from error
 
 
-def _open(path: Path, axes: str | None) -> ImageFile:
+def choose_series(path: Path, tif: tifffile.TiffFile, number: int | None) -> int:
+    """Return which image of a file is meant; small companions of a slide do not count.
+
+    Raises
+    ------
+    InputError
+        If it is not clear, or there is no such one.
+    """
+    names = [
+        f"{series.name} {' × '.join(map(str, series.shape))} {series.axes}".strip()
+        for series in tif.series
+    ]
+    main = [n for n, s in enumerate(tif.series) if s.name.lower() not in COMPANIONS]
+    if number is None and len(main) == 1:
+        return main[0]
+    return choose(path, names, number)
+
+
+def _open(path: Path, axes: str | None, number: int | None) -> ImageFile:
     with tifffile.TiffFile(path) as tif:
-        series = tif.series[0]
+        number = choose_series(path, tif, number)
+        series = tif.series[number]
         stored = axes or distinct_axes(series.axes)
-        facts = read_metadata(tif)
-        count = len(tif.series)
+        facts = read_metadata(tif, number)
+        photometric = int(series.keyframe.photometric)
         # Those of several files lie at the same offsets, but not in one file.
         offset = None if series.is_multifile else series.dataoffset
         shape, dtype = tuple(series.shape), np.dtype(series.dtype)
         length = tif.filehandle.size
         order = tif.byteorder
-    notes: tuple[str, ...] = (f"only the first of {count} images is read",) if count > 1 else ()
+    notes: tuple[str, ...] = ()
+    if photometric == tifffile.PHOTOMETRIC.PALETTE:
+        notes = ("its palette is not applied: the values are numbers of colours",)
+    elif photometric == tifffile.PHOTOMETRIC.MINISWHITE:
+        notes = ("0 is white in it: the values are used as they are",)
     array: LazyArray
     if offset is None:
-        array = TiffPages(path)
+        array = TiffPages(path, number)
         # What cannot be decoded is told before the work.
         _ = array[tuple(slice(0, 1) for _ in shape)]
     else:
@@ -203,6 +182,16 @@ FORMAT = Format(
     open=open_tiff,
     check=check_tiff,
     create=create_tiff,
+    several=True,
+)
+KIN = Format(
+    name="TIFF of instruments",
+    suffixes=(".lsm", ".stk", ".svs", ".ndpi", ".btf", ".qptiff"),
+    open=open_tiff,
+    check=refuse_to_write,
+    create=never_written,
+    several=True,
+    written=False,
 )
 
 # The attribute of OME's model, for the step and for its unit, and the unit that it has by itself.
@@ -222,11 +211,11 @@ class TiffFacts:
     pixel_size: PixelSize | None = None
 
 
-def read_metadata(tif: tifffile.TiffFile) -> TiffFacts:
-    """Return what a file says of its first image."""
+def read_metadata(tif: tifffile.TiffFile, number: int = 0) -> TiffFacts:
+    """Return what a file says of one of its images."""
     size = read_pixel_size(tif)
     if tif.is_ome and tif.ome_metadata is not None:
-        pixels = _ome_pixels(tif.ome_metadata)
+        pixels = _ome_pixels(tif.ome_metadata, number)
         return TiffFacts(
             flavour="ome",
             steps=_steps(pixels),
@@ -261,9 +250,9 @@ def _shaped_size(attributes: Mapping[str, Any]) -> PixelSize | None:
     return PixelSize(y=y, x=x, unit=unit, flavour="tags")
 
 
-def _ome_pixels(xml: str) -> Mapping[str, Any]:
+def _ome_pixels(xml: str, number: int) -> Mapping[str, Any]:
     image = tifffile.xml2dict(xml).get("OME", {}).get("Image")
-    image = image[0] if isinstance(image, list) else image
+    image = image[min(number, len(image) - 1)] if isinstance(image, list) else image
     pixels = image.get("Pixels") if isinstance(image, dict) else None
     return pixels if isinstance(pixels, dict) else {}
 

@@ -334,7 +334,7 @@ def most_detailed(planes: NDArray[np.float32], side: int) -> Box:
         for top in _starts(shape[0], side)
         for left in _starts(shape[1], side)
     ]
-    return max(boxes, key=lambda box: detail(planes[:, *box.slices]))
+    return max(boxes, key=lambda box: detail(planes[(..., *box.slices)]))
 
 
 def _starts(length: int, side: int) -> list[int]:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
-from napari_blindsr.errors import FileError
+from napari_blindsr.errors import FileError, InputError
 from napari_blindsr.images.atomic import check_free, writing
 from napari_blindsr.images.lazy import block_for, region_of
 
@@ -223,18 +223,54 @@ class Format:
     suffixes : tuple of str
         In lower case, with their dot.
     open : callable
-        From a path, and its axes or None where the file's own hold, to an `ImageFile`.
+        From a path, its axes or None where the file's own hold, and which of its images or None,
+        to an `ImageFile`.
     check : callable
         Raises a `BlindSRError` if an output cannot be written, before any work.
     create : callable
         Begins an output that was checked.
     folder : bool
         Whether an image is a folder.
+    several : bool
+        Whether a file may hold several images.
+    written : bool
+        Whether results can be written in it.
     """
 
     name: str
     suffixes: tuple[str, ...]
-    open: Callable[[Path, str | None], ImageFile]
+    open: Callable[[Path, str | None, int | None], ImageFile]
     check: Callable[[Output], None]
     create: Callable[[Output], ImageWriter]
     folder: bool = False
+    several: bool = False
+    written: bool = True
+
+
+def choose(path: Path, names: list[str], series: int | None) -> int:
+    """Return which image of a file is meant.
+
+    Parameters
+    ----------
+    path : Path
+    names : list of str
+        What the file calls its images.
+    series : int or None
+        The one that was asked for.
+
+    Raises
+    ------
+    InputError
+        If none was asked for and there are several, or there is no such one.
+    """
+    listed = ", ".join(f"{number} ({name})" for number, name in enumerate(names[:20]))
+    listed += ", …" if len(names) > 20 else ""
+    if series is None:
+        if len(names) > 1:
+            raise InputError(
+                f"{path} holds {len(names)} images: {listed}; choose one with --series, or series="
+            )
+        return 0
+    if not 0 <= series < len(names):
+        raise InputError(f"series is {series}; {path} holds {listed}")
+    return series

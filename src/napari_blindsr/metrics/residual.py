@@ -223,7 +223,7 @@ def _autocorrelations(
         here = (slice(0, height - row), slice(max(-column, 0), width - max(column, 0)))
         there = (slice(row, height), slice(max(column, 0), width - max(-column, 0)))
         both = float((counts[here] & counts[there]).sum())
-        shared = (filled[:, *here] * filled[:, *there]).sum(axis=(1, 2)) / max(both, 1.0)
+        shared = (filled[(..., *here)] * filled[(..., *there)]).sum(axis=(1, 2)) / max(both, 1.0)
         safe = np.maximum(variance, np.finfo(float).tiny)
         powers.append(float(np.mean((shared / safe) ** 2)))
         pairs.append(max(both, 1.0))

@@ -156,12 +156,12 @@ def cut(job: Job, seen: Box) -> Job:
     measured = job.planes.measured
     planes = replace(
         job.planes,
-        data=np.ascontiguousarray(job.planes.data[:, *seen.slices]),
+        data=np.ascontiguousarray(job.planes.data[(..., *seen.slices)]),
         measured=None if measured is None else measured[seen.slices],
     )
     light = job.light
     if light is not None:
-        light = replace(light, levels=light.levels[:, *seen.slices])
+        light = replace(light, levels=light.levels[(..., *seen.slices)])
     return replace(
         job,
         planes=planes,

@@ -148,7 +148,7 @@ def _in_one_go(
     pixels = _finished(job, outcome, observation)
     inner = job.wanted.scaled(job.settings.scale).slices
     delivery = _Delivery(job, target)
-    delivery[:, :] = np.moveaxis(pixels.image[:, *inner], 0, -1)
+    delivery[:, :] = np.moveaxis(pixels.image[(..., *inner)], 0, -1)
     return Restored(
         image=delivery.array,
         support=pixels.support[inner],
@@ -284,7 +284,7 @@ def restore_tile(piece: Job, part: Part, *, examined: bool) -> TileOutcome:
     if examined:
         residual = find_residual(piece.planes, pixels, piece.settings, border=piece.border)
     return TileOutcome(
-        image=np.moveaxis(pixels.image[:, *inner], 0, -1),
+        image=np.moveaxis(pixels.image[(..., *inner)], 0, -1),
         support=pixels.support[inner],
         kernel=pixels.kernel,
         center=observation.center,
@@ -298,7 +298,7 @@ def _with_optimised_kernel(
     job: Job,
 ) -> Generator[Progress, bool | None, tuple[Job, tuple[str, ...]]]:
     """Return the job with the kernel that its method finds on its most detailed part."""
-    box = most_detailed(job.planes.data[:, *job.wanted.slices], OPTIMISED_SIDE)
+    box = most_detailed(job.planes.data[(..., *job.wanted.slices)], OPTIMISED_SIDE)
     box = box.moved(job.wanted.top, job.wanted.left)
     piece = replace(cut(job, box), border="extend")
     observation = observe(piece)
@@ -340,7 +340,7 @@ def short_of_memory(tile: int) -> str:
 
 def is_lack_of_memory(error: BaseException) -> bool:
     """Tell whether torch or numpy could not get the memory that they asked for."""
-    if isinstance(error, torch.OutOfMemoryError | MemoryError):
+    if isinstance(error, torch.cuda.OutOfMemoryError | MemoryError):
         return True
     # On the CPU and on Apple's GPUs torch has no type of its own for it.
     text = str(error).lower()

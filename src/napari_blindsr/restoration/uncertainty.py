@@ -192,7 +192,7 @@ def _blurred_again(job: Job, joined: Restored) -> NDArray[np.float32]:
     height, width = job.wanted.shape
     if 2 * margin < min(height, width):
         inner = slice(margin, height - margin), slice(margin, width - margin)
-        again[:, *job.wanted.slices][:, *inner] = predicted[:, *inner]
+        again[(..., *job.wanted.slices)][(..., *inner)] = predicted[(..., *inner)]
     return again
 
 

@@ -75,10 +75,21 @@ def resolve_device(name: str) -> torch.device:
     return torch.device(name)
 
 
+def _cpu_has(name: str) -> bool:
+    """Return whether this CPU has some instructions, as far as this torch tells."""
+    if hasattr(torch.cpu, "get_capabilities"):
+        return bool(torch.cpu.get_capabilities().get(name))
+    # Before torch 2.10 there is a function for each, and before 2.6 for none but this.
+    if name == "avx512_f":
+        return torch.backends.cpu.get_cpu_capability() == "AVX512"
+    tell = getattr(torch.cpu, f"_is_{name}_supported", None)
+    return tell is not None and bool(tell())
+
+
 def _differentiates_channels_last(device: torch.device) -> bool:
     # With AVX2 alone, the gradient of weights takes oneDNN three times as long in that layout.
     if device.type == "cpu":
-        return bool(torch.cpu.get_capabilities().get("avx512_f"))
+        return _cpu_has("avx512_f")
     return device.type == "cuda"
 
 
@@ -87,8 +98,7 @@ def _computes_bfloat16(device: torch.device) -> bool:
     if device.type == "cuda":
         return torch.cuda.get_device_capability(device) >= (8, 0)
     if device.type == "cpu":
-        capabilities = torch.cpu.get_capabilities()
-        return bool(capabilities.get("avx512_bf16") or capabilities.get("amx_bf16"))
+        return _cpu_has("avx512_bf16") or _cpu_has("amx_bf16")
     return False
 
 

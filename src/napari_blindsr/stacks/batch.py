@@ -13,7 +13,7 @@ import numpy as np
 
 from napari_blindsr.errors import BlindSRError, ClusterError, FileError
 from napari_blindsr.images.atomic import check_output
-from napari_blindsr.images.files import check_image, open_image
+from napari_blindsr.images.files import check_image, image_suffixes, open_image
 from napari_blindsr.images.plain import write_report
 from napari_blindsr.physics.kernel_files import write_kernel
 from napari_blindsr.progress import Progress
@@ -51,12 +51,15 @@ class FileJob:
         What is read, and the restored image.
     kernel, report : Path
         The kernels, (K, K) or (n, K, K), as .npy; and how the run went, as .json.
+    series : int or None
+        Which image of a file with several.
     """
 
     source: Path
     image: Path
     kernel: Path
     report: Path
+    series: int | None = None
 
 
 def file_job(source: Path, image: Path) -> FileJob:
@@ -81,7 +84,7 @@ def plan_files(
     folder : Path
     scale : int
     file_format : {"same", "tif", "zarr", "npy"}
-        "same" is that of the source, with TIFF for PNG, which cannot hold the results.
+        "same" is that of the source, with TIFF for those that cannot hold the results.
 
     Raises
     ------
@@ -93,7 +96,7 @@ def plan_files(
         stem, ending = split_name(source)
         if file_format != "same":
             ending = {"tif": ".tif", "zarr": ".ome.zarr", "npy": ".npy"}[file_format]
-        elif ending == ".png":
+        elif ending == ".png" or ending not in (*ENDINGS, *image_suffixes("write")):
             ending = ".tif"
         job = file_job(source, folder / f"{stem}_x{scale}{ending}")
         twin = next((other for other in jobs if other.image == job.image), None)
@@ -132,6 +135,7 @@ def digest(
         json.dumps(settings.to_json(), sort_keys=True),
         json.dumps(options.to_json(), sort_keys=True),
         str(axes),
+        *(() if job.series is None else (f"series {job.series}",)),
         "" if known is None else np.asarray(known, dtype=np.float32).tobytes().hex(),
         # The bytes of a row of kernels are those of a column.
         *(() if known is None or known.ndim == 2 else (str(known.shape[:2]),)),
@@ -186,7 +190,7 @@ def open_file(
     ------
     BlindSRError
     """
-    opened = open_image(job.source, axes=axes)
+    opened = open_image(job.source, axes=axes, series=job.series)
     given = opened.description
     stack = prepare_stack(
         opened.array, settings, axes=given.axes, options=options, known_kernel=known, mask=mask

@@ -16,7 +16,7 @@ import torch
 from napari_blindsr.errors import BlindSRError, EngineError, FileError
 from napari_blindsr.images.lazy import MappedArray, View
 from napari_blindsr.images.ome_zarr import ZarrArray
-from napari_blindsr.images.tiff import TiffPages
+from napari_blindsr.images.tiff_pages import TiffPages
 from napari_blindsr.progress import drained
 from napari_blindsr.restoration.problem import Job, local
 from napari_blindsr.restoration.reconstruct import Restored, plan_tiles, restore_tile

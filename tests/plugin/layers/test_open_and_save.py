@@ -141,6 +141,14 @@ def test_what_a_printer_is_told_is_no_pixel_size(tmp_path: Path) -> None:
     assert stack.axis_labels == ("-3", "y", "x")
 
 
+def test_several_images_of_a_file_are_all_opened(tmp_path: Path) -> None:
+    with tifffile.TiffWriter(tmp_path / "a.ome.tif", ome=True) as tif:
+        tif.write(STACK[0, 0, 0], metadata={"Name": "one"})
+        tif.write(STACK[0, 0, 0, :10], metadata={"Name": "two"})
+    layers = opened(tmp_path / "a.ome.tif", ViewerModel())
+    assert [layer.data.shape for layer in layers] == [(24, 32), (10, 32)]
+
+
 def test_files_of_others_are_left_alone() -> None:
     assert get_reader("picture.png") is None
     assert get_reader(["a.tif", "b.tif"]) is None

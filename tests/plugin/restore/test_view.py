@@ -10,14 +10,16 @@ import pytest
 from numpy.typing import NDArray
 from pytestqt.qtbot import QtBot
 
+from napari_blindsr.plugin.layers.versions import camera_of
 from tests.plugin.conftest import DockMaker
 from tests.plugin.dock import click, edges, wait_idle
 
 
 def seen(viewer: Any) -> NDArray[np.float64]:
     """Return the world coordinates (low, high) × (row, column) that the canvas shows."""
-    center = np.array(viewer.scene.camera.center[-2:])
-    half = np.array(viewer.canvas.size) / viewer.scene.camera.zoom / 2
+    camera = camera_of(viewer)
+    center = np.array(camera.center[-2:])
+    half = np.array(viewer.canvas.size) / camera.zoom / 2
     return np.array([center - half, center + half])
 
 
@@ -47,7 +49,8 @@ def test_the_view_is_fitted_to_source_and_result(
     viewer, widget = open_dock(blurred, method="fast")
     source = viewer.layers[0]
     source.contrast_limits = (20, 150)
-    viewer.scene.camera.center, viewer.scene.camera.zoom = (500, 500), 10
+    camera = camera_of(viewer)
+    camera.center, camera.zoom = (500, 500), 10
     click(widget.run_button)
     wait_idle(qtbot, widget)
     for layer in viewer.layers:
@@ -61,7 +64,8 @@ def test_a_region_in_sight_stays_in_sight(
     open_dock: DockMaker, blurred: NDArray[Any], qtbot: QtBot
 ) -> None:
     viewer, widget = open_dock(np.tile(blurred, (4, 4)), method="fast")
-    viewer.scene.camera.center, viewer.scene.camera.zoom = (48, 48), 20
+    camera = camera_of(viewer)
+    camera.center, camera.zoom = (48, 48), 20
     widget.region.value = "view"
     before = seen(viewer)
     click(widget.run_button)

@@ -5,12 +5,13 @@ from __future__ import annotations
 import dataclasses
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Any, ClassVar, Self
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from napari_blindsr.physics.kernels.base import KernelFamily, check_positive, check_range, in_parts
 
 if TYPE_CHECKING:
     from torch import Generator, Tensor
+    from typing_extensions import Self
 
     from napari_blindsr.physics.kernels.random_paths import KernelSet
 

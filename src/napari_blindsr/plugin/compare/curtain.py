@@ -14,6 +14,7 @@ from napari_blindsr.plugin.compare.mode import Mode, ModeOptions
 from napari_blindsr.plugin.compare.planes import world_factors
 from napari_blindsr.plugin.layers.frame import Frame
 from napari_blindsr.plugin.layers.read import find_plane
+from napari_blindsr.plugin.layers.versions import camera_of
 
 
 class Curtain(Mode):
@@ -171,7 +172,7 @@ class EdgeDrag:
         number = self._under(event)
         if number is None:
             return
-        camera, active = self._viewer.scene.camera, self._viewer.layers.selection.active
+        camera, active = camera_of(self._viewer), self._viewer.layers.selection.active
         panning, mode = camera.mouse_pan, None if active is None else active.mode
         if active is not None:
             # The active layer hears of the same button, after the viewer.
@@ -193,7 +194,7 @@ class EdgeDrag:
         """Return the edge under the pointer."""
         away = np.abs(self._edges() - event.position[self._axis])
         nearest = int(np.argmin(away))
-        reach = GRIP / self._viewer.scene.camera.zoom
+        reach = GRIP / camera_of(self._viewer).zoom
         return nearest if away[nearest] <= reach else None
 
     def _point(self, *, near: bool) -> None:

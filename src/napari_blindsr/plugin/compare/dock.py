@@ -18,6 +18,7 @@ from napari_blindsr.plugin.compare.modes import MODES, mode_named
 from napari_blindsr.plugin.compare.picker import LayerPicker, suggested
 from napari_blindsr.plugin.compare.profile_panel import ProfilePanel
 from napari_blindsr.plugin.compare.session import Session
+from napari_blindsr.plugin.layers.versions import on_renamed
 from napari_blindsr.plugin.widgets.dock import share_tabs_when_docked
 from napari_blindsr.plugin.widgets.fields import Rows, number, text_line
 from napari_blindsr.plugin.widgets.scroll import Scroll
@@ -134,7 +135,7 @@ class CompareWidget(Container[Widget]):
         self.linked.changed.connect(self._on_linked)
         self._session.changed.connect(self._say)
         self._session.ended.connect(self._on_ended)
-        self._viewer.layers.events.renamed.connect(self.reset_choices)
+        self._forget_names = on_renamed(self._viewer.layers, self.reset_choices)
         self._viewer.layers.events.reordered.connect(self.reset_choices)
         self.native_parent_changed.connect(self._on_parent)
         self.native.destroyed.connect(self._on_destroyed)
@@ -233,7 +234,7 @@ class CompareWidget(Container[Widget]):
     def _disconnect(self) -> None:
         self._gone = True
         self._session.disconnect()
-        self._viewer.layers.events.renamed.disconnect(self.reset_choices)
+        self._forget_names()
         self._viewer.layers.events.reordered.disconnect(self.reset_choices)
 
 

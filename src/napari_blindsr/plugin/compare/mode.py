@@ -6,12 +6,16 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
-import numpy as np
 from napari.components import ViewerModel
 from napari.layers import Image, Layer, Points, Shapes, Tracks, Vectors
 from psygnal import Signal
+
+from napari_blindsr.plugin.layers.versions import camera_of, cell_size, grid_of
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
 
 DRAWINGS = (Points, Shapes, Tracks, Vectors)
 Edge = Literal["upright", "level"]
@@ -31,6 +35,10 @@ class ModeOptions:
 
     rate: float = 2.0
     edge: Edge = "upright"
+
+
+GRID = ("enabled", "stride", "shape", "spacing")
+"""What is given back of napari's grid, as far as this version has it."""
 
 
 class Mode(ABC):
@@ -123,13 +131,13 @@ class ViewerState:
     @classmethod
     def of(cls, viewer: ViewerModel) -> Self:
         """Return the state of a viewer."""
-        grid = viewer.canvas.grid
+        grid = grid_of(viewer)
         selection = viewer.layers.selection
         return cls(
             visible={layer: layer.visible for layer in viewer.layers},
             selected=frozenset(selection),
             active=selection.active,
-            grid={name: getattr(grid, name) for name in ("enabled", "stride", "shape", "spacing")},
+            grid={name: getattr(grid, name) for name in GRID if hasattr(grid, name)},
         )
 
     def restore(self, viewer: ViewerModel) -> None:
@@ -156,7 +164,7 @@ def show(layer: Layer, *, visible: bool) -> None:
 
 def set_grid(viewer: ViewerModel, **attributes: Any) -> None:
     """Set the grid; what is so already is not touched, as napari lays it out anew."""
-    grid = viewer.canvas.grid
+    grid = grid_of(viewer)
     for name, value in attributes.items():
         if getattr(grid, name) != value:
             setattr(grid, name, value)
@@ -172,11 +180,10 @@ def same_region(viewer: ViewerModel, layers: Sequence[Layer] | None = None) -> I
     layers : sequence of Layer, optional
         That share the grid, one a cell; those of the viewer if left out.
     """
-    sharing = viewer.layers if layers is None else layers
-    before = np.array(viewer.canvas.viewbox_size(sharing))
+    before = cell_size(viewer, layers)
     yield
-    ratio = np.array(viewer.canvas.viewbox_size(sharing)) / before
+    ratio = cell_size(viewer, layers) / before
     # The side that changes most decides, so that a change that is undone leaves no trace.
     factor = ratio.min() if ratio.prod() < 1 else ratio.max()
     if factor != 1:
-        viewer.scene.camera.zoom *= float(factor)
+        camera_of(viewer).zoom *= float(factor)

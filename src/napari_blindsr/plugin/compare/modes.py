@@ -6,9 +6,11 @@ from typing import Any
 
 from qtpy.QtCore import QTimer
 
+from napari_blindsr.errors import InputError
 from napari_blindsr.plugin.compare.curtain import Curtain
 from napari_blindsr.plugin.compare.difference import Difference
 from napari_blindsr.plugin.compare.mode import Mode, ModeOptions, same_region, set_grid, show
+from napari_blindsr.plugin.layers.versions import has_cells
 
 
 class Blink(Mode):
@@ -60,6 +62,8 @@ class SideBySide(Mode):
 
     def enter(self) -> None:
         """Show each layer in a cell, from left to right in the order of the layer list."""
+        if not has_cells(self.viewer):
+            raise InputError("side by side needs napari 0.6 or later; the other modes do not")
         shape = (1, -1) if len(self.layers) <= ROW else (-1, -1)
         self.without_grid()
         # Whatever is visible takes a cell, drawings included.

@@ -15,6 +15,7 @@ from napari_blindsr.errors import InputError
 from napari_blindsr.metrics.spatial_image import PlacedImage
 from napari_blindsr.plugin.layers.frame import Frame
 from napari_blindsr.plugin.layers.read import find_plane, quoted, read_pixels
+from napari_blindsr.plugin.layers.versions import shared_units
 
 MOST_PIXELS = 2**26
 """Of a pyramid the finest level with no more pixels is read."""
@@ -67,7 +68,7 @@ def plane_axes(viewer: ViewerModel) -> tuple[int, int]:
 
 def world_units(viewer: ViewerModel) -> tuple[str, str]:
     """Return the units of the axes on display as they are written, such as "µm" or "px"."""
-    units = viewer.layers.extent.units
+    units = shared_units(viewer.layers)
     names = []
     for axis in plane_axes(viewer):
         # Layers in units that do not go together are all shown as if they had none.
@@ -81,7 +82,7 @@ def world_factors(layer: Layer, viewer: ViewerModel) -> NDArray[np.float64]:
 
     napari shows layers in the smallest of their units of an axis.
     """
-    units = viewer.layers.extent.units
+    units = shared_units(viewer.layers)
     if units is None:
         return np.ones(layer.ndim)
     shared = units[len(units) - layer.ndim :]

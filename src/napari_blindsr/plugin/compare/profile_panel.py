@@ -12,7 +12,7 @@ from napari.components import ViewerModel
 from napari.layers import Image, Shapes
 from napari.utils.notifications import show_error, show_info
 
-from napari_blindsr.errors import BlindSRError, InputError
+from napari_blindsr.errors import BlindSRError, InputError, needs
 from napari_blindsr.plugin.compare.profiles import Profiles, ProfileSet, add_line
 from napari_blindsr.plugin.widgets.fields import LayerChooser, Rows, number, text_line
 from napari_blindsr.plugin.widgets.save import ask_for_csv, save_csv
@@ -182,11 +182,15 @@ class ProfilePanel(Container[Widget]):
 
     def _make_plot(self) -> None:
         # It takes a moment to import, which a dock that is merely shown shall not.
-        from napari_blindsr.plugin.compare.profile_plot import (  # noqa: PLC0415
-            PeakTable,
-            ProfilePlot,
-        )
-
+        try:
+            from napari_blindsr.plugin.compare.profile_plot import (  # noqa: PLC0415
+                PeakTable,
+                ProfilePlot,
+            )
+        except ModuleNotFoundError:
+            # The values can be exported without.
+            self.message.value, self.message.visible = needs("A plot", "plots"), True
+            return
         self.plot, self.table = ProfilePlot(), PeakTable()
         layout = self.native.layout()
         layout.insertWidget(1, self.plot)

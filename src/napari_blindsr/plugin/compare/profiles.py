@@ -31,6 +31,7 @@ from napari_blindsr.plugin.compare.planes import (
 )
 from napari_blindsr.plugin.layers.frame import Frame
 from napari_blindsr.plugin.layers.read import quoted
+from napari_blindsr.plugin.layers.versions import shared_units
 
 SPACING = 0.5
 """Of the points on the line, in pixels of the finest layer."""
@@ -239,7 +240,7 @@ def add_line(viewer: ViewerModel, images: Sequence[Image]) -> Shapes:
     size, width = finest.pixel_size, float(high[1] - low[1])
     line = np.array([[middle[0], middle[1] - half[1]], [middle[0], middle[1] + half[1]]])
     # The line lies in the world on display, whose units are those of all layers.
-    units = viewer.layers.extent.units
+    units = shared_units(viewer.layers)
     layer = viewer.add_shapes(
         [line / size],
         shape_type="line",

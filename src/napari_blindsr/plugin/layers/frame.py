@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from napari.utils.transforms import Affine
@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
     from napari.layers import Layer
     from numpy.typing import ArrayLike, NDArray
+    from typing_extensions import Self
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

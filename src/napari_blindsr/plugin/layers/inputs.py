@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Self, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
@@ -13,6 +13,7 @@ from napari_blindsr.plugin.layers.frame import Frame
 if TYPE_CHECKING:
     from napari.layers import Image
     from numpy.typing import NDArray
+    from typing_extensions import Self
 
     from napari_blindsr.images.axes import Layout
     from napari_blindsr.images.tiling import Box

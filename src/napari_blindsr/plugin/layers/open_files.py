@@ -12,6 +12,7 @@ import pint
 from napari.utils.colormaps import Colormap
 from napari.utils.notifications import show_warning
 
+from napari_blindsr.errors import InputError
 from napari_blindsr.images.axes import UNNAMED
 from napari_blindsr.images.files import open_image
 from napari_blindsr.plugin.layers.outputs import METADATA_KEY, LayerData
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
 
 
 SUFFIXES = (".tif", ".tiff", ".zarr")
+MOST_IMAGES = 100
+"""In one file, each of which becomes layers of its own."""
 HELD = 1 << 28
 """Up to how many bytes a single plane is read at once; everything else is read when it is shown."""
 TILE = 2048
@@ -61,10 +64,29 @@ def read_file(path: str | Sequence[str]) -> list[LayerData]:
         As `open_image`.
     """
     file = Path(path if isinstance(path, str) else path[0])
-    opened = open_image(file)
-    for note in opened.description.notes:
-        show_warning(f"{file.name}: {note}")
-    return file_layers(opened, file)
+    layers = []
+    for opened in _images(file):
+        for note in opened.description.notes:
+            show_warning(f"{file.name}: {note}")
+        layers += file_layers(opened, file)
+    return layers
+
+
+def _images(file: Path) -> list[ImageFile]:
+    """Open a file's image, or its images if it holds several."""
+    try:
+        return [open_image(file)]
+    except InputError:
+        # It may be that one of several is to be chosen: all are opened.
+        opened = []
+        for number in range(MOST_IMAGES):
+            try:
+                opened.append(open_image(file, series=number))
+            except InputError:
+                break
+        if not opened:
+            raise
+        return opened
 
 
 def file_layers(file: ImageFile, path: Path) -> list[LayerData]:

@@ -16,6 +16,7 @@ from napari_blindsr.images.tiling import Box
 from napari_blindsr.plugin.layers.frame import Frame
 from napari_blindsr.plugin.layers.inputs import MaskInput, Plane, Source
 from napari_blindsr.plugin.layers.read import finest, quoted, read_pixels
+from napari_blindsr.plugin.layers.versions import camera_of, cell_size
 
 if TYPE_CHECKING:
     from napari.components import Dims, ViewerModel
@@ -240,9 +241,8 @@ def _drawn_points(
 
 def _visible(plane: Plane, frame: Frame, viewer: ViewerModel) -> NDArray[np.float64]:
     """Return the corners of the canvas in pixels of the image."""
-    camera, canvas = viewer.scene.camera, viewer.canvas
-    grid = canvas.grid.actual_shape(viewer.layers)
-    half = np.asarray(canvas.size) / np.asarray(grid) / camera.zoom / 2
+    camera = camera_of(viewer)
+    half = cell_size(viewer) / camera.zoom / 2
     middle = np.asarray(camera.center[-2:])
     corners = middle + np.array([(-1, -1), (-1, 1), (1, 1), (1, -1)]) * half
     world = np.tile(np.asarray(viewer.dims.point, dtype=float), (4, 1))

@@ -16,6 +16,7 @@ from qtpy.QtWidgets import QVBoxLayout, QWidget
 
 from napari_blindsr.errors import BlindSRError, EngineError, InputError
 from napari_blindsr.plugin.layers.read import find_plane, nanometres
+from napari_blindsr.plugin.layers.versions import on_renamed
 from napari_blindsr.plugin.measure.case import read_case
 from napari_blindsr.plugin.measure.form import MeasureForm
 from napari_blindsr.plugin.measure.panels import FindingsPanel, FlagList
@@ -164,7 +165,7 @@ class MeasureWidget(Container[Widget]):
         self.form.image.changed.connect(self._on_image)
         self.panel.map_asked.connect(self._on_map_asked)
         self.panel.export_asked.connect(self._ask_and_export)
-        self._viewer.layers.events.renamed.connect(self.reset_choices)
+        self._forget_names = on_renamed(self._viewer.layers, self.reset_choices)
         self._viewer.layers.events.reordered.connect(self.reset_choices)
         self.native_parent_changed.connect(self._on_parent)
         self.native.destroyed.connect(self._on_destroyed)
@@ -308,7 +309,7 @@ class MeasureWidget(Container[Widget]):
         self._gone = True
         self._follower.disconnect()
         self._watcher.disconnect()
-        self._viewer.layers.events.renamed.disconnect(self.reset_choices)
+        self._forget_names()
         self._viewer.layers.events.reordered.disconnect(self.reset_choices)
         if self._worker is not None:
             self._worker.quit()

@@ -23,6 +23,7 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
+from napari_blindsr.errors import needs
 from napari_blindsr.plugin.measure.partners import is_restored, record_of
 from napari_blindsr.plugin.measure.worker import Findings
 
@@ -71,16 +72,27 @@ class FindingsPanel(QWidget):
         layout.addLayout(self._buttons)
         self.setVisible(False)
 
+    def _make_curves(self) -> None:
+        if self.tabs.count() > 1:
+            return
+        try:
+            # It takes a moment to import, which a dock that is merely shown shall not.
+            from napari_blindsr.plugin.measure.curves import CurvePanel  # noqa: PLC0415
+        except ModuleNotFoundError:
+            sentence = QLabel(needs("A plot", "plots"))
+            sentence.setWordWrap(True)
+            self.tabs.addTab(sentence, "Curves")
+        else:
+            self.curves = CurvePanel()
+            self.tabs.addTab(self.curves, "Curves")
+
     def show_findings(self, findings: Findings, *, pixel_size: float | None) -> None:
         """Show what was measured; the size of the image's pixels is in nm."""
         self.table.show_measurements(findings.measurements)
         if self.curves is None:
-            # It takes a moment to import, which a dock that is merely shown shall not.
-            from napari_blindsr.plugin.measure.curves import CurvePanel  # noqa: PLC0415
-
-            self.curves = CurvePanel()
-            self.tabs.addTab(self.curves, "Curves")
-        self.curves.show_plots(findings.plots, pixel_size=pixel_size)
+            self._make_curves()
+        if self.curves is not None:
+            self.curves.show_plots(findings.plots, pixel_size=pixel_size)
         for button in self.map_buttons.values():
             button.setVisible(False)
         for found in findings.maps:

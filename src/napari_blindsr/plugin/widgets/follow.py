@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from napari.layers import Image, Layer
 
 from napari_blindsr.plugin.layers.outputs import is_result
+from napari_blindsr.plugin.layers.versions import view_emitters
 
 if TYPE_CHECKING:
     from magicgui.widgets.bases import CategoricalWidget
@@ -160,8 +161,7 @@ class RegionWatcher:
         self, chooser: CategoricalWidget[Any], viewer: ViewerModel, callback: Callable[..., None]
     ) -> None:
         self._chooser = chooser
-        self._canvas = viewer.canvas
-        self._camera = viewer.scene.camera
+        self._view = view_emitters(viewer)
         self._callback = callback
         self._watched: list[Any] = []
         chooser.changed.connect(self._on_choice)
@@ -177,8 +177,7 @@ class RegionWatcher:
         elif isinstance(choice, Layer):
             self._watch([choice.events.data])
         else:
-            camera, canvas = self._camera.events, self._canvas.events
-            self._watch([camera.center, camera.zoom, canvas.size])
+            self._watch(self._view)
         self._callback()
 
     def _watch(self, emitters: list[Any]) -> None:

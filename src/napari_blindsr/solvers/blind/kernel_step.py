@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import torch
+from torch.torch_version import TorchVersion
 
 from napari_blindsr.solvers.blind.generators import (
     INPUT_AMPLITUDE,
@@ -151,7 +152,10 @@ def _draw_kernels(
 
 def adam(network: torch.nn.Module, rate: float, device: torch.device) -> torch.optim.Adam:
     """Return an optimiser of a generator."""
-    fused = device.type in ("cpu", "cuda")
+    # On the CPU since torch 2.4.
+    fused = device.type == "cuda" or (
+        device.type == "cpu" and TorchVersion(torch.__version__) >= "2.4"
+    )
     return torch.optim.Adam(network.parameters(), lr=rate, fused=fused)
 
 

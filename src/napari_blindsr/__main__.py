@@ -1,4 +1,4 @@
-"""``python -m napari_blindsr.cli``."""
+"""``python -m napari_blindsr`` is the command ``napari-blindsr``."""
 
 from __future__ import annotations
 

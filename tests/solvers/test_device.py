@@ -1,0 +1,19 @@
+"""What is fastest on a device, as far as this torch tells what its CPU has."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from napari_blindsr.solvers.device import choose_compute
+
+
+def test_older_versions_of_torch_tell_less(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delattr(torch.cpu, "get_capabilities", raising=False)
+    monkeypatch.delattr(torch.cpu, "_is_avx512_bf16_supported", raising=False)
+    monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: "AVX512")
+    compute = choose_compute("cpu", "auto")
+    assert compute.dtype == torch.float32
+    assert compute.channels_last_gradients
+    monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: True, raising=False)
+    assert choose_compute("cpu", "auto").dtype == torch.bfloat16
