@@ -1,22 +1,37 @@
 # Each target is sufficient on its own: it makes .venv and installs what it needs.
-#   make demo    restore a bundled sample (in napari if there is a display)
-#   make test    all tests, those in a real viewer included
-#   make lint    ruff, mypy, shellcheck, the plugin's manifest
-#   make docs    the documentation, into docs/_build/html
-#   make links   follow the links of the documentation; needs a network
-#   make package build wheel and sdist into dist/, check them, and run the wheel
+#   make demo           restore a bundled sample (in napari if there is a display)
+#   make test           the tests, those in a real viewer included, side by side on all cores
+#   make test-all       the same, and those that are slow
+#   make test-bfloat16  those that restore images, where "auto" is bfloat16
+#   make lint           ruff, mypy, shellcheck, the plugin's manifest
+#   make docs           the documentation, into docs/_build/html
+#   make links          follow the links of the documentation; needs a network
+#   make package        build wheel and sdist into dist/, check them, and run the wheel
 
 # Without a display the demonstration needs no Qt.
 demo_set := $(if $(DISPLAY)$(WAYLAND_DISPLAY),gui,plain)
 
-.PHONY: demo test lint ruff mypy shellcheck manifest docs links package clean
+.PHONY: demo test test-all test-bfloat16 lint ruff mypy shellcheck manifest docs links package clean
 .NOTPARALLEL:
 
 demo: .venv/installed-$(demo_set)
 	.venv/bin/napari-blindsr demo
 
+# Each process has one thread, and up to 2 GB.
+run_tests = scripts/with-display .venv/bin/python -m pytest \
+	--numprocesses logical --maxprocesses 8 --dist worksteal
+
+# Those whose results depend on the precision in which networks are evaluated.
+numerical = $(addprefix tests/,estimation restoration evaluation stacks)
+
 test: .venv/installed-test
-	scripts/with-display .venv/bin/python -m pytest $(PYTEST_ARGS)
+	$(run_tests) -m "not slow" $(PYTEST_ARGS)
+
+test-all: .venv/installed-test
+	$(run_tests) $(PYTEST_ARGS)
+
+test-bfloat16: .venv/installed-test
+	BLINDSR_TEST_PRECISION=bfloat16 $(run_tests) -m "not slow" $(numerical) $(PYTEST_ARGS)
 
 lint: ruff mypy shellcheck manifest
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -18,6 +18,22 @@ from napari_blindsr.solvers.blind.alternating import AlternatingSolver
 from napari_blindsr.solvers.device import Compute
 from napari_blindsr.solvers.loop import Solver
 from napari_blindsr.solvers.nonblind.closed_form import ClosedFormSolver
+from napari_blindsr.types import PRECISIONS, Precision
+
+PRECISION = cast("Precision", os.environ.get("BLINDSR_TEST_PRECISION", "float32"))
+"""What "auto" is in this process; other processes have to be told."""
+
+assert PRECISION in PRECISIONS[1:], PRECISION
+
+PATIENCE = 300
+"""Seconds after which a test gives up what it waits for: a busy machine is no failure."""
+
+
+def chooses_bfloat16(device: torch.device) -> bool:
+    """Tell what "auto" is, in place of `solvers.device._computes_bfloat16`."""
+    del device
+    return PRECISION == "bfloat16"
+
 
 FLOAT32 = Compute(
     device=torch.device("cpu"),

@@ -1,4 +1,4 @@
-"""Train the networks that ship: ``python -m training kernel|image|error``."""
+"""Train the networks that ship: ``python -m training kernel|image|joint|error``."""
 
 from __future__ import annotations
 
@@ -12,13 +12,16 @@ from rich.console import Console
 from torch import nn
 
 from napari_blindsr.solvers.device import choose_compute
-from napari_blindsr.solvers.nonblind.unfolded import load_image_prior
 from napari_blindsr.weights.tensors import read_tensors
 from training.error import ErrorTask
 from training.image import ImageTask
+from training.joint import JointTask, both_of, judge_of
 from training.kernel import KernelTask
 from training.loop import Plan, train
 from training.pictures import generated, picture_bank
+from training.real import training_micrographs
+from training.scenes import Scenes
+from training.split import split
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -44,6 +47,13 @@ Photographs = Annotated[
         exists=True,
         file_okay=False,
     ),
+]
+Micrographs = Annotated[
+    Path | None,
+    typer.Option(help="Folder of real micrographs (TIFF).", exists=True, file_okay=False),
+]
+Weights = Annotated[
+    Path | None, typer.Option("--start", help="Folder of weights; those that ship if left out.")
 ]
 Rate = Annotated[float, typer.Option(min=0, help="Largest learning rate.")]
 
@@ -121,6 +131,37 @@ def image(
 
 
 @app.command()
+def joint(
+    *,
+    out: Folder = Path("training/joint"),
+    steps: Steps = 7_000,
+    every: Every = 250,
+    seed: Seed = 0,
+    device: Device = "auto",
+    threads: Threads = 1,
+    pictures: Pictures = 60,
+    start: Annotated[
+        Path | None,
+        typer.Option(help="Folder of weights to start from; those that ship if left out."),
+    ] = None,
+    micrographs: Micrographs = None,
+    rate: Rate = 3e-4,
+) -> None:
+    """Train both networks for the image that comes out."""
+    torch.set_num_threads(threads)
+    torch.manual_seed(seed)
+    task = JointTask(
+        _scenes(pictures, micrographs, seed),
+        both_of(start),
+        judge_of(micrographs),
+        compute=choose_compute(device, "auto"),
+    )
+    plan = Plan(steps=steps, every=every, seed=seed, rate=rate, warmup=200, averaging=0.998)
+    train(task, plan, out, report=_report)
+    split(out / "joint.safetensors", out)
+
+
+@app.command()
 def error(
     *,
     out: Folder = Path("training/error"),
@@ -129,34 +170,34 @@ def error(
     seed: Seed = 0,
     device: Device = "auto",
     threads: Threads = 1,
-    pictures: Pictures = 150,
-    judges: Judges = 12,
-    start: Start = None,
-    photographs: Photographs = None,
-    rate: Rate = 2e-3,
-    side: Annotated[int, typer.Option(min=32, help="Of the crops, in pixels.")] = 96,
-    count: Annotated[int, typer.Option(min=1, help="Crops a batch.")] = 8,
-    prior: Annotated[
-        Path | None, typer.Option(help="Weights of the image prior whose errors they are.")
+    pictures: Pictures = 60,
+    judges: Judges = 20,
+    start: Annotated[
+        Path | None,
+        typer.Option(help="Folder of the networks' weights; those that ship if left out."),
     ] = None,
+    micrographs: Micrographs = None,
+    rate: Rate = 2e-3,
 ) -> None:
     """Train the map of the image prior's errors; an interrupted training goes on where it was."""
     torch.set_num_threads(threads)
-    bank = _bank(pictures, photographs, seed)
     task = ErrorTask(
-        bank,
-        _held_out(pictures, seed),
-        prior=load_image_prior(prior),
+        _scenes(pictures, micrographs, seed),
+        _scenes(min(HELD_OUT, pictures), micrographs, seed + HELD_OUT_SEED),
+        both_of(start).requires_grad_(requires_grad=False),
         compute=choose_compute(device, "auto"),
         validation_batches=judges,
-        side=side,
-        count=count,
         seed=seed,
     )
-    _begin(task.network, start)
     # It is trained briefly: a longer memory would still hold its first weights.
     plan = Plan(steps=steps, every=every, seed=seed, rate=rate, averaging=0.99, warmup=100)
     train(task, plan, out, report=_report)
+
+
+def _scenes(pictures: int, micrographs: Path | None, seed: int) -> Scenes:
+    """Return the scenes to train on: without real micrographs, simulated ones take their place."""
+    bank = picture_bank(leaves=pictures, micrographs=pictures, seed=seed + 100)
+    return Scenes(bank, [] if micrographs is None else training_micrographs(micrographs))
 
 
 def _bank(pictures: int, folder: Path | None, seed: int) -> list[list[NDArray[np.uint8]]]:

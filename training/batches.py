@@ -283,14 +283,14 @@ def image_batch(
     *,
     side: int,
     count: int,
-    misjudged: float = MISJUDGED,
+    misjudged_share: float = MISJUDGED,
 ) -> ImageBatch:
     """Make a batch for the image prior: one scale, a blur for each crop, periodic borders."""
     scale = int(rng.choice([1, 2, 3, 4, 6, 8], p=[0.1, 0.25, 0.2, 0.35, 0.03, 0.07]))
     side = side // scale * scale
     kinds = [random_kind(bank, rng) for _ in range(count)]
     blurs = [random_blur(scale, rng, microscope=kind == MICROGRAPHS) for kind in kinds]
-    kernels = _stack([blur.kernel for blur in blurs])
+    kernels = stack([blur.kernel for blur in blurs])
     crops = [random_crop(bank[kind], kind, side, rng) for kind in kinds]
     sharp = torch.from_numpy(np.stack(crops))
     blurred = DataModule(sharp[..., ::scale, ::scale], kernels, scale).predict(sharp)
@@ -302,12 +302,12 @@ def image_batch(
         # What is told of the noise is an estimate, too.
         level = noise_map(observed.plane, shot=observed.shot, base=observed.base)
         noises.append(torch.from_numpy(level * np.float32(math.exp(rng.normal(0, 0.15)))))
-    doubts = [rng.uniform(*MISJUDGEMENT) if rng.random() < misjudged else 0.0 for _ in blurs]
-    told = [_misjudged(blur, d, scale, rng) for blur, d in zip(blurs, doubts, strict=True)]
+    doubts = [rng.uniform(*MISJUDGEMENT) if rng.random() < misjudged_share else 0.0 for _ in blurs]
+    told = [misjudged(blur, d, scale, rng) for blur, d in zip(blurs, doubts, strict=True)]
     return ImageBatch(
         sharp=sharp,
         data=torch.stack(data),
-        kernels=_stack(told),
+        kernels=stack(told),
         scale=scale,
         noise=torch.stack(noises),
         doubt=torch.tensor(doubts, dtype=torch.float32),
@@ -315,7 +315,7 @@ def image_batch(
     )
 
 
-def _misjudged(blur: Blur, doubt: float, scale: int, rng: Generator) -> Tensor:
+def misjudged(blur: Blur, doubt: float, scale: int, rng: Generator) -> Tensor:
     """Return the Gaussian that a blur may be taken for; the blur itself without a doubt.
 
     Errors of the logarithm of the covariance are half of them common to all directions.
@@ -332,7 +332,7 @@ def _misjudged(blur: Blur, doubt: float, scale: int, rng: Generator) -> Tensor:
     ).float()[0]
 
 
-def _stack(kernels: list[Tensor]) -> Tensor:
+def stack(kernels: list[Tensor]) -> Tensor:
     """Pad kernels to one size, equally on all sides, and stack them."""
     size = max(len(kernel) for kernel in kernels)
     padded = []

@@ -12,26 +12,20 @@ from scipy.stats import spearmanr
 
 from napari_blindsr.solvers.nonblind.data_step import LEVELS, WIDTHS
 from napari_blindsr.solvers.nonblind.error_map import MEAN_ERROR, ErrorMap, unlikelihood
-from napari_blindsr.solvers.nonblind.restorers import peak_unit
-from training.batches import ImageBatch, image_batch
+from training.joint import Batch, Both, joint_batch, restore
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from numpy.random import Generator
-    from numpy.typing import NDArray
     from torch import Tensor, nn
 
     from napari_blindsr.solvers.device import Compute
     from napari_blindsr.solvers.nonblind.data_step import Round
-    from napari_blindsr.solvers.nonblind.unfolded import UnfoldedPrior
-
-
-MISJUDGED = 0.6
-"""How often a kernel is a little off, as estimates are."""
+    from training.scenes import Scenes
 
 KEPT = 60
-"""Restored batches that are kept, some 4 MB each of 8 crops of 96² pixels."""
+"""Restored batches that are kept, some 4 MB each."""
 
 AGAIN = 3
 """How many of these each step uses besides a new one."""
@@ -51,13 +45,11 @@ class ErrorTask:
 
     Parameters
     ----------
-    bank, held_out : list of list of ndarray
-        Pictures to train on, and others to judge by.
-    prior : UnfoldedPrior
-        Whose errors they are.
+    scenes, held_out : Scenes
+        To train on, and others to judge by.
+    both : Both
+        The networks whose errors they are.
     compute : Compute
-    side, count : int
-        Side of crops and how many make a batch.
     validation_batches : int
     seed : int
     """
@@ -66,34 +58,30 @@ class ErrorTask:
 
     def __init__(
         self,
-        bank: list[list[NDArray[np.uint8]]],
-        held_out: list[list[NDArray[np.uint8]]],
+        scenes: Scenes,
+        held_out: Scenes,
+        both: Both,
         *,
-        prior: UnfoldedPrior,
         compute: Compute,
-        side: int,
-        count: int,
-        validation_batches: int = 12,
+        validation_batches: int = 20,
         seed: int = 0,
     ) -> None:
         torch.manual_seed(seed)
         self.network = ErrorMap(WIDTHS[0], LEVELS).to(compute.device)
-        self._prior = prior.to(compute.device)
-        self._bank = bank
+        self._both = both
+        self._scenes = scenes
         self._compute = compute
-        self._size = (side, count)
         rng = np.random.default_rng([seed, 1])
         self._kept: deque[_Restored] = deque(maxlen=KEPT)
         self._validation = [
-            self._restored(image_batch(held_out, rng, side=side, count=count, misjudged=MISJUDGED))
-            for _ in range(validation_batches)
+            self._restored(joint_batch(held_out, rng)) for _ in range(validation_batches)
         ]
 
     def resume(self, generators: Iterable[Generator]) -> None:
         """Restore the batches anew that the next steps use again."""
         self._kept.clear()
         for rng in deque(generators, maxlen=KEPT):
-            self._kept.append(self._restored(self._batch(rng)))
+            self._kept.append(self._restored(joint_batch(self._scenes, rng)))
 
     def loss(self, rng: Generator, progress: float) -> Tensor:  # noqa: ARG002 - as `Task` has it
         """Return the unlikelihood of the errors of a batch and of some batches before it.
@@ -101,7 +89,7 @@ class ErrorTask:
         Restoring a batch takes far longer than telling its errors: what was restored is used
         several times.
         """
-        new = self._restored(self._batch(rng))
+        new = self._restored(joint_batch(self._scenes, rng))
         again = [
             self._kept[int(rng.integers(len(self._kept)))]
             for _ in range(AGAIN if self._kept else 0)
@@ -110,24 +98,16 @@ class ErrorTask:
         losses = [unlikelihood(self._told(self.network, one), one.error) for one in (new, *again)]
         return torch.stack(losses).mean()
 
-    def _batch(self, rng: Generator) -> ImageBatch:
-        side, count = self._size
-        return image_batch(self._bank, rng, side=side, count=count, misjudged=MISJUDGED)
-
     @torch.no_grad()
-    def _restored(self, batch: ImageBatch) -> _Restored:
+    def _restored(self, batch: Batch) -> _Restored:
         """Return what the prior makes of a batch, and how far it is off."""
-        device = self._compute.device
-        unit = _unit(batch)
-        with self._compute.autocast:
-            *_, last = self._prior.rounds(
-                (unit * batch.data).to(device),
-                batch.kernels.to(device),
-                scale=batch.scale,
-                noise=(unit * batch.noise).to(device),
-            )
-        error = last.image.float() - (unit * batch.sharp).to(device)
-        return _Restored(last=last, doubt=batch.doubt.to(device), error=error)
+        rounds, votes = restore(self._both, batch, self._compute)
+        doubt = votes.log_variance[:, :2].exp().mean(dim=1).sqrt()
+        return _Restored(
+            last=rounds[-1],
+            doubt=torch.where(batch.blind, doubt, 0.0),
+            error=rounds[-1].image.float() - batch.sharp,
+        )
 
     def _told(self, network: ErrorMap, one: _Restored) -> Tensor:
         with self._compute.autocast:
@@ -150,10 +130,3 @@ class ErrorTask:
             "rank": float(np.nanmean(ranks)),
             "ratio": float(np.exp(np.mean(np.log(ratios)))),
         }
-
-
-def _unit(batch: ImageBatch) -> Tensor:
-    """Return by what (n, 1, 1) data are multiplied, as they are where a result is made of them."""
-    brightest = batch.data.amax(dim=(-2, -1)).clamp(min=1e-3)
-    unit = torch.where(batch.light, peak_unit(batch.kernels) / brightest, 1.0)
-    return unit[:, None, None]

@@ -121,10 +121,14 @@ def train(
         loss = task.loss(_generator(plan, step), step / plan.steps)
         optimiser.zero_grad()
         loss.backward()
-        torch.nn.utils.clip_grad_norm_(network.parameters(), plan.clip)
-        optimiser.step()
-        average.update_parameters(network)
-        losses.append(loss.detach())
+        norm = torch.nn.utils.clip_grad_norm_(network.parameters(), plan.clip)
+        # One batch that goes wrong must not spoil the weights.
+        if torch.isfinite(norm) and torch.isfinite(loss):
+            optimiser.step()
+            average.update_parameters(network)
+            losses.append(loss.detach())
+        else:
+            report({"step": float(step), "skipped": 1.0})
         step += 1
         if step % plan.every == 0 or step == plan.steps:
             seconds = time.perf_counter() - start

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from napari_blindsr.estimation.kernel_field import KernelField
     from napari_blindsr.images.tiling import Box
     from napari_blindsr.methods import Schedule
+    from napari_blindsr.optics import Optics
     from napari_blindsr.restoration.restore import iterate, restore
     from napari_blindsr.restoration.result import Result
     from napari_blindsr.settings import Settings
@@ -34,6 +35,7 @@ _HOMES = {
     "Box": "napari_blindsr.images.tiling",
     "Settings": "napari_blindsr.settings",
     "Schedule": "napari_blindsr.methods",
+    "Optics": "napari_blindsr.optics",
     "BlindSRError": "napari_blindsr.errors",
 }
 
@@ -42,6 +44,7 @@ __all__ = [
     "BlurEstimate",
     "Box",
     "KernelField",
+    "Optics",
     "Result",
     "Schedule",
     "Settings",

@@ -19,6 +19,7 @@ from napari_blindsr.methods import (
     method_named,
     repeats_cheaply,
 )
+from napari_blindsr.optics import UNKNOWN, Optics
 from napari_blindsr.physics.kernels import FAMILIES, Automatic, KernelFamily
 from napari_blindsr.types import (
     BORDERS,
@@ -103,6 +104,9 @@ class Settings:
         Rows and columns of the regions of the image that each have a blur of their own, which is
         interpolated between their middles; (1, 1) is one blur for all. Of known kernels, either
         (1, 1) or that of the grid that is given.
+    optics : Optics
+        What is known of the microscope. It narrows what the blur may be; methods that optimise
+        make no use of it.
     """
 
     scale: int
@@ -125,6 +129,7 @@ class Settings:
     tile: int | Literal["auto"] | None = "auto"
     uncertainty: int = 0
     field: tuple[int, int] = ONE_BLUR
+    optics: Optics = UNKNOWN
 
     def __post_init__(self) -> None:
         require(
@@ -206,6 +211,11 @@ class Settings:
             f"({[m.name for m in METHOD_TABLE if not m.optimises]}), or a known kernel with a "
             "finish",
         )
+        require(
+            isinstance(self.optics, Optics),
+            f"optics is {self.optics!r}; expected an Optics, such as "
+            "Optics(numerical_aperture=1.2, emission_nm=520, pixel_size_nm=65)",
+        )
         self._check_field(method)
 
     def _check_field(self, method: Method) -> None:
@@ -280,6 +290,7 @@ class Settings:
         record["kernel"] = "known" if self.kernel == "known" else self.kernel.to_json()
         record["schedule"] = dataclasses.asdict(self.schedule)
         record["field"] = list(self.field)
+        record["optics"] = self.optics.report()
         return record
 
     @classmethod
@@ -290,6 +301,7 @@ class Settings:
             values["kernel"] = KernelFamily.from_json(values["kernel"])
         values["schedule"] = Schedule(**values["schedule"])
         values["field"] = tuple(values.get("field", ONE_BLUR))
+        values["optics"] = Optics(**values.get("optics", {}))
         return cls(**values)
 
 

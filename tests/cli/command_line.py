@@ -12,19 +12,27 @@ import pytest
 
 from napari_blindsr.cli import app
 from napari_blindsr.methods import Schedule
+from tests.helpers import PATIENCE, PRECISION
 
 COMMAND = [sys.executable, "-m", "napari_blindsr"]
 ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1", "COLUMNS": "200"}
 
 
+def command(arguments: str) -> list[str]:
+    """Return what runs the command line in a process of its own, in the precision of the tests."""
+    words = arguments.split()
+    precise = words[:1] in (["restore"], ["evaluate"])
+    return [*COMMAND, *words, *(["--precision", PRECISION] if precise else [])]
+
+
 def call(arguments: str, *, folder: Path) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [*COMMAND, *arguments.split()],
+        command(arguments),
         cwd=folder,
         env=ENVIRONMENT,
         capture_output=True,
         text=True,
-        timeout=300,
+        timeout=PATIENCE,
         check=False,
     )
 

@@ -21,7 +21,8 @@ from napari_blindsr.images.plain import read_image
 from napari_blindsr.physics.simulate import gaussian_kernel
 from napari_blindsr.restoration import restore
 from napari_blindsr.types import SCALES
-from tests.cli.command_line import COMMAND, ENVIRONMENT, call, check_refused, picture, run_here
+from tests.cli.command_line import ENVIRONMENT, call, check_refused, command, picture, run_here
+from tests.helpers import PATIENCE
 
 
 @pytest.fixture
@@ -37,16 +38,19 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def test_tiff_kernel_and_report(folder: Path) -> None:
-    done = call(
+def test_tiff_kernel_and_report(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    arguments = (
         "restore in.tif -o out.tif --scale 2 --method mlmc --steps 2 --seed 7 --device cpu "
-        "--kernel-out k.npy --report r.json",
-        folder=folder,
+        "--kernel-out k.npy --report r.json"
     )
-    assert done.returncode == 0, done.stderr
-    assert "torch" in done.stderr
-    assert "device cpu" in done.stderr
-    assert "completed after 2 steps" in done.stderr
+    code = run_here(arguments, monkeypatch, folder)
+    said = capfd.readouterr().err
+    assert code == 0, said
+    assert "torch" in said
+    assert "device cpu" in said
+    assert "completed after 2 steps" in said
     loaded = read_image(folder / "out.tif")
     assert loaded.array.shape == (48, 52)
     assert loaded.array.dtype == np.float32
@@ -97,16 +101,18 @@ def test_the_default_tells_the_blur_and_the_networks_that_took_part(folder: Path
     assert len(kernel) == report["kernel_size"]
 
 
-def test_quiet_png_with_a_known_kernel_replaces_by_force(folder: Path) -> None:
+def test_quiet_png_with_a_known_kernel_replaces_by_force(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
     known = gaussian_kernel((2.0, 1.5), 0.3, scale=2)
     np.save(folder / "known.npy", 3 * known)
     (folder / "out.png").write_bytes(b"old")
-    done = call(
+    arguments = (
         "restore in.png -o out.png --scale 2 --method mlmc --steps 1 --kernel known.npy --quiet "
-        "--force --kernel-out k.tif --bounded",
-        folder=folder,
+        "--force --kernel-out k.tif --bounded"
     )
-    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+    assert run_here(arguments, monkeypatch, folder) == 0
+    assert tuple(capfd.readouterr()) == ("", "")
     result = read_image(folder / "out.png").array
     assert result.shape == (48, 52, 3)
     assert result.dtype == np.uint8
@@ -253,7 +259,7 @@ def test_help_and_bad_arguments_do_not_import_torch(arguments: str, tmp_path: Pa
         env=ENVIRONMENT,
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=PATIENCE,
         check=False,
     )
     assert done.returncode == 0, done.stderr
@@ -263,7 +269,7 @@ def start_long_run(folder: Path) -> subprocess.Popen[str]:
     """Start a run of very many steps and return once it has begun."""
     arguments = "restore in.tif -o out.tif -s 2 --method mlmc --steps 90000 --report r.json"
     process = subprocess.Popen(
-        [*COMMAND, *arguments.split()],
+        command(arguments),
         cwd=folder,
         env=ENVIRONMENT,
         stdout=subprocess.PIPE,
@@ -279,7 +285,7 @@ def start_long_run(folder: Path) -> subprocess.Popen[str]:
 def test_first_interrupt_keeps_the_result(folder: Path) -> None:
     process = start_long_run(folder)
     process.send_signal(signal.SIGINT)
-    _, errors = process.communicate(timeout=120)
+    _, errors = process.communicate(timeout=PATIENCE)
     assert process.returncode == 0, errors
     assert "stopping after this step" in errors
     assert json.loads((folder / "r.json").read_text(encoding="utf-8"))["reason"] == "stopped"

@@ -23,7 +23,7 @@ from napari_blindsr.metrics import SCORES
 from napari_blindsr.restoration.restore import iterate
 from napari_blindsr.restoration.result import Result
 from napari_blindsr.weights import USRNET_VARIABLE
-from tests.cli.command_line import call, check_refused, narrow_schedule, run_here
+from tests.cli.command_line import check_refused, narrow_schedule, run_here
 from tests.helpers import reference_data
 
 
@@ -314,15 +314,19 @@ def test_a_truth_that_does_not_fit_shows_before_any_run(
     check_refused("evaluate SET -s 2", "prepare the data set again", prepared, monkeypatch, capfd)
 
 
-def test_published_data_in_a_process_of_its_own(tmp_path: Path) -> None:
+def test_published_data(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
     lane = reference_data() / "lane128"
     weighted = f"--usrnet-weights {reference_data() / 'usrnet_tiny.pth'}"
-    done = call(
+    monkeypatch.setenv("COLUMNS", "200")
+    arguments = (
         f"evaluate {lane.resolve()} -s 4 --images bird --kernel known --method mlmc --steps 1 "
-        f"--results out --schedule reference {weighted}",
-        folder=tmp_path,
+        f"--results out --schedule reference {weighted}"
     )
-    assert done.returncode == 0, done.stderr
+    code = run_here(arguments, monkeypatch, tmp_path)
+    said = capfd.readouterr()
+    assert code == 0, said.err
     # Cubic interpolation, and USRNet with the true kernel, as published.
-    assert "28.58" in done.stdout
-    assert "33.39" in done.stdout
+    assert "28.58" in said.out
+    assert "33.39" in said.out

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
+from dataclasses import replace
 
 import pytest
 import torch
@@ -12,15 +13,25 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from napari_blindsr.estimation.network import (
+    CALIBRATIONS,
     FAMILY_ORDER,
+    OUTLOOK,
     SHARPEST_TILE,
+    SOFT,
     TILES,
+    WHOLE,
     BlurReading,
     KernelEstimator,
+    calibrated,
     features,
     read_blur,
 )
 from napari_blindsr.physics.kernels import FAMILIES
+from napari_blindsr.solvers.nonblind.conditions import (
+    NOISE_RANGE,
+    UNEXPLAINED_RANGE,
+    Decision,
+)
 
 
 def estimator(widths: tuple[int, int, int] = (8, 8, 8)) -> KernelEstimator:
@@ -28,6 +39,8 @@ def estimator(widths: tuple[int, int, int] = (8, 8, 8)) -> KernelEstimator:
     torch.manual_seed(0)
     network = KernelEstimator(widths).requires_grad_(False).eval()
     network.vote.weight.mul_(8)
+    # A new network decides the same whatever it sees.
+    torch.nn.init.normal_(network.decision[-1].weight, std=0.3)  # type: ignore[arg-type]
     return network
 
 
@@ -40,6 +53,15 @@ def same(first: BlurReading, second: BlurReading) -> None:
     for name in ("mean", "deviation", "families"):
         ours, theirs = getattr(first, name), getattr(second, name)
         torch.testing.assert_close(ours, theirs, rtol=1e-3, atol=1e-4)
+    ours, theirs = decided(first), decided(second)
+    torch.testing.assert_close(ours.shift, theirs.shift, rtol=1e-3, atol=1e-4)
+    assert ours.noise == pytest.approx(theirs.noise, rel=1e-3)
+    assert ours.unexplained == pytest.approx(theirs.unexplained, rel=1e-3)
+
+
+def decided(reading: BlurReading) -> Decision:
+    assert reading.decision is not None
+    return reading.decision
 
 
 def test_every_family_it_votes_for_exists() -> None:
@@ -60,14 +82,14 @@ def test_features_know_no_unit(
     generator = torch.Generator().manual_seed(seed)
     planes = torch.rand(2, height, width, generator=generator, dtype=torch.float64)
     found = features(planes, 2)
-    assert found.shape == (2, 4, height, width)
+    assert found.shape == (2, KernelEstimator.INPUTS, height, width)
     torch.testing.assert_close(features(gain * (planes + offset), 2), found)
 
 
 def test_features_by_hand() -> None:
     generator = torch.Generator().manual_seed(0)
     planes = torch.rand(1, 5, 7, generator=generator, dtype=torch.float64)
-    values, rows, columns, scale = features(planes, 4)[0]
+    values, rows, columns, scale, known, optics = features(planes, 4)[0]
     assert float(values.mean()) == pytest.approx(0, abs=1e-12)
     assert float(values.square().mean()) == pytest.approx(1)
     assert float((rows.square() + columns.square()).mean()) == pytest.approx(2)
@@ -78,6 +100,19 @@ def test_features_by_hand() -> None:
     torch.testing.assert_close(ratio, torch.full_like(ratio, float(ratio[0, 0])))
     torch.testing.assert_close(columns[:, :-1], float(ratio[0, 0]) * planes[0].diff(dim=1))
     torch.testing.assert_close(scale, torch.full_like(scale, math.log2(4) / 3))
+    # Nothing is known of the optics.
+    assert not known.any()
+    assert not optics.any()
+
+
+def test_optics_are_told_where_they_are_known() -> None:
+    planes = picture(2, 5, 7).double()
+    told = features(planes, 2, torch.tensor([math.log(2.25), math.nan], dtype=torch.float64))
+    torch.testing.assert_close(told[:, :4], features(planes, 2)[:, :4])
+    # The logarithm of the standard deviation.
+    assert told[0, 4].unique().tolist() == [1]
+    torch.testing.assert_close(told[0, 5], torch.full_like(told[0, 5], math.log(1.5)))
+    assert not told[1, 4:].any()
 
 
 @pytest.mark.parametrize("shape", [(16, 16), (17, 23), (31, 16), (1, 40)])
@@ -86,7 +121,8 @@ def test_votes_have_their_shapes(shape: tuple[int, int], scale: int) -> None:
     votes = estimator()(picture(3, *shape), scale)
     assert votes.mean.shape == votes.log_variance.shape == (3, 3)
     assert votes.families.shape == (3, len(FAMILY_ORDER))
-    for values in (votes.mean, votes.log_variance, votes.families):
+    assert votes.outlook.shape == (3, OUTLOOK)
+    for values in (votes.mean, votes.log_variance, votes.families, votes.outlook):
         assert torch.isfinite(values).all()
 
 
@@ -97,6 +133,7 @@ def test_images_of_a_batch_are_read_one_by_one() -> None:
         alone = network(plane[None], 2)
         torch.testing.assert_close(alone.mean[0], together.mean[index])
         torch.testing.assert_close(alone.log_variance[0], together.log_variance[index])
+        torch.testing.assert_close(alone.outlook[0], together.outlook[index])
 
 
 @pytest.mark.parametrize("value", [0.0, 0.3, 1e4])
@@ -112,10 +149,12 @@ def turned(reading: BlurReading, *, transposed: bool, flipped: bool) -> BlurRead
     """Return what should be read of the image transposed, or flipped along one axis."""
     order = [1, 0, 2] if transposed else [0, 1, 2]
     sign = torch.tensor([1.0, 1.0, -1.0 if flipped else 1.0])
+    decision = decided(reading)
     return BlurReading(
         mean=(reading.mean * sign)[order],
         deviation=reading.deviation[order],
         families=reading.families,
+        decision=replace(decision, shift=(decision.shift * sign)[order]),
     )
 
 
@@ -162,11 +201,11 @@ def seen(planes: Tensor, network: KernelEstimator) -> tuple[BlurReading, list[tu
     return reading, shapes
 
 
-@pytest.mark.parametrize(("shape", "corners"), [((700, 800), 2), ((60, 5000), 8)])
-def test_of_a_large_image_a_few_tiles_are_read(shape: tuple[int, int], corners: int) -> None:
+@pytest.mark.parametrize("shape", [(700, 800), (60, 5000)])
+def test_of_a_large_image_a_few_tiles_are_read(shape: tuple[int, int]) -> None:
     _, shapes = seen(picture(1, *shape), estimator())
-    # Each in eight orientations; corners of large ones in two each.
-    assert len(shapes) == (8 + 4 * corners) * TILES
+    # The whole of each in four orientations, its four corners in the others.
+    assert len(shapes) == 8 * TILES
     assert max(height * width for _, height, width in shapes) <= SHARPEST_TILE**2
 
 
@@ -179,18 +218,31 @@ def test_the_tiles_with_most_detail_are_read(dim: int) -> None:
     large = torch.zeros(1, 3 * side, 4 * side)
     for row, column in ((0, 1), (1, 3), (2, 0), (2, 2)):
         large[:, row * side : (row + 1) * side, column * side : (column + 1) * side] = tile
-    reading, _ = seen(large, network)
-    same(reading, read_blur(tile, 2, network))
+    whole: list[Tensor] = []
+
+    def look(_: object, given: tuple[Tensor, ...]) -> None:
+        if given[0].shape[-2:] == (side, side):
+            whole.append(given[0])
+
+    hook = network.register_forward_pre_hook(look)
+    reading = read_blur(large, 2, network)
+    hook.remove()
+    assert len(whole) == TILES * len(WHOLE)
+    # Turned, but all of them.
+    values = tile.flatten().sort().values
+    for plane in whole:
+        torch.testing.assert_close(plane.flatten().sort().values, values)
+    assert torch.isfinite(reading.mean).all()
 
 
 def test_an_image_that_is_just_small_enough_is_read_whole() -> None:
     _, shapes = seen(picture(1, 512, 512), estimator())
-    assert Counter(shapes) == {(1, 512, 512): 8, (1, 384, 384): 8}
+    assert Counter(shapes) == {(1, 512, 512): 4, (1, 384, 384): 4}
 
 
 def test_corners_are_read_as_often_as_the_whole() -> None:
     _, shapes = seen(picture(1, 40, 30), estimator())
-    turned = {(1, 40, 30): 4, (1, 30, 40): 4, (1, 30, 22): 16, (1, 22, 30): 16}
+    turned = {(1, 40, 30): 2, (1, 30, 40): 2, (1, 30, 22): 2, (1, 22, 30): 2}
     assert Counter(shapes) == turned
 
 
@@ -204,3 +256,81 @@ def test_reading_keeps_no_graph_and_no_seed() -> None:
     before = torch.get_rng_state()
     assert not read_blur(picture(1, 20, 20), 2, network).mean.requires_grad
     assert torch.equal(before, torch.get_rng_state())
+
+
+def test_the_kernel_to_restore_with_is_the_mean_and_what_is_added() -> None:
+    reading = BlurReading(
+        mean=torch.tensor([0.3, 0.5, -0.1]),
+        deviation=torch.ones(3),
+        families=torch.ones(len(FAMILY_ORDER)),
+        decision=Decision(shift=torch.tensor([-0.2, -0.1, 0.05]), noise=1.0, unexplained=0.0),
+    )
+    torch.testing.assert_close(reading.careful.mean, torch.tensor([0.1, 0.4, -0.05]))
+    # There is nothing to add twice.
+    assert reading.careful.decision is None
+    assert reading.careful.careful is not reading
+    torch.testing.assert_close(reading.careful.careful.mean, reading.careful.mean)
+
+
+def test_the_kind_of_noise_bears_on_the_decision_alone() -> None:
+    network, planes = estimator(), picture(1, 24, 20)
+    white, blocky = (
+        read_blur(planes, 2, network, statistics=(-0.3, 0.0, value)) for value in (0.0, 1.5)
+    )
+    torch.testing.assert_close(white.mean, blocky.mean)
+    torch.testing.assert_close(white.deviation, blocky.deviation)
+    assert abs(decided(white).noise - decided(blocky).noise) > 1e-3
+
+
+def test_what_is_known_of_the_optics_bears_on_both() -> None:
+    network, planes = estimator(), picture(1, 24, 20)
+    plain, told = read_blur(planes, 2, network), read_blur(planes, 2, network, optics=1.0)
+    assert float((plain.mean - told.mean).abs().max()) > 1e-3
+    assert float((decided(plain).shift - decided(told).shift).abs().max()) > 1e-4
+    same(read_blur(planes, 2, network, optics=math.nan), plain)
+
+
+def test_a_new_network_restores_with_a_narrower_kernel_whatever_it_sees() -> None:
+    torch.manual_seed(0)
+    network = KernelEstimator((8, 8, 8)).requires_grad_(False)
+    first, second = (decided(read_blur(picture(1, 24, 20, seed=s), 2, network)) for s in (0, 1))
+    assert float(first.shift[:2].max()) < 0
+    torch.testing.assert_close(first.shift[:2], second.shift[:2])
+
+
+@given(numbers=st.lists(st.floats(-100, 100), min_size=5, max_size=5))
+def test_decisions_keep_within_their_ranges(numbers: list[float]) -> None:
+    decision = Decision.of(torch.tensor(numbers))
+    for value, (low, high) in (
+        (decision.noise, NOISE_RANGE),
+        (decision.unexplained, UNEXPLAINED_RANGE),
+    ):
+        assert math.exp(low) * (1 - 1e-5) <= value <= math.exp(high) * (1 + 1e-5)
+
+
+def test_images_with_one_blur_decide_together() -> None:
+    decisions = [
+        Decision(shift=torch.tensor([a, 0.0, 0.0]), noise=n, unexplained=n)
+        for a, n in ((-0.1, 0.5), (-0.3, 2.0))
+    ]
+    both = Decision.mean(decisions)
+    torch.testing.assert_close(both.shift, torch.tensor([-0.2, 0.0, 0.0]))
+    assert both.noise == pytest.approx(1)
+    assert both.unexplained == pytest.approx(1)
+
+
+@pytest.mark.parametrize("microscope", [False, True])
+def test_what_was_decided_on_stays_whatever_the_calibration_is(*, microscope: bool) -> None:
+    reading = read_blur(picture(1, 24, 20), 2, estimator())
+    for spread in (0.3, 5.0):
+        told = replace(reading, deviation=torch.full((3,), spread))
+        found = calibrated(told, microscope=microscope)
+        torch.testing.assert_close(found.careful.mean, told.careful.mean)
+        assert decided(found).noise == decided(told).noise
+        rate, factor = CALIBRATIONS[microscope]
+        if spread > SOFT[1]:
+            # Of soft objects the network is right.
+            rate, factor = 0.0, 1.0
+        torch.testing.assert_close(found.deviation, factor * told.deviation)
+        moved = found.mean - told.mean
+        torch.testing.assert_close(moved, rate * spread**2 * torch.tensor([1.0, 1.0, 0.0]))

@@ -9,7 +9,15 @@ from scipy.ndimage import gaussian_filter
 from skimage import data
 
 from napari_blindsr.evaluation.samples import fluorescent_cells
-from napari_blindsr.physics.noise import estimate_noise, noise_map, shot_noise
+from napari_blindsr.physics.acquisition import compressed
+from napari_blindsr.physics.noise import (
+    blocking,
+    estimate_noise,
+    noise_map,
+    noise_statistics,
+    shot_noise,
+    smooth_range,
+)
 
 
 @pytest.mark.parametrize("size", [32, 64, 200])
@@ -114,3 +122,63 @@ def test_a_map_of_noise_follows_the_light() -> None:
     np.testing.assert_allclose(noise_map(plane, shot=0.02, base=0.01), np.sqrt(0.02), rtol=1e-5)
     dark = noise_map(plane, shot=0.02, base=0.01, black=0.7)
     np.testing.assert_allclose(dark, 0.1, rtol=1e-5)
+
+
+# What kind of noise it is.
+
+
+def textured(side: int = 160) -> NDArray[np.float32]:
+    """Return a smooth picture with some detail in [0, 1]."""
+    picture: NDArray[np.float32] = gaussian_filter(data.camera()[:side, 100 : 100 + side] / 255, 1)
+    return picture.astype(np.float32)
+
+
+def statistics(plane: NDArray[Any]) -> tuple[float, float, float]:
+    return noise_statistics(plane, estimate_noise(np.asarray(plane, np.float32)[None]))
+
+
+def test_blocks_of_jpeg_are_seen() -> None:
+    picture = textured()
+    assert blocking(picture) < 0.2
+    strengths = [blocking(compressed(picture, quality)) for quality in (90, 60, 30)]
+    assert strengths == sorted(strengths)
+    assert strengths[1] > 0.3
+    # Wherever the picture was cut, and whichever way it was turned since.
+    jpeg = compressed(picture, 50)
+    for other in (jpeg[3:, 5:], jpeg[::-1], jpeg.T):
+        assert blocking(other) == pytest.approx(blocking(jpeg), rel=0.2)
+
+
+def test_white_noise_is_neither_blocky_nor_smooth() -> None:
+    for seed in range(4):
+        rng = np.random.default_rng(seed)
+        noise = rng.normal(0, 0.05, (128, 128)).astype(np.float32)
+        for plane in (noise, textured(128) + noise):
+            _, grain, blocks = statistics(plane)
+            assert blocks < 0.2
+            assert abs(grain) < 0.4
+    smooth = gaussian_filter(rng.normal(0, 0.05, (128, 128)), 0.9)
+    assert statistics(smooth)[1] > 0.6
+
+
+def test_statistics_have_no_unit_and_no_direction() -> None:
+    plane = compressed(textured(), 50) + np.random.default_rng(0).normal(0, 0.02, (160, 160))
+    expected = statistics(plane)
+    for other in (40 * plane, plane + 3, plane[::-1], plane[:, ::-1], plane.T):
+        assert statistics(other) == pytest.approx(expected, abs=0.02)
+    for constant in (np.zeros((20, 20)), np.full((20, 20), 7.0), np.ones((4, 5))):
+        assert np.isfinite(statistics(constant)).all()
+
+
+def test_the_range_is_that_without_noise() -> None:
+    rng = np.random.default_rng(0)
+    plane = np.kron(np.eye(2), np.ones((40, 40))) + rng.normal(0, 0.1, (80, 80))
+    low, high = smooth_range(plane.astype(np.float32))
+    assert plane.min() < -0.3
+    assert -0.15 < low < 0
+    assert 1 < high < 1.15
+    # A pixel that was not measured decides nothing.
+    spoilt, measured = plane.copy(), np.ones((80, 80), dtype=bool)
+    spoilt[10, 10], measured[10, 10] = 50.0, False
+    assert smooth_range(spoilt, measured) == pytest.approx((low, high), abs=0.05)
+    assert smooth_range(np.full((5, 5), 2.0)) == (2.0, 3.0)

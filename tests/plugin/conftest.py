@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from napari._qt.qt_main_window import Window
 from napari.components import ViewerModel
+from napari.utils._proxies import PublicOnlyProxy
 from napari.utils.notifications import notification_manager
 from numpy.typing import NDArray
 from pytestqt.qtbot import QtBot
@@ -112,15 +113,46 @@ def blurred() -> NDArray[np.float32]:
 DockMaker = Callable[..., tuple[Any, Any]]
 
 
+@pytest.fixture(scope="session")
+def shared_viewer() -> Iterator[Any]:
+    # Other versions of napari have other insides.
+    from napari._qt.threads.status_checker import StatusChecker  # noqa: PLC0415
+
+    from tests.plugin.shared_viewer import SharedViewer  # noqa: PLC0415
+
+    shared = SharedViewer()
+    with pytest.MonkeyPatch.context() as patch:
+        # As in napari's own tests: no thread looks at what is under the pointer.
+        patch.setattr(StatusChecker, "start", lambda _checker: None)
+        yield shared
+        shared.close()
+
+
 @pytest.fixture
-def open_dock(make_napari_viewer_proxy: Callable[..., Any]) -> DockMaker:
-    """Return a function that makes a viewer and opens the dock in it, set up for a short run.
+def lend_viewer(
+    request: pytest.FixtureRequest, qtbot: QtBot, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Callable[[], Any]]:
+    """Return a function that returns an empty viewer; of a new napari the same for all tests."""
+    del qtbot
+    if not MOVED:
+        yield request.getfixturevalue("make_napari_viewer_proxy")
+        return
+    shared = request.getfixturevalue("shared_viewer")
+    monkeypatch.setenv("NAPARI_ENSURE_PLUGIN_MAIN_THREAD", "True")
+    # Like a plugin, the tests see what is public.
+    yield lambda: PublicOnlyProxy(shared.take())
+    shared.give_back()
+
+
+@pytest.fixture
+def open_dock(lend_viewer: Callable[[], Any]) -> DockMaker:
+    """Return a function that takes a viewer and opens the dock in it, set up for a short run.
 
     By default that is an optimisation; method "fast" takes no steps.
     """
 
     def make(*images: NDArray[Any], steps: int = 6, method: str = "mlmc") -> tuple[Any, Any]:
-        viewer = make_napari_viewer_proxy()
+        viewer = lend_viewer()
         for number, image in enumerate(images):
             viewer.add_image(image, name=f"image {number}", rgb=image.shape[2:] == (3,))
         _, widget = viewer.window.add_plugin_dock_widget("napari-blindsr", "Blind super-resolution")

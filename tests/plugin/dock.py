@@ -10,6 +10,8 @@ import torch
 from numpy.typing import NDArray
 from pytestqt.qtbot import QtBot
 
+from tests.helpers import PATIENCE
+
 LONG = 5000
 """Steps of a run that does not end by itself within a test."""
 
@@ -20,11 +22,11 @@ def click(button: Any) -> None:
 
 
 def wait_idle(qtbot: QtBot, widget: Any) -> None:
-    qtbot.waitUntil(lambda: widget._worker is None, timeout=60_000)
+    qtbot.waitUntil(lambda: widget._worker is None, timeout=1000 * PATIENCE)
 
 
 def wait_first_step(qtbot: QtBot, widget: Any) -> None:
-    qtbot.waitUntil(lambda: widget.progress.value >= 1, timeout=60_000)
+    qtbot.waitUntil(lambda: widget.progress.value >= 1, timeout=1000 * PATIENCE)
 
 
 def assert_free(widget: Any) -> None:

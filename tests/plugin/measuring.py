@@ -17,6 +17,7 @@ from napari_blindsr.plugin.layers.outputs import result_layers
 from napari_blindsr.plugin.layers.read import read_layer
 from napari_blindsr.restoration.diagnostics import Flag
 from napari_blindsr.restoration.result import Result
+from tests.helpers import PATIENCE
 from tests.plugin.conftest import make_result
 from tests.plugin.dock import click
 
@@ -70,7 +71,7 @@ def add_layers(viewer: Any, result: Result, taken: Any) -> tuple[Any, Any]:
 def measure(qtbot: QtBot, widget: Any) -> Any:
     """Press the button and wait for the findings."""
     click(widget.measure_button)
-    qtbot.waitUntil(lambda: widget._worker is None, timeout=30_000)
+    qtbot.waitUntil(lambda: widget._worker is None, timeout=1000 * PATIENCE)
     assert widget.findings is not None, widget.status.value
     return widget.findings
 

@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.helpers import PATIENCE
+
 SHOW = """
 import json, sys, time
 import napari
@@ -23,7 +25,7 @@ seconds = time.thread_time() - start
 loaded = "torch" in sys.modules
 text = widget.torch_line.value
 from qtpy.QtWidgets import QApplication
-deadline = time.monotonic() + 60
+deadline = time.monotonic() + 240
 while "looking" in widget.torch_line.value and time.monotonic() < deadline:
     QApplication.processEvents()
     time.sleep(0.01)
@@ -45,7 +47,7 @@ def test_showing_the_dock_is_quick_and_loads_no_torch(tmp_path: Path) -> None:
             env=environment,
             capture_output=True,
             text=True,
-            timeout=120,
+            timeout=PATIENCE,
             check=False,
         )
         assert run.returncode == 0, run.stderr
@@ -75,7 +77,11 @@ viewer.close()
 @pytest.mark.usefixtures("qapp")
 def test_showing_the_other_docks_loads_neither_torch_nor_plots() -> None:
     run = subprocess.run(
-        [sys.executable, "-c", OTHERS], capture_output=True, text=True, timeout=120, check=False
+        [sys.executable, "-c", OTHERS],
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE,
+        check=False,
     )
     assert run.returncode == 0, run.stderr
     assert run.stdout.splitlines()[-1] == "[]"
@@ -92,6 +98,6 @@ def test_showing_the_other_docks_loads_neither_torch_nor_plots() -> None:
 def test_importing_loads_no_more_than_needed(module: str, unwanted: list[str]) -> None:
     code = f"import sys, {module}; print([m for m in {unwanted} if m in sys.modules])"
     run = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True
+        [sys.executable, "-c", code], capture_output=True, text=True, timeout=PATIENCE, check=True
     )
     assert run.stdout.strip() == "[]"

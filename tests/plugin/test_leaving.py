@@ -7,6 +7,8 @@ import sys
 
 import pytest
 
+from tests.helpers import PATIENCE
+
 OPEN = """
 import time
 import napari
@@ -50,7 +52,7 @@ def test_leaving_early(until: str) -> None:
         [sys.executable, "-c", OPEN + until + "viewer.close()"],
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=PATIENCE,
         check=False,
     )
     assert run.returncode == 0, run.stderr

@@ -13,15 +13,23 @@ import numpy as np
 import pytest
 import torch
 from numpy.typing import NDArray
+from scipy.ndimage import gaussian_filter
 from skimage import data
 
-from napari_blindsr import restore
+from napari_blindsr import estimate_kernel, restore
 from napari_blindsr.estimation.consistency import Agreement
 from napari_blindsr.evaluation.samples import fluorescence, photograph
+from napari_blindsr.optics import Optics
+from napari_blindsr.physics.acquisition import compressed
 from napari_blindsr.physics.kernels import Gaussian, Line
 from napari_blindsr.physics.observation import kernel_center
 from napari_blindsr.physics.simulate import Degradation, degrade, gaussian_kernel
-from napari_blindsr.restoration.diagnostics import FLAGS, Facts, find_flags
+from napari_blindsr.restoration.diagnostics import (
+    BLOCKY,
+    FLAGS,
+    Facts,
+    find_flags,
+)
 from napari_blindsr.restoration.evidence import piled_up
 from napari_blindsr.restoration.result import Result
 
@@ -42,13 +50,6 @@ def two_blurs() -> NDArray[np.uint8]:
     return np.concatenate((left[:, :32], right[:, 32:]), axis=1)
 
 
-def grainy() -> NDArray[np.float64]:
-    """Return a very blurred picture with noise."""
-    image = blurred(16 * 1.7**2)
-    noisy: NDArray[np.float64] = image + np.random.default_rng(0).normal(0, 5, image.shape)
-    return noisy
-
-
 def moved() -> NDArray[np.uint8]:
     """Return coins that moved along a line while they were photographed."""
     kernel = Line(half_length=(6.0, 6.0)).sample(
@@ -63,12 +64,27 @@ def moved() -> NDArray[np.uint8]:
     return image
 
 
-def overexposed() -> NDArray[np.uint16]:
-    """Return cells whose brightest parts exceed what a camera of 12 bit can count."""
-    image = fluorescence().image.astype(float)
-    brightest = np.quantile(image, 0.98)
+def overexposed(share: float = 0.1, side: int = 64) -> NDArray[np.uint16]:
+    """Return cells, a share of which exceeds what a camera of 12 bit can count."""
+    image = fluorescence().image[:side, :side].astype(float)
+    brightest = np.quantile(image, 1 - share)
     counts: NDArray[np.uint16] = np.minimum(image * 4095 / brightest, 4095).astype(np.uint16)
     return counts
+
+
+def soft() -> NDArray[np.uint16]:
+    """Return nuclei without any sharp structure, as blurred as they may be or not."""
+    rng = np.random.default_rng(3)
+    image = gaussian_filter(rng.normal(size=(96, 96)), 7.0)
+    image = (image - image.min()) / np.ptp(image)
+    counts: NDArray[np.uint16] = (rng.poisson(400 * image) + 100).astype(np.uint16)
+    return counts
+
+
+def noisy(level: float = 8.0) -> NDArray[np.float64]:
+    """Return a blurred picture with much noise."""
+    image = blurred(8.0)
+    return image + np.random.default_rng(0).normal(0, level, image.shape)
 
 
 def run(image: NDArray[Any], **options: Any) -> Result:
@@ -79,6 +95,8 @@ WIDE = gaussian_kernel((36.0, 36.0), 0.0, scale=4, size=41)
 NARROW = gaussian_kernel((0.5, 0.5), 0.0, scale=4, size=41)
 
 DESERVED: dict[str, Callable[[], Result]] = {
+    "blur_not_identifiable": lambda: run(soft(), scale=2),
+    "noise_not_white": lambda: run(255 * compressed(blurred(2.0, 96) / 255, 30)),
     "no_blur": lambda: run(photograph().truth[:128, :128], scale=1),
     "kernel_at_bound": lambda: run(blurred(8.0), kernel=Gaussian(variance=(1.0, 2.0))),
     "another_family": lambda: run(moved(), kernel="gaussian"),
@@ -86,7 +104,7 @@ DESERVED: dict[str, Callable[[], Result]] = {
     "kernel_unlike_image": lambda: run(photograph().image, kernel=NARROW),
     "residual_not_white": lambda: run(photograph().image, kernel=WIDE),
     "saturated_or_covered": lambda: run(overexposed()),
-    "scale_beyond_kernel": lambda: run(grainy()),
+    "scale_beyond_kernel": lambda: run(noisy(), kernel=WIDE),
 }
 
 HEALTHY: dict[str, Callable[[], Result]] = {
@@ -95,6 +113,7 @@ HEALTHY: dict[str, Callable[[], Result]] = {
     "fluorescence": lambda: run(fluorescence().image, finish="prior"),
     "true kernel": lambda: run(photograph().image, kernel=photograph().kernel),
     "one blur": lambda: run(blurred(2.0)),
+    "noise, image prior": lambda: run(noisy(), finish="prior"),
 }
 
 
@@ -128,6 +147,37 @@ def test_covered_pixels_are_told_and_mislead_nothing_else() -> None:
     result = run(photograph().image, mask=mask)
     assert [flag.name for flag in result.flags] == ["saturated_or_covered"]
     assert "10% of the pixels were not measured" in result.flags[0].message
+
+
+def test_few_saturated_pixels_are_ignored_with_a_note() -> None:
+    result = run(overexposed(0.02))
+    assert any("saturated pixels were ignored" in note for note in result.notes)
+    assert "saturated_or_covered" not in {flag.name for flag in result.flags}
+
+
+def facts(**options: Any) -> Facts:
+    return Facts(scale=2, kernel=WIDE, widths=(2.0, 2.0), known=False, **options)
+
+
+def names_of(facts: Facts) -> set[str]:
+    return {flag.name for flag in find_flags(facts)}
+
+
+def test_optics_help_where_the_blur_is_not_identifiable() -> None:
+    optics = Optics(numerical_aperture=1.2, emission_nm=520, pixel_size_nm=65)
+    plain, told = (
+        estimate_kernel(soft(), scale=2, device="cpu", optics=one) for one in (None, optics)
+    )
+    assert plain.reading is not None
+    assert told.reading is not None
+    assert told.reading.doubt < plain.reading.doubt
+    flag = next(kind for kind in FLAGS if kind.name == "blur_not_identifiable")
+    assert "optics" in flag.advice
+
+
+def test_the_two_by_hand() -> None:
+    assert "noise_not_white" in names_of(facts(blocking=1.2 * BLOCKY))
+    assert "noise_not_white" not in names_of(facts(blocking=0.8 * BLOCKY))
 
 
 def test_a_kernel_that_is_cut_off_is_at_its_bound() -> None:
@@ -174,7 +224,7 @@ def test_a_kernel_as_good_as_none_supports_no_scale() -> None:
 
 @pytest.mark.parametrize("method", ["mlmc", "ddsr"])
 def test_optimising_methods_have_flags_too(method: str) -> None:
-    result = run(overexposed()[:32, :32], method=method, steps=2, finish=None, scale=2)
+    result = run(overexposed(side=32), method=method, steps=2, finish=None, scale=2)
     assert "saturated_or_covered" in {flag.name for flag in result.flags}
 
 

@@ -87,7 +87,7 @@ def test_it_is_where_the_errors_are(blind: Any) -> None:
     assert spearmanr(found.ravel(), error.ravel())[0] > 0.5
     assert 1 / 3 < error.mean() / (np.sqrt(2 / np.pi) * found.mean()) < 3
     # Right of the things there is nothing to be wrong about.
-    assert found[14:-14, -26:-14].mean() < 0.15 * found[14:-14, 8:40].mean()
+    assert found[14:-14, -26:-14].mean() < 0.25 * found[14:-14, 8:40].mean()
     assert result.report()["uncertainty"] == pytest.approx(np.sqrt((found**2).mean()), rel=1e-5)
 
 
@@ -314,9 +314,14 @@ def test_the_rule_is_that_for_what_is_known(*, light: bool) -> None:
         assert (alone, known, blind) == (LEARNED_ALONE, LEARNED_KNOWN, LEARNED_BLIND)
 
 
-def test_one_restoration_is_enough_with_the_image_prior() -> None:
+ROUNDED: dict[Any, tuple[float, float]] = {"float32": (0.05, 0.0), "bfloat16": (0.3, 0.02)}
+"""How far rounding moves a map: by at most so much, and by more than 0.05 in so many pixels."""
+
+
+@pytest.mark.parametrize("precision", ROUNDED)
+def test_one_restoration_is_enough_with_the_image_prior(precision: Any) -> None:
     image, truth = measured(noise=0.01)
-    options = {**FEW, "uncertainty": 1}
+    options = {**FEW, "uncertainty": 1, "precision": precision}
     result = restore(image, **options)
     found = result.uncertainty
     assert found is not None
@@ -326,11 +331,15 @@ def test_one_restoration_is_enough_with_the_image_prior() -> None:
     # Nothing in it is drawn at random, and an offset is none of its business.
     moved = restore(image + 3, **{**options, "seed": 1}).uncertainty
     assert moved is not None
-    np.testing.assert_allclose(moved, found, rtol=0.05, atol=0.02 * float(found.mean()))
+    most, share = ROUNDED[precision]
+    floor = 0.02 * float(found.mean())
+    np.testing.assert_allclose(moved, found, rtol=most, atol=floor)
+    assert (~np.isclose(moved, found, rtol=0.05, atol=floor)).mean() <= share
+    assert moved.mean() == pytest.approx(found.mean(), rel=0.01)
     # A kernel that is known is less in doubt than one that is read.
     known = restore(image, kernel=KERNEL, **options).uncertainty
     assert known is not None
-    assert known.mean() < 1.1 * found.mean()
+    assert known.mean() < 1.15 * found.mean()
 
 
 def test_the_rule_by_hand() -> None:

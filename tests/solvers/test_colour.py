@@ -147,6 +147,15 @@ def test_a_grey_picture_of_three_channels_is_what_it_is_as_one() -> None:
     torch.testing.assert_close(inner(image), inner(grey.expand_as(image)), atol=4e-3, rtol=0)
 
 
+@pytest.mark.parametrize("thorough", [False, True])
+def test_what_is_neutral_stays_neutral(thorough: bool) -> None:
+    frame, kernel = seen(picture()[1:2], noise=0.02)
+    three = replace(frame, data=frame.data.expand(3, -1, -1))
+    image = unfolded(three, kernel, load_image_prior(), noise=0.02, thorough=thorough, colour=True)
+    # A tenth of a grey level of 255.
+    assert float((image - image.mean(dim=0)).abs().max()) < 0.1 / 255
+
+
 def test_a_map_of_noise_is_mixed_as_the_channels_are() -> None:
     frame, kernel = seen(picture(), noise=0.02)
     network = load_image_prior()
@@ -180,4 +189,5 @@ def test_the_luma_gets_the_rounds() -> None:
 
     network = Counting().requires_grad_(False)
     unfolded(frame, kernel, network, thorough=True, colour=True)
-    assert calls == ["thorough False", "usual True", "brief False", "brief False"]
+    # The differences and their negatives are treated alike.
+    assert calls == ["thorough False", "usual True", *["brief False"] * 4]

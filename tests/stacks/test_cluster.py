@@ -7,7 +7,7 @@ import signal
 import socket
 import sys
 import time
-from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -23,24 +23,19 @@ from napari_blindsr.images.files import open_image
 from napari_blindsr.images.tiling import Box
 from napari_blindsr.progress import Progress, StopReason
 from napari_blindsr.stacks import dask_client
-from napari_blindsr.stacks.dask_client import ClusterChoice, local_client, remote_client
+from napari_blindsr.stacks.dask_client import ClusterChoice, remote_client
 from napari_blindsr.stacks.dask_executor import ClusterRunner
 from napari_blindsr.stacks.dask_tasks import as_payload, file_of
 from napari_blindsr.stacks.plan import prepare_stack
 from tests.cli.command_line import check_refused, run_here
+from tests.helpers import PATIENCE, PRECISION
 from tests.stacks.test_restore_stack import HELD, KERNEL, planes
 
 # Workers compute with one thread; sums in another order differ in their last bits.
-READ = Settings(scale=2, finish="measurement", threads=1)
-KNOWN = Settings(scale=2, kernel="known", finish="measurement", threads=1)
-SLOW = Settings(scale=2, kernel="known", finish="prior", threads=1)
+READ = Settings(scale=2, finish="measurement", threads=1, precision=PRECISION)
+KNOWN = replace(READ, kernel="known")
+SLOW = replace(KNOWN, finish="prior")
 """A second a plane or so: long enough to be interrupted."""
-
-
-@pytest.fixture(scope="module")
-def client() -> Iterator[Client]:
-    with local_client(2) as client:
-        yield client
 
 
 @pytest.fixture
@@ -125,7 +120,7 @@ def test_failed_planes_are_reported_and_the_rest_delivered(client: Client) -> No
 def busy_worker(client: Client, task: str = "restore_plane") -> int:
     """Return the process of a worker that is at a task."""
     processes = client.run(os.getpid)
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + PATIENCE
     while time.monotonic() < deadline:
         for worker, tasks in client.call_stack().items():
             if any(key.startswith(task) for key in tasks):
@@ -150,7 +145,7 @@ def test_a_killed_worker_changes_nothing(client: Client) -> None:
     )
     assert killed
     check_same(found, expected)
-    client.wait_for_workers(2, timeout=30)
+    client.wait_for_workers(2, timeout=PATIENCE)
     assert killed[0] not in client.run(os.getpid).values()
 
 
@@ -175,7 +170,7 @@ def test_a_plane_that_ends_its_workers_is_a_failed_plane(
 
         client.run_on_scheduler(change)
 
-    client.wait_for_workers(2, timeout=30)
+    client.wait_for_workers(2, timeout=PATIENCE)
     monkeypatch.setattr(dask_executor, "restore_plane", deadly)
     allow(0)
     try:
@@ -205,14 +200,14 @@ def test_a_stop_keeps_what_is_done_and_cancels_the_rest(client: Client) -> None:
     np.testing.assert_array_equal(found.image[done], expected.image[done])
     left = sorted(set(range(12)) - set(done))
     assert np.isnan(found.image[left]).all()
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + PATIENCE
     while any(client.processing().values()) and time.monotonic() < deadline:
         time.sleep(0.05)
     assert not any(client.processing().values())
 
 
 def test_no_more_is_handed_out_than_a_few_planes(client: Client) -> None:
-    client.wait_for_workers(2, timeout=30)
+    client.wait_for_workers(2, timeout=PATIENCE)
     runner = ClusterRunner(client)
     most = 0
 
@@ -404,7 +399,10 @@ def test_files_are_restored_at_once(
     np.save(tmp_path / "bad.npy", np.ones((24, 24)))
     np.save(tmp_path / "kernel.npy", KERNEL)
     np.save(tmp_path / "stack.npy", planes(3))
-    rest = "-s 2 --kernel kernel.npy --finish measurement --threads 1 --format zarr"
+    rest = (
+        "-s 2 --kernel kernel.npy --finish measurement --threads 1 --format zarr "
+        f"--precision {PRECISION}"
+    )
     files = "0.tif 1.tif 2.tif 3.tif 4.tif bad.npy"
     scheduler = client.scheduler
     assert scheduler is not None
@@ -423,6 +421,7 @@ def test_files_are_restored_at_once(
     assert capsys.readouterr().err.count("finished before") == 5
 
 
+@pytest.mark.slow
 def test_the_command_starts_workers_of_its_own(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
@@ -430,7 +429,8 @@ def test_the_command_starts_workers_of_its_own(
     np.save(tmp_path / "in.npy", image)
     np.save(tmp_path / "kernel.npy", KERNEL)
     command = "restore in.npy -o out.npy --axes TYX -s 2 --kernel kernel.npy --finish measurement"
-    assert run_here(f"{command} --workers 2", monkeypatch, tmp_path) == 0
+    command += f" --precision {PRECISION} --workers 2"
+    assert run_here(command, monkeypatch, tmp_path) == 0
     said = capfd.readouterr().err
     assert "2 workers of tcp://127.0.0.1:" in said
     assert "Traceback" not in said

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -19,23 +18,20 @@ from napari_blindsr.errors import InputError, OutOfMemoryError
 from napari_blindsr.evaluation.samples import Camera, fluorescent_cells
 from napari_blindsr.images.files import open_image
 from napari_blindsr.images.tiling import Box, count_parts, shared_side
+from napari_blindsr.physics.kernels import Automatic
 from napari_blindsr.progress import Progress, StopReason
 from napari_blindsr.stacks import dask_tiles
 from napari_blindsr.stacks.batch import digest, file_job, open_file, restore_file
-from napari_blindsr.stacks.dask_client import local_client
 from napari_blindsr.stacks.dask_executor import ClusterRunner
 from napari_blindsr.stacks.dask_tasks import tile_payload
 from tests.cli.command_line import run_here
+from tests.helpers import PATIENCE, PRECISION
 from tests.stacks.test_cluster import busy_worker, check_same
 from tests.stacks.test_restore_stack import KERNEL
 
-TILED = Settings(scale=2, kernel="known", finish="measurement", threads=1, tile=256)
-
-
-@pytest.fixture(scope="module")
-def client() -> Iterator[Client]:
-    with local_client(2) as client:
-        yield client
+TILED = Settings(
+    scale=2, kernel="known", finish="measurement", threads=1, precision=PRECISION, tile=256
+)
 
 
 def cells(height: int = 140, width: int = 150, *, seed: int = 0) -> NDArray[np.uint16]:
@@ -70,7 +66,7 @@ def test_the_result_is_that_of_one_process(
     if axes == "TYX":
         image = np.stack([image, cells(32, 280, seed=1), cells(32, 280, seed=2)])
         image[1, 10:15, 60:70] = 65535
-    settings = Settings(scale=2, border=border, finish=finish, threads=1, tile=256)
+    settings = replace(TILED, kernel=Automatic(), border=border, finish=finish)
     mask = np.zeros((32, 280))
     mask[20:26, 120:130] = 1
     options = StackOptions(
@@ -145,6 +141,7 @@ def test_tiles_are_as_large_as_the_workers_allow(
         assert planes * count_parts(shape, 2, side) >= workers
 
 
+@pytest.mark.slow
 def test_a_killed_worker_changes_nothing(client: Client) -> None:
     image = cells(32, 400)
     killed: list[int] = []
@@ -159,11 +156,11 @@ def test_a_killed_worker_changes_nothing(client: Client) -> None:
     found = restore_stack(image, slow, axes="YX", known_kernel=KERNEL, client=client, progress=kill)
     assert killed
     check_same(found, expected)
-    client.wait_for_workers(2, timeout=30)
+    client.wait_for_workers(2, timeout=PATIENCE)
 
 
 def test_no_more_is_held_than_a_few_tiles(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
-    client.wait_for_workers(2, timeout=30)
+    client.wait_for_workers(2, timeout=PATIENCE)
     asked: list[int] = []
 
     def counted(plan: Any, number: int) -> bytes:
@@ -267,7 +264,7 @@ def test_the_command_hands_out_tiles(
     assert scheduler is not None
     command = (
         "restore in.npy -o out.ome.zarr -s 2 --kernel kernel.npy --finish measurement --tile 256 "
-        f"--threads 1 --dask {scheduler.address}"
+        f"--threads 1 --precision {PRECISION} --dask {scheduler.address}"
     )
     assert run_here(command, monkeypatch, tmp_path) == 0
     assert "1 plane in" in capfd.readouterr().err

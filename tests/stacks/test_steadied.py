@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +17,6 @@ from napari_blindsr.estimation.network import BlurReading
 from napari_blindsr.estimation.smoothing import DRIFT, smoothed
 from napari_blindsr.images.files import open_image
 from napari_blindsr.stacks.batch import digest, file_job, open_file, restore_file
-from napari_blindsr.stacks.dask_client import local_client
 from tests.stacks.test_cluster import check_same
 from tests.stacks.test_restore_stack import KERNEL, planes
 
@@ -82,12 +80,6 @@ def test_neighbours_steady_each_other_within_their_channel() -> None:
         assert np.ptp(widths(channel)) < np.ptp(widths(channel, plain))
         alone = restore_stack(image[:, channel], READ, axes="TYX", options=STEADY)
         np.testing.assert_array_equal(alone.image, found.image[:, channel])
-
-
-@pytest.fixture(scope="module")
-def client() -> Iterator[Client]:
-    with local_client(2) as client:
-        yield client
 
 
 def test_it_is_the_same_on_a_cluster_and_past_a_damaged_plane(client: Client) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 import json
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -23,7 +22,6 @@ from napari_blindsr.images.files import open_image
 from napari_blindsr.methods import CONTINUED, Schedule
 from napari_blindsr.progress import drained
 from napari_blindsr.stacks.batch import digest, file_job, open_file, restore_file
-from napari_blindsr.stacks.dask_client import local_client
 from napari_blindsr.stacks.plan import prepare_stack
 from napari_blindsr.stacks.warm_start import ALONE, Chains
 from tests.cli.command_line import check_refused, run_here
@@ -189,12 +187,6 @@ def test_damaged_planes_do_not_break_a_chain() -> None:
     without = restore_stack(image[[0, 1, 3]], MLMC, axes="TYX", options=WARM)
     np.testing.assert_array_equal(found.image[[0, 1, 3]], without.image)
     assert not found.notes
-
-
-@pytest.fixture(scope="module")
-def client() -> Iterator[Client]:
-    with local_client(2) as client:
-        yield client
 
 
 def test_on_a_cluster_chains_are_those_of_one_process(client: Client) -> None:

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from training import joint
 from training.micrographs import micrograph
 from training.pictures import dead_leaves
 
@@ -18,3 +19,12 @@ def bank() -> Bank:
     rng = np.random.default_rng(0)
     leaves = [dead_leaves(160, rng) for _ in range(3)]
     return [leaves[:2], [leaves[2][:100]], [micrograph(160, rng) for _ in range(2)]]
+
+
+@pytest.fixture
+def small(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Make batches of both networks small, and few of those that they are judged by."""
+    shapes = {scale: (max(40, 16 * scale), 2) for scale in joint.SHAPES}
+    monkeypatch.setattr(joint, "SHAPES", shapes)
+    monkeypatch.setattr(joint, "PHOTOGRAPHS", ("camera",))
+    monkeypatch.setattr(joint, "JUDGED_SIDE", 64)

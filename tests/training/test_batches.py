@@ -118,7 +118,7 @@ def residuals(batch: ImageBatch) -> list[float]:
 
 @pytest.mark.parametrize("seed", SEEDS)
 def test_data_are_what_the_truth_predicts_up_to_the_noise(bank: Bank, seed: int) -> None:
-    batch = image_batch(bank, of(seed), side=48, count=4, misjudged=0.0)
+    batch = image_batch(bank, of(seed), side=48, count=4, misjudged_share=0.0)
     assert not batch.doubt.any()
     for found, told in zip(residuals(batch), batch.noise, strict=True):
         level = float(told.square().mean().sqrt())
@@ -144,7 +144,7 @@ def test_the_noise_of_a_camera_is_told_for_each_pixel() -> None:
 
 def test_some_kernels_are_told_wrong(bank: Bank) -> None:
     told, true = (
-        [image_batch(bank, of(seed), side=48, count=4, misjudged=share) for seed in range(6)]
+        [image_batch(bank, of(seed), side=48, count=4, misjudged_share=share) for seed in range(6)]
         for share in (1.0, 0.0)
     )
     wrong, explained = 0, []

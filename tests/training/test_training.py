@@ -25,8 +25,12 @@ from tests.training.conftest import Bank
 from training.__main__ import app
 from training.error import ErrorTask
 from training.image import ImageTask
+from training.joint import Both, JointTask, Judge, both_of, joint_batch
 from training.kernel import KernelTask
 from training.loop import Plan, Task, train
+from training.scenes import Scenes
+
+pytestmark = pytest.mark.usefixtures("small")
 
 
 def kernel_task(bank: Bank, *, seed: int = 0) -> KernelTask:
@@ -38,17 +42,27 @@ def image_task(bank: Bank, *, seed: int = 0) -> ImageTask:
 
 
 def error_task(bank: Bank, *, seed: int = 0) -> ErrorTask:
-    return ErrorTask(
-        bank, bank, prior=load_image_prior(), compute=FLOAT32, side=32, count=2,
-        validation_batches=1, seed=seed,
-    )  # fmt: skip
+    scenes = Scenes(bank, [])
+    both = both_of(None).requires_grad_(requires_grad=False)
+    return ErrorTask(scenes, scenes, both, compute=FLOAT32, validation_batches=1, seed=seed)
+
+
+def joint_task(bank: Bank, *, seed: int = 0) -> JointTask:
+    torch.manual_seed(seed)
+    rng = np.random.default_rng(5)
+    judge = Judge({"all": [joint_batch(Scenes(bank, []), rng)]})
+    return JointTask(Scenes(bank, []), Both(), judge, compute=FLOAT32)
 
 
 TASKS: dict[str, Callable[..., Task]] = {
     "kernel": kernel_task,
     "image": image_task,
     "error": error_task,
+    "joint": joint_task,
 }
+RATES = {"kernel": 1e-3, "image": 5e-4, "error": 4e-4}
+"""The rates that they are trained with, or begin with."""
+
 LOADERS: dict[str, Callable[[Path], Any]] = {
     "kernel": load_kernel_estimator,
     "image": load_image_prior,
@@ -56,12 +70,10 @@ LOADERS: dict[str, Callable[[Path], Any]] = {
 }
 
 
-@pytest.mark.parametrize("name", TASKS)
+@pytest.mark.parametrize("name", RATES)
 def test_the_loss_falls_on_one_batch(name: str, bank: Bank) -> None:
     task = TASKS[name](bank)
-    # The rates that they are trained with, or begin with.
-    rate = {"kernel": 1e-3, "image": 5e-4, "error": 4e-4}[name]
-    optimiser = torch.optim.AdamW(task.network.parameters(), lr=rate)
+    optimiser = torch.optim.AdamW(task.network.parameters(), lr=RATES[name])
     losses = []
     for _ in range(20):
         # The same seed draws the same batch.
@@ -82,7 +94,8 @@ def test_scores_are_of_what_is_not_trained_on(name: str, bank: Bank) -> None:
     scores = task.validate(task.network)
     assert task.validate(task.network) == scores
     assert all(np.isfinite(value) for value in scores.values())
-    assert {"kernel": "rmse", "image": "psnr", "error": "rank"}[name] in scores
+    expected = {"kernel": "rmse", "image": "psnr", "error": "rank", "joint": "all"}
+    assert expected[name] in scores
 
 
 @pytest.mark.parametrize("name", TASKS)
@@ -167,7 +180,7 @@ def test_a_training_that_is_done_is_not_gone_on_with(bank: Bank, tmp_path: Path)
     assert len(log_of(tmp_path)) == 1
 
 
-@pytest.mark.parametrize("name", TASKS)
+@pytest.mark.parametrize("name", LOADERS)
 def test_what_is_kept_can_ship(name: str, bank: Bank, tmp_path: Path) -> None:
     task = TASKS[name](bank)
     averaged = weights(task, tmp_path, Plan(steps=1, every=1))
@@ -218,9 +231,25 @@ def test_the_command_that_trains_the_prior(tmp_path: Path) -> None:
 
 def test_the_command_that_trains_the_map_of_errors(tmp_path: Path) -> None:
     threads = torch.get_num_threads()
-    options = ["error", "--steps", "1", *SMALL, "--device", "cpu", "--side", "32", "--count", "1"]
+    options = ["error", "--steps", "1", *SMALL, "--device", "cpu"]
     done = CliRunner().invoke(app, [*options, "--out", str(tmp_path)])
     torch.set_num_threads(threads)
     assert done.exit_code == 0, done.output
     assert "rank" in done.output
     load_error_map(tmp_path / "error.safetensors")
+
+
+def test_the_command_that_trains_both(tmp_path: Path) -> None:
+    threads = torch.get_num_threads()
+    options = ["joint", "--steps", "1", "--every", "1", "--pictures", "1", "--device", "cpu"]
+    done = CliRunner().invoke(app, [*options, "--out", str(tmp_path)])
+    torch.set_num_threads(threads)
+    assert done.exit_code == 0, done.output
+    assert "photographs" in done.output
+    # What ships is made of it.
+    both = both_of(tmp_path)
+    load_kernel_estimator(tmp_path / "kernel.safetensors")
+    load_image_prior(tmp_path / "image.safetensors")
+    # One step changes little.
+    for first, second in zip(both.parameters(), both_of(None).parameters(), strict=True):
+        torch.testing.assert_close(first, second, rtol=0, atol=0.01)

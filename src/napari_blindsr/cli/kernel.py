@@ -108,21 +108,19 @@ def kernel(
     """Tell the blur of one image, and how sure it is; nothing is restored."""
     written = ((kernel_out, KERNEL_SUFFIXES), (report, REPORT_SUFFIXES))
     check_files(image, mask, outputs=written, force=force)
-    chosen = choose_family(
-        family,
-        FamilyOptions(
-            sigma=sigma,
-            radius=radius,
-            length=length,
-            extent=extent,
-            persistence=persistence,
-            na=na,
-            wavelength=wavelength,
-            pixel_size=pixel_size,
-            index=index,
-            defocus=defocus,
-        ),
+    given = FamilyOptions(
+        sigma=sigma,
+        radius=radius,
+        length=length,
+        extent=extent,
+        persistence=persistence,
+        na=na,
+        wavelength=wavelength,
+        pixel_size=pixel_size,
+        index=index,
+        defocus=defocus,
     )
+    chosen = choose_family(family, given)
     # Checked before torch is imported, which takes seconds.
     grid = parse_field(field)
     Settings(scale=scale, kernel=chosen, geometry=geometry, border=border, seed=seed, field=grid)
@@ -135,6 +133,7 @@ def kernel(
     from napari_blindsr.physics import kernel_files  # noqa: PLC0415
 
     loaded = plain.read_image(image)
+    optics = loaded.known_optics(given.optics(family))
     covered = None if mask is None else files.read_mask(mask)
     from napari_blindsr.estimation.estimate import estimate_kernel  # noqa: PLC0415
     from napari_blindsr.estimation.field import estimate_field  # noqa: PLC0415
@@ -153,6 +152,7 @@ def kernel(
             mask=covered,
             seed=seed,
             device=device,
+            optics=optics,
         )
     else:
         found = estimate_field(
@@ -165,6 +165,7 @@ def kernel(
             mask=covered,
             seed=seed,
             device=device,
+            optics=optics,
         )
     seconds = time.perf_counter() - start
     if kernel_out is not None:
@@ -180,6 +181,7 @@ def kernel(
                 "seed": seed,
                 "device": device,
                 "field": list(grid),
+                "optics": optics.report(),
             },
             "notes": list(loaded.notes),
             "seconds": seconds,

@@ -13,6 +13,7 @@ import typer
 from napari_blindsr.errors import FileError, SettingsError
 from napari_blindsr.images.atomic import check_output, check_suffix
 from napari_blindsr.methods import METHODS, ScheduleName
+from napari_blindsr.optics import Optics
 from napari_blindsr.physics.kernels import (
     FAMILIES,
     Airy,
@@ -90,6 +91,7 @@ ForceOption = Annotated[bool, typer.Option("--force", help="Replace existing fil
 QuietOption = Annotated[bool, typer.Option("--quiet", "-q", help="Say nothing but errors.")]
 
 _PANEL = "Parameters of the kernel families"
+_OPTICS_PANEL = "What is known of the microscope (narrows what the blur may be)"
 Range = tuple[float, float]
 SigmaOption = Annotated[
     Range | None,
@@ -130,19 +132,29 @@ PersistenceOption = Annotated[
 ApertureOption = Annotated[
     float | None,
     typer.Option(
-        "--na", help="airy: numerical aperture.", metavar="NUMBER", rich_help_panel=_PANEL
+        "--na",
+        help="Numerical aperture of the objective.",
+        metavar="NUMBER",
+        rich_help_panel=_OPTICS_PANEL,
     ),
 ]
 WavelengthOption = Annotated[
     float | None,
-    typer.Option(help="airy: of the emission, in nm.", metavar="NUMBER", rich_help_panel=_PANEL),
+    typer.Option(
+        "--emission",
+        "--wavelength",
+        help="Wavelength of the light, in nm.",
+        metavar="NUMBER",
+        rich_help_panel=_OPTICS_PANEL,
+    ),
 ]
 PixelSizeOption = Annotated[
     float | None,
     typer.Option(
-        help="airy: of the coarse image at the specimen, in nm.",
+        help="Side of a pixel of the coarse image at the specimen, in nm.",
+        show_default="what the file says",
         metavar="NUMBER",
-        rich_help_panel=_PANEL,
+        rich_help_panel=_OPTICS_PANEL,
     ),
 ]
 IndexOption = Annotated[
@@ -179,6 +191,8 @@ class FamilyOptions:
     def check(self, kernel: str) -> None:
         """Raise a `SettingsError` if a parameter is given that `kernel` does not have."""
         for field in fields(self):
+            if field.name in OPTICS:
+                continue
             owners = _OWNERS.get(field.name, ("airy",))
             if getattr(self, field.name) is not None and kernel not in owners:
                 flag = f"--{field.name.replace('_', '-')}"
@@ -186,6 +200,19 @@ class FamilyOptions:
                     f"{flag} is a parameter of --kernel {owners[0]}; the kernel is {kernel!r}"
                 )
 
+    def optics(self, kernel: str) -> Optics:
+        """Return what is given of a microscope; the family "airy" takes it for its own."""
+        if kernel == Airy.name:
+            return Optics()
+        return Optics(
+            numerical_aperture=self.na,
+            emission_nm=self.wavelength,
+            pixel_size_nm=self.pixel_size,
+        )
+
+
+OPTICS = ("na", "wavelength", "pixel_size")
+"""Parameters that tell of a microscope, whatever the kernel family is."""
 
 _OWNERS = {
     "sigma": ("gaussian", "auto"),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -297,21 +297,19 @@ def restore(
             uncertainty_out=uncertainty_out,
             report=report,
         )
-    chosen = choose_kernel(
-        kernel,
-        FamilyOptions(
-            sigma=sigma,
-            radius=radius,
-            length=length,
-            extent=extent,
-            persistence=persistence,
-            na=na,
-            wavelength=wavelength,
-            pixel_size=pixel_size,
-            index=index,
-            defocus=defocus,
-        ),
+    given = FamilyOptions(
+        sigma=sigma,
+        radius=radius,
+        length=length,
+        extent=extent,
+        persistence=persistence,
+        na=na,
+        wavelength=wavelength,
+        pixel_size=pixel_size,
+        index=index,
+        defocus=defocus,
     )
+    chosen = choose_kernel(kernel, given)
     settings = Settings(
         scale=scale,
         method=method,
@@ -338,6 +336,7 @@ def restore(
         tile=parse_tile(tile),
         uncertainty=uncertainty,
         field=parse_field(field),
+        optics=given.optics(kernel),
     )
     # Reading comes before torch, which takes seconds to import.
     from napari_blindsr.images import files, plain  # noqa: PLC0415
@@ -359,6 +358,7 @@ def restore(
             cluster=cluster,
         )
     loaded = plain.read_image(alone)
+    settings = replace(settings, optics=loaded.known_optics(settings.optics))
     covered = None if mask is None else files.read_mask(mask)
     plain.check_image_type(outputs.image, loaded.array)
     from napari_blindsr.cli.terminal import run  # noqa: PLC0415

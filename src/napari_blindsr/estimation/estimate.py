@@ -15,21 +15,26 @@ from napari_blindsr.estimation.network import (
     FAMILY_ORDER,
     NARROWEST_BLUR,
     BlurReading,
+    calibrated,
+    informed,
     load_kernel_estimator,
     read_blur,
 )
 from napari_blindsr.estimation.posterior import candidate_weights, draw_candidates, mean_candidate
 from napari_blindsr.estimation.refine import gaussian_candidates, refine
 from napari_blindsr.estimation.spectrum import spectral_covariance
-from napari_blindsr.images.planes import find_covered, to_planes
+from napari_blindsr.images.planes import check_axes, find_covered, to_planes
+from napari_blindsr.optics import UNKNOWN, Optics
+from napari_blindsr.physics.defects import defects_of
 from napari_blindsr.physics.kernels import Automatic, Gaussian, KernelFamily
 from napari_blindsr.physics.kernels.gaussian import gaussian_of
 from napari_blindsr.physics.kernels.moments import covariance_of, log_covariance, principal_axes
-from napari_blindsr.physics.noise import estimate_noise
+from napari_blindsr.physics.noise import estimate_noise, noise_statistics, shot_noise
 from napari_blindsr.physics.observation import phase
 from napari_blindsr.progress import drained
 from napari_blindsr.settings import Settings, as_family
 from napari_blindsr.solvers.device import choose_compute
+from napari_blindsr.solvers.nonblind.conditions import Decision
 from napari_blindsr.solvers.nonblind.unfolded import load_image_prior
 
 if TYPE_CHECKING:
@@ -38,6 +43,7 @@ if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
 
     from napari_blindsr.progress import Done
+    from napari_blindsr.solvers.device import Compute
     from napari_blindsr.types import Border, Geometry, Quality
 
 
@@ -90,6 +96,15 @@ class BlurEstimate:
     refined: bool = False
     reading: BlurReading | None = None
 
+    @property
+    def careful_widths(self) -> tuple[float, float]:
+        """Widths in HR pixels of the Gaussian that was decided to restore with."""
+        if self.reading is None:
+            return self.widths
+        variances, _ = principal_axes(covariance_of(self.reading.careful.mean.double().cpu()))
+        wide, narrow = (self.scale * variances.sqrt()).tolist()
+        return wide, narrow
+
     def report(self) -> dict[str, Any]:
         """Return everything but the kernel, as plain JSON types; lengths in HR pixels."""
         known = not any(math.isnan(v) for pair in self.intervals for v in pair)
@@ -119,6 +134,7 @@ def estimate_kernel(
     quality: Quality = "fast",
     seed: int = 0,
     device: str = "auto",
+    optics: Optics | None = None,
 ) -> BlurEstimate:
     """Read the blur off an image, in a second or a few.
 
@@ -147,6 +163,8 @@ def estimate_kernel(
     seed : int
         Of the kernels that are drawn: from a family other than Gaussians, and to refine.
     device : str
+    optics : Optics, optional
+        As in `napari_blindsr.restore`; makes no difference to the reader "spectrum".
 
     Returns
     -------
@@ -165,6 +183,14 @@ def estimate_kernel(
     if reader not in READERS:
         raise SettingsError(f"reader is {reader!r}; expected one of {list(READERS)}")
     covered = find_covered(image, axes=axes, mask=mask, saturated=False)
+    defects = defects_of(
+        np.asarray(image),
+        check_axes(np.asarray(image), axes),
+        covered=covered,
+        saturation=geometry == "camera",
+    )
+    if defects is not None and not (covered | defects.missing).all():
+        covered = covered | defects.missing
     planes = to_planes(image, axes=axes, geometry=geometry, covered=covered)
     steps = read_planes(
         planes.data,
@@ -178,6 +204,7 @@ def estimate_kernel(
         device=device,
         quality=quality,
         noise=estimate_noise(planes.data, planes.measured) if geometry == "camera" else 0.0,
+        optics=UNKNOWN if optics is None else optics,
     )
     return drained(steps)
 
@@ -195,6 +222,7 @@ def read_planes(
     device: str,
     quality: Quality,
     noise: float,
+    optics: Optics = UNKNOWN,
 ) -> Generator[Done, bool | None, BlurEstimate]:
     """Read the blur off planes (C, h, w) with noise of a standard deviation.
 
@@ -213,6 +241,7 @@ def read_planes(
         quality=quality,
         noise=noise,
         seed=seed,
+        optics=optics,
     )
     return estimate_of(
         reading,
@@ -281,7 +310,9 @@ def _kernel_of(
 ) -> NDArray[np.float32]:
     """Return the kernel of a family that agrees with a reading."""
     if isinstance(family, Gaussian):
-        return gaussian_of(family, reading.mean.double().cpu(), scale=scale, geometry=geometry)
+        return gaussian_of(
+            family, reading.careful.mean.double().cpu(), scale=scale, geometry=geometry
+        )
     candidates = draw_candidates(family, scale=scale, geometry=geometry, seed=seed)
     weights = candidate_weights(candidates, reading, scale)
     return np.asarray(mean_candidate(candidates, weights).numpy(), dtype=np.float32)
@@ -327,6 +358,7 @@ def take_reading(
     quality: Quality,
     noise: float,
     seed: int,
+    optics: Optics = UNKNOWN,
 ) -> ReadingSteps:
     """Return what planes (C, h, w) tell of their blur, and in which quality it was taken.
 
@@ -359,7 +391,11 @@ def take_reading(
             scale,
             network.to(compute.device),
             calibration=calibration,
+            statistics=statistics_of(whole),
+            optics=optics.log_variance,
         )
+    reading = calibrated(reading, microscope=shot_noise(data, measured) is not None)
+    reading = informed(reading, optics.log_variance)
     family = family_of(family, reading)
     if not refines(family, reader=reader, quality=quality):
         return reading, quality
@@ -389,6 +425,42 @@ def take_reading(
     return (reading, "fast") if refined is None else (refined, quality)
 
 
+def decide(
+    data: NDArray[np.float32],
+    *,
+    measured: NDArray[np.bool_] | None,
+    scale: int,
+    compute: Compute,
+    optics: Optics = UNKNOWN,
+) -> Decision | None:
+    """Return for how much noise planes (C, h, w) are best restored, whatever their kernel is.
+
+    None if the image is too small to tell.
+    """
+    if min(data.shape[-2:]) < SMALLEST_SIDE:
+        return None
+    whole = data
+    if measured is not None:
+        whole = inpaint_biharmonic(data, ~measured, channel_axis=0).astype(np.float32)
+    network, _ = load_kernel_estimator()
+    with compute.autocast:
+        reading = read_blur(
+            torch.from_numpy(whole).to(compute.device),
+            scale,
+            network.to(compute.device),
+            statistics=statistics_of(whole),
+            optics=optics.log_variance,
+        )
+    return reading.decision
+
+
+def statistics_of(planes: NDArray[np.float32]) -> tuple[float, float, float]:
+    """Return what tells of the kind of noise of planes (C, h, w): the mean of the channels."""
+    found = [noise_statistics(plane, estimate_noise(plane[None])) for plane in planes]
+    first, second, third = np.mean(found, axis=0).tolist()
+    return first, second, third
+
+
 def pooled(readings: Sequence[BlurReading]) -> BlurReading:
     """Return what several images with one blur tell together.
 
@@ -398,8 +470,10 @@ def pooled(readings: Sequence[BlurReading]) -> BlurReading:
     precisions = torch.stack([1 / reading.deviation.square() for reading in readings])
     means = torch.stack([reading.mean for reading in readings])
     variances = torch.stack([reading.deviation.square() for reading in readings])
+    decisions = [reading.decision for reading in readings if reading.decision is not None]
     return BlurReading(
         mean=(precisions * means).sum(dim=0) / precisions.sum(dim=0),
         deviation=variances.mean(dim=0).sqrt(),
         families=torch.stack([reading.families for reading in readings]).mean(dim=0),
+        decision=Decision.mean(decisions) if decisions else None,
     )

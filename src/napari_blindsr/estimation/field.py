@@ -14,6 +14,8 @@ from napari_blindsr.estimation.kernel_field import GaussianGrid, KernelField
 from napari_blindsr.estimation.smoothing import steadied
 from napari_blindsr.images.planes import check_axes, find_covered, plane_shape, to_planes
 from napari_blindsr.images.tiling import Box, region_middles
+from napari_blindsr.optics import UNKNOWN
+from napari_blindsr.physics.defects import defects_of
 from napari_blindsr.physics.kernels import Automatic, Gaussian, KernelFamily
 from napari_blindsr.physics.noise import estimate_noise
 from napari_blindsr.progress import drained, one_of
@@ -25,6 +27,7 @@ if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
 
     from napari_blindsr.estimation.network import BlurReading
+    from napari_blindsr.optics import Optics
     from napari_blindsr.progress import Done
     from napari_blindsr.types import Border, Geometry, Quality
 
@@ -52,6 +55,7 @@ def estimate_field(
     quality: Quality = "fast",
     seed: int = 0,
     device: str = "auto",
+    optics: Optics | None = None,
 ) -> KernelField:
     """Read the blur of an image's regions off it, and steady each by its neighbours'.
 
@@ -63,7 +67,7 @@ def estimate_field(
         1…8: the kernels are wanted on a grid so many times finer.
     field : tuple of int
         Rows and columns of regions, of at least 24 × 24 pixels each.
-    kernel, axes, geometry, border, mask, quality, seed, device
+    kernel, axes, geometry, border, mask, quality, seed, device, optics
         As in `estimate_kernel`.
 
     Returns
@@ -91,6 +95,14 @@ def estimate_field(
     axes = check_axes(array, axes)
     check_regions(field, plane_shape(array, axes))
     covered = find_covered(array, axes=axes, mask=mask, saturated=False)
+    defects = defects_of(
+        np.asarray(array),
+        check_axes(np.asarray(array), axes),
+        covered=covered,
+        saturation=geometry == "camera",
+    )
+    if defects is not None and not (covered | defects.missing).all():
+        covered = covered | defects.missing
     planes = to_planes(array, axes=axes, geometry=geometry, covered=covered)
     steps = read_field(
         planes.data,
@@ -103,6 +115,7 @@ def estimate_field(
         device=device,
         quality=quality,
         noise=estimate_noise(planes.data, planes.measured) if geometry == "camera" else 0.0,
+        optics=UNKNOWN if optics is None else optics,
     )
     return drained(steps)
 
@@ -135,6 +148,7 @@ def read_field(
     device: str,
     quality: Quality,
     noise: float,
+    optics: Optics = UNKNOWN,
 ) -> Generator[Done, bool | None, KernelField]:
     """Read the blur of the regions of planes (C, h, w); parameters as in `estimate.read_planes`.
 
@@ -154,6 +168,7 @@ def read_field(
         quality=quality,
         noise=noise,
         seed=seed,
+        optics=optics,
     )
     return field_of(
         readings,
@@ -179,6 +194,7 @@ def region_readings(
     quality: Quality,
     noise: float,
     seed: int,
+    optics: Optics = UNKNOWN,
 ) -> Generator[Done, bool | None, tuple[list[BlurReading | None], Quality]]:
     """Return what each region of planes tells of its blur, row by row; None where nothing does.
 
@@ -207,6 +223,7 @@ def region_readings(
             quality=quality,
             noise=noise,
             seed=seed,
+            optics=optics,
         )
         reading, quality = yield from one_of(steps, number, len(windows))
         readings.append(reading)
@@ -306,7 +323,7 @@ def field_of(
     size = max(len(blur.kernel) for blur in blurs)
     gaussians: GaussianGrid | None = None
     if isinstance(family, Gaussian):
-        logarithms = torch.stack([reading.mean.double() for reading in steady])
+        logarithms = torch.stack([reading.careful.mean.double() for reading in steady])
         gaussians = GaussianGrid(
             logarithms=logarithms.reshape(*shape, -1).numpy(),
             family=family,

@@ -8,7 +8,7 @@ pooled with weights that the network gives as well, so flat places count little.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from itertools import product
 from typing import TYPE_CHECKING
@@ -17,9 +17,12 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from napari_blindsr.images.orientation import canonical
+from napari_blindsr.solvers.nonblind.conditions import Decision
 from napari_blindsr.weights.tensors import fill, read_tensors, shipped_file
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
     from torch import Tensor
@@ -35,6 +38,12 @@ WIDEST_BLUR = 5.0
 """Variance of the widest blur that the network knows, in LR px²."""
 
 COVARIANCE = 3
+OUTLOOK = 24
+"""Features of an image that the decision is made from, besides the posterior."""
+
+STATISTICS = 3
+"""Numbers that tell of the noise: see `physics.noise.noise_statistics`."""
+
 REFERENCE_AREA = 64 * 64
 """LR pixels of an image whose uncertainty needs no correction for its size."""
 
@@ -56,7 +65,22 @@ them."""
 TURNED, FLIPPED, REVERSED = 1, 2, 4
 """Bits of an orientation: transposed; then upside down; then turned by 180°."""
 
-ORIENTATIONS = 8
+CALIBRATIONS = {False: (0.0, 0.9), True: (0.75, 0.65)}
+"""Without and with shot noise: by what the logarithm of the covariance is raised, in units of its
+variance, and by what its standard deviation is multiplied. Fitted to photographs and micrographs
+of the validation split; `benchmarks/real.py` prints what it is worth."""
+
+OPTICS_PRIOR = (0.24, 0.44)
+"""Mean and standard deviation of the logarithm of the variance of a real blur, over that of the
+diffraction-limited one: 1 to 1.4 times as wide, mostly."""
+
+SOFT = (0.8, 1.2)
+"""Standard deviations of the logarithm of the variance, as the network gives them, between which
+the correction ends: so uncertain it is of soft objects, for which it is right as it is."""
+
+WHOLE = (0, 3, 4, 7)
+CORNERS = (1, 2, 5, 6)
+"""Orientations in which the whole of an image and its four corners are read."""
 
 SMALLEST_CORNER = 16
 """Their side in LR pixels at least: less was not trained on."""
@@ -74,11 +98,14 @@ class Votes:
         Of the error of the mean.
     families : Tensor, (n, F)
         Logits of the families in `FAMILY_ORDER`.
+    outlook : Tensor, (n, OUTLOOK)
+        What the image looks like, for the decision.
     """
 
     mean: Tensor
     log_variance: Tensor
     families: Tensor
+    outlook: Tensor
 
 
 class _Block(nn.Module):
@@ -104,7 +131,7 @@ class KernelEstimator(nn.Module):
         Channels at the image's resolution, at half and at a quarter of it.
     """
 
-    INPUTS = 4
+    INPUTS = 6
 
     def __init__(self, widths: tuple[int, int, int] = (32, 64, 96)) -> None:
         super().__init__()
@@ -121,10 +148,19 @@ class KernelEstimator(nn.Module):
             _Block(c, c),
         )
         self.vote = nn.Conv2d(c, outputs, 1)
+        self.look = nn.Conv2d(c, OUTLOOK + 1, 1)
+        inputs = OUTLOOK + 2 * COVARIANCE + len(FAMILY_ORDER) + STATISTICS + 4
+        last = nn.Linear(64, COVARIANCE + 2)
+        self.decision = nn.Sequential(
+            nn.Linear(inputs, 64), nn.GELU(), nn.Linear(64, 64), nn.GELU(), last
+        )
+        nn.init.zeros_(last.weight)
+        with torch.no_grad():
+            last.bias.copy_(torch.tensor([-0.15, -0.15, 0.0, 0.2, -4.5]))
         # The logarithm of the variance falls with that of the area, at a rate to be learnt.
         self.area_rate = nn.Parameter(torch.full((COVARIANCE,), -0.3))
 
-    def forward(self, planes: Tensor, scale: int) -> Votes:
+    def forward(self, planes: Tensor, scale: int, optics: Tensor | None = None) -> Votes:
         """Read the blur of images.
 
         Parameters
@@ -133,8 +169,14 @@ class KernelEstimator(nn.Module):
             LR images in any unit.
         scale : int
             s; what is finer than an LR pixel may be blurred by less.
+        optics : Tensor, (n,), optional
+            Logarithm of the variance of the diffraction-limited blur in LR px²; NaN where it is
+            not known.
         """
-        votes = self.vote(self.body(features(planes, scale))).float().flatten(2)
+        body = self.body(features(planes, scale, optics))
+        votes = self.vote(body).float().flatten(2)
+        looks = self.look(body).float().flatten(2)
+        outlook = (looks[:, :-1] * torch.softmax(looks[:, -1:], dim=2)).sum(dim=2)
         weights = torch.softmax(votes[:, -1:], dim=2)
         pooled = (votes[:, :-1] * weights).sum(dim=2)
         mean, spread = pooled[:, :COVARIANCE], pooled[:, COVARIANCE : 2 * COVARIANCE]
@@ -144,14 +186,72 @@ class KernelEstimator(nn.Module):
             mean=mean,
             log_variance=spread.clamp(-10, 4),
             families=pooled[:, 2 * COVARIANCE :],
+            outlook=outlook,
         )
 
+    def decide(
+        self,
+        votes: Votes,
+        statistics: Tensor,
+        *,
+        scale: int,
+        area: int,
+        optics: Tensor | None = None,
+    ) -> Tensor:
+        """Decide with which kernel, and for how much noise, images are best restored.
 
-def features(planes: Tensor, scale: int) -> Tensor:
-    """Return what the network looks at: (n, 4, h, w).
+        Trained for the error of the restored image, which a kernel that is too wide raises far
+        more than one that is too narrow.
+
+        Parameters
+        ----------
+        votes : Votes
+        statistics : Tensor, (n, STATISTICS)
+        scale : int
+        area : int
+            LR pixels of the images.
+        optics : Tensor, (n,), optional
+            As in `forward`.
+
+        Returns
+        -------
+        Tensor, (n, 5)
+            What to add to the mean of the logarithm of the covariance; the logarithm of a factor
+            for the noise; and that of further noise, in units of the images' slope.
+        """
+        known, diffraction = told_optics(votes.mean[:, 0], optics)
+        like = votes.mean.new_ones(len(votes.mean), 1)
+        inputs = torch.cat(
+            (
+                votes.outlook,
+                votes.mean,
+                0.5 * votes.log_variance,
+                votes.families.softmax(dim=1),
+                statistics,
+                known[:, None],
+                diffraction[:, None],
+                math.log2(scale) / 3 * like,
+                math.log(min(area, LARGEST_AREA) / REFERENCE_AREA) * like,
+            ),
+            dim=1,
+        )
+        decided: Tensor = self.decision(inputs)
+        return decided
+
+
+def told_optics(like: Tensor, optics: Tensor | None) -> tuple[Tensor, Tensor]:
+    """Return whether optics are known (n,), and the logarithm of their variance or 0 (n,)."""
+    if optics is None:
+        return torch.zeros_like(like), torch.zeros_like(like)
+    known = ~optics.isnan()
+    return known.to(like.dtype), torch.where(known, optics, 0.0).to(like.dtype) / 2
+
+
+def features(planes: Tensor, scale: int, optics: Tensor | None = None) -> Tensor:
+    """Return what the network looks at: (n, 6, h, w).
 
     Intensities of mean 0 and standard deviation 1, both gradients in units of their common
-    root mean square, and the logarithm of the scale.
+    root mean square, the logarithm of the scale, and what is known of the optics.
     """
     centred = planes - planes.mean(dim=(1, 2), keepdim=True)
     spread = centred.square().mean(dim=(1, 2), keepdim=True).sqrt()
@@ -166,6 +266,10 @@ def features(planes: Tensor, scale: int) -> Tensor:
             rows / (slope + tiny),
             columns / (slope + tiny),
             torch.full_like(planes, math.log2(scale) / 3),
+            *(
+                value[:, None, None].expand_as(planes)
+                for value in told_optics(planes[:, 0, 0], optics)
+            ),
         ),
         dim=1,
     )
@@ -183,23 +287,89 @@ class BlurReading:
         Standard deviation of its error.
     families : Tensor, (F,)
         Probabilities of the families in `FAMILY_ORDER`.
+    decision : Decision or None
+        With which kernel to restore the image; None takes the mean.
     """
 
     mean: Tensor
     deviation: Tensor
     families: Tensor
+    decision: Decision | None = None
 
     @property
     def doubt(self) -> float:
         """Standard deviation of the error of the logarithm of the variances, as one number."""
         return float(self.deviation[:2].square().mean().sqrt())
 
+    @property
+    def careful(self) -> BlurReading:
+        """The same with the kernel to restore with for its mean."""
+        if self.decision is None:
+            return self
+        return replace(self, mean=self.mean + self.decision.shift.to(self.mean), decision=None)
+
+
+def calibrated(reading: BlurReading, *, microscope: bool) -> BlurReading:
+    """Return a reading as it is right on the mean for a class of pictures.
+
+    The network learnt from more soft objects, and from narrower blur, than micrographs usually
+    have, so it takes them for less blurred than they are, the more so the less certain it is. The
+    kernel that was decided on stays what it is.
+
+    Parameters
+    ----------
+    reading : BlurReading
+    microscope : bool
+        Whether the noise grows with the light, as that of a microscope's camera does.
+    """
+    rate, spread = CALIBRATIONS[microscope]
+    low, high = SOFT
+    soft = min(1.0, max(0.0, (reading.doubt - low) / (high - low)))
+    rate, spread = rate * (1 - soft), spread + (1 - spread) * soft
+    moved = rate * reading.deviation.square() * reading.mean.new_tensor([1, 1, 0])
+    decision = reading.decision
+    if decision is not None:
+        decision = replace(decision, shift=decision.shift.to(reading.mean) - moved)
+    return replace(
+        reading,
+        mean=reading.mean + moved,
+        deviation=spread * reading.deviation,
+        decision=decision,
+    )
+
+
+def informed(reading: BlurReading, optics: float) -> BlurReading:
+    """Return a reading drawn towards what the optics ask for, the more the less certain it is.
+
+    Parameters
+    ----------
+    reading : BlurReading
+    optics : float
+        Logarithm of the variance of the diffraction-limited blur in LR px²; NaN if unknown.
+    """
+    if math.isnan(optics):
+        return reading
+    mean, deviation = OPTICS_PRIOR
+    share = reading.deviation.square() / (reading.deviation.square() + deviation**2)
+    share = share * reading.mean.new_tensor([1, 1, 0])
+    return replace(
+        reading,
+        mean=reading.mean + share * (optics + mean - reading.mean),
+        deviation=reading.deviation * (1 - share).sqrt(),
+    )
+
 
 @torch.no_grad()
 def read_blur(
-    planes: Tensor, scale: int, network: KernelEstimator, *, calibration: float = 1.0
+    planes: Tensor,
+    scale: int,
+    network: KernelEstimator,
+    *,
+    calibration: float = 1.0,
+    statistics: Sequence[float] = (0.0,) * STATISTICS,
+    optics: float = math.nan,
 ) -> BlurReading:
-    """Read the blur off an image, from all its channels, orientations and corners.
+    """Read the blur off an image, from all its channels, some orientations and its corners.
 
     Parameters
     ----------
@@ -210,14 +380,35 @@ def read_blur(
         On the device of the planes.
     calibration : float
         By what the network's standard deviations are multiplied.
+    statistics : sequence of float
+        See `physics.noise.noise_statistics`.
+    optics : float
+        Logarithm of the variance of the diffraction-limited blur in LR px²; NaN if unknown.
     """
-    readings = [_read_tile(tile, scale, network) for tile in _tiles(planes)]
-    means, variances, families = (torch.stack(values) for values in zip(*readings, strict=True))
+    orientation = canonical(planes.cpu().numpy())
+    told = planes.new_tensor([list(statistics)]), planes.new_tensor([optics])
+    tiles = _tiles(orientation.apply(planes))
+    readings = [_read_tile(tile, scale, network, *told) for tile in tiles]
+    means, variances, families, decisions = (
+        torch.stack(values) for values in zip(*readings, strict=True)
+    )
     precision = 1 / variances
     mean = (precision * means).sum(dim=0) / precision.sum(dim=0)
     # Tiles and orientations share what makes the network err: their number is no gain.
     deviation = calibration * variances.mean(dim=0).sqrt()
-    return BlurReading(mean=mean, deviation=deviation, families=families.mean(dim=0))
+    decided = decisions.mean(dim=0)
+    if orientation.transposed:
+        mean, deviation = mean[[1, 0, 2]], deviation[[1, 0, 2]]
+        decided = decided[[1, 0, 2, 3, 4]]
+    if orientation.rows != orientation.columns:
+        mixed = mean.new_tensor([1, 1, -1])
+        mean, decided = mean * mixed, decided * decided.new_tensor([1, 1, -1, 1, 1])
+    return BlurReading(
+        mean=mean,
+        deviation=deviation,
+        families=families.mean(dim=0),
+        decision=Decision.of(decided),
+    )
 
 
 def _tiles(planes: Tensor) -> list[Tensor]:
@@ -238,56 +429,49 @@ def _tiles(planes: Tensor) -> list[Tensor]:
 
 
 def _parts(height: int, width: int) -> list[tuple[int, tuple[slice, slice]]]:
-    """Return what to read of an image, and how it is turned: the whole and, unless tiny, corners.
-
-    Of a large image or tile each corner is read in the two orientations that bring it to the top
-    left.
-    """
+    """Return what to read of an image, and how it is turned: all and, unless tiny, corners."""
     whole = (slice(None), slice(None))
-    parts = [(index, whole) for index in range(ORIENTATIONS)]
+    parts = [(index, whole) for index in WHOLE]
     rows, columns = round(CORNER * height), round(CORNER * width)
     if min(rows, columns) < SMALLEST_CORNER:
         return parts
-    large = height * width >= SHARPEST_TILE**2
-    for bottom, right, index in product((False, True), (False, True), range(ORIENTATIONS)):
-        top, left = bottom * (height - rows), right * (width - columns)
-        if not large or _at_top_left(bottom, right, index):
-            parts.append((index, (slice(top, top + rows), slice(left, left + columns))))
+    corners = product((0, height - rows), (0, width - columns))
+    for index, (top, left) in zip(CORNERS, corners, strict=True):
+        parts.append((index, (slice(top, top + rows), slice(left, left + columns))))
     return parts
 
 
-def _at_top_left(bottom: bool, right: bool, index: int) -> bool:
-    """Return whether an orientation brings a corner of an image to its top left."""
-    row, column = (right, bottom) if index & TURNED else (bottom, right)
-    row ^= bool(index & FLIPPED)
-    return row == column == bool(index & REVERSED)
-
-
 def _read_tile(
-    planes: Tensor, scale: int, network: KernelEstimator
-) -> tuple[Tensor, Tensor, Tensor]:
-    """Return mean and variance of the logarithm, and the families' probabilities."""
+    planes: Tensor, scale: int, network: KernelEstimator, statistics: Tensor, optics: Tensor
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Return mean and variance of the logarithm, the families' probabilities, the decision."""
     views = [planes.mean(dim=0), *planes] if len(planes) > 1 else [planes[0]]
-    means, variances, families = [], [], []
-    # Eight orientations at most of each part, shared out over the channels.
-    for index, part in _parts(*planes.shape[-2:]):
-        plane = views[index % len(views)][part]
+    found = []
+    # The orientations are shared out over the channels.
+    for number, (index, part) in enumerate(_parts(*planes.shape[-2:])):
+        plane = views[number % len(views)][part]
         turned, flipped = bool(index & TURNED), bool(index & FLIPPED)
         plane = plane.T if turned else plane
         plane = plane.flip(0) if flipped else plane
         plane = plane.flip(0, 1) if index & REVERSED else plane
-        votes = network(plane[None], scale)
-        mean, variance = votes.mean[0], votes.log_variance[0].exp()
-        sign = mean.new_tensor([1, 1, -1 if flipped else 1])
+        votes = network(plane[None], scale, optics)
+        decided = network.decide(
+            votes, statistics, scale=scale, area=planes[0].numel(), optics=optics
+        )[0]
+        sign = decided.new_tensor([1, 1, -1 if flipped else 1, 1, 1])
         order = [1, 0, 2] if turned else [0, 1, 2]
-        means.append((mean * sign)[order])
-        variances.append(variance[order])
-        families.append(votes.families[0].softmax(dim=0))
-    return (
-        torch.stack(means).mean(dim=0),
-        torch.stack(variances).mean(dim=0),
-        torch.stack(families).mean(dim=0),
+        found.append(
+            (
+                (votes.mean[0] * sign[:3])[order],
+                votes.log_variance[0].exp()[order],
+                votes.families[0].softmax(dim=0),
+                (decided * sign)[[*order, 3, 4]],
+            )
+        )
+    mean, variance, families, decision = (
+        torch.stack(values).mean(dim=0) for values in zip(*found, strict=True)
     )
+    return mean, variance, families, decision
 
 
 @cache

@@ -91,6 +91,7 @@ def draw_candidates(family: KernelFamily, *, scale: int, geometry: Geometry, see
 
 def candidate_weights(candidates: Tensor, reading: BlurReading, scale: int) -> Tensor:
     """Return how probable each of some kernels (n, K, K) is, given a reading: sum 1."""
+    # What is decided on is how wide a Gaussian should be; other shapes are taken as they are.
     mean, deviation = reading.mean.double().cpu(), reading.deviation.double().cpu()
     found = torch.cat(
         [

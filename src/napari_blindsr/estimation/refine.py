@@ -15,13 +15,12 @@ noise in the residual tells nothing, so w counts for the part that exceeds it.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, TypeAlias
 
 import torch
 import torch.nn.functional as F
 
-from napari_blindsr.estimation.network import BlurReading
 from napari_blindsr.images.tiling import TOGETHER, crop_side
 from napari_blindsr.physics.kernels import render_gaussian, side_for
 from napari_blindsr.physics.kernels.moments import (
@@ -39,6 +38,7 @@ if TYPE_CHECKING:
 
     from torch import Tensor
 
+    from napari_blindsr.estimation.network import BlurReading
     from napari_blindsr.progress import Done
     from napari_blindsr.solvers.nonblind.unfolded import UnfoldedPrior
 
@@ -188,10 +188,10 @@ def refine(
     shift *= shape
     shift[:2] += (width - shape) * common
     part = 1 - part.new_tensor([width, width, shape]) * (1 - part)
-    return BlurReading(
+    return replace(
+        reading,
         mean=(reading.mean.double().cpu() + shift).to(reading.mean),
         deviation=(deviation * part.sqrt()).to(reading.deviation),
-        families=reading.families,
     )
 
 

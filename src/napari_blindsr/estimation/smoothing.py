@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from napari_blindsr.estimation.network import BlurReading
+from napari_blindsr.solvers.nonblind.conditions import Decision
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -84,6 +85,8 @@ def steadied(
     means = torch.stack([reading.mean.double().cpu() for reading in read])
     variances = torch.stack([reading.deviation.double().cpu() for reading in read]).square()
     families = torch.stack([reading.families.cpu() for reading in read]).mean(dim=0)
+    decisions = [reading.decision for reading in read if reading.decision is not None]
+    decision = Decision.mean(decisions) if decisions else None
     # One amplitude and distance for all three elements, whose errors are each their own.
     candidates = [
         [
@@ -106,7 +109,7 @@ def steadied(
         deviation.append((chances @ left).sqrt())
     means, deviations = torch.stack(mean, dim=1).float(), torch.stack(deviation, dim=1).float()
     return [
-        BlurReading(mean=one, deviation=other, families=families)
+        BlurReading(mean=one, deviation=other, families=families, decision=decision)
         for one, other in zip(means, deviations, strict=True)
     ]
 

@@ -11,6 +11,8 @@ import tifffile
 
 from napari_blindsr.errors import InputError
 from napari_blindsr.images.axes import distinct_axes
+from napari_blindsr.optics import RANGES as OPTICS_RANGES
+from napari_blindsr.optics import Optics
 
 if TYPE_CHECKING:
     from types import EllipsisType
@@ -242,6 +244,71 @@ class PixelSize:
     def divided(self, scale: int) -> PixelSize:
         """Return the size of a pixel of an image that is `scale` times finer."""
         return replace(self, y=self.y / scale, x=self.x / scale)
+
+
+def read_optics(tif: tifffile.TiffFile) -> Optics:
+    """Return what the OME metadata of the first image of a TIFF file tell of the optics.
+
+    Emission wavelengths that differ between channels tell of none for all of them.
+    """
+    if not tif.is_ome or tif.ome_metadata is None:
+        return Optics()
+    ome = tifffile.xml2dict(tif.ome_metadata).get("OME", {})
+    image = _first(ome.get("Image"))
+    size = _from_ome(tif.ome_metadata)
+    waves = {
+        _length(channel, "EmissionWavelength", "nm")
+        for channel in _listed(_first(image.get("Pixels")).get("Channel"))
+    }
+    used = _first(image.get("ObjectiveSettings")).get("ID")
+    objectives = _listed(_first(ome.get("Instrument")).get("Objective"))
+    apertures = [o.get("LensNA") for o in objectives if used is None or o.get("ID") == used]
+    pixel = None if size is None else metres(size.x, size.unit)
+    return known_optics(
+        numerical_aperture=apertures[0] if len(apertures) == 1 else None,
+        emission_nm=waves.pop() if len(waves) == 1 else None,
+        pixel_size_nm=None if pixel is None else 1e9 * pixel,
+    )
+
+
+def metres(value: float, unit: str) -> float | None:
+    """Return a length in metres; None if its unit is none of length."""
+    factor = METRES.get(unit)
+    return None if factor is None else value * factor
+
+
+def known_optics(**values: Any) -> Optics:
+    """Return the optics that numbers of a file stand for; what makes no sense is left out."""
+    sensible: dict[str, float] = {}
+    for name, value in values.items():
+        low, high = OPTICS_RANGES[name]
+        try:
+            number = float(value)
+        except (TypeError, ValueError):
+            continue
+        if low <= number <= high:
+            sensible[name] = number
+    return Optics(**sensible)
+
+
+def _listed(value: Any) -> list[dict[str, Any]]:
+    """Return elements of XML as a list, however many there are."""
+    values = value if isinstance(value, list) else [value]
+    return [one for one in values if isinstance(one, dict)]
+
+
+def _first(value: Any) -> dict[str, Any]:
+    found = _listed(value)
+    return found[0] if found else {}
+
+
+def _length(record: dict[str, Any], name: str, unit: str) -> float | None:
+    """Return a length in nm, whatever its unit."""
+    try:
+        value = metres(float(record[name]), str(record.get(f"{name}Unit", unit)))
+    except (KeyError, TypeError, ValueError):
+        return None
+    return None if value is None else 1e9 * value
 
 
 def read_pixel_size(tif: tifffile.TiffFile) -> PixelSize | None:

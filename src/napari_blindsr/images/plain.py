@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,6 +22,9 @@ from napari_blindsr.images.metadata import (
     ImageFile,
     PixelSize,
     guessed_axes,
+    known_optics,
+    metres,
+    read_optics,
     read_pixel_size,
     tiff_options,
 )
@@ -36,6 +39,7 @@ from napari_blindsr.images.writer import (
     check_room,
     choose,
 )
+from napari_blindsr.optics import UNKNOWN, Optics
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -177,13 +181,28 @@ class LoadedImage:
     array : ndarray, (h, w) or (h, w, 3)
     pixel_size : PixelSize or None
         If the file tells.
+    optics : Optics
+        What the file tells of the microscope.
     notes : tuple of str
         What was left out, fit to be shown.
     """
 
     array: NDArray[Any]
     pixel_size: PixelSize | None = None
+    optics: Optics = UNKNOWN
     notes: tuple[str, ...] = ()
+
+    def known_optics(self, given: Optics) -> Optics:
+        """Return what is given of a microscope, and for the rest what the file tells.
+
+        A pixel size alone tells nothing of the blur, and is left out.
+        """
+        optics = given.completed(self.optics)
+        if optics.pixel_size_nm is None and self.pixel_size is not None:
+            size = metres(self.pixel_size.x, self.pixel_size.unit)
+            if size is not None:
+                optics = optics.completed(known_optics(pixel_size_nm=1e9 * size))
+        return optics if optics.sigma is not None or given != Optics() else Optics()
 
 
 def read_image(path: str | os.PathLike[str]) -> LoadedImage:
@@ -209,8 +228,8 @@ def read_image(path: str | os.PathLike[str]) -> LoadedImage:
         return _without_alpha(file, pixels, None, notes)
     if suffix == ".npy":
         return _without_alpha(file, read_npy(file), None, ())
-    array, size = _read_tiff(file)
-    return _without_alpha(file, array, size, ())
+    array, size, optics = _read_tiff(file)
+    return replace(_without_alpha(file, array, size, ()), optics=optics)
 
 
 def check_readable(file: Path) -> None:
@@ -254,7 +273,7 @@ def read_npy(file: Path) -> NDArray[Any]:
     return array
 
 
-def _read_tiff(file: Path) -> tuple[NDArray[Any], PixelSize | None]:
+def _read_tiff(file: Path) -> tuple[NDArray[Any], PixelSize | None, Optics]:
     try:
         with tifffile.TiffFile(file) as tif:
             names = [" × ".join(map(str, one.shape)) for one in tif.series]
@@ -262,6 +281,7 @@ def _read_tiff(file: Path) -> tuple[NDArray[Any], PixelSize | None]:
             axes, shape = series.axes, series.shape
             array = series.asarray()
             size = read_pixel_size(tif)
+            optics = read_optics(tif)
     except InputError:
         raise
     except tifffile.TiffFileError as error:
@@ -281,7 +301,7 @@ def _read_tiff(file: Path) -> tuple[NDArray[Any], PixelSize | None]:
             f"{file} holds {' × '.join(map(str, shape))} values with axes {axes}; expected one "
             "grey image (YX) or one RGB image (YXS)"
         )
-    return array, size
+    return array, size, optics
 
 
 def check_image_type(path: Path, array: NDArray[Any]) -> None:

@@ -6,7 +6,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
-from scipy.ndimage import convolve, uniform_filter
+from scipy.ndimage import convolve, gaussian_filter, uniform_filter
+
+from napari_blindsr.images.orientation import canonical
 
 if TYPE_CHECKING:
     import torch
@@ -43,6 +45,9 @@ def estimate_noise(planes: NDArray[np.float32], measured: NDArray[np.bool_] | No
         In the unit of the planes; the root mean square over channels. 0 if no measured pixel
         has only measured neighbours, so that nothing tells.
     """
+    turn = canonical(planes)
+    planes = turn.apply(planes)
+    measured = None if measured is None else turn.apply(measured)
     usable = np.ones(planes.shape[1:], dtype=bool)
     usable[[0, -1]] = usable[:, [0, -1]] = False
     if measured is not None:
@@ -60,6 +65,95 @@ def estimate_noise(planes: NDArray[np.float32], measured: NDArray[np.bool_] | No
         blocks = _block_sums(power)[whole] / counts[whole]
         variances.append(np.quantile(np.sqrt(blocks), QUANTILE) ** 2)
     return float(np.sqrt(np.mean(variances)) / QUANTILE_OF_NOISE)
+
+
+JPEG_BLOCK = 8
+
+
+def blocking(plane: NDArray[np.floating]) -> float:
+    """Return how much stronger steps are at the borders of JPEG's blocks than elsewhere.
+
+    Third differences across each pair of neighbours, which cancel smooth intensities, are averaged
+    along rows and columns; the strongest of the eight phases is compared with the others.
+
+    Parameters
+    ----------
+    plane : ndarray, (h, w)
+
+    Returns
+    -------
+    float
+        A logarithm; about 0.1 or less for an image that was never compressed.
+    """
+    logarithms = []
+    for image in (plane, plane.T):
+        third = np.abs(image[3:] - 3 * image[2:-1] + 3 * image[1:-2] - image[:-3]).mean(axis=1)
+        if len(third) < 2 * JPEG_BLOCK:
+            return 0.0
+        whole = len(third) // JPEG_BLOCK * JPEG_BLOCK
+        phases = np.median(third[:whole].reshape(-1, JPEG_BLOCK), axis=0)
+        order = np.sort(phases)
+        logarithms.append(np.log((order[-1] + 1e-9) / (np.median(order) + 1e-9)))
+    return float(np.mean(logarithms))
+
+
+def noise_statistics(plane: NDArray[np.floating], noise: float) -> tuple[float, float, float]:
+    """Return what tells of the kind of noise, in plain numbers without units.
+
+    Parameters
+    ----------
+    plane : ndarray, (h, w)
+    noise : float
+        Standard deviation of its noise, by `estimate_noise`.
+
+    Returns
+    -------
+    tuple of float
+        The logarithm of the noise in units of the root mean square of the image's differences;
+        that of how much more noise the mean of 2 × 2 pixels has than white noise would leave; and
+        the `blocking`.
+    """
+    image = np.asarray(plane, dtype=np.float32)
+    image = canonical(image[None]).apply(image)
+    power = [np.mean(np.square(np.diff(image, axis=axis))) for axis in (0, 1)]
+    slope = float(np.sqrt(np.mean(power))) + 1e-12
+    height, width = (side // 2 * 2 for side in image.shape)
+    half = image[:height, :width].reshape(height // 2, 2, width // 2, 2).mean(axis=(1, 3))
+    coarse = estimate_noise(np.ascontiguousarray(half)[None])
+    ratio = np.log((2 * coarse + 1e-4 * slope) / (noise + 1e-4 * slope))
+    return (
+        float(np.log(noise / slope + 1e-3)) / 3,
+        float(np.clip(ratio, -2, 4)),
+        float(np.clip(blocking(image), 0, 3)),
+    )
+
+
+SMOOTHING = 1.0
+"""Of an image whose range is looked for, in pixels: single noisy pixels do not decide."""
+
+
+def smooth_range(
+    plane: NDArray[np.floating], measured: NDArray[np.bool_] | None = None
+) -> tuple[float, float]:
+    """Return the darkest and the brightest intensity of an image, without its noise."""
+    known = measured is not None and bool(measured.any())
+    whole = _filled(plane, measured) if known and measured is not None else plane
+    smooth = gaussian_filter(np.asarray(whole, dtype=np.float64), SMOOTHING, mode="nearest")
+    if known:
+        smooth = smooth[measured]
+    low, high = float(smooth.min()), float(smooth.max())
+    return low, high if high > low else low + 1.0
+
+
+def _filled(plane: NDArray[np.floating], measured: NDArray[np.bool_]) -> NDArray[np.floating]:
+    """Return a plane whose missing pixels have the mean of the valid ones around them."""
+    for width in (1.0, 4.0, 16.0, 64.0):
+        weights = gaussian_filter(measured.astype(np.float64), width, mode="nearest")
+        if weights.min() > 1e-3:
+            break
+    values = gaussian_filter(np.where(measured, plane, 0).astype(np.float64), width, mode="nearest")
+    filled = np.where(measured, plane, values / np.maximum(weights, 1e-12))
+    return np.asarray(filled, dtype=plane.dtype)
 
 
 LEVELS = 12
@@ -96,7 +190,7 @@ def shot_noise(
         None if in any plane the noise does not grow with the light, or nothing tells.
     """
     maps = []
-    for plane in planes:
+    for plane in planes if measured is None else [_filled(p, measured) for p in planes]:
         base = estimate_noise(plane[None], measured) ** 2
         slope, black = _photon_transfer(plane, measured)
         if slope <= 0:
@@ -177,15 +271,12 @@ class LightNoise:
         Its standard deviation in each pixel of an image, or of a part of one.
     typical : Tensor, (C,)
         The root mean square of that over the whole image.
-    brightest : Tensor, (C,)
-        The largest value of the whole image.
     sparse : Tensor, (C,)
         From 0 to 1: whether few pixels are bright and most are dark, as in fluorescence.
     """
 
     levels: Tensor
     typical: Tensor
-    brightest: Tensor
     sparse: Tensor
 
     def times(self, factor: float | Tensor) -> LightNoise:
@@ -196,7 +287,6 @@ class LightNoise:
         return LightNoise(
             levels=factors.reshape(-1, 1, 1) * self.levels,
             typical=factors * self.typical,
-            brightest=factors * self.brightest,
             sparse=self.sparse,
         )
 
@@ -205,6 +295,5 @@ class LightNoise:
         return LightNoise(
             levels=self.levels.to(device),
             typical=self.typical.to(device),
-            brightest=self.brightest.to(device),
             sparse=self.sparse.to(device),
         )

@@ -60,6 +60,12 @@ NARROW = 0.25
 """Standard deviation in pixels of the image, of a kernel that is as good as none."""
 
 
+UNCERTAIN = 1.27
+"""Factor by which the width of a blur may be uncertain without a word."""
+
+BLOCKY = 0.35
+"""How strong the blocks of JPEG must be to be mentioned; see `blocking`."""
+
 ANOTHER = 0.6
 """Probability of another kernel family than the one asked for, from which on it is said. Of 22
 Gaussian blurs of pictures that were not trained on, none reached it."""
@@ -120,6 +126,8 @@ class Facts:
         Part of the pixels that were not measured.
     noise : float
         Standard deviation of the noise, relative to that of the image.
+    blocking : float
+        How much the image shows the blocks of JPEG.
     """
 
     scale: int
@@ -132,6 +140,7 @@ class Facts:
     saturated: float = 0.0
     covered: float = 0.0
     noise: float = 0.01
+    blocking: float = 0.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -210,8 +219,13 @@ def _beyond_reading(facts: Facts, blur: BlurEstimate) -> str | None:
     # What imports torch is loaded by the run by now.
     from napari_blindsr.estimation.network import WIDEST_BLUR  # noqa: PLC0415
 
-    for width, read, interval in zip(facts.widths, blur.widths, blur.intervals, strict=True):
+    careful = blur.careful_widths
+    for width, read, interval, least in zip(
+        facts.widths, blur.widths, blur.intervals, careful, strict=True
+    ):
         low, high = (read, read) if math.isnan(interval[0]) else interval
+        # The kernel is narrower than the estimate where that is safer.
+        low = min(low, least)
         if not low / TOLERANCE < width < high * TOLERANCE:
             return (
                 f"the kernel's standard deviation is {width / facts.scale:.2f} pixels of the image "
@@ -299,7 +313,8 @@ def _beyond_kernel(facts: Facts) -> str | None:
         )
     # Along the shorter axis, which lets the most through. What a Gaussian of standard deviation
     # σ lets through of frequency f is exp(−2π²σ²f²).
-    width = facts.widths[1] / facts.scale
+    widths = facts.widths if facts.blur is None else facts.blur.widths
+    width = widths[1] / facts.scale
     ratio = max(1 / max(facts.noise, 1e-3), 1.0)
     limit = math.sqrt(2 * math.log(ratio)) / (2 * math.pi * width)
     if limit >= OVERSAMPLED:
@@ -308,7 +323,39 @@ def _beyond_kernel(facts: Facts) -> str | None:
     return f"of detail with a period below {period} of the image, the blur leaves less than noise"
 
 
+def _not_identifiable(facts: Facts) -> str | None:
+    blur = facts.blur
+    if blur is None or blur.reading is None or not blur.found:
+        return None
+    factor = math.exp(0.5 * blur.reading.doubt)
+    if factor < UNCERTAIN:
+        return None
+    return (
+        f"the width of the blur is uncertain by a factor of {factor:.1f}: nothing in the image is "
+        "sharp enough to tell blur from soft objects"
+    )
+
+
+def _compressed(facts: Facts) -> str | None:
+    if facts.blocking <= BLOCKY:
+        return None
+    return "the image has the 8 × 8 pixel blocks of JPEG compression"
+
+
 FLAGS: tuple[FlagKind, ...] = (
+    FlagKind(
+        name="blur_not_identifiable",
+        meaning="The result is restored with care: it may stay softer than the image allows.",
+        advice="Give the objective's numerical aperture, the emission wavelength and the pixel "
+        "size (optics), or a measured kernel.",
+        find=_not_identifiable,
+    ),
+    FlagKind(
+        name="noise_not_white",
+        meaning="Such disturbances look like detail; the result is smoothed to suppress them.",
+        advice="Use the uncompressed original of the image, if there is one.",
+        find=_compressed,
+    ),
     FlagKind(
         name="no_blur",
         meaning="No gain is expected beyond interpolation; what looks sharper was made up.",

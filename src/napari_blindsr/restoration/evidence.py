@@ -14,7 +14,7 @@ from napari_blindsr.methods import method_named
 from napari_blindsr.metrics.residual import Residual, predict
 from napari_blindsr.metrics.residual import residual as residual_of
 from napari_blindsr.physics.kernels.moments import core_covariance, principal_axes
-from napari_blindsr.physics.noise import estimate_noise
+from napari_blindsr.physics.noise import blocking, estimate_noise
 from napari_blindsr.restoration.diagnostics import Facts, Flag, find_field_flags, find_flags
 
 if TYPE_CHECKING:
@@ -87,6 +87,7 @@ def run_flags(
         saturated=piled_up(values),
         covered=0.0 if measured is None else 1 - float(measured.mean()),
         noise=estimate_noise(data, measured) / float(values.std()),
+        blocking=0.0 if gaps else _blocks(data if guess is None else guess),
     )
     if field is None:
         return find_flags(facts)
@@ -103,6 +104,11 @@ def run_flags(
     )
 
 
+def _blocks(data: NDArray[np.float32] | Tensor) -> float:
+    """Return how much planes show the blocks of JPEG."""
+    return blocking(np.asarray(data if isinstance(data, np.ndarray) else data.cpu()).mean(axis=0))
+
+
 def kernel_widths(kernel: NDArray[np.float32]) -> tuple[float, float]:
     """Return the standard deviations along the axes of a kernel's core, the larger first."""
     weights = torch.from_numpy(np.ascontiguousarray(kernel, dtype=np.float64))
@@ -112,7 +118,12 @@ def kernel_widths(kernel: NDArray[np.float32]) -> tuple[float, float]:
 
 
 def find_residual(
-    planes: Planes, pixels: Pixels, settings: Settings, *, border: Border
+    planes: Planes,
+    pixels: Pixels,
+    settings: Settings,
+    *,
+    border: Border,
+    noise: float = 0.0,
 ) -> Residual | None:
     """Return what image and kernel leave unexplained of planes, or None if they are too small.
 
@@ -125,6 +136,8 @@ def find_residual(
     settings : Settings
     border : {"extend", "circular"}
         What lies beyond the planes' borders.
+    noise : float
+        Least standard deviation of what need not be explained, such as the blocks of JPEG.
     """
     try:
         predicted = predict(
@@ -142,7 +155,7 @@ def find_residual(
             scale=settings.scale,
             border=border,
             measured=planes.measured,
-            least=LEAST_NOISE * float(np.ptp(planes.data)),
+            least=max(LEAST_NOISE * float(np.ptp(planes.data)), noise),
         )
     except InputError:
         # An image hardly larger than its kernel has no pixel that is free of its border.

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from napari_blindsr.physics.noise import LightNoise
     from napari_blindsr.solvers.device import Compute
     from napari_blindsr.solvers.loop import Weights
+    from napari_blindsr.solvers.nonblind.conditions import Conditions
     from napari_blindsr.solvers.nonblind.restorers import Finisher
     from napari_blindsr.types import Border
 
@@ -75,6 +76,8 @@ class Job:
         Whether the kernel is known, not found.
     colour : bool
         Whether the channels are red, green and blue that share their detail.
+    conditions : Conditions or None
+        In which unit, and for how much noise, the image prior restores; None without it.
     blur : BlurEstimate or None
         What was read of the blur.
     notes : tuple of str
@@ -94,6 +97,7 @@ class Job:
     tile: int | None
     trusted: bool = False
     colour: bool = False
+    conditions: Conditions | None = None
     blur: BlurEstimate | None = None
     notes: tuple[str, ...] = ()
     link: Link | None = None
@@ -112,6 +116,15 @@ class Job:
     def reading(self) -> BlurReading | None:
         """What a network read of the blur, with its uncertainty."""
         return None if self.blur is None else self.blur.reading
+
+    @property
+    def unexplained(self) -> float:
+        """Standard deviation of what the image prior need not explain; 0 where nothing is known."""
+        if self.conditions is None:
+            return 0.0
+        levels = torch.tensor([self.noise]) if self.light is None else self.light.typical
+        given = self.conditions.noise(levels.to(self.conditions.slope))
+        return float(given.square().mean().sqrt())
 
     @property
     def reads(self) -> bool:
@@ -134,6 +147,7 @@ def wrapped(job: Job, margin: int) -> Job:
         job,
         planes=planes,
         light=None if light is None else replace(light, levels=_wrap(light.levels, margin)),
+        conditions=None if job.conditions is None else job.conditions.moved(-margin, -margin),
         wanted=job.wanted.moved(margin, margin),
         border="extend",
         source=moved(job.source, margin, margin),
@@ -166,6 +180,7 @@ def cut(job: Job, seen: Box) -> Job:
         job,
         planes=planes,
         light=light,
+        conditions=None if job.conditions is None else job.conditions.moved(seen.top, seen.left),
         wanted=Box.whole(seen.shape),
         source=moved(job.source, -seen.top, -seen.left),
     )

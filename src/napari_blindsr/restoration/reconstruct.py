@@ -160,7 +160,9 @@ def _in_one_go(
         guess=observation.guess,
         weights=None if outcome.reason is StopReason.DIVERGED else outcome.estimate.weights,
         tiles=1,
-        residual=find_residual(job.planes, pixels, job.settings, border=job.border),
+        residual=find_residual(
+            job.planes, pixels, job.settings, border=job.border, noise=job.unexplained
+        ),
     )
 
 
@@ -282,7 +284,9 @@ def restore_tile(piece: Job, part: Part, *, examined: bool) -> TileOutcome:
     inner = part.kept.moved(-part.seen.top, -part.seen.left).scaled(piece.settings.scale).slices
     residual = None
     if examined:
-        residual = find_residual(piece.planes, pixels, piece.settings, border=piece.border)
+        residual = find_residual(
+            piece.planes, pixels, piece.settings, border=piece.border, noise=piece.unexplained
+        )
     return TileOutcome(
         image=np.moveaxis(pixels.image[(..., *inner)], 0, -1),
         support=pixels.support[inner],
@@ -322,6 +326,7 @@ def _finished(job: Job, outcome: Outcome, observation: Observation) -> Pixels:
         job.finisher,
         noise=job.noise,
         light=job.light,
+        conditions=job.conditions,
         trusted=job.trusted,
         colour=job.colour,
     )

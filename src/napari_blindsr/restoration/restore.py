@@ -19,6 +19,7 @@ from napari_blindsr.estimation.kernel_field import KernelField
 from napari_blindsr.images.planes import check_axes, plane_shape
 from napari_blindsr.images.tiling import Box, as_box
 from napari_blindsr.methods import METHODS, Schedule, ScheduleName, plan_schedule
+from napari_blindsr.optics import Optics
 from napari_blindsr.physics.kernel_files import check_kernels, read_kernel
 from napari_blindsr.physics.kernels import FAMILIES, KernelFamily
 from napari_blindsr.progress import Progress
@@ -248,6 +249,7 @@ def restore(
     region: Box | tuple[slice, slice] | None = None,
     uncertainty: int = 0,
     field: tuple[int, int] = ONE_BLUR,
+    optics: Optics | None = None,
     progress: Callable[[Progress], bool | None] | None = None,
 ) -> Result:
     """Estimate the blur of an image and an image that is `scale` times finer.
@@ -324,6 +326,9 @@ def restore(
         Rows and columns of the regions of the image that each have a blur of their own; it is
         interpolated between their middles. (1, 1) is one blur for all. Not with methods that
         optimise, unless a grid of kernels is given.
+    optics : Optics, optional
+        Numerical aperture, emission wavelength and pixel size of a microscope, as far as they are
+        known: what image and optics say of the blur is taken together.
     progress : callable, optional
         Called with a `Progress` after each step; a true return value stops the run,
         which then returns the best state so far.
@@ -360,6 +365,7 @@ def restore(
         tile=tile,
         uncertainty=uncertainty,
         field=field,
+        optics=optics,
     )
     array: Any = image if hasattr(image, "shape") else np.asarray(image)
     box = as_box(region, plane_shape(array, check_axes(array, axes)))
@@ -397,6 +403,7 @@ def make_settings(
     tile: int | Literal["auto"] | None = "auto",
     uncertainty: int = 0,
     field: tuple[int, int] = ONE_BLUR,
+    optics: Optics | None = None,
 ) -> tuple[Settings, NDArray[np.float32] | KernelField | None]:
     """Check the options of `restore`; return its settings and the known kernel, if one is given."""
     known: NDArray[np.float32] | KernelField | None = None
@@ -437,6 +444,7 @@ def make_settings(
         tile=tile,
         uncertainty=uncertainty,
         field=field,
+        optics=Optics() if optics is None else optics,
     )
     return settings, known
 

@@ -11,7 +11,7 @@ from skimage.restoration import inpaint_biharmonic
 
 from napari_blindsr.errors import InputError, SettingsError
 from napari_blindsr.estimation.estimate import SMALLEST_SIDE as SMALLEST_READ
-from napari_blindsr.estimation.estimate import read_planes
+from napari_blindsr.estimation.estimate import decide, read_planes
 from napari_blindsr.estimation.field import check_regions, read_field
 from napari_blindsr.estimation.kernel_field import KernelField
 from napari_blindsr.images.planes import (
@@ -25,6 +25,7 @@ from napari_blindsr.images.planes import (
 )
 from napari_blindsr.images.tiling import Box, check_region, context_for, field_tile, tile_side
 from napari_blindsr.methods import METHOD_TABLE, method_named
+from napari_blindsr.physics.defects import defects_of
 from napari_blindsr.physics.kernels import KernelFamily
 from napari_blindsr.physics.noise import LightNoise, estimate_noise, shot_noise
 from napari_blindsr.physics.observation import Observation
@@ -35,6 +36,7 @@ from napari_blindsr.solvers.blind.alternating import AlternatingSolver
 from napari_blindsr.solvers.blind.generators import SMALLEST_SIDE
 from napari_blindsr.solvers.device import choose_compute
 from napari_blindsr.solvers.nonblind.closed_form import ClosedFormSolver
+from napari_blindsr.solvers.nonblind.conditions import Conditions, conditions_of
 from napari_blindsr.solvers.nonblind.image_prior import CHANNELS, shares_detail
 from napari_blindsr.solvers.nonblind.restorers import load_finisher
 
@@ -43,6 +45,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import ArrayLike, NDArray
 
+    from napari_blindsr.estimation.network import BlurReading
     from napari_blindsr.progress import Progress
     from napari_blindsr.solvers.device import Compute
     from napari_blindsr.solvers.loop import Solver
@@ -90,7 +93,7 @@ def prepare(
             looked = region.grown(reach, shape).at_least(READABLE, shape)
             wanted = region.moved(-looked.top, -looked.left)
             source = moved(source, -looked.top, -looked.left)
-    planes = _planes(array, settings, axes=axes, mask=mask, window=looked)
+    planes, defects = _planes(array, settings, axes=axes, mask=mask, window=looked)
     tile = tile_side(wanted.scaled(settings.scale).shape, settings.tile)
     _check_tiles(settings, settings.used_finish, tile, wanted)
     if reads_field or isinstance(source, KernelField):
@@ -103,6 +106,22 @@ def prepare(
     finishes = finisher.name != "none"
     noise = finish_noise(planes, settings) if finishes else told_noise(planes, settings)
     light = light_noise(planes, settings, compute) if finisher.minds_light else None
+    colour = finisher.prior is not None and _is_colour(planes, noise, light)
+    conditions: Conditions | None = None
+    if finisher.prior is not None:
+        conditions = conditions_of(
+            planes.data, measured=planes.measured, together=colour, device=compute.device
+        )
+        # What one kernel is estimated by decides on the noise as well.
+        if known is not None or reads_field or method_named(settings.method).optimises:
+            decision = decide(
+                planes.data,
+                measured=planes.measured,
+                scale=settings.scale,
+                compute=compute,
+                optics=settings.optics,
+            )
+            conditions = replace(conditions, decision=decision)
     job = Job(
         settings=settings,
         planes=planes,
@@ -115,8 +134,9 @@ def prepare(
         light=light,
         tile=tile,
         trusted=known is not None and not (found or _was_read(known)),
-        colour=finisher.prior is not None and _is_colour(planes, noise, light),
-        notes=notes,
+        colour=colour,
+        conditions=conditions,
+        notes=(*notes, *defects),
     )
     if job.reads:
         _check_readable(planes)
@@ -151,6 +171,7 @@ def with_blur(
             device=settings.device,
             quality=quality,
             noise=job.noise,
+            optics=settings.optics,
         )
         field, asked = yield from reported(regions, stage=REFINING, start=start)
         return replace(job, source=field), stop or asked
@@ -166,9 +187,17 @@ def with_blur(
         device=settings.device,
         quality=quality,
         noise=job.noise,
+        optics=settings.optics,
     )
     blur, asked = yield from reported(steps, stage=REFINING, start=start)
-    return replace(job, source=blur.kernel, blur=blur), stop or asked
+    return replace(_decided(job, blur.reading), source=blur.kernel, blur=blur), stop or asked
+
+
+def _decided(job: Job, reading: BlurReading | None) -> Job:
+    """Return the job with what was decided on its noise."""
+    if job.conditions is None or reading is None:
+        return job
+    return replace(job, conditions=replace(job.conditions, decision=reading.decision))
 
 
 def _was_read(known: NDArray[Any] | KernelField) -> bool:
@@ -190,8 +219,8 @@ def _is_colour(planes: Planes, noise: float, light: LightNoise | None) -> bool:
 
 def _planes(
     array: Any, settings: Settings, *, axes: str, mask: ArrayLike | None, window: Box
-) -> Planes:
-    """Read a window of the image, and of the mask, as planes."""
+) -> tuple[Planes, tuple[str, ...]]:
+    """Read a window of the image, and of the mask, as planes; with what was found amiss."""
     image = window_of(array, axes, window)
     if not method_named(settings.method).degradations:
         if mask is not None:
@@ -199,13 +228,19 @@ def _planes(
                 f"method {settings.method!r} takes no mask; use one of "
                 f"{[m.name for m in METHOD_TABLE if m.degradations]}"
             )
-        return to_planes(image, axes=axes, geometry=settings.geometry)
+        return to_planes(image, axes=axes, geometry=settings.geometry), ()
     if mask is not None:
         mask = check_mask(mask, plane_shape(array, axes))[window.slices]
     covered = find_covered(image, axes=axes, mask=mask, saturated=settings.mask_saturated)
-    return to_planes(
+    camera = settings.geometry == "camera"
+    defects = defects_of(image, axes, covered=covered, saturation=camera)
+    notes: tuple[str, ...] = ()
+    if defects is not None and not (covered | defects.missing).all():
+        covered, notes = covered | defects.missing, defects.notes
+    planes = to_planes(
         image, axes=axes, geometry=settings.geometry, covered=covered, gain=settings.gain
     )
+    return planes, notes
 
 
 def _check_readable(planes: Planes) -> None:
@@ -277,7 +312,6 @@ def light_noise(planes: Planes, settings: Settings, compute: Compute) -> LightNo
     return LightNoise(
         levels=levels,
         typical=levels.square().mean(dim=(1, 2)).sqrt(),
-        brightest=torch.from_numpy(bright).to(compute.device),
         sparse=torch.from_numpy(np.clip((high - height) / (high - low), 0, 1)).to(compute.device),
     )
 

@@ -127,6 +127,7 @@ def read_shared(
             quality=quality,
             noise=plane.job.noise,
             seed=settings.seed,
+            optics=settings.optics,
         )
         reading, quality = yield from one_of(steps, number, len(planes))
         readings.append(reading)
@@ -167,6 +168,7 @@ def read_shared_field(
             quality=quality,
             noise=plane.job.noise,
             seed=settings.seed,
+            optics=settings.optics,
         )
         readings, quality = yield from one_of(steps, number, len(planes))
         found.append(readings)

@@ -16,6 +16,7 @@ from napari_blindsr.plugin.compare.mode import ModeOptions
 from napari_blindsr.plugin.compare.modes import mode_named
 from napari_blindsr.plugin.compare.picker import suggested
 from napari_blindsr.plugin.compare.session import LookLink, Session
+from tests.helpers import PATIENCE
 
 pytestmark = pytest.mark.usefixtures("qapp")
 
@@ -48,7 +49,7 @@ def test_blink_shows_one_after_the_other(qtbot: QtBot) -> None:
         (layer,) = [layer for layer in (low, high) if layer.visible]
         assert layer.name in session.text()
         names.append(layer.name)
-        with qtbot.waitSignal(session.changed, timeout=2000):
+        with qtbot.waitSignal(session.changed, timeout=1000 * PATIENCE):
             pass
     assert names == ["LR", "HR", "LR", "HR"]
     session.stop()
@@ -91,11 +92,11 @@ def test_the_difference(ndim: int, qtbot: QtBot) -> None:
     np.testing.assert_allclose(layer.extent.world[:, -2:], high.extent.world[:, -2:])
     if ndim == 3:
         viewer.dims.set_point(0, 2)
-        qtbot.waitUntil(lambda: bool((layer.data == 37).all()), timeout=2000)
+        qtbot.waitUntil(lambda: bool((layer.data == 37).all()), timeout=1000 * PATIENCE)
         np.testing.assert_allclose(layer.extent.world[:, 0], 2)
     else:
         low.data = np.full((16, 16), 90.0)
-        qtbot.waitUntil(lambda: bool((layer.data == 40).all()), timeout=2000)
+        qtbot.waitUntil(lambda: bool((layer.data == 40).all()), timeout=1000 * PATIENCE)
     session.stop()
     assert list(viewer.layers) == [low, high]
 

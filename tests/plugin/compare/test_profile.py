@@ -19,6 +19,7 @@ from pytestqt.qtbot import QtBot
 
 from napari_blindsr.errors import BlindSRError, InputError
 from napari_blindsr.plugin.compare.planes import read_placed
+from tests.helpers import PATIENCE
 from tests.plugin.transforms import transforms
 
 SIGMA = 2.0
@@ -50,7 +51,9 @@ def test_a_line_is_sampled_in_all_layers(dock: tuple[Any, Any], qtbot: QtBot) ->
     shapes = viewer.layers["Profile line"]
     size = shapes.scale[0]
     shapes.data = [np.array([[6.4, 2.4], [6.4, 10.4]]) / size]
-    qtbot.waitUntil(lambda: widget.profile.result.line.distance[-1] == pytest.approx(8))
+    qtbot.waitUntil(
+        lambda: widget.profile.result.line.distance[-1] == pytest.approx(8), timeout=1000 * PATIENCE
+    )
     result = widget.profile.result
     assert result.units == ("µm", "µm")
     low, high = result.profiles
@@ -75,12 +78,12 @@ def test_it_follows_line_layers_and_width(dock: tuple[Any, Any], qtbot: QtBot) -
     # As while a shape is moved: napari says that its data have changed only at the end.
     shapes.__wrapped__._data_view.shift(0, np.array([5.0, 0.0]))
     shapes.refresh()
-    qtbot.waitUntil(lambda: panel.result is not first)
+    qtbot.waitUntil(lambda: panel.result is not first, timeout=1000 * PATIENCE)
     moved = panel.result.line.points[0] - first.line.points[0]
     np.testing.assert_allclose(moved, [5 * shapes.scale[0], 0], atol=1e-9)
     before = panel.result
     viewer.layers["LR"].data = np.zeros((32, 32))
-    qtbot.waitUntil(lambda: panel.result is not before)
+    qtbot.waitUntil(lambda: panel.result is not before, timeout=1000 * PATIENCE)
     assert panel.result.profiles[0].peak is None
     assert panel.result.profiles[0].trouble == "the profile is flat"
     assert panel.table.item(0, 1).text() == "–"

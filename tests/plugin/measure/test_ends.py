@@ -10,6 +10,7 @@ import pytest
 from pytestqt.qtbot import QtBot
 
 import napari_blindsr.metrics.measure as library
+from tests.helpers import PATIENCE
 from tests.plugin.conftest import Notifications
 from tests.plugin.dock import click
 from tests.plugin.measuring import (
@@ -85,7 +86,7 @@ def test_cancel(open_measure: Callable[[Any], Any], measured: Any, qtbot: QtBot)
     assert not widget.form.enabled
     assert not widget.measure_button.enabled
     click(widget.cancel_button)
-    qtbot.waitUntil(lambda: widget._worker is None, timeout=30_000)
+    qtbot.waitUntil(lambda: widget._worker is None, timeout=1000 * PATIENCE)
     assert widget.status.value == "Cancelled; nothing was kept."
     assert widget.findings is None
     assert "measurements" not in restored(measured).metadata["napari-blindsr"]
@@ -108,7 +109,7 @@ def test_what_goes_wrong_is_told(
     monkeypatch.setattr(library, "plots", fail)
     widget = open_measure(measured)
     click(widget.measure_button)
-    qtbot.waitUntil(lambda: widget._worker is None, timeout=30_000)
+    qtbot.waitUntil(lambda: widget._worker is None, timeout=1000 * PATIENCE)
     (said,) = notifications.errors()
     assert said == ("the measurement of 'cells ×2 (mlmc)' failed with RuntimeError: out of memory")
     assert widget.measure_button.enabled
@@ -121,7 +122,7 @@ def test_layers_may_go_meanwhile(
     image = restored(measured)
     click(widget.measure_button)
     measured.layers.clear()
-    qtbot.waitUntil(lambda: widget._worker is None, timeout=30_000)
+    qtbot.waitUntil(lambda: widget._worker is None, timeout=1000 * PATIENCE)
     assert "measurements" in image.metadata["napari-blindsr"]
     assert widget.form.image.value is None
     widget.add_map("residual")
@@ -134,7 +135,7 @@ def test_closing_ends_the_measurement(
     native, widget = viewer.window.add_plugin_dock_widget("napari-blindsr", "Measure quality")
     click(widget.measure_button)
     native.destroyOnClose()
-    qtbot.waitUntil(lambda: widget._worker is None, timeout=30_000)
+    qtbot.waitUntil(lambda: widget._worker is None, timeout=1000 * PATIENCE)
     assert "measurements" not in restored(viewer).metadata["napari-blindsr"]
     # Nothing is left that would follow the layers.
     viewer.layers.remove("cells")

@@ -11,6 +11,7 @@ from napari.qt.threading import GeneratorWorker
 from numpy.typing import NDArray
 from pytestqt.qtbot import QtBot
 
+from tests.helpers import PATIENCE
 from tests.plugin.conftest import DockMaker, Notifications
 from tests.plugin.dock import LONG, click, edges, wait_first_step, wait_idle
 
@@ -42,7 +43,7 @@ def test_closing_the_viewer_during_a_run(
     wait_first_step(qtbot, widget)
     worker, run = widget._worker, widget._run
     viewer.close()
-    qtbot.waitUntil(worker_ended(worker), timeout=60_000)
+    qtbot.waitUntil(worker_ended(worker), timeout=1000 * PATIENCE)
     qtbot.wait(100)
     assert run._engine is None
     assert run.source is None
@@ -71,7 +72,7 @@ def test_removing_the_dock_during_a_run_cancels_it(
     del dock
     if not is_referred_to:
         del widget
-    qtbot.waitUntil(worker_ended(worker), timeout=60_000)
+    qtbot.waitUntil(worker_ended(worker), timeout=1000 * PATIENCE)
     qtbot.wait(100)
     assert run._engine is None
     assert [layer.name for layer in viewer.layers] == ["image 0"]
@@ -91,7 +92,7 @@ def test_the_viewer_stays_usable_during_a_run(
     viewer.add_image(blurred, name="another")
     viewer.layers["another"].name = "renamed"
     viewer.layers.remove("renamed")
-    qtbot.waitUntil(lambda: widget.progress.value > step, timeout=30_000)
+    qtbot.waitUntil(lambda: widget.progress.value > step, timeout=1000 * PATIENCE)
     assert not widget._form.enabled
     click(widget.cancel_button)
     wait_idle(qtbot, widget)

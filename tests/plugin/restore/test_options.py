@@ -18,6 +18,7 @@ from napari_blindsr.methods import METHOD_TABLE, Schedule
 from napari_blindsr.physics.kernels import FAMILIES, Airy, Automatic, Disk, Gaussian, Line, Motion
 from napari_blindsr.plugin.widgets.scroll import Scroll
 from napari_blindsr.types import FINISHES
+from tests.helpers import PATIENCE
 from tests.plugin.conftest import DockMaker
 
 PIXELS = np.zeros((9, 9), np.float32)
@@ -296,16 +297,18 @@ def test_a_low_window_scrolls_the_form(make_napari_viewer: Any, qtbot: QtBot) ->
     widget.method.value, widget.kernel.value = "ddsr-usrnet", "airy"
     viewer.window.resize(1300, 900)
     # Three questions fit; all settings of such a method do not.
-    qtbot.waitUntil(lambda: bar.maximum() == 0)
+    qtbot.waitUntil(lambda: bar.maximum() == 0, timeout=1000 * PATIENCE)
     low = scroll.height()
     widget._form.advanced_row.value = True
-    qtbot.waitUntil(lambda: scroll.height() > low + 100)
+    qtbot.waitUntil(lambda: scroll.height() > low + 100, timeout=1000 * PATIENCE)
     viewer.window.resize(1300, 600)
-    qtbot.waitUntil(lambda: bar.maximum() > 0)
+    qtbot.waitUntil(lambda: bar.maximum() > 0, timeout=1000 * PATIENCE)
     assert widget.run_button.native.isVisible()
     viewer.window.resize(1300, 900)
     widget._form.advanced_row.value = False
-    qtbot.waitUntil(lambda: bar.maximum() == 0 and scroll.height() < low + 50)
+    qtbot.waitUntil(
+        lambda: bar.maximum() == 0 and scroll.height() < low + 50, timeout=1000 * PATIENCE
+    )
 
 
 def test_the_wheel_does_not_change_what_it_passes_over(open_dock: DockMaker) -> None:

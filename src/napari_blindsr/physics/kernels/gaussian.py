@@ -142,7 +142,9 @@ def gaussian_of(
         size = max(family.size(scale), side_for(reach, scale))
     if largest is not None:
         size = min(size, largest)
-    kernel = render_gaussian(
-        variances[None], angle[None], size=size, center=kernel_center(size, scale, geometry)
-    )[0]
-    return np.asarray(kernel.numpy(), dtype=np.float32)
+    center = kernel_center(size, scale, geometry)
+    kernel = render_gaussian(variances[None], angle[None], size=size, center=center)[0].numpy()
+    # What reaches farther on one side than on the other would tell a mirrored image apart.
+    excess = max(0, round(2 * center) - (size - 1))
+    kernel[:excess] = kernel[:, :excess] = 0
+    return np.asarray(kernel / kernel.sum(), dtype=np.float32)

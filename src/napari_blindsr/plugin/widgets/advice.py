@@ -33,6 +33,17 @@ class Advice:
 
 
 ADVICE: dict[str, Advice] = {
+    "blur_not_identifiable": Advice(
+        level="caution",
+        finding="The image does not tell its blur for certain; the result may stay soft.",
+        action="Give the numerical aperture, the emission wavelength and the pixel size, or choose "
+        "a PSF layer.",
+    ),
+    "noise_not_white": Advice(
+        level="caution",
+        finding="JPEG compression left blocks that look like detail; they were smoothed.",
+        action="Use the uncompressed original of the image.",
+    ),
     "no_blur": Advice(
         level="caution",
         finding="The image has no blur that could be removed; the result adds nothing certain.",

@@ -18,8 +18,7 @@ if TYPE_CHECKING:
     from napari_blindsr.solvers.nonblind.error_map import ErrorMap
     from napari_blindsr.solvers.nonblind.unfolded import Effort, UnfoldedPrior
 
-    Views = tuple[tuple[Effort, bool], ...]
-    """How a plane is restored, each time: the effort, and whether mirrored. The mean counts."""
+    Views = tuple[tuple[Effort, bool, int], ...]
 
 
 @torch.no_grad()
@@ -39,10 +38,9 @@ def unfolded(
 ) -> Tensor:
     """Restore an observation with a known kernel.
 
-    A single channel is restored as it is and as its mirror image; the mean of both is some
-    0.1 dB better than either. Several are restored each by itself, and once. Of a colour picture
-    the luma is restored as a single channel is, and the colour differences, which have little
-    detail of their own, briefly: better, and sooner done.
+    Of a colour picture the luma is restored as a single channel is, and the colour differences,
+    which have little detail of their own, briefly: better, and sooner done. What is neutral stays
+    so: the differences and their negatives are treated alike.
 
     Parameters
     ----------
@@ -83,23 +81,27 @@ def unfolded(
         sigma = noise_of_luma(sigma)
         typical = None if typical is None else noise_of_luma(typical)
     count = len(observation.data)
-    first: Effort = "thorough" if thorough else "usual"
-    # A second thorough one would add nothing on the mean, and harm where the kernel is wrong.
-    doubled: Views = ((first, False), ("usual", True))
-    once: Views = ((first, False),)
-    briefly: Views = (("brief", False),)
-    # Several channels take their time as it is.
-    views = [doubled, briefly, briefly] if split else [doubled] if count == 1 else [once] * count
+    # Each view of a plane is an effort, whether it is mirrored, and a sign. A second thorough view
+    # would add nothing on the mean, and harm where the kernel is wrong.
+    usual: Views = (("usual", False, 1),)
+    most: Views = (("thorough", False, 1), ("usual", True, 1)) if thorough else usual
+    brief: Views = (("brief", False, 1), ("brief", False, -1))
+    views = [most, brief, brief] if split else [most if count == 1 else most[:1]] * count
 
     def restore(data: Tensor, measured: Tensor | None) -> Tensor:
         levels = _as_large(sigma, data) if sigma.ndim == 3 else list(sigma)
         means: list[Tensor | None] = [None] * count if typical is None else [*typical]
         # One at a time: the features of a plane take far more memory than the plane.
         planes = []
-        for plane, level, mean, chosen in zip(data, levels, means, views, strict=True):
+        for number, (plane, level, mean, chosen) in enumerate(
+            zip(data, levels, means, views, strict=True)
+        ):
+            # The middle of a colour difference is grey.
+            middle = 0.5 if split and number else 0.0
             images = [
-                network(
-                    plane[None],
+                sign
+                * network(
+                    sign * (plane[None] - middle),
                     kernel,
                     scale=observation.scale,
                     noise=level,
@@ -110,9 +112,9 @@ def unfolded(
                     errors=errors,
                     doubt=doubt,
                 )
-                for effort, mirrored in chosen
+                for effort, mirrored, sign in chosen
             ]
-            planes.append(torch.cat(images).mean(dim=0))
+            planes.append(torch.cat(images).mean(dim=0) + middle)
         return torch.stack(planes)
 
     with autocast if autocast is not None else nullcontext():

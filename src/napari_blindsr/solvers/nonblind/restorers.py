@@ -6,15 +6,14 @@ import math
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-import torch
-
 from napari_blindsr.errors import WeightsError
+from napari_blindsr.images.orientation import canonical
 from napari_blindsr.methods import method_named
 from napari_blindsr.physics.centring import recentre
 from napari_blindsr.physics.kernels.base import CORE
-from napari_blindsr.physics.kernels.moments import core_covariance
 from napari_blindsr.progress import Progress
 from napari_blindsr.solvers.nonblind.image_prior import unfolded
+from napari_blindsr.solvers.nonblind.photometry import mean_correction, predicted, turned_kernel
 from napari_blindsr.solvers.nonblind.sparse import sparse
 from napari_blindsr.solvers.nonblind.unfolded import load_image_prior
 from napari_blindsr.solvers.nonblind.usrnet import USRNet, load_usrnet, usrnet
@@ -29,6 +28,7 @@ if TYPE_CHECKING:
     from napari_blindsr.settings import Settings
     from napari_blindsr.solvers.device import Compute
     from napari_blindsr.solvers.loop import Outcome
+    from napari_blindsr.solvers.nonblind.conditions import Conditions
     from napari_blindsr.solvers.nonblind.error_map import ErrorMap
     from napari_blindsr.solvers.nonblind.unfolded import UnfoldedPrior
     from napari_blindsr.types import Finish
@@ -85,67 +85,83 @@ class Finisher:
         noise: float,
         measured: Tensor | None,
         light: LightNoise | None = None,
+        conditions: Conditions | None = None,
         trusted: bool = False,
         colour: bool = False,
     ) -> Tensor:
         """Return the image (C, s·h, s·w) of an observation at normal brightness.
 
-        Noise that grows with the light, and few bright pixels among dark ones, is what
-        fluorescence is recognised by: what is small there may be far brighter than the blurred
-        image (`peak_unit`). Only the image prior makes use of the noise in each pixel, treats
-        `colour` pictures as such, and restores thoroughly where kernel and noise are `trusted`:
-        noise that grows with the light is not.
+        Only the image prior makes use of the noise in each pixel, treats `colour` pictures as such,
+        and takes more rounds where kernel and noise are `trusted`: noise that grows with the light
+        is not. What it returns has the mean brightness of the data in each region.
         """
         if self.usrnet is not None:
             told = noise if trusted else math.hypot(noise, self.unexplained)
             return usrnet(observation, kernel, self.usrnet, noise=told, measured=measured)
-        if light is None:
-            return self._restored(
-                observation,
-                kernel,
-                noise=noise,
-                measured=measured,
-                thorough=trusted,
-                colour=colour,
-            )
-        units = (peak_unit(kernel) / light.brightest) ** light.sparse
-        scaled = units[:, None, None]
-        image = self._restored(
-            replace(observation, data=scaled * observation.data),
+        if self.prior is None:
+            return sparse(observation, kernel, noise=noise, measured=measured)
+        assert conditions is not None
+        return self._by_prior(
+            observation,
             kernel,
-            noise=noise * units,
+            noise=noise,
             measured=measured,
-            light=light.times(units),
+            light=light,
+            conditions=conditions,
+            thorough=trusted and light is None,
             colour=colour,
         )
-        return image.div_(scaled)
 
-    def _restored(
+    def _by_prior(
         self,
         observation: Observation,
         kernel: Tensor,
         *,
-        noise: float | Tensor,
+        noise: float,
         measured: Tensor | None,
-        light: LightNoise | None = None,
-        thorough: bool = False,
-        colour: bool = False,
+        light: LightNoise | None,
+        conditions: Conditions,
+        thorough: bool,
+        colour: bool,
     ) -> Tensor:
-        if self.prior is None:
-            return sparse(observation, kernel, noise=noise, measured=measured)
-        return unfolded(
-            observation,
-            kernel,
+        assert self.prior is not None
+        data, scale = observation.data, observation.scale
+        low, span = conditions.low[:, None, None], conditions.span[:, None, None]
+        levels = data.new_full((len(data),), noise) if light is None else light.levels
+        given = conditions.noise(levels) / (span if light is not None else conditions.span)
+        typical = None
+        if light is not None:
+            typical = conditions.noise(light.typical) / conditions.span
+        turn = canonical(data.cpu().numpy())
+        turned = turn.apply((data - low) / span)
+        restored = unfolded(
+            replace(observation, data=turned),
+            turned_kernel(kernel, turn, scale),
             self.prior,
-            noise=noise if light is None else light.levels,
-            typical=None if light is None else light.typical,
-            measured=measured,
+            noise=turn.apply(given) if given.ndim == 3 else given,
+            typical=typical,
+            measured=None if measured is None else turn.apply(measured),
             thorough=thorough,
             colour=colour,
             autocast=self.compute.autocast,
             errors=self.errors,
             doubt=self.doubt,
         )
+        image: Tensor = turn.undo(restored) * span
+        if self.errors is not None:
+            return image
+        image += low
+        residual = data - predicted(image, kernel, scale, circular=observation.border != "extend")
+        brightness = data - low
+        image += mean_correction(
+            residual,
+            scale,
+            noise=float(levels.square().mean().sqrt()),
+            signal=float(brightness.mean() if measured is None else brightness[:, measured].mean()),
+            measured=measured,
+            origin=conditions.origin,
+        )
+        return image
 
 
 def load_finisher(settings: Settings, compute: Compute) -> tuple[Finisher, tuple[str, ...]]:
@@ -206,6 +222,7 @@ def finish(
     *,
     noise: float,
     light: LightNoise | None = None,
+    conditions: Conditions | None = None,
     trusted: bool = False,
     colour: bool = False,
 ) -> Pixels:
@@ -222,6 +239,8 @@ def finish(
         Standard deviation of the noise in the observation's data.
     light : LightNoise, optional
         That in each pixel, where it is known to grow with the light.
+    conditions : Conditions, optional
+        What the image prior is given of the whole image.
     trusted : bool
         Whether the kernel is known, not found.
     colour : bool
@@ -239,6 +258,7 @@ def finish(
             noise=noise / observation.gain,
             measured=observation.measured,
             light=None if light is None else light.times(1 / observation.gain),
+            conditions=None if conditions is None else conditions.times(1 / observation.gain),
             trusted=trusted,
             colour=colour,
         )
@@ -246,32 +266,3 @@ def finish(
     return Pixels(
         image=image.cpu().numpy(), kernel=kernel.cpu().numpy(), support=support.cpu().numpy()
     )
-
-
-FAINT = 0.75
-"""The brightest pixel of a micrograph whose sharp peaks are 1, times the σ of its blur in HR px."""
-
-
-def peak_unit(kernel: Tensor) -> Tensor:
-    """Return what brings a micrograph whose brightest pixel is 1 to the unit of its sharp peaks.
-
-    The network knows sharp pictures that reach 1. Blur takes down what is small and bright, and
-    wide blur more so: told that a blurred micrograph reaches 1, the network holds its peaks, which
-    are far above, for too bright to be true. That the brightest pixel falls like 1/σ is a
-    compromise between points (1/σ²) and surfaces; it was fitted to the micrographs that the network
-    was trained with.
-
-    Parameters
-    ----------
-    kernel : Tensor, (..., K, K)
-
-    Returns
-    -------
-    Tensor, (...)
-        At most 1.
-    """
-    shape = kernel.shape[:-2]
-    covariance = core_covariance(kernel.reshape(-1, *kernel.shape[-2:]))
-    sigma = torch.linalg.det(covariance).clamp(min=FAINT**4) ** 0.25
-    unit: Tensor = (FAINT / sigma).to(kernel.dtype).reshape(shape)
-    return unit
