@@ -11,6 +11,7 @@ from magicgui.widgets.bases import Widget
 from npe2 import PluginManifest
 
 from napari_blindsr.methods import METHOD_TABLE, METHODS, Method, Schedule
+from napari_blindsr.optics import Optics
 from napari_blindsr.physics.kernels import FAMILIES
 from napari_blindsr.plugin.widgets.devices import free_threads
 from napari_blindsr.settings import Settings
@@ -87,6 +88,30 @@ def test_changed_settings_are_counted_and_defaults_come_back(
     widget._form.defaults_button.native.click()
     assert widget._form.settings() == before
     assert widget.advanced.text == "Advanced settings"
+
+
+def test_the_optics_of_a_micrograph_are_asked_for(open_dock: DockMaker) -> None:
+    viewer, widget = open_dock(PIXELS, method="fast")
+    optics, shown = widget._form.optics, widget._form.rows.is_shown
+    assert optics.kind.value == "other"
+    assert not shown(optics.aperture)
+    layer = viewer.layers[0]
+    layer.scale, layer.units = (0.1, 0.1), ("um", "um")
+    assert optics.kind.value == "fluorescence"
+    assert all(shown(row) for _, row in optics.rows)
+    assert optics.pixel_size.value == 100
+    # What is not complete says nothing.
+    optics.objective.value = 1.4
+    assert optics.aperture.value == 1.4
+    assert widget._form.settings().optics == Optics()
+    optics.dye.value = 510.0
+    told = Optics(numerical_aperture=1.4, emission_nm=510, pixel_size_nm=100)
+    assert widget._form.settings().optics == told
+    # What is chosen holds.
+    optics.kind.value, optics.pixel_size.value = "electron", 80
+    layer.scale = (0.2, 0.2)
+    assert (optics.kind.value, optics.pixel_size.value) == ("electron", 80)
+    assert widget._form.settings().optics == Optics()
 
 
 def test_quality_is_asked_for_only_where_it_makes_a_difference(open_dock: DockMaker) -> None:

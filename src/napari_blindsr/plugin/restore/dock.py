@@ -220,6 +220,7 @@ class RestoreWidget(Container[Widget]):
         self._form.enabled = False
         allow(self.run_button, "Wait for the end of this run, or stop it.")
         allow(self.cancel_button)
+        self._form.optics.remember()
         self._status.begin(request.source.name)
         self.verdict.show_verdict(None)
         self._worker.start()
@@ -394,7 +395,9 @@ class RestoreWidget(Container[Widget]):
             self._allow_run(str(error))
             return
         self._allow_run("")
-        if (size := nanometres(layer, plane)) is not None:
+        size = nanometres(layer, plane)
+        self._form.optics.show_layer(layer, size)
+        if size is not None:
             self._form.show_pixel_size(size)
         self._form.size_row.value = text
 

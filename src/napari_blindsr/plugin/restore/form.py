@@ -24,6 +24,7 @@ from napari_blindsr.physics.kernels import FAMILIES
 from napari_blindsr.plugin.layers.kernel import holds_own_kernel
 from napari_blindsr.plugin.restore.extent import ExtentOptions
 from napari_blindsr.plugin.restore.kernel_forms import FamilyForm, family_forms
+from napari_blindsr.plugin.restore.optics import OpticsOptions
 from napari_blindsr.plugin.restore.options import (
     AdvancedOptions,
     MaskOptions,
@@ -52,6 +53,7 @@ class RunForm(Container[Widget]):
         self.margins = (0, 0, 0, 0)
         self.image_row = _image_row()
         self.extent = ExtentOptions(layers)
+        self.optics = OpticsOptions()
         self.scale_row = _scale_row()
         self.size_row = text_line("Height × width in pixels, of the image and of the result.")
         self.method_row = _method_row()
@@ -86,7 +88,13 @@ class RunForm(Container[Widget]):
         self.defaults_button.changed.connect(self.restore_defaults)
         self.extent.axes.changed.connect(self.extent.try_axes)
         listened: dict[int, Any] = {
-            id(row): row for row in (self.image_row, self.extent.planes, *self._kept.values())
+            id(row): row
+            for row in (
+                self.image_row,
+                self.extent.planes,
+                self.optics.kind,
+                *self._kept.values(),
+            )
         }
         for row in (*listened.values(), self.advanced_row):
             row.changed.connect(self._show_what_matters)
@@ -142,6 +150,7 @@ class RunForm(Container[Widget]):
             precision=advanced.precision.value,
             threads=free_threads(),
             tile=advanced.tiles.value,
+            optics=self.optics.optics(),
             uncertainty=advanced.uncertainty.value if self._takes_uncertainty else 0,
             field=advanced.field.value if self._takes_field else ONE_BLUR,
         )
@@ -214,6 +223,8 @@ class RunForm(Container[Widget]):
         rows: list[tuple[str, Widget]] = [
             ("Image", self.image_row),
             *self.extent.rows,
+            ("What it is", self.optics.kind),
+            *self.optics.rows,
             ("How much finer", self.scale_row),
             ("", self.size_row),
             ("How much time", self.advanced.quality),
@@ -294,6 +305,7 @@ class RunForm(Container[Widget]):
         show = self.rows.show
         for row in (*(row for _, row in self.extent.rows), self.advanced.quality):
             show([row], visible=self._matters(row))
+        show((row for _, row in self.optics.rows), visible=self.optics.matters)
         for heading, rows in self._headings.items():
             matter = [opened and self._matters(row) for row in rows]
             for row, visible in zip(rows, matter, strict=True):

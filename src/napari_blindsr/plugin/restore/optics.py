@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from magicgui.widgets import ComboBox
+from magicgui.widgets import ComboBox, FloatSpinBox
 from magicgui.widgets.bases import Widget
 from napari.layers import Image
 
@@ -87,9 +87,7 @@ class OpticsOptions:
         if not self.matters or not all(numbers):
             return UNKNOWN
         aperture, emission, pixel_size = map(float, numbers)
-        return Optics(
-            numerical_aperture=aperture, emission_nm=emission, pixel_size_nm=pixel_size
-        )
+        return Optics(numerical_aperture=aperture, emission_nm=emission, pixel_size_nm=pixel_size)
 
     @property
     def matters(self) -> bool:
@@ -108,15 +106,14 @@ class OpticsOptions:
         What was chosen holds.
         """
         kind, shown = self._suggested
-        likely = OTHER if size is None else BRIGHTFIELD if layer.rgb else FLUORESCENCE
-        pixel_size = 0.0 if size is None else float(size)
         if self.kind.value == kind:
-            self.kind.value = likely
-        else:
-            likely = kind
+            likely = OTHER if size is None else BRIGHTFIELD if layer.rgb else FLUORESCENCE
+            self.kind.value = kind = likely
         if self.pixel_size.value == shown:
-            self.pixel_size.value = pixel_size
-        self._suggested = (likely, float(self.pixel_size.value))
+            self.pixel_size.value = 0.0 if size is None else float(size)
+            # As the field rounds it.
+            shown = float(self.pixel_size.value)
+        self._suggested = (kind, shown)
 
 
 def _list(entries: tuple[tuple[str, float], ...], tooltip: str) -> ComboBox:
@@ -127,12 +124,12 @@ def _list(entries: tuple[tuple[str, float], ...], tooltip: str) -> ComboBox:
     )
 
 
-def _number(name: str, step: float, tooltip: str) -> Widget:
+def _number(name: str, step: float, tooltip: str) -> FloatSpinBox:
     field = number(0, low=0, high=RANGES[name][1], step=step, tooltip=tooltip)
     field.native.setSpecialValueText("unknown")
     return field
 
 
-def _take(field: Widget, value: float) -> None:
+def _take(field: FloatSpinBox, value: float) -> None:
     if value:
-        field.value = value  # type: ignore[attr-defined]
+        field.value = value

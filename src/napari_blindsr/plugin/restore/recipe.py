@@ -162,11 +162,21 @@ def _setting_words(settings: Settings) -> list[str]:
         words.append("--mask-saturated")
     if settings.field != usual.field:
         words += ["--field", "{}x{}".format(*settings.field)]
+    for name, value in zip(("na", "emission", "pixel-size"), _optics(settings), strict=True):
+        words += [] if value is None else [f"--{name}", str(value)]
     if isinstance(settings.kernel, KernelFamily):
         words += _kernel_words(settings.kernel)
     if method_named(settings.method).optimises:
         words += _schedule_words(settings)
     return words
+
+
+def _optics(settings: Settings) -> tuple[float | None, ...]:
+    if isinstance(settings.kernel, Airy):
+        # Its own parameters have the same options.
+        return (None, None, None)
+    known = settings.optics
+    return (known.numerical_aperture, known.emission_nm, known.pixel_size_nm)
 
 
 def _schedule_words(settings: Settings) -> list[str]:
