@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum
 from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
@@ -112,6 +112,9 @@ class Progress:
     unit : str
         What is counted: "step", or "tile" or "plane" where those are many, or "part" of what goes
         before the steps.
+    latest : Any
+        The latest estimate of an optimisation, with tensors `image` and `kernel` that are not to be
+        changed; None if there is none.
     """
 
     step: int
@@ -121,6 +124,7 @@ class Progress:
     seconds: float
     remaining: float | None
     unit: str = "step"
+    latest: Any = field(default=None, compare=False, repr=False)
 
 
 Done: TypeAlias = tuple[int, int]

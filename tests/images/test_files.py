@@ -45,7 +45,10 @@ def described(axes: str, **changes: Any) -> Description:
     """Return a description that says all that can be said of some axes."""
     names = ("DAPI", "GFP & <RFP>", "Cy5") if "C" in axes else ()
     steps = tuple(step for step in STEPS if step.axis in axes)
-    whole = Description(axes=axes, pixel_size=SIZE, steps=steps, channel_names=names)
+    colors = ("0000FF", "00FF00", "FF00FF") if "C" in axes else ()
+    whole = Description(
+        axes=axes, pixel_size=SIZE, steps=steps, channel_names=names, channel_colors=colors
+    )
     return replace(whole, **changes)
 
 
@@ -109,6 +112,7 @@ def test_axes_come_back(tmp_path: Path, name: str, axes: str) -> None:
         assert size.unit == "µm"
         assert set(file.description.steps) == set(described(axes).steps)
         assert file.description.channel_names == described(axes).channel_names
+        assert file.description.channel_colors == described(axes).channel_colors
     assert list(tmp_path.iterdir()) == [tmp_path / name]
 
 
@@ -294,7 +298,7 @@ def test_what_a_format_cannot_hold(tmp_path: Path) -> None:
         ("a.ome.tif", "f2", "ZYX", "OME-TIFF does not hold a float16 image with axes ZYX"),
         ("a.ome.tif", "u8", "YX", "OME-TIFF does not hold a uint64 image"),
         ("a.ome.tif", "f4", "QYX", "with axes QYX; expected axes of CSTXYZ"),
-        ("a.jpg", "u1", "YX", r"extension '.jpg'; expected \.tif, \.tiff, \.zarr, \.npy or \.png"),
+        ("a.jpg", "u1", "YX", "results are not written in this format"),
         ("a", "u1", "YX", "no extension"),
     ):
         with pytest.raises(FileError, match=message):

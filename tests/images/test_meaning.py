@@ -375,11 +375,11 @@ def test_colours_of_channels_are_kept(tmp_path: Path) -> None:
         photometric="minisblack",
         metadata={"axes": "CYX", "Channel": about},
     )
-    colours = [one.colour for one in open_image(tmp_path / "a.ome.tif").description.displays]
-    assert colours == ["0000FF", "FF0000"]
+    colours = ("0000FF", "FF0000")
+    assert open_image(tmp_path / "a.ome.tif").description.channel_colors == colours
     for name in ("b.ome.tif", "b.ome.zarr"):
         found = copied(tmp_path / "a.ome.tif", tmp_path / name)
-        assert [one.colour for one in found.displays] == colours
+        assert found.channel_colors == colours
         assert found.channel_names == ("DAPI", "GFP")
 
 

@@ -1,4 +1,4 @@
-"""How channels are shown: colours, lookup tables and ranges, carried from file to file."""
+"""How channels are shown besides their colours: lookup tables and ranges, from file to file."""
 
 from __future__ import annotations
 
@@ -8,13 +8,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from napari_blindsr.images.channels import ramp, several
+
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from numpy.typing import NDArray
-
-
-TABLE_BYTES = 3 * 256
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,57 +22,48 @@ class ChannelDisplay:
 
     Attributes
     ----------
-    colour : str or None
-        Of its brightest pixels, RRGGBB.
     table : bytes or None
-        A lookup table: 256 values of red, of green and of blue.
+        A lookup table that is no ramp from black to one colour: 256 values of red, of green and
+        of blue.
     limits : (float, float) or None
         The intensities that are shown darkest and brightest.
     """
 
-    colour: str | None = None
     table: bytes | None = None
     limits: tuple[float, float] | None = None
 
-    @property
-    def lookup(self) -> NDArray[np.uint8] | None:
-        """The table (3, 256), or a ramp to the colour; None if neither is known."""
-        if self.table is not None:
-            return np.frombuffer(self.table, np.uint8).reshape(3, 256)
-        if self.colour is None:
-            return None
-        ends = np.frombuffer(bytes.fromhex(self.colour), np.uint8).astype(np.uint16)
-        ramp = ends[:, None] * np.arange(256, dtype=np.uint16)
-        return ((ramp + 127) // 255).astype(np.uint8)
 
-
-def of_table(table: Any) -> ChannelDisplay:
-    """Return what a lookup table (3, 256) of 8 bits says; nothing if it is no such table."""
-    values = np.asarray(table)
-    if values.shape != (3, 256) or values.dtype != np.uint8:
-        return ChannelDisplay()
-    colour = bytes(values[:, -1].tolist()).hex().upper()
-    return ChannelDisplay(colour=colour, table=values.tobytes())
+def told(displays: Sequence[ChannelDisplay]) -> tuple[ChannelDisplay, ...]:
+    """Return how channels are shown, if anything is known of it."""
+    return tuple(displays) if any(one != ChannelDisplay() for one in displays) else ()
 
 
 def of_imagej(
     metadata: Mapping[str, Any], colour_map: NDArray[np.uint8] | None
 ) -> tuple[ChannelDisplay, ...]:
     """Return how ImageJ shows the channels of an image, as far as its metadata tell."""
-    tables = metadata.get("LUTs")
-    if isinstance(tables, np.ndarray):
-        # Of a single channel.
-        tables = [tables]
-    tables = list(tables) if isinstance(tables, list | tuple) else []
+    tables = several(metadata.get("LUTs"))
     if not tables and colour_map is not None:
         tables = [colour_map]
     limits = _pairs(metadata.get("Ranges") or [metadata.get("min"), metadata.get("max")])
-    shown = []
-    for number in range(max(len(tables), len(limits))):
-        one = of_table(tables[number]) if number < len(tables) else ChannelDisplay()
-        pair = limits[number] if number < len(limits) else None
-        shown.append(ChannelDisplay(colour=one.colour, table=one.table, limits=pair))
-    return tuple(shown)
+    return told(
+        [
+            ChannelDisplay(
+                table=_table(tables[number]) if number < len(tables) else None,
+                limits=limits[number] if number < len(limits) else None,
+            )
+            for number in range(max(len(tables), len(limits)))
+        ]
+    )
+
+
+def _table(table: Any) -> bytes | None:
+    values = np.asarray(table)
+    if values.shape != (3, 256) or values.dtype != np.uint8:
+        return None
+    # A colour tells as much.
+    brightest = bytes(values[:, -1].tolist()).hex()
+    return None if np.array_equal(values, ramp(brightest)) else values.tobytes()
 
 
 def _pairs(values: Any) -> list[tuple[float, float]]:
@@ -86,19 +76,19 @@ def _pairs(values: Any) -> list[tuple[float, float]]:
     return pairs if usable else []
 
 
-def of_ome(channels: Sequence[Mapping[str, Any]]) -> tuple[ChannelDisplay, ...]:
-    """Return the colours of OME's channels; the schema stores them as signed RGBA."""
-    return tuple(ChannelDisplay(colour=_colour(channel.get("Color"))) for channel in channels)
-
-
-def _colour(value: Any) -> str | None:
-    try:
-        return f"{(int(value) & 0xFFFFFFFF) >> 8:06X}"
-    except (TypeError, ValueError):
-        return None
-
-
-def as_ome(colour: str) -> int:
-    """Return a colour as OME stores it: signed RGBA, opaque."""
-    value = int(colour, 16) << 8 | 0xFF
-    return value - 2**32 if value >= 2**31 else value
+def as_imagej(displays: Sequence[ChannelDisplay], colors: Sequence[str]) -> dict[str, Any]:
+    """Return lookup tables and ranges as `tifffile` takes them, where all channels have them."""
+    found: dict[str, Any] = {}
+    tables = [
+        np.frombuffer(one.table, np.uint8).reshape(3, 256)
+        if one.table is not None
+        else ramp(colors[number] if number < len(colors) else "FFFFFF")
+        for number, one in enumerate(displays)
+    ]
+    if any(one.table is not None for one in displays):
+        found["LUTs"] = tables
+    limits = [one.limits for one in displays if one.limits is not None]
+    if limits and len(limits) == len(displays):
+        found["Ranges"] = tuple(value for pair in limits for value in pair)
+        found["min"], found["max"] = limits[0]
+    return found

@@ -84,6 +84,8 @@ class Description:
         Of the other axes, as far as the file tells.
     channel_names : tuple of str
         One for each channel, one for an image without axis C, or none.
+    channel_colors : tuple of str
+        As `channel_names`: red, green and blue in hexadecimal, such as "00FF00".
     displays : tuple of ChannelDisplay
         How the channels are shown: one for each, one for an image without axis C, or none.
     mode : str
@@ -107,6 +109,7 @@ class Description:
     origin: tuple[float, float] = (0.0, 0.0)
     steps: tuple[AxisStep, ...] = ()
     channel_names: tuple[str, ...] = ()
+    channel_colors: tuple[str, ...] = ()
     displays: tuple[ChannelDisplay, ...] = ()
     mode: str = ""
     labels: tuple[str, ...] = ()
@@ -188,21 +191,20 @@ def checked(name: str, file: ImageFile) -> ImageFile:
     channels = array.shape[description.axes.index("C")] if "C" in description.axes else 1
     steps = tuple(s for s in description.steps if _usable(s) and s.axis in description.axes)
     names = description.channel_names if len(description.channel_names) == channels else ()
-    notes = (*description.notes, *doubts_about(description.pixel_size))
+    colors = description.channel_colors if len(description.channel_colors) == channels else ()
     planes = math.prod(
         n for axis, n in zip(description.axes, array.shape, strict=True) if axis not in "YXS"
     )
-    return replace(
-        file,
-        description=replace(
-            description,
-            steps=steps,
-            channel_names=names,
-            displays=description.displays if len(description.displays) == channels else (),
-            labels=description.labels if len(description.labels) == planes else (),
-            notes=notes,
-        ),
+    known = replace(
+        description,
+        steps=steps,
+        channel_names=names,
+        channel_colors=colors,
+        displays=description.displays if len(description.displays) == channels else (),
+        labels=description.labels if len(description.labels) == planes else (),
+        notes=(*description.notes, *doubts_about(description.pixel_size)),
     )
+    return replace(file, description=known)
 
 
 def _usable(step: AxisStep) -> bool:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from napari_blindsr.errors import FileError
 from napari_blindsr.images.axes import distinct_axes
-from napari_blindsr.images.display import ChannelDisplay
+from napari_blindsr.images.display import ChannelDisplay, told
 from napari_blindsr.images.metadata import AxisStep, Description, PixelSize
 
 if TYPE_CHECKING:
@@ -55,6 +55,7 @@ _SPELLINGS = {
 _KINDS = {"T": "time", "C": "channel", "S": "channel"}
 _LETTERS = {"time": "T", "channel": "C"}
 _COLOURS = ("FF0000", "00FF00", "0000FF")
+_COLOUR_CODE = re.compile("[0-9A-F]{6}")
 _COLOUR_NAMES = ("Red", "Green", "Blue")
 
 
@@ -134,9 +135,11 @@ def channel_attributes(
         The smallest and largest value of each.
     """
     colour = "S" in description.axes
-    if not colour and "C" not in description.axes:
+    known = description.channel_names or description.channel_colors
+    if not colour and "C" not in description.axes and not known:
         return {}
     names = _COLOUR_NAMES if colour else description.channel_names
+    colors = _COLOURS if colour else description.channel_colors or ("FFFFFF",) * len(ranges)
     channels = []
     for number, (low, high) in enumerate(ranges):
         # A viewer cannot show a range of nothing.
@@ -144,14 +147,12 @@ def channel_attributes(
         window = {"min": low, "max": end, "start": low, "end": end}
         channel: dict[str, Any] = {
             "active": True,
-            "color": _COLOURS[number] if colour else "FFFFFF",
+            "color": colors[number],
             "window": window,
         }
-        if number < len(description.displays) and not colour:
-            shown = description.displays[number]
-            channel["color"] = shown.colour or "FFFFFF"
-            if shown.limits is not None:
-                window["start"], window["end"] = shown.limits
+        limits = description.displays[number].limits if number < len(description.displays) else None
+        if limits is not None:
+            window["start"], window["end"] = limits
         if names:
             channel["label"] = names[number]
         channels.append(channel)
@@ -187,7 +188,8 @@ def read_attributes(attributes: Mapping[str, Any]) -> Level | None:
             pixel_size=size,
             origin=(0.0, 0.0) if size is None else (origin["Y"], origin["X"]),
             steps=steps,
-            channel_names=_channel_names(ome) if "S" not in axes else (),
+            channel_names=_told(ome, "label") if "S" not in axes else (),
+            channel_colors=_colors(ome) if "S" not in axes else (),
             displays=_displays(ome) if "S" not in axes else (),
             notes=notes,
         ),
@@ -239,33 +241,29 @@ def _sizes(
     return None, others, ("the pixel size was left out: it has no unit",)
 
 
-def _channel_names(ome: Mapping[str, Any]) -> tuple[str, ...]:
+def _told(ome: Mapping[str, Any], key: str) -> tuple[str, ...]:
+    """Return what is said of each channel under a key, or nothing if of one nothing is said."""
     channels = (ome.get("omero") or {}).get("channels") or []
-    names = [channel.get("label") for channel in channels]
-    return tuple(map(str, names)) if all(name is not None for name in names) else ()
+    values = [channel.get(key) for channel in channels]
+    return tuple(map(str, values)) if all(value is not None for value in values) else ()
+
+
+def _colors(ome: Mapping[str, Any]) -> tuple[str, ...]:
+    colors = tuple(color.upper().lstrip("#") for color in _told(ome, "color"))
+    # White is what channels have whose colour nobody knows.
+    known = any(color != "FFFFFF" for color in colors)
+    return colors if known and all(_COLOUR_CODE.fullmatch(color) for color in colors) else ()
 
 
 def _displays(ome: Mapping[str, Any]) -> tuple[ChannelDisplay, ...]:
-    """Return how channels are shown, as far as that is told."""
+    """Return which intensities are shown, where these are not all that there are."""
     shown = []
     for channel in (ome.get("omero") or {}).get("channels") or []:
-        colour = str(channel.get("color", "")).upper()
         window = channel.get("window") or {}
         start, end = window.get("start"), window.get("end")
         limits: tuple[float, float] | None = None
         if isinstance(start, int | float) and isinstance(end, int | float) and start < end:
-            limits = (float(start), float(end))
-        if colour == "FFFFFF" and (start, end) == (window.get("min"), window.get("max")):
-            # As is written where nothing is known.
-            shown.append(ChannelDisplay())
-            continue
-        shown.append(
-            ChannelDisplay(
-                colour=colour if _COLOUR.fullmatch(colour) else None,
-                limits=limits,
-            )
-        )
-    return tuple(shown) if any(one != ChannelDisplay() for one in shown) else ()
-
-
-_COLOUR = re.compile("[0-9A-F]{6}")
+            all_of_it = (start, end) == (window.get("min"), window.get("max"))
+            limits = None if all_of_it else (float(start), float(end))
+        shown.append(ChannelDisplay(limits=limits))
+    return told(shown)

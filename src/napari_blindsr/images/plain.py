@@ -368,11 +368,12 @@ def write_image(
 def _tiff_options(
     image: NDArray[Any], size: PixelSize | None, description: Description | None
 ) -> dict[str, Any]:
-    told = description is not None and (description.displays or description.channel_names)
-    if description is None or not told or image.ndim != 2:
+    if description is None or image.ndim != 2:
+        return tiff_options(image, size)
+    if not (description.displays or description.channel_names or description.channel_colors):
         return tiff_options(image, size)
     described = replace(description, pixel_size=size)
-    options = imagej_options(described) if description.flavour == "imagej" else None
+    options = imagej_options(described, image.shape) if description.flavour == "imagej" else None
     return ome_options(described) if options is None else options
 
 

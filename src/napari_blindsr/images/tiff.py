@@ -12,7 +12,17 @@ import tifffile
 from napari_blindsr.errors import BlindSRError, FileError
 from napari_blindsr.images.atomic import check_output, part_of, writing
 from napari_blindsr.images.axes import distinct_axes
-from napari_blindsr.images.display import ChannelDisplay, as_ome, of_imagej, of_ome
+from napari_blindsr.images.channels import (
+    imagej_channels,
+    imagej_colors,
+    imagej_names,
+    listed_texts,
+    ome_channels,
+    ome_colors,
+    ome_names,
+    several,
+)
+from napari_blindsr.images.display import ChannelDisplay, as_imagej, of_imagej
 from napari_blindsr.images.lazy import MappedArray, colour_last
 from napari_blindsr.images.lazy_values import upright
 from napari_blindsr.images.metadata import (
@@ -46,7 +56,7 @@ from napari_blindsr.images.writer import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
     from types import EllipsisType
 
@@ -144,6 +154,7 @@ def _open(path: Path, axes: str | None, number: int | None) -> ImageFile:
             pixel_size=size,
             steps=facts.steps,
             channel_names=facts.channel_names,
+            channel_colors=facts.channel_colors,
             displays=facts.displays,
             mode=facts.mode,
             labels=facts.labels,
@@ -227,6 +238,7 @@ class TiffFacts:
     flavour: Literal["imagej", "ome", "tags"]
     steps: tuple[AxisStep, ...] = ()
     channel_names: tuple[str, ...] = ()
+    channel_colors: tuple[str, ...] = ()
     pixel_size: PixelSize | None = None
     displays: tuple[ChannelDisplay, ...] = ()
     mode: str = ""
@@ -241,42 +253,35 @@ def read_metadata(
     size = read_pixel_size(tif)
     if tif.is_ome and tif.ome_metadata is not None:
         pixels = _ome_pixels(tif.ome_metadata, number)
-        channels = pixels.get("Channel", [])
-        channels = channels if isinstance(channels, list) else [channels]
-        names = [channel.get("Name") for channel in channels]
-        known = tuple(str(name) for name in names if name is not None)
         return TiffFacts(
             flavour="ome",
             steps=_steps(pixels),
-            channel_names=known if len(known) == len(names) else (),
+            channel_names=ome_names(pixels),
+            channel_colors=ome_colors(pixels),
             pixel_size=size,
-            displays=_told(of_ome(channels)),
         )
     if tif.is_imagej:
-        found = tif.imagej_metadata or {}
-        labels = found.get("Labels")
-        labels = [labels] if isinstance(labels, str) else labels
+        told = tif.imagej_metadata or {}
+        names, mode = imagej_names(told), str(told.get("mode", ""))
         return TiffFacts(
             flavour="imagej",
-            steps=_imagej_steps(found),
+            steps=_imagej_steps(told),
+            channel_names=names,
+            channel_colors=imagej_colors(told),
             pixel_size=size,
-            displays=_told(of_imagej(found, colour_map)),
-            mode=str(found.get("mode", "")),
-            labels=tuple(map(str, labels)) if isinstance(labels, list | tuple) else (),
+            displays=of_imagej(told, colour_map),
+            # How channels are shown is told by their colours, where it is not another way.
+            mode=mode if "LUTs" in told and mode != "composite" else "",
+            labels=() if names else tuple(map(str, several(told.get("Labels")))),
         )
     shaped = (tif.shaped_metadata or ({},))[0]
-    names = shaped.get("ChannelNames", [])
     return TiffFacts(
         flavour="tags",
         steps=_steps(shaped),
-        channel_names=tuple(map(str, names)) if isinstance(names, list) else (),
+        channel_names=listed_texts(shaped, "ChannelNames"),
+        channel_colors=listed_texts(shaped, "ChannelColors"),
         pixel_size=_shaped_size(shaped) or size,
     )
-
-
-def _told(displays: tuple[ChannelDisplay, ...]) -> tuple[ChannelDisplay, ...]:
-    """Return how channels are shown, if anything is known of it."""
-    return displays if any(display != ChannelDisplay() for display in displays) else ()
 
 
 def _shaped_size(attributes: Mapping[str, Any]) -> PixelSize | None:
@@ -328,16 +333,9 @@ def ome_options(description: Description) -> dict[str, Any]:
     """Return the options with which `tifffile` writes OME-TIFF."""
     options = _options(description)
     options["ome"] = True
-    names = description.channel_names
-    colours = [display.colour for display in description.displays]
-    about: dict[str, Any] = {}
-    if names:
-        about["Name"] = list(names)
-    known = [as_ome(colour) for colour in colours if colour is not None]
-    if known and len(known) == len(colours) and "S" not in description.axes:
-        about["Color"] = known
-    if about:
-        options["metadata"]["Channel"] = about
+    channels = ome_channels(description)
+    if channels:
+        options["metadata"]["Channel"] = channels
     return options
 
 
@@ -346,6 +344,8 @@ def plain_options(description: Description) -> dict[str, Any]:
     options = _options(description)
     if description.channel_names:
         options["metadata"]["ChannelNames"] = list(description.channel_names)
+    if description.channel_colors:
+        options["metadata"]["ChannelColors"] = list(description.channel_colors)
     return options
 
 
@@ -373,8 +373,8 @@ def _options(description: Description) -> dict[str, Any]:
     return options
 
 
-def imagej_options(description: Description) -> dict[str, Any] | None:
-    """Return the options with which `tifffile` writes a hyperstack of ImageJ.
+def imagej_options(description: Description, shape: Sequence[int]) -> dict[str, Any] | None:
+    """Return the options with which `tifffile` writes a hyperstack of ImageJ of a shape.
 
     None if ImageJ cannot say what the description does.
     """
@@ -397,27 +397,13 @@ def imagej_options(description: Description) -> dict[str, Any] | None:
         if time.unit not in ("s", "sec"):
             return None
         metadata |= {"finterval": time.size, "tunit": "sec"}
-    if description.displays and "S" not in description.axes:
-        metadata |= _imagej_displays(description.displays)
+    metadata |= imagej_channels(description, shape)
+    metadata |= as_imagej(description.displays, description.channel_colors)
     if description.mode:
         metadata["mode"] = description.mode
     if description.labels:
         metadata["Labels"] = list(description.labels)
-    return None if description.channel_names else options
-
-
-def _imagej_displays(displays: tuple[ChannelDisplay, ...]) -> dict[str, Any]:
-    """Return lookup tables and ranges, where they are known of all channels."""
-    found: dict[str, Any] = {}
-    tables = [display.lookup for display in displays]
-    if all(table is not None for table in tables):
-        found["LUTs"] = tables
-    limits = [display.limits for display in displays]
-    known = [pair for pair in limits if pair is not None]
-    if len(known) == len(limits):
-        found["Ranges"] = tuple(value for pair in known for value in pair)
-        found["min"], found["max"] = known[0]
-    return found
+    return options
 
 
 def _same_unit(one: str, other: str) -> bool:
@@ -448,8 +434,8 @@ def _layout(output: Output) -> tuple[str, dict[str, Any]]:
     description = replace(given, axes=stored)
     if not output.path.name.lower().endswith(OME_SUFFIXES):
         ome = given.pixel_size is not None and given.pixel_size.flavour != "tags"
-        shown = bool(given.displays or given.labels)
-        if stored == planes and not shown and (output.dtype.str[1:] in _OME_TYPES or not ome):
+        plain = not (given.channel_names or given.channel_colors or given.displays or given.labels)
+        if stored == planes and plain and (output.dtype.str[1:] in _OME_TYPES or not ome):
             return stored, plane_options(colour=planes == "YXS", size=given.pixel_size)
         if given.flavour == "imagej":
             hyperstack = _hyperstack(output, description)
@@ -467,5 +453,7 @@ def _hyperstack(output: Output, description: Description) -> tuple[str, dict[str
         return None
     if output.nbytes > _IMAGEJ_LIMIT:
         return None
-    options = imagej_options(replace(description, axes=stored))
+    lengths = dict(zip(output.description.axes, output.shape, strict=True))
+    shape = [lengths[axis] for axis in stored]
+    options = imagej_options(replace(description, axes=stored), shape)
     return None if options is None else (stored, options)

@@ -193,6 +193,7 @@ def solve(
             loss=loss,
             seconds=now - start,
             remaining=_remaining(pace_start, (done, now), end),
+            latest=getattr(state, "last", None),
         )
         if stop and done < end:
             reason = StopReason.STOPPED

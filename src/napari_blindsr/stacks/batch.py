@@ -298,11 +298,12 @@ def _described(given: Description, stack: StackJob) -> Description:
     if settings.geometry == "benchmark":
         shift = -shift
     fine = given.finer(settings.scale)
-    names = given.channel_names
+    names, colors = given.channel_names, given.channel_colors
     shown = given.displays
     if "C" in stack.layout.loop_axes:
         chosen = stack.selection[stack.layout.loop_axes.index("C")]
         names = tuple(names[at] for at in chosen) if len(names) > 1 else names
+        colors = tuple(colors[at] for at in chosen) if len(colors) > 1 else colors
         shown = tuple(shown[at] for at in chosen) if len(shown) > 1 else shown
     whole = all(
         len(part) == n for part, n in zip(stack.selection, stack.layout.loop_shape, strict=True)
@@ -317,8 +318,14 @@ def _described(given: Description, stack: StackJob) -> Description:
                 x + (stack.region.left + shift) * size.x,
             ),
         )
-    labels = given.labels if whole else ()
-    return replace(fine, channel_names=names, displays=shown, labels=labels, notes=())
+    return replace(
+        fine,
+        channel_names=names,
+        channel_colors=colors,
+        displays=shown,
+        labels=given.labels if whole else (),
+        notes=(),
+    )
 
 
 TURN = 0.02

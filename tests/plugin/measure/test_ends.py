@@ -41,10 +41,6 @@ def nothing_measured(viewer: Any, form: Any) -> None:
     form.source.value = viewer.add_image(np.full((SIDE, SIDE), np.nan), name="void")
 
 
-def nothing_chosen(_: Any, form: Any) -> None:
-    form.image.value = None
-
-
 def half_optics(_: Any, form: Any) -> None:
     form.numerical_aperture.value = 1.2
 
@@ -57,7 +53,6 @@ def in_depth(viewer: Any, form: Any) -> None:
 @pytest.mark.parametrize(
     ("spoil", "message"),
     [
-        (nothing_chosen, "no image is chosen"),
         (other_shape, "the reference has shape (30, 30); expected (96, 96)"),
         (other_scale, "expected a whole multiple"),
         (not_finite, "the image has values that are NaN or infinite"),
@@ -145,3 +140,12 @@ def test_closing_ends_the_measurement(
     # Nothing is left that would follow the layers.
     viewer.layers.remove("cells")
     viewer.layers.selection.active = restored(viewer)
+
+
+def test_without_an_image_there_is_nothing_to_measure(
+    open_measure: Callable[[Any], Any], measured: Any
+) -> None:
+    widget = open_measure(measured)
+    widget.form.image.value = None
+    assert not widget.measure_button.enabled
+    assert "open an image first" in widget.measure_button.tooltip

@@ -50,7 +50,8 @@ def test_run_shows_progress_and_adds_aligned_layers(
     assert [step for step, _ in seen][-1] == 6
     assert len({step for step, _ in seen}) >= 3
     assert any("loss" in text and "left" in text for _, text in seen)
-    assert widget.status.value.startswith("Done: 6 of 6 steps")
+    assert widget.status.value.startswith("Done in ")
+    assert "6 of 6 steps" in widget.status.value
 
     assert [layer.name for layer in viewer.layers] == [
         "image 0",
@@ -98,9 +99,9 @@ def test_a_run_without_steps_tells_what_it_does(
     assert_free(widget)
     assert seen[0] == "reading the blur"
     assert seen[-2:] == ["holding the kernel", "finishing: image prior (trained)"]
-    assert said[0] == "Reading the blur"
-    assert said[-1] == "Finishing: image prior (trained)"
-    assert widget.status.value.startswith("Done: in ")
+    assert said[0] == "Estimating the blur"
+    assert said[-1] == "Reconstructing: image prior"
+    assert widget.status.value.startswith("Done in ")
     assert (widget.progress.value, widget.progress.max) == (1, 1)
     assert [layer.name for layer in viewer.layers] == [
         "image 0",
@@ -144,7 +145,7 @@ def test_a_stop_during_refinement_keeps_the_blur_as_it_was_read(
     widget._on_progress = listen
     click(widget.run_button)
     wait_idle(qtbot, widget)
-    assert said[0].startswith("Refining the blur · ")
+    assert said[0].startswith("Improving the estimate of the blur · ")
     # It is heard before all kernels were weighed.
     assert weighed < DRAWN
     assert widget.status.value.startswith("Stopped")
@@ -210,7 +211,7 @@ def test_a_finish_that_was_left_out_is_told(
     assert severity == "warning"
     assert "Not finished with USRNet: " in text
     assert "nowhere.pth" in text
-    assert widget.status.value == text
+    assert widget.verdict.verdict.text == text
     # What the first stage made is there, and says what it is.
     assert len(viewer.layers) == 3
     record = viewer.layers[-1].metadata["napari-blindsr"]
@@ -233,7 +234,7 @@ def test_a_finish_that_was_left_out_gives_way_to_the_prior_where_there_is_no_fir
     ((severity, text),) = notifications.shown
     assert severity == "warning"
     assert "Not finished with USRNet: " in text
-    assert "took part: kernel estimator, image prior." in text
+    assert "Neural networks used: kernel estimator, image prior." in text
     record = viewer.layers[-1].metadata["napari-blindsr"]
     assert record["finish"] == "prior"
     assert "nowhere.pth" in record["notes"][0]
@@ -259,7 +260,7 @@ def test_stop_and_keep(open_dock: DockMaker, blurred: NDArray[Any], qtbot: QtBot
     click(widget.stop_button)
     wait_idle(qtbot, widget)
     assert_free(widget)
-    assert widget.status.value.startswith("Stopped and kept: ")
+    assert widget.status.value.startswith("Stopped and kept in ")
     record = viewer.layers[-1].metadata["napari-blindsr"]
     assert record["reason"] == "stopped"
     assert 1 <= record["steps"] < LONG

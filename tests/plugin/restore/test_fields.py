@@ -116,7 +116,7 @@ def test_a_field_in_the_dock(
     assert record["field"]["shape"] == [1, 2]
     first, second = (region["widths"][0] for region in record["field"]["regions"][0])
     assert second > first
-    assert "1 × 2 regions" in widget.status.value
+    assert "1 × 2 regions" in widget.verdict.verdict.text
     # And again with what was found.
     widget.kernel.value = "known"
     widget.kernel_layer.value = kernels

@@ -11,6 +11,7 @@ from magicgui.widgets.bases import Widget
 from npe2 import PluginManifest
 
 from napari_blindsr.methods import METHOD_TABLE, METHODS, Method, Schedule
+from napari_blindsr.optics import Optics
 from napari_blindsr.physics.kernels import FAMILIES
 from napari_blindsr.plugin.widgets.devices import free_threads
 from napari_blindsr.settings import Settings
@@ -55,18 +56,62 @@ def test_the_defaults_are_the_fast_method_and_the_published_schedule(
 def test_advanced_settings_are_hidden_until_asked_for(open_dock: DockMaker, method: Method) -> None:
     _, widget = open_dock(PIXELS, method=method.name)
     rows = widget._form.rows
-    advanced = [row for _, row in widget._form.advanced.rows]
+    advanced = [row for _, group in widget._form._groups() for _, row in group]
     # What is of the other kind of method stays hidden.
-    fitted = (widget.schedule, widget.channels, widget.bounded)
-    read = (widget.quality, widget.uncertainty, widget.field)
-    idle = read if method.optimises else fitted
-    matter = [row for row in advanced if row not in idle]
-    assert len(matter) == len(advanced) - len(idle)
+    fitted = (widget.schedule, widget.channels, widget.bounded, widget.steps)
+    read = (widget.uncertainty, widget.field)
+    idle, matter = (read, fitted) if method.optimises else (fitted, read)
     assert not any(map(rows.is_shown, advanced))
+    # In the open there are three questions at most.
+    assert rows.is_shown(widget.scale)
+    assert rows.is_shown(widget.quality) == (not method.optimises)
     widget._form.advanced_row.value = True
-    assert [row for row in advanced if rows.is_shown(row)] == matter
+    assert all(map(rows.is_shown, (*matter, widget.method, widget.kernel, widget.device)))
+    assert not any(map(rows.is_shown, idle))
     widget._form.advanced_row.value = False
     assert not any(map(rows.is_shown, advanced))
+
+
+def test_changed_settings_are_counted_and_defaults_come_back(
+    make_napari_viewer: Any,
+) -> None:
+    viewer = make_napari_viewer()
+    viewer.add_image(PIXELS)
+    _, widget = viewer.window.add_plugin_dock_widget("napari-blindsr", "Blind super-resolution")
+    before = widget._form.settings()
+    assert widget.advanced.text == "Advanced settings"
+    widget.method.value, widget.seed.value, widget.scale.value = "mlmc", 3, 2
+    widget.kernel.value = "disk"
+    widget.families["disk"].radius.value = (1, 2)
+    assert widget.advanced.text.startswith("Advanced settings (")
+    assert widget._form.settings() != before
+    widget._form.defaults_button.native.click()
+    assert widget._form.settings() == before
+    assert widget.advanced.text == "Advanced settings"
+
+
+def test_the_optics_of_a_micrograph_are_asked_for(open_dock: DockMaker) -> None:
+    viewer, widget = open_dock(PIXELS, method="fast")
+    optics, shown = widget._form.optics, widget._form.rows.is_shown
+    assert optics.kind.value == "other"
+    assert not shown(optics.aperture)
+    layer = viewer.layers[0]
+    layer.scale, layer.units = (0.1, 0.1), ("um", "um")
+    assert optics.kind.value == "fluorescence"
+    assert all(shown(row) for _, row in optics.rows)
+    assert optics.pixel_size.value == 100
+    # What is not complete says nothing.
+    optics.objective.value = 1.4
+    assert optics.aperture.value == 1.4
+    assert widget._form.settings().optics == Optics()
+    optics.dye.value = 510.0
+    told = Optics(numerical_aperture=1.4, emission_nm=510, pixel_size_nm=100)
+    assert widget._form.settings().optics == told
+    # What is chosen holds.
+    optics.kind.value, optics.pixel_size.value = "electron", 80
+    layer.scale = (0.2, 0.2)
+    assert (optics.kind.value, optics.pixel_size.value) == ("electron", 80)
+    assert widget._form.settings().optics == Optics()
 
 
 def test_quality_is_asked_for_only_where_it_makes_a_difference(open_dock: DockMaker) -> None:

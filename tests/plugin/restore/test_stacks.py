@@ -77,8 +77,8 @@ def test_rows_of_stacks_are_there_for_stacks(
     assert is_shown(widget, widget.planes)
     assert not is_shown(widget, widget.range)
     assert not is_shown(widget, widget.sharing)
-    assert widget._form.size_row.value.startswith("32 × 32 → 64 × 64 px · about")
-    widget.planes.value = "all"
+    assert "32 × 32 → 64 × 64 px · about" in widget._form.size_row.value
+    widget.planes.value, widget.advanced.value = "all", True
     assert widget._form.size_row.value.startswith("32 × 32 → 64 × 64 px · 6 planes")
     # A known kernel is everybody's.
     assert not is_shown(widget, widget.sharing)
@@ -99,7 +99,7 @@ def test_a_warm_start_is_offered_where_planes_follow_each_other(
     stack_dock: Callable[..., tuple[Any, Any]], qtbot: QtBot
 ) -> None:
     viewer, widget = stack_dock(PLANES.reshape(3, 2, 32, 32), axis_labels=("t", "c", "y", "x"))
-    widget.planes.value = "all"
+    widget.planes.value, widget.advanced.value = "all", True
     assert widget.method.value == "fast"
     assert not is_shown(widget, widget.warm_start)
     widget.kernel.value = "gaussian"
@@ -184,7 +184,8 @@ def test_a_stack_comes_back_in_its_axes_place_and_units(
     assert record["selection"] == {"T": [1, 3], "C": [0, 2]}
     assert record["source"]["axes"] == "TCYX"
     assert len(record["planes"]) == 4
-    assert widget.status.value.startswith("Done: 4 of 4 planes")
+    assert widget.status.value.endswith(": 4 of 4 planes.")
+    assert "4 of 4 planes" in widget.verdict.verdict.line
     assert notifications.errors() == []
     assert widget._pair == (source, fine)
 
@@ -206,9 +207,9 @@ def test_kernels_are_those_of_their_channels(
         for z in (0, 1):
             assert psf[z, channel].max() == pytest.approx(flipped.max())
             assert psf[z, channel, middle, middle] == pytest.approx(flipped.max(), rel=0.05)
-    text = widget.status.value
+    text = widget.verdict.verdict.text
     assert "Along Z nothing was sharpened" in text.replace("along", "Along")
-    assert "Z=0, C=1: Blur" in text
+    assert "Z=0, C=1: Estimated blur" in text
     record = viewer.layers["stack PSF ×2 (fast)"].metadata["napari-blindsr"]
     np.testing.assert_array_equal(
         np.array(record["correlation_kernels"][1], np.float32), result.kernels[1].kernel
@@ -328,8 +329,8 @@ def test_a_plane_that_cannot_be_read_is_named(
     fine: Layer = viewer.layers["stack ×2 (fast)"]
     assert np.isnan(fine.data[2]).all()
     assert np.isfinite(fine.data[[0, 1, 3]]).all()
-    assert "Done: 3 of 4 planes" in widget.status.value
-    assert "Not restored: T=2 (" in widget.status.value
+    assert "3 of 4 planes" in widget.status.value
+    assert "Not restored: T=2 (" in widget.verdict.verdict.text
     assert [severity for severity, text in notifications.shown if "T=2" in text] == ["warning"]
     assert np.isfinite(fine.contrast_limits).all()
 
@@ -342,7 +343,8 @@ def test_a_lazy_plane_that_cannot_be_read_is_named(
     watched.broken = 1
     widget.planes.value = "all"
     run(qtbot, widget)
-    assert "T=1 (layer 'stack' cannot be read: OSError: the disk is gone)" in widget.status.value
+    told = "T=1 (layer 'stack' cannot be read: OSError: the disk is gone)"
+    assert told in widget.verdict.verdict.text
     assert viewer.layers["stack ×2 (fast)"].data.shape == (3, 64, 64)
 
 
@@ -365,7 +367,8 @@ def test_stop_keeps_the_planes_that_are_done(
     assert 0 < done.sum() < 240
     # In order: none is left out.
     assert done[: done.sum()].all()
-    assert f"Stopped and kept: {done.sum()} of 240 planes" in widget.status.value
+    assert widget.status.value.startswith("Stopped and kept in ")
+    assert widget.status.value.endswith(f": {done.sum()} of 240 planes.")
     assert_free(widget)
 
 
@@ -452,7 +455,8 @@ def test_what_a_run_takes_is_told_beside_what_is_free(
 ) -> None:
     _, widget = stack_dock(da.zeros((200, 1024, 1024), chunks=(1, 512, 512), dtype=np.uint8))
     text = widget._form.size_row.value
-    assert re.fullmatch(r"1024 × 1024 → 2048 × 2048 px · about .* GB of .* GB free", text)
+    told = r"Only the plane on display \(.*\) · 1024 × 1024 → 2048 × 2048 px · about .* free"
+    assert re.fullmatch(told, text)
     available = psutil.virtual_memory()._replace(available=3 * 10**9)
     monkeypatch.setattr(psutil, "virtual_memory", lambda: available)
     widget.planes.value = "all"

@@ -41,8 +41,8 @@ def test_viewer_shows_sample_and_result(
     fill_viewer(viewer, sample, restored(sample, method))
     names = [layer.name for layer in viewer.layers]
     assert names == [
-        "demo: PSF ×4",
         "demo: truth ×4",
+        "demo: PSF ×4",
         "demo",
         f"demo PSF ×4 ({method})",
         f"demo ×4 ({method})",

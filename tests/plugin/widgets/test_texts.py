@@ -10,9 +10,14 @@ import torch
 
 from napari_blindsr.estimation.estimate import BlurEstimate
 from napari_blindsr.plugin.widgets.devices import device_label, missing_gpu_hint, torch_build
-from napari_blindsr.plugin.widgets.texts import NO_BREAK, duration_text, progress_text, result_text
+from napari_blindsr.plugin.widgets.texts import (
+    NO_BREAK,
+    duration_text,
+    ending_text,
+    facts_of,
+    progress_text,
+)
 from napari_blindsr.progress import Progress, StopReason
-from napari_blindsr.restoration.diagnostics import Flag
 from napari_blindsr.settings import Settings
 from tests.plugin.conftest import make_result
 
@@ -50,23 +55,14 @@ def test_progress_of_what_goes_before_the_steps_tells_the_stage() -> None:
     report = Progress(
         step=4, total=22, stage="refining the blur", loss=None, seconds=2, remaining=9, unit="part"
     )
-    assert progress_text(report).replace(NO_BREAK, " ") == "Refining the blur · 9 s left"
+    assert progress_text(report).replace(NO_BREAK, " ") == (
+        "Improving the estimate of the blur · 9 s left"
+    )
 
 
 def test_progress_after_the_last_step_tells_the_stage() -> None:
     report = Progress(step=9, total=9, stage="finishing", loss=None, seconds=9, remaining=None)
     assert progress_text(report) == "Finishing"
-
-
-def test_flags_are_told_with_what_they_mean() -> None:
-    flag = Flag(name="x", message="it is so", meaning="This follows.", advice="Do that.")
-    result = dataclasses.replace(make_result(scale=2, shape=(5, 5)), flags=(flag,))
-    assert result_text(result).endswith("Caution: it is so. This follows.")
-
-
-def test_notes_follow_the_ending() -> None:
-    result = dataclasses.replace(make_result(scale=2, shape=(5, 5)), notes=("not done: a, b",))
-    assert result_text(result).endswith("(float32). Not done: a, b")
 
 
 def test_estimates_are_told_and_given_numbers_are_not() -> None:
@@ -75,15 +71,17 @@ def test_estimates_are_told_and_given_numbers_are_not() -> None:
     asked = dataclasses.replace(given, gain="auto", noise="auto")
     unsaid = dataclasses.replace(given, noise=0.0)
     texts = [
-        result_text(dataclasses.replace(result, settings=settings, gain=0.31234, noise=2.5))
+        facts_of(dataclasses.replace(result, settings=settings, gain=0.31234, noise=2.5))
         for settings in (given, asked, unsaid)
     ]
-    assert "estimated" not in texts[0]
-    assert texts[1].endswith("Gain 0.312 (estimated). Noise 2.5 (estimated).")
-    assert texts[2].endswith("(float32). Noise 2.5 (estimated).")
+    assert texts == [
+        [],
+        ["Estimated gain: 0.312.", "Estimated noise: SD 2.5."],
+        ["Estimated noise: SD 2.5."],
+    ]
 
 
-def test_what_was_read_is_told_with_its_intervals_and_its_networks() -> None:
+def test_the_blur_is_told_with_its_interval_and_its_networks() -> None:
     blur = BlurEstimate(
         kernel=np.full((3, 3), 1 / 9, dtype=np.float32),
         family="gaussian",
@@ -99,24 +97,24 @@ def test_what_was_read_is_told_with_its_intervals_and_its_networks() -> None:
         make_result(scale=2, shape=(5, 5)), settings=Settings(scale=2), finish="prior", blur=blur
     )
     # In pixels of the image, which are twice those of the result; there are no steps.
-    assert result_text(result) == (
-        "Done: in 2 s on CPU (float32). Blur: standard deviations 1.50 (1.25–1.80) and "
-        "0.50 (0.40–0.65) pixels of the image. "
-        "Trained networks that took part: kernel estimator, image prior."
-    )
+    assert ending_text(result) == "Done in 2 s (CPU)."
+    assert facts_of(result, 65.0) == [
+        "Estimated blur: FWHM 3.5 × 1.2 px (90 %: 0.9–4.2), 0.23 × 0.08 µm.",
+        "Neural networks used: kernel estimator, image prior.",
+    ]
+    assert facts_of(result)[0] == "Estimated blur: FWHM 3.5 × 1.2 px (90 %: 0.9–4.2)."
 
 
-def test_a_finish_alone_is_told() -> None:
+def test_a_reconstruction_alone_is_told() -> None:
     result = dataclasses.replace(make_result(scale=2, shape=(5, 5)), finish="usrnet")
-    assert result_text(result).endswith("Trained networks that took part: USRNet.")
-    plain = dataclasses.replace(result, finish="measurement")
-    assert "Trained" not in result_text(plain)
+    assert facts_of(result) == ["Neural networks used: USRNet."]
+    assert facts_of(dataclasses.replace(result, finish="measurement")) == []
 
 
 @pytest.mark.parametrize("reason", list(StopReason))
 def test_every_ending_has_its_sentence(reason: StopReason) -> None:
     result = dataclasses.replace(make_result(scale=2, shape=(5, 5)), reason=reason)
-    assert "5 of 1000 steps in 2 s on CPU (float32)" in result_text(result)
+    assert ending_text(result).endswith(" in 2 s (CPU, 5 of 1000 steps).")
 
 
 def test_the_torch_build_is_that_of_the_package() -> None:

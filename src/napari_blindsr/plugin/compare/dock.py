@@ -19,6 +19,7 @@ from napari_blindsr.plugin.compare.picker import LayerPicker, suggested
 from napari_blindsr.plugin.compare.profile_panel import ProfilePanel
 from napari_blindsr.plugin.compare.session import Session
 from napari_blindsr.plugin.layers.versions import on_renamed
+from napari_blindsr.plugin.widgets.dock import share_tabs_when_docked
 from napari_blindsr.plugin.widgets.fields import Rows, number, text_line
 from napari_blindsr.plugin.widgets.scroll import Scroll
 
@@ -118,8 +119,11 @@ class CompareWidget(Container[Widget]):
         self.rows.add("Edge", self.edge)
         self.rows.add("Position", self.position)
         self.rows.add("", self.linked)
-        self.extend([self.status, self.profile])
-        self.native.layout().insertWidget(0, Scroll(form))
+        layout.addWidget(self.status.native)
+        layout.addWidget(self.profile.native)
+        layout.addStretch(1)
+        # napari adds a stretch of 1 below, which shall not take half of the room.
+        self.native.layout().insertWidget(0, Scroll(form, grows=True), 50)
         self._show_what_matters()
 
     def _connect(self) -> None:
@@ -218,6 +222,8 @@ class CompareWidget(Container[Widget]):
             self._disconnect()
             self._session.stop()
             self.profile.end()
+        if parent is not None and not self._docked:
+            share_tabs_when_docked(self.native)
         self._docked = parent is not None
 
     def _on_destroyed(self) -> None:

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import numpy as np
 
 from napari_blindsr.plugin.layers.psf import montage, montage_frame, shown_psf
-from napari_blindsr.stacks.outputs import converted, result_type
 
 if TYPE_CHECKING:
     from napari.layers import Layer
@@ -94,23 +93,24 @@ def image_layer(result: Result, source: LayerInput, *, dtype: OutputType = "floa
     images come back in the source's type, because napari shows RGB within the range of the type
     only.
     """
+    # Not before now: this imports what reads and writes files.
+    from napari_blindsr.stacks.outputs import converted, result_type  # noqa: PLC0415
+
     if source.is_rgb:
         data: NDArray[Any] = as_rgb(result.image, source.kind)
     else:
         data, _ = converted(result.image, result_type(dtype, source.kind))
     attributes = image_attributes(
         source,
-        data,
         settings=result.settings,
         frame=image_frame(result, source),
         record=provenance(result, source, kind="image"),
     )
-    return _stacked(data, source), attributes, "image"
+    return in_plane(data, source), attributes, "image"
 
 
 def image_attributes(
     source: Source,
-    data: NDArray[Any],
     *,
     settings: Settings,
     frame: Frame,
@@ -118,11 +118,11 @@ def image_attributes(
 ) -> dict[str, Any]:
     """Return what a restored image is called, where it lies, and how it is shown.
 
+    It is shown in the range of its source, so that both can be compared.
+
     Parameters
     ----------
     source : LayerInput or StackInput
-    data : ndarray
-        Its pixels, or some of them.
     settings : Settings
     frame : Frame
     record : dict
@@ -141,7 +141,7 @@ def image_attributes(
     }
     if not source.is_rgb:
         attributes["colormap"] = looks.colormap
-        attributes["contrast_limits"] = _contrast_limits(data, looks.contrast_limits)
+        attributes["contrast_limits"] = looks.contrast_limits
     return attributes
 
 
@@ -162,7 +162,7 @@ def uncertainty_layer(result: Result, source: LayerInput) -> LayerData:
         "metadata": {METADATA_KEY: provenance(result, source, kind="uncertainty")},
         **image_frame(result, source).attributes(),
     }
-    return _stacked(data, source), attributes, "image"
+    return in_plane(data, source), attributes, "image"
 
 
 def covered_layer(result: Result, source: LayerInput) -> LayerData:
@@ -189,10 +189,9 @@ def kernel_layer(result: Result, source: LayerInput) -> LayerData:
         settings=result.settings,
         top=float(psf.max()),
         frame=image_frame(result, source),
-        image=result.image.shape[:2],
         record=provenance(result, source, kind="kernel"),
     )
-    return _stacked(psf, source), attributes, "image"
+    return in_plane(psf, source), attributes, "image"
 
 
 def field_layer(result: Result, source: LayerInput) -> LayerData:
@@ -207,7 +206,7 @@ def field_layer(result: Result, source: LayerInput) -> LayerData:
         top=float(data.max()),
         record=provenance(result, source, kind="kernel"),
     )
-    return _stacked(data, source), attributes, "image"
+    return in_plane(data, source), attributes, "image"
 
 
 def kernel_attributes(
@@ -217,7 +216,6 @@ def kernel_attributes(
     settings: Settings,
     top: float,
     frame: Frame,
-    image: tuple[int, ...],
     record: dict[str, Any],
 ) -> dict[str, Any]:
     """Return what a point spread function is called, where it lies, and how it is shown.
@@ -232,8 +230,6 @@ def kernel_attributes(
         Its largest value.
     frame : Frame
         That of the restored image.
-    image : tuple of int
-        (h, w) of that.
     record : dict
         Its provenance.
     """
@@ -243,7 +239,7 @@ def kernel_attributes(
         "contrast_limits": (0.0, top),
         "blending": source.appearance.blending,
         "metadata": {METADATA_KEY: record},
-        **_beside(frame, source, image, shape).attributes(),
+        **beside(frame, source, shape).attributes(),
     }
 
 
@@ -316,7 +312,7 @@ def _mask_layer(
         frame=image_frame(result, source),
         record=provenance(result, source, kind=meaning),
     )
-    return _stacked(mask.astype(np.uint8), source), attributes, "labels"
+    return in_plane(mask.astype(np.uint8), source), attributes, "labels"
 
 
 def mask_attributes(
@@ -334,10 +330,13 @@ def mask_attributes(
     }
 
 
-def _beside(frame: Frame, source: Source, image: tuple[int, ...], shape: tuple[int, ...]) -> Frame:
-    """Return a frame right of an image (h, w), its top level with it, for an array of a shape."""
+def beside(frame: Frame, source: Source, shape: tuple[int, ...]) -> Frame:
+    """Return a frame right of the source's plane, level with its top, for an array of a shape.
+
+    Beside a region that was restored there is more of the source.
+    """
     row, column = source.plane.axes
-    image_low, image_high = frame.edges(_spatial(image, source))
+    image_low, image_high = source.frame.edges(_spatial(source.plane.shape, source))
     low, _ = frame.edges(_spatial(shape, source))
     shift = np.zeros(len(image_low))
     shift[row] = image_low[row] - low[row]
@@ -352,8 +351,11 @@ def _spatial(shape: tuple[int, ...], source: Source) -> tuple[int, ...]:
     return tuple(sides.get(axis, 1) for axis in range(len(source.plane.index)))
 
 
-def _stacked(plane: NDArray[Any], source: LayerInput) -> NDArray[Any]:
-    # One pixel thick along the axes that were cut, so that it shows at its slice only.
+def in_plane(plane: NDArray[Any], source: Source) -> NDArray[Any]:
+    """Return a plane with the axes of its layer, one pixel thick along those that were cut.
+
+    So it shows at its slice only.
+    """
     return np.expand_dims(plane, source.plane.others)
 
 
@@ -363,12 +365,3 @@ def as_rgb(image: NDArray[np.float32], dtype: np.dtype[Any]) -> NDArray[Any]:
         limits = np.iinfo(dtype)
         return np.clip(np.rint(image), limits.min, limits.max).astype(dtype)
     return np.clip(image, 0, 1)
-
-
-def _contrast_limits(data: NDArray[Any], source: tuple[float, float]) -> tuple[float, float]:
-    # The source's limits keep both comparable; restored peaks may exceed them, and a few
-    # single pixels shall not darken the rest.
-    low, high = source
-    # Planes that could not be restored have no values.
-    known = data[np.isfinite(data)]
-    return low, max(high, float(np.quantile(known, 0.999)) if known.size else high)

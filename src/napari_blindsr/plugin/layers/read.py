@@ -160,7 +160,11 @@ def reading(called: str) -> Iterator[None]:
 
 def nanometres(layer: Image, plane: Plane) -> float | None:
     """Return the size of a pixel, or None if it is not square or has no unit of length."""
-    frame = Frame.of_layer(layer)
+    return pixel_nanometres(Frame.of_layer(layer), plane)
+
+
+def pixel_nanometres(frame: Frame, plane: Plane) -> float | None:
+    """Return the same, of a layer that was read."""
     sizes = []
     for axis in plane.axes:
         unit = frame.units[axis]

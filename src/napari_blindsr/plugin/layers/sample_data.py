@@ -48,8 +48,9 @@ def sample_layers(sample: Sample) -> list[LayerData]:
     Returns
     -------
     list of (data, attributes, "image")
-        Point spread function and truth, both hidden; then the image, which so becomes the
-        active layer.
+        Truth and point spread function, both hidden; then the image, which so becomes the
+        active layer. napari fits its view to the first layer, and the truth lies where the image
+        does.
     """
     fine = _placement(sample, step=1 / sample.scale, origin=-sample.offset / sample.scale)
     colour = sample.image.ndim == 3
@@ -72,8 +73,8 @@ def sample_layers(sample: Sample) -> list[LayerData]:
             limits = float(data.min()), float(np.quantile(data, 0.999))
             attributes |= {"colormap": "gray", "contrast_limits": limits}
     return [
-        _kernel_layer(sample),
         (sample.truth, truth, "image"),
+        _kernel_layer(sample),
         (sample.image, image, "image"),
     ]
 

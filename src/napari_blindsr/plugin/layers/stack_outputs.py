@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from napari_blindsr.images.axes import PLANE_AXES, SAMPLES, Layout
+from napari_blindsr.images.axes import PLANE_AXES, SAMPLES
 from napari_blindsr.plugin.layers.outputs import (
     METADATA_KEY,
     finer_frame,
@@ -28,12 +28,6 @@ if TYPE_CHECKING:
     from napari_blindsr.plugin.layers.zarr_output import Stored
     from napari_blindsr.restoration.result import Result
     from napari_blindsr.types import OutputType
-
-
-LOOKED_AT = 8
-"""Planes whose brightness says how the result is shown."""
-SAMPLED = 512
-"""Pixels of each along each of its axes."""
 
 
 def layers_of(
@@ -73,7 +67,7 @@ def stack_layers(
     image = _image(result, source, frame, pixels)
     if stored is not None:
         image[1]["metadata"][METADATA_KEY]["file"] = str(stored.path)
-    kernels = _kernels(result, source, frame, pixels.shape)
+    kernels = _kernels(result, source, frame)
     varies = any(entry.field is not None for entry in result.kernels)
     layers = [image] if varies else [kernels, image]
     if result.covered is not None:
@@ -90,7 +84,6 @@ def _image(result: StackResult, source: StackInput, frame: Frame, pixels: Any) -
         pixels = pixels.clip(0, 1)
     attributes = image_attributes(
         source,
-        _sample(pixels, Layout(axes=result.axes, shape=pixels.shape)),
         settings=result.settings,
         frame=frame,
         record=_provenance(result, source, kind="image"),
@@ -98,19 +91,7 @@ def _image(result: StackResult, source: StackInput, frame: Frame, pixels: Any) -
     return pixels, attributes, "image"
 
 
-def _sample(pixels: Any, layout: Layout) -> NDArray[Any]:
-    """Return some pixels of some planes."""
-    indices = layout.indices([range(n) for n in layout.loop_shape])
-    height, width = layout.plane_shape
-    rows, columns = (slice(None, None, max(1, n // SAMPLED)) for n in (height, width))
-    count = min(len(indices), LOOKED_AT)
-    chosen = [indices[n * (len(indices) - 1) // max(1, count - 1)] for n in range(count)]
-    return np.stack([np.asarray(pixels[layout.place(at, rows, columns)]) for at in chosen])
-
-
-def _kernels(
-    result: StackResult, source: StackInput, frame: Frame, shape: tuple[int, ...]
-) -> LayerData:
+def _kernels(result: StackResult, source: StackInput, frame: Frame) -> LayerData:
     """Return a point spread function for each plane, beside it, or several over it."""
     fields = [entry.field for entry in result.kernels if entry.field is not None]
     psfs = _padded(
@@ -130,7 +111,6 @@ def _kernels(
         for psf, entry in zip(psfs, result.kernels, strict=True):
             for index in entry.indices:
                 stacked[_position(result, index)] = psf
-    layout = Layout(axes=result.axes, shape=shape)
     record = _provenance(result, source, kind="kernel")
     record["shown"] = "point spread functions: the correlation kernels flipped in both axes"
     kernels = [entry.kernels.astype(float).tolist() for entry in result.kernels]
@@ -153,7 +133,6 @@ def _kernels(
         settings=result.settings,
         top=top,
         frame=frame,
-        image=layout.plane_shape,
         record=record,
     )
     return _ordered(stacked, result), attributes, "image"

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from napari_blindsr.errors import InputError
 from napari_blindsr.images.axes import SAMPLES, Layout, distinct_axes, parse_axes, parse_selection
 from napari_blindsr.plugin.layers.frame import Frame
 from napari_blindsr.plugin.layers.inputs import Appearance, LayerInput, Plane, StackInput
@@ -107,19 +109,75 @@ def layer_layout(layer: Image, plane: Plane) -> Layout:
     Those on display are Y and X. Others are called by a letter or a word such as "time"; what is
     not labelled, or twice, has a letter that means nothing.
     """
-    letters = [_letter(str(label)) for label in layer.axis_labels]
+    letters = [letter(str(label)) for label in layer.axis_labels]
     letters[plane.axes[0]], letters[plane.axes[1]] = "Y", "X"
     axes = distinct_axes("".join(letters)) + (SAMPLES if layer.rgb else "")
     shape = tuple(int(n) for n in finest(layer).shape)
     return parse_axes(axes, (*shape[:-1], 3) if layer.rgb else shape)
 
 
-def _letter(label: str) -> str:
+def letter(label: str) -> str:
+    """Return the letter of an axis by its label; "Q" if the label tells none."""
     name = label.strip().lower()
     if name in _LETTERS:
         return _LETTERS[name]
     single = len(name) == 1 and "a" <= name <= "z" and name not in "yxs"
     return name.upper() if single else "Q"
+
+
+UNLABELLED = re.compile(r"-?\d*")
+CHANNELS = 4
+"""Up to how many planes along an axis without a label are taken for channels."""
+
+
+def likely_letters(layer: Image) -> str:
+    """Return what the axes of a layer are by their labels, or are likely to be without any.
+
+    A short axis is one of channels, others are time and depth.
+    """
+    labels = [str(label) for label in layer.axis_labels]
+    if not all(UNLABELLED.fullmatch(label) for label in labels[:-2]):
+        letters = [letter(label) for label in labels[:-2]]
+        return distinct_axes("".join(letters)) + "YX"
+    lengths = [int(n) for n in finest(layer).shape[: layer.ndim - 2]]
+    short = [n for n, length in enumerate(lengths) if length <= CHANNELS]
+    rest = iter("TZ"[-(len(lengths) - bool(short)) :] if len(lengths) > bool(short) else "")
+    guess = ["C" if short and n == short[-1] else next(rest, "Q") for n in range(len(lengths))]
+    return distinct_axes("".join(guess)) + "YX"
+
+
+def label_axes(layer: Image, axes: str) -> None:
+    """Label the axes of a layer.
+
+    Parameters
+    ----------
+    layer : napari.layers.Image
+    axes : str
+        A letter for each.
+
+    Raises
+    ------
+    InputError
+        If these are not as many different letters, or Y and X are not among them.
+    """
+    letters = axes.strip().upper()
+    distinct = len(set(letters)) == len(letters) and letters.isalpha() and letters.isascii()
+    if len(letters) != layer.ndim or not distinct or not {"Y", "X"} <= set(letters):
+        raise InputError(
+            f"the axes are {axes!r}; expected {layer.ndim} different letters with Y and X among "
+            f"them, such as {likely_letters(layer)}"
+        )
+    labels = tuple(letters.lower())
+    if tuple(layer.axis_labels) != labels and letters != likely_labelled(layer):
+        layer.axis_labels = labels
+
+
+def likely_labelled(layer: Image) -> str:
+    """Return the letters of a layer whose axes are labelled by words, or nothing."""
+    labels = [str(label) for label in layer.axis_labels]
+    if any(UNLABELLED.fullmatch(label) for label in labels):
+        return ""
+    return likely_letters(layer)
 
 
 def axes_text(layer: Image, layout: Layout) -> str:

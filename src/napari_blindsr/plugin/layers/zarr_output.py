@@ -13,7 +13,6 @@ import numpy as np
 from napari_blindsr.images.axes import SAMPLES
 from napari_blindsr.images.tiling import Box
 from napari_blindsr.plugin.layers.outputs import finer_frame
-from napari_blindsr.stacks.outputs import result_type
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -96,6 +95,7 @@ class ZarrOutput:
         """
         # Not before now: this imports zarr, which takes a while.
         from napari_blindsr.images.files import create_image  # noqa: PLC0415
+        from napari_blindsr.stacks.outputs import result_type  # noqa: PLC0415
 
         writer = create_image(
             self.path,

@@ -12,6 +12,7 @@ from napari.layers import Image, Layer
 from napari.qt.threading import GeneratorWorker, create_worker
 from napari.utils.notifications import show_error, show_info
 from qtpy.QtCore import Qt
+from qtpy.QtWidgets import QVBoxLayout, QWidget
 
 from napari_blindsr.errors import BlindSRError, EngineError, InputError
 from napari_blindsr.plugin.layers.read import find_plane, nanometres
@@ -21,7 +22,7 @@ from napari_blindsr.plugin.measure.form import MeasureForm
 from napari_blindsr.plugin.measure.panels import FindingsPanel, FlagList
 from napari_blindsr.plugin.measure.partners import Place, is_restored, keep_measurements, map_layer
 from napari_blindsr.plugin.measure.worker import Findings, MeasureRun, Step
-from napari_blindsr.plugin.widgets.dock import clear_frames
+from napari_blindsr.plugin.widgets.dock import allow, clear_frames, share_tabs_when_docked
 from napari_blindsr.plugin.widgets.fields import text_line
 from napari_blindsr.plugin.widgets.follow import LayerFollower, SizeWatcher
 from napari_blindsr.plugin.widgets.save import ask_for_csv, save_csv
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     import napari.viewer
 
 
+NO_IMAGE = "There is no image layer: open an image first."
 HINT = "Choose an image and what it is measured by, and press Measure."
 
 _log = logging.getLogger(__name__)
@@ -149,9 +151,13 @@ class MeasureWidget(Container[Widget]):
         self.extend([self.buttons, self.progress, self.status])
         layout = self.native.layout()
         layout.insertWidget(0, Scroll(self.form.native))
-        layout.insertWidget(1, self.flags)
+        findings = QWidget()
+        column = QVBoxLayout(findings)
+        column.setContentsMargins(0, 0, 0, 0)
+        column.addWidget(self.flags)
+        column.addWidget(self.panel, 1)
         # napari adds a stretch of 1 below, which shall not take half of the room.
-        layout.addWidget(self.panel, 50)
+        layout.addWidget(Scroll(findings, grows=True), 50)
 
     def _connect(self) -> None:
         self.measure_button.changed.connect(self._start)
@@ -192,8 +198,9 @@ class MeasureWidget(Container[Widget]):
         )
         # In the worker's own thread, because that of the GUI may be about to end.
         self._worker.aborted.connect(self._run.close, type=Qt.ConnectionType.DirectConnection)
-        self.form.enabled = self.measure_button.enabled = False
-        self.cancel_button.enabled = True
+        self.form.enabled = False
+        allow(self.measure_button, "Wait for the end of this measurement, or cancel it.")
+        allow(self.cancel_button)
         self.progress.max, self.progress.value = 1, 0
         self.status.value = "Starting …"
         self._worker.start()
@@ -265,11 +272,14 @@ class MeasureWidget(Container[Widget]):
     # How the dock keeps up
 
     def _set_idle(self) -> None:
-        self.form.enabled = self.measure_button.enabled = True
-        self.cancel_button.enabled = False
+        self.form.enabled = True
+        allow(self.measure_button, "" if self.form.image.value is not None else NO_IMAGE)
+        allow(self.cancel_button, "Nothing is being measured.")
 
     def _describe(self, *_: Any) -> None:
         """Say how large the image's pixels are."""
+        if self._worker is None:
+            self._set_idle()
         layer, size = self.form.image.value, None
         if layer is not None:
             try:
@@ -291,6 +301,8 @@ class MeasureWidget(Container[Widget]):
         # napari takes the widget out of a dock that is closed; nobody could stop the run.
         if parent is None and self._docked and self._worker is not None:
             self._worker.quit()
+        if parent is not None and not self._docked:
+            share_tabs_when_docked(self.native)
         self._docked = parent is not None
 
     def _on_destroyed(self) -> None:

@@ -8,32 +8,40 @@ import time
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
-from magicgui.widgets import Container, ProgressBar, PushButton
+from magicgui.widgets import Container
 from magicgui.widgets.bases import Widget
 from napari.layers import Image, Layer
 from napari.qt.threading import GeneratorWorker, create_worker
 from napari.utils.notifications import show_error, show_warning
 from qtpy.QtCore import Qt, QTimer
+from qtpy.QtWidgets import QApplication, QVBoxLayout, QWidget
 
 from napari_blindsr.errors import BlindSRError, EngineError
 from napari_blindsr.plugin.layers.read import find_plane, nanometres
+from napari_blindsr.plugin.layers.shapes import VIEW
 from napari_blindsr.plugin.layers.stack_outputs import layers_of
 from napari_blindsr.plugin.restore.form import RunForm
+from napari_blindsr.plugin.restore.judge import judge
+from napari_blindsr.plugin.restore.panels import RunButtons, RunStatus
+from napari_blindsr.plugin.restore.preview import PreviewLayers
 from napari_blindsr.plugin.restore.request import read_request, size_text
-from napari_blindsr.plugin.restore.worker import Run
-from napari_blindsr.plugin.widgets.devices import (
-    DeviceReport,
-    device_label,
-    probe_devices,
-    torch_build,
+from napari_blindsr.plugin.restore.save import (
+    NOTHING,
+    ask_and_save,
+    is_restored,
+    results_to_save,
 )
-from napari_blindsr.plugin.widgets.dock import clear_frames
-from napari_blindsr.plugin.widgets.fields import text_line
+from napari_blindsr.plugin.restore.worker import Run
+from napari_blindsr.plugin.widgets.devices import DeviceReport, probe_devices
+from napari_blindsr.plugin.widgets.dock import allow, clear_frames, share_tabs_when_docked
 from napari_blindsr.plugin.widgets.follow import LayerFollower, RegionWatcher, SizeWatcher
 from napari_blindsr.plugin.widgets.scroll import Scroll
-from napari_blindsr.plugin.widgets.texts import is_dubious, progress_text, text_of
+from napari_blindsr.plugin.widgets.texts import ending_text
+from napari_blindsr.plugin.widgets.verdict import VerdictPanel
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     import napari.viewer
 
     from napari_blindsr.progress import Progress
@@ -43,8 +51,12 @@ if TYPE_CHECKING:
 
 PROBE_PERIOD = 100
 """Milliseconds between making the dock and looking for devices, and between looks."""
+MARGIN = 0.04
+"""Free room around a result in the viewer, as part of its size."""
 REFRESH = 0.05
 """Least time between two updates of the progress, in seconds."""
+
+NO_IMAGE = "There is no image layer: open an image first."
 
 _log = logging.getLogger(__name__)
 
@@ -85,6 +97,8 @@ class RestoreWidget(Container[Widget]):
     progress : ProgressBar
     status, torch_line, hint : Label
         What the run is doing; torch and its devices; advice, if there is any.
+    verdict : VerdictPanel
+        How good the last result is.
     """
 
     def __init__(self, napari_viewer: napari.viewer.Viewer) -> None:
@@ -113,15 +127,18 @@ class RestoreWidget(Container[Widget]):
         self.advanced = form.advanced_row
         self.run_button, self.stop_button = buttons.run, buttons.stop
         self.cancel_button, self.compare_button = buttons.cancel, buttons.compare
+        self.save_button = buttons.save
         self.progress, self.status = status.bar, status.message
         self.torch_line, self.hint = status.torch, status.hint
 
+        self.verdict = VerdictPanel()
         self._form, self._status = form, status
         self._viewer = napari_viewer
         self._follower = LayerFollower(self.image, napari_viewer)
         self._watcher = SizeWatcher(self.image, self._describe)
         self._region_watcher = RegionWatcher(self.region, napari_viewer, self._describe)
         self._run: Run | None = None
+        self._previews = PreviewLayers(napari_viewer)
         self._pair: tuple[Layer, ...] = ()
         self._source_layer: Layer | None = None
         self._worker: GeneratorWorker[Progress, bool, Result | StackResult] | None = None
@@ -131,7 +148,7 @@ class RestoreWidget(Container[Widget]):
         self._last_refresh = 0.0
         self._unit = "step"
         super().__init__(widgets=[buttons, status], labels=False)
-        self.native.layout().insertWidget(0, Scroll(form.native))
+        self._lay_out()
 
         self._connect()
         self._devices: Future[DeviceReport] | None = None
@@ -151,15 +168,28 @@ class RestoreWidget(Container[Widget]):
         self._show_comparable()
         self._describe()
 
+    def _lay_out(self) -> None:
+        """Let all but the buttons and the progress scroll, so that the dock fits a low window."""
+        content = QWidget()
+        layout = QVBoxLayout(content)
+        layout.setContentsMargins(0, 0, 0, 0)
+        layout.addWidget(self.verdict)
+        layout.addWidget(self._form.native)
+        self.native.layout().insertWidget(0, Scroll(content))
+
     def _connect(self) -> None:
         self.run_button.changed.connect(self._start)
         self.stop_button.changed.connect(self._stop_and_keep)
         self.cancel_button.changed.connect(self._cancel)
         self.compare_button.changed.connect(self._compare)
+        self.save_button.changed.connect(self._save)
+        self._form.python_button.changed.connect(lambda: self._copy("python"))
+        self._form.command_button.changed.connect(lambda: self._copy("command"))
         for row in (self.scale, self.planes, self.range, *self._form.costly):
             row.changed.connect(self._describe)
         self._viewer.dims.events.ndisplay.connect(self._describe)
         self._viewer.dims.events.order.connect(self._describe)
+        self._viewer.dims.events.current_step.connect(self._describe)
         self.native_parent_changed.connect(self._on_parent)
         self.native.destroyed.connect(self._on_destroyed)
 
@@ -187,11 +217,12 @@ class RestoreWidget(Container[Widget]):
         # In the worker's own thread, because that of the GUI may be about to end.
         self._worker.aborted.connect(self._run.close, type=Qt.ConnectionType.DirectConnection)
         self._ending, self._unit = False, "step"
-        self._form.enabled = self.run_button.enabled = False
-        self.cancel_button.enabled = True
-        steps = self.steps.value if self._form.method.optimises else 1
-        self.progress.max, self.progress.value = steps, 0
-        self.status.value = "Starting …"
+        self._form.enabled = False
+        allow(self.run_button, "Wait for the end of this run, or stop it.")
+        allow(self.cancel_button)
+        self._form.optics.remember()
+        self._status.begin(request.source.name)
+        self.verdict.show_verdict(None)
         self._worker.start()
 
     def _stop_and_keep(self) -> None:
@@ -203,7 +234,7 @@ class RestoreWidget(Container[Widget]):
         if self._worker is not None:
             self._worker.quit()
             self._end("Cancelling after this step …")
-            self.cancel_button.enabled = False
+            allow(self.cancel_button, "Cancelling after this step …")
 
     def _compare(self) -> None:
         # Curve fitting takes a moment to import, which this dock shall not when it is shown.
@@ -211,9 +242,41 @@ class RestoreWidget(Container[Widget]):
 
         open_comparison(self._viewer, self._pair)
 
+    def _save(self) -> None:
+        layers = results_to_save(self._viewer, self._pair)
+        if layers:
+            ask_and_save(self.native, layers, saved=self._on_saved, failed=self._fail)
+
+    def _on_saved(self, path: Path) -> None:
+        if not self._gone:
+            self.status.value = f"Saved to {path}."
+
+    def _copy(self, kind: str) -> None:
+        """Copy what repeats the run to the clipboard."""
+        from napari_blindsr.plugin.restore import recipe  # noqa: PLC0415
+
+        if self.image.value is None:
+            return
+        try:
+            given = recipe.Recipe(
+                request=read_request(self._form, self._viewer),
+                layer=self.image.value,
+                mask=self.mask.value,
+                kernel=self.kernel_layer.value,
+            )
+            make = recipe.python_text if kind == "python" else recipe.command_text
+            text = make(given)
+        except BlindSRError as error:
+            self._fail(error)
+            return
+        clipboard = QApplication.clipboard()
+        if clipboard is not None:
+            clipboard.setText(text)
+            self.status.value = "Copied to the clipboard."
+
     def _end(self, text: str) -> None:
         self._ending = True
-        self.stop_button.enabled = False
+        allow(self.stop_button, text)
         self.status.value = text
 
     # What the worker reports, on the main thread
@@ -222,18 +285,22 @@ class RestoreWidget(Container[Widget]):
         if self._gone or self._ending:
             return
         # A generator takes a value only once it has yielded one.
-        self.stop_button.enabled = True
+        allow(self.stop_button)
         now = time.monotonic()
         if now - self._last_refresh < REFRESH and progress.step < progress.total:
             return
         self._last_refresh, self._unit = now, progress.unit
-        self.progress.max, self.progress.value = progress.total, progress.step
-        self.status.value = progress_text(progress)
+        self._status.show_progress(progress)
+        run = self._run
+        if run is not None and run.source is not None and run.preview is not None:
+            preview, run.preview = run.preview, None
+            self._previews.show(preview, run.source, run.settings)
 
     def _on_result(self, result: Result | StackResult) -> None:
         source = self._run.source if self._run is not None else None
         if self._gone or source is None:
             return
+        self._previews.remove()
         stored = None if self._run is None else self._run.stored
         layers = layers_of(
             result, source, lacking=self.lacking.value, dtype=self.dtype.value, stored=stored
@@ -242,14 +309,25 @@ class RestoreWidget(Container[Widget]):
         # Masks lie on the image, which is what one goes on with.
         images = [layer for layer in added if isinstance(layer, Image)]
         self._viewer.layers.selection.active = images[-1]
+        self._show(added)
         self._pair = () if self._source_layer is None else (self._source_layer, images[-1])
         self._show_comparable()
-        self.progress.value = self.progress.max
-        self.status.value = text_of(result)
+        self._status.end(complete=True)
+        self.status.value = ending_text(result)
         if stored is not None:
             self.status.value += f" Written to {stored.path}."
-        if is_dubious(result):
-            show_warning(self.status.value)
+        verdict = judge(result, source, None if self._run is None else self._run.resolutions)
+        self.verdict.show_verdict(verdict)
+        if verdict.level == "doubtful" or (verdict.level == "caution" and result.notes):
+            show_warning(verdict.text)
+
+    def _show(self, added: list[Layer]) -> None:
+        """Fit the view to what was restored, its source, and the point spread function."""
+        if self.region.value == VIEW or self._viewer.dims.ndisplay != 2:
+            return
+        whole = self._source_layer is not None and self.region.value is None
+        shown = [*added, self._source_layer] if whole else [added[-1]]
+        self._viewer.reset_view(layers=[layer for layer in shown if layer], margin=MARGIN)
 
     def _on_error(self, error: Exception) -> None:
         if isinstance(error, EngineError):
@@ -263,10 +341,12 @@ class RestoreWidget(Container[Widget]):
         self._source_layer = None
         if run is not None:
             run.close()
+        self._status.close_activity()
+        self._previews.remove()
         if self._gone:
             return
         if worker is not None and worker.abort_requested:
-            self.progress.value = 0
+            self._status.end(complete=False)
             self.status.value = "Cancelled; nothing was added."
         self._set_idle()
 
@@ -287,37 +367,48 @@ class RestoreWidget(Container[Widget]):
 
     def _set_idle(self) -> None:
         self._form.enabled = True
-        self.run_button.enabled = self.image.value is not None
-        self.stop_button.enabled = self.cancel_button.enabled = False
+        for button in (self.stop_button, self.cancel_button):
+            allow(button, "Nothing is running.")
+        self._describe()
 
     def _show_comparable(self) -> None:
         # Layers that were removed are not kept alive here.
         if not all(layer in self._viewer.layers for layer in self._pair):
             self._pair = ()
-        self.compare_button.enabled = bool(self._pair)
+        allow(self.compare_button, "" if self._pair else NOTHING)
+        results = any(map(is_restored, self._viewer.layers))
+        allow(self.save_button, "" if results else NOTHING)
 
     def _describe(self, *_: Any) -> None:
         """Say how large image and result are, or why the image cannot be restored."""
         layer = self.image.value
-        if self._worker is None:
-            self.run_button.enabled = layer is not None
         if layer is None:
-            self._form.size_row.value = "no image layer"
+            self._form.size_row.value = NO_IMAGE
+            self._allow_run(NO_IMAGE)
             return
+        self._form.extent.show_layer(layer)
         try:
             plane = find_plane(layer, self._viewer.dims)
             text = size_text(self._form, plane, self._viewer)
         except BlindSRError as error:
             self._form.size_row.value = str(error)
+            self._allow_run(str(error))
             return
-        if (size := nanometres(layer, plane)) is not None:
+        self._allow_run("")
+        size = nanometres(layer, plane)
+        self._form.optics.show_layer(layer, size)
+        if size is not None:
             self._form.show_pixel_size(size)
         self._form.size_row.value = text
+
+    def _allow_run(self, reason: str) -> None:
+        if self._worker is None:
+            allow(self.run_button, reason)
 
     def _fail(self, error: Exception) -> None:
         show_error(str(error))
         if not self._gone:
-            self.progress.value = 0
+            self._status.end(complete=False)
             self.status.value = str(error)
 
     # How it ends
@@ -326,6 +417,8 @@ class RestoreWidget(Container[Widget]):
         # napari takes the widget out of a dock that is closed; nobody could stop the run.
         if parent is None and self._docked and self._worker is not None:
             self._worker.quit()
+        if parent is not None and not self._docked:
+            share_tabs_when_docked(self.native)
         self._docked = parent is not None
 
     def _on_destroyed(self) -> None:
@@ -335,55 +428,6 @@ class RestoreWidget(Container[Widget]):
         self._region_watcher.disconnect()
         self._viewer.dims.events.ndisplay.disconnect(self._describe)
         self._viewer.dims.events.order.disconnect(self._describe)
+        self._viewer.dims.events.current_step.disconnect(self._describe)
         if self._worker is not None:
             self._worker.quit()
-
-
-class RunButtons(Container[Widget]):
-    """Run, Stop and keep, Cancel, Compare."""
-
-    def __init__(self) -> None:
-        super().__init__(layout="horizontal", labels=False)
-        self.margins = (0, 0, 0, 0)
-        self.run = PushButton(
-            text="Run",
-            tooltip="Estimate the blur of the image and a finer image.\n"
-            "The viewer stays usable meanwhile.",
-        )
-        self.stop = PushButton(
-            text="Stop and keep",
-            tooltip="End the run after the current step and keep the best result so far.",
-        )
-        self.cancel = PushButton(
-            text="Cancel", tooltip="End the run after the current step and drop its result."
-        )
-        self.compare = PushButton(
-            text="Compare",
-            tooltip="Compare the last result with its source: a curtain whose edge is dragged.",
-            enabled=False,
-        )
-        self.extend([self.run, self.stop, self.cancel, self.compare])
-
-
-class RunStatus(Container[Widget]):
-    """How a run goes, what torch is there, and advice."""
-
-    def __init__(self) -> None:
-        super().__init__(labels=False)
-        self.margins = (0, 0, 0, 0)
-        self.bar = ProgressBar(
-            value=0, min=0, max=1, tooltip="Image steps done, of those planned for the run."
-        )
-        self.message = text_line("What the run is doing: step, loss of this step, time left.")
-        self.torch = text_line("The installed torch and the devices that it can use.")
-        self.hint = text_line("How to make runs faster on this machine.")
-        self.hint.visible = False
-        self.extend([self.bar, self.message, self.torch, self.hint])
-        self.torch.value = f"{torch_build()} · looking for devices …"
-
-    def show_devices(self, report: DeviceReport) -> None:
-        """Say which devices were found, and what may be missing."""
-        found = ", ".join(device_label(name) for name in report.names)
-        self.torch.value = f"{torch_build()} · {found}"
-        self.hint.value = report.hint
-        self.hint.visible = bool(report.hint)

@@ -11,23 +11,20 @@ from magicgui.widgets import (
     ComboBox,
     Container,
     FileEdit,
-    LineEdit,
+    PushButton,
     SpinBox,
     create_widget,
 )
 from magicgui.widgets.bases import CategoricalWidget, ValueWidget, Widget
 from napari.components import LayerList
-from napari.layers import Image, Layer, Shapes
+from napari.layers import Image
 
-from napari_blindsr.images.tiling import Box
 from napari_blindsr.methods import METHOD_TABLE, Method, Schedule, method_named, repeats_cheaply
 from napari_blindsr.physics.kernels import FAMILIES
-from napari_blindsr.plugin.layers.inputs import Plane
 from napari_blindsr.plugin.layers.kernel import holds_own_kernel
-from napari_blindsr.plugin.layers.outputs import is_result
-from napari_blindsr.plugin.layers.shapes import VIEW
-from napari_blindsr.plugin.layers.stacks import axes_text, layer_layout
+from napari_blindsr.plugin.restore.extent import ExtentOptions
 from napari_blindsr.plugin.restore.kernel_forms import FamilyForm, family_forms
+from napari_blindsr.plugin.restore.optics import OpticsOptions
 from napari_blindsr.plugin.restore.options import (
     AdvancedOptions,
     MaskOptions,
@@ -35,10 +32,9 @@ from napari_blindsr.plugin.restore.options import (
     weights_field,
 )
 from napari_blindsr.plugin.widgets.devices import DeviceReport, device_label, free_threads
-from napari_blindsr.plugin.widgets.fields import LayerChooser, Rows, kernel_layer_field, text_line
+from napari_blindsr.plugin.widgets.fields import Rows, heading_line, kernel_layer_field, text_line
 from napari_blindsr.settings import ONE_BLUR, Settings
-from napari_blindsr.stacks.options import StackOptions
-from napari_blindsr.types import SCALES, Finish, OutputType
+from napari_blindsr.types import SCALES, Finish
 
 KNOWN = "known"
 
@@ -57,6 +53,7 @@ class RunForm(Container[Widget]):
         self.margins = (0, 0, 0, 0)
         self.image_row = _image_row()
         self.extent = ExtentOptions(layers)
+        self.optics = OpticsOptions()
         self.scale_row = _scale_row()
         self.size_row = text_line("Height × width in pixels, of the image and of the result.")
         self.method_row = _method_row()
@@ -74,18 +71,34 @@ class RunForm(Container[Widget]):
         )
         self.advanced = AdvancedOptions()
         self.found: tuple[str, ...] = ()
+        self.defaults_button, self.python_button, self.command_button = _action_buttons()
+        self.actions = Container[Widget](
+            widgets=[self.defaults_button, self.python_button, self.command_button],
+            layout="horizontal",
+            labels=False,
+        )
+        self.actions.margins = (0, 0, 0, 0)
         self.rows = Rows()
+        self._headings: dict[Widget, tuple[Widget, ...]] = {}
         self.native.layout().addLayout(self.rows.layout)
         self._add_rows()
-        self._show_what_matters()
-        shaping = self.method_row, self.kernel_row, self.advanced_row, self.advanced.finish
-        for row in (*shaping, self.image_row, self.extent.planes, self.extent.kernels):
-            row.changed.connect(self._show_what_matters)
-        for form in self.families.values():
-            for _, field in form.rows:
-                field.changed.connect(self._show_what_matters)
-        self.scale_row.changed.connect(self._show_usual)
+        self._keep_defaults()
         self._show_usual()
+        self._show_what_matters()
+        self.defaults_button.changed.connect(self.restore_defaults)
+        self.extent.axes.changed.connect(self.extent.try_axes)
+        listened: dict[int, Any] = {
+            id(row): row
+            for row in (
+                self.image_row,
+                self.extent.planes,
+                self.optics.kind,
+                *self._kept.values(),
+            )
+        }
+        for row in (*listened.values(), self.advanced_row):
+            row.changed.connect(self._show_what_matters)
+        self.scale_row.changed.connect(self._show_usual)
         self.kernel_row.changed.connect(self._suggest_kernel_layer)
         self._suggested_steps = self.steps_row.value
         for choice in (self.kernel_row, self.advanced.schedule):
@@ -137,6 +150,7 @@ class RunForm(Container[Widget]):
             precision=advanced.precision.value,
             threads=free_threads(),
             tile=advanced.tiles.value,
+            optics=self.optics.optics(),
             uncertainty=advanced.uncertainty.value if self._takes_uncertainty else 0,
             field=advanced.field.value if self._takes_field else ONE_BLUR,
         )
@@ -209,60 +223,152 @@ class RunForm(Container[Widget]):
         rows: list[tuple[str, Widget]] = [
             ("Image", self.image_row),
             *self.extent.rows,
-            ("Scale", self.scale_row),
-            ("Size", self.size_row),
-            ("Method", self.method_row),
-            ("Weights", self.weights_row),
-            *self.masking.rows,
-            ("Noise", self.noise_row),
-            ("Blur kernel", self.kernel_row),
-            *(row for form in self.families.values() for row in form.rows),
-            ("Kernel layer", self.kernel_layer_row),
-            ("Kernels", self.extent.kernels),
-            ("", self.extent.warm_start),
-            ("Steps", self.steps_row),
-            ("Seed", self.seed_row),
-            ("Device", self.device_row),
+            ("What it is", self.optics.kind),
+            *self.optics.rows,
+            ("How much finer", self.scale_row),
+            ("", self.size_row),
+            ("How much time", self.advanced.quality),
             ("", self.advanced_row),
-            *self.advanced.rows,
         ]
+        for title, group in self._groups():
+            heading = heading_line(title)
+            self._headings[heading] = tuple(row for _, row in group)
+            rows += [("", heading), *group]
+        rows.append(("", self.actions))
         for label, row in rows:
             self.rows.add(label, row)
+
+    def _groups(self) -> tuple[tuple[str, list[tuple[str, Widget]]], ...]:
+        """Return what stands under Advanced, with a title for each group."""
+        masking, advanced, extent = self.masking, self.advanced, self.extent
+        families = [row for form in self.families.values() for row in form.rows]
+        return (
+            (
+                "Method",
+                [
+                    ("Method", self.method_row),
+                    ("Weights", self.weights_row),
+                    ("Reconstruction", advanced.finish),
+                    ("Steps", self.steps_row),
+                    ("Schedule", advanced.schedule),
+                    ("Generator width", advanced.channels),
+                    ("Intensity range", advanced.bounded),
+                ],
+            ),
+            (
+                "Blur",
+                [
+                    ("Blur type", self.kernel_row),
+                    *families,
+                    ("PSF layer", self.kernel_layer_row),
+                    ("Kernels", extent.kernels),
+                    ("", extent.warm_start),
+                    ("Blur varies (rows × columns)", advanced.field),
+                ],
+            ),
+            (
+                "Image",
+                [
+                    ("Noise (SD)", self.noise_row),
+                    ("Ignore", masking.mask),
+                    ("", masking.saturated),
+                    ("Gain", masking.gain),
+                    ("Geometry", advanced.geometry),
+                    ("Border", advanced.border),
+                ],
+            ),
+            (
+                "Result",
+                [
+                    ("Error map", advanced.uncertainty),
+                    ("", advanced.lacking),
+                    ("Type", advanced.dtype),
+                    ("Write to Zarr", advanced.folder),
+                ],
+            ),
+            (
+                "Computation",
+                [
+                    ("Device", self.device_row),
+                    ("Precision", advanced.precision),
+                    ("Tiles", advanced.tiles),
+                    ("Seed", self.seed_row),
+                ],
+            ),
+        )
 
     def _show_what_matters(self, *_: Any) -> None:
         self.advanced.offer_finishes(self.method)
         self.advanced.offer_uncertainties(self._finish)
-        show, chosen = self.rows.show, self.family
-        show((row for _, row in self.masking.rows), visible=self.method.degradations)
-        show([self.noise_row], visible=self._takes_noise)
-        show([self.weights_row], visible=self._finish == "usrnet")
-        show([self.steps_row], visible=self.method.optimises)
-        for form in self.families.values():
-            fields, idle = [field for _, field in form.rows], form.idle
-            for field in fields:
-                show([field], visible=form is chosen and field not in idle)
-        show([self.kernel_layer_row], visible=chosen is None)
-        layer, extent = self.image_row.value, self.extent
-        for part in (extent.planes, extent.range, extent.kernels, extent.warm_start):
-            visible = extent.matters(
-                part, layer, known=chosen is None, optimises=self.method.optimises
-            )
-            show([part], visible=visible)
-        for row in (field for _, field in self.advanced.rows):
-            show([row], visible=self.advanced_row.value and self._matters(row))
+        layer, opened = self.image_row.value, bool(self.advanced_row.value)
+        self.extent.show_layer(layer)
+        show = self.rows.show
+        for row in (*(row for _, row in self.extent.rows), self.advanced.quality):
+            show([row], visible=self._matters(row))
+        show((row for _, row in self.optics.rows), visible=self.optics.matters)
+        for heading, rows in self._headings.items():
+            matter = [opened and self._matters(row) for row in rows]
+            for row, visible in zip(rows, matter, strict=True):
+                show([row], visible=visible)
+            show([heading], visible=any(matter))
+        self.rows.show([self.actions], visible=opened)
+        changed = len(self.changed_settings())
+        text = "Advanced settings" + (f" ({changed} changed)" if changed else "")
+        self.advanced_row.text = text
 
     def _matters(self, row: Widget) -> bool:
-        """Tell whether an advanced setting has an influence on the method."""
-        if row is self.advanced.lacking and self.extent.is_stack(self.image_row.value):
-            return False
-        if row is self.advanced.field:
-            return self._takes_field
-        if row is self.advanced.uncertainty:
-            return self._takes_uncertainty
-        if row is self.advanced.quality:
-            family = self.family
-            return not self.method.optimises and family is not None and family.is_refined
-        return self.method.optimises or row not in self.advanced.of_optimisation
+        """Tell whether a setting has an influence on what is made of the image."""
+        layer, chosen, advanced = self.image_row.value, self.family, self.advanced
+        optimises = self.method.optimises
+        for form in self.families.values():
+            if any(row is field for _, field in form.rows):
+                return form is chosen and all(row is not field for field in form.idle)
+        if row in self._of_degradations:
+            return self.method.degradations
+        known = chosen is None
+        rules: tuple[tuple[Widget, bool], ...] = (
+            (self.noise_row, self._takes_noise),
+            (self.weights_row, self._finish == "usrnet"),
+            (self.steps_row, optimises),
+            (self.kernel_layer_row, known),
+            (advanced.lacking, not self.extent.is_stack(layer)),
+            (advanced.field, self._takes_field),
+            (advanced.uncertainty, self._takes_uncertainty),
+            (advanced.quality, not optimises and chosen is not None and chosen.is_refined),
+        )
+        for field, matters in rules:
+            if row is field:
+                return matters
+        if any(row is field for field in advanced.of_optimisation):
+            return optimises
+        return self.extent.matters(row, layer, known=known, optimises=optimises)
+
+    def changed_settings(self) -> dict[str, Any]:
+        """Return the settings that matter and are no defaults, by their names."""
+        matter = {name: row.value for name, row in self._kept.items() if self._matters(row)}
+        return {name: value for name, value in matter.items() if value != self._defaults[name]}
+
+    def restore_defaults(self) -> None:
+        """Give all settings, but for the image and its axes, their first values again."""
+        for name, row in self._kept.items():
+            if row.value != self._defaults[name]:
+                row.value = self._defaults[name]
+        self.scale_row.value = self._default_scale
+        self._suggested_steps = self.steps_row.value
+
+    @property
+    def _of_degradations(self) -> tuple[Widget, ...]:
+        return tuple(row for _, row in self.masking.rows)
+
+    def _keep_defaults(self) -> None:
+        groups = (row for _, group in self._groups() for row in group)
+        open_rows = (("Time", self.advanced.quality), ("Region", self.extent.region))
+        # Labels of rows may be empty.
+        self._kept: dict[str, Any] = {
+            f"{number} {label}": row for number, (label, row) in enumerate((*open_rows, *groups))
+        }
+        self._defaults = {name: row.value for name, row in self._kept.items()}
+        self._default_scale = self.scale_row.value
 
     def _show_usual(self, *_: Any) -> None:
         for form in self.families.values():
@@ -280,6 +386,22 @@ class RunForm(Container[Widget]):
         if self.family is None and chooser.value is None:
             own = (layer for layer in chooser.choices if layer and holds_own_kernel(layer))
             chooser.value = next(own, None)
+
+
+def _action_buttons() -> tuple[PushButton, PushButton, PushButton]:
+    return (
+        PushButton(
+            text="Restore defaults", tooltip="Give all settings but the image their first values."
+        ),
+        PushButton(
+            text="Copy as Python",
+            tooltip="Copy a script that repeats this run to the clipboard.",
+        ),
+        PushButton(
+            text="Copy as command",
+            tooltip="Copy a command line that repeats this run to the clipboard.",
+        ),
+    )
 
 
 def _image_row() -> CategoricalWidget[Image]:
@@ -303,7 +425,8 @@ def _scale_row() -> CategoricalWidget[int]:
         value=4,
         choices=[(f"×{scale}" if scale > 1 else "×1 (deblur)", scale) for scale in SCALES],
         tooltip="How many times finer the pixels of the result are, along each axis.\n"
-        "×1 removes blur and keeps the pixels.",
+        "×1 removes blur and keeps the pixels. Where noise hides fine detail, a larger scale\n"
+        "adds pixels, but no information.",
     )
 
 
@@ -312,11 +435,9 @@ def _method_row() -> CategoricalWidget[str]:
         name="method",
         value=METHOD_TABLE[0].name,
         choices=[(method.label, method.name) for method in METHOD_TABLE],
-        tooltip="Fast reads the blur off the image by a trained network and restores the image by\n"
-        "another, in seconds. MLMC and DDSR fit an image generator and a kernel generator to the\n"
-        "image, in turn, in minutes, and learn from nothing but it. DDSR takes covered, dark and\n"
-        "noisy images as well. USRNet then makes the image anew with the kernel that was found;\n"
-        "it needs its published weights.",
+        tooltip="Fast: seconds, pretrained networks. MLMC: minutes, learns from your image alone.\n"
+        "DDSR: the same, also for dark, noisy or masked images. USRNet reconstructs the image\n"
+        "with the kernel that was estimated; it needs its published weights.",
     )
 
 
@@ -326,10 +447,9 @@ def _kernel_row() -> CategoricalWidget[str]:
         value=FAMILIES[0].name,
         choices=[
             *((family.label, family.name) for family in FAMILIES),
-            ("Known kernel (layer)", KNOWN),
+            ("PSF layer", KNOWN),
         ],
-        tooltip="The kind of blur to expect: the kernel is taken from this family, or the kernel\n"
-        "generator learns from random kernels of it. A known kernel is held instead.",
+        tooltip="What caused the blur? Leave Automatic if unsure, or choose a PSF layer.",
     )
 
 
@@ -365,110 +485,3 @@ def _device_row() -> CategoricalWidget[str]:
         choices=[(device_label(name), name) for name in ("auto", "cpu")],
         tooltip="Where to compute. Automatic takes a GPU if torch can use one.",
     )
-
-
-CURRENT, ALL, RANGE = "current", "all", "range"
-
-
-class ExtentOptions:
-    """What of a layer is restored.
-
-    Parameters
-    ----------
-    layers : LayerList
-        The viewer's.
-    """
-
-    def __init__(self, layers: LayerList) -> None:
-        self.planes = ComboBox(
-            value=CURRENT,
-            choices=[("Current plane", CURRENT), ("All planes", ALL), ("Range …", RANGE)],
-            tooltip="Which planes of a layer of more than two dimensions. Each is restored by\n"
-            "itself: along Z, too, nothing is sharpened. What is Y and X is what the viewer\n"
-            "shows.",
-        )
-        self.range = LineEdit(
-            value="",
-            tooltip="Planes such as T=0:10,C=1: an index, or a range whose end is excluded, along\n"
-            "some axes; those that are not named in full. The letters come from the labels of\n"
-            "the layer's axes.",
-        )
-        self.kernels = ComboBox(
-            value="channel",
-            choices=[
-                ("One per channel", "channel"),
-                ("One for all planes", "shared"),
-                ("One per plane", "plane"),
-            ],
-            tooltip="Which planes share a blur kernel. One per channel holds along time, depth\n"
-            "and all other axes: it is found on the planes that tell the most of it, which is\n"
-            "faster and steadier. Channels are the axis that is labelled 'c' or 'channel'.",
-        )
-        self.warm_start = CheckBox(
-            value=False,
-            text="Warm start",
-            tooltip="MLMC and DDSR begin each plane with what the one before it in time, or in\n"
-            "depth, has ended with, within its channel, and take fewer steps. Fast, with a kernel\n"
-            "for each plane, steadies their readings by each other.",
-        )
-        self._followed = False
-        self.region = LayerChooser(
-            layers,
-            _can_bound,
-            none="Whole image",
-            first=[("Visible field of view", VIEW)],
-            tooltip="What of the image is restored; the result lies exactly there. The blur is\n"
-            "read around it as well. Of a Shapes layer, the box around the selected shapes, or\n"
-            "around all of them. The way to try settings before the whole image.",
-        )
-        self.rows: tuple[tuple[str, Widget], ...] = (
-            ("Planes", self.planes),
-            ("", self.range),
-            ("Region", self.region),
-        )
-
-    def is_stack(self, layer: Image | None) -> bool:
-        """Tell whether more than the plane on display is asked for."""
-        return layer is not None and layer.ndim > 2 and self.planes.value != CURRENT
-
-    def options(self, region: Box | None, dtype: OutputType) -> StackOptions:
-        """Return what is asked for of a stack."""
-        planes = self.range.value.strip().upper() if self.planes.value == RANGE else ""
-        return StackOptions(
-            kernels=self.kernels.value, planes=planes or None, region=region, dtype=dtype
-        )
-
-    def show_neighbours(self, *, followed: bool) -> None:
-        """Hear whether planes that are asked for follow each other along some axis."""
-        self._followed = followed
-
-    def show_axes(self, layer: Image, plane: Plane) -> None:
-        """Say which planes there are."""
-        self.range.native.setPlaceholderText(axes_text(layer, layer_layout(layer, plane)))
-
-    def matters(self, row: Widget, layer: Image | None, *, known: bool, optimises: bool) -> bool:
-        """Tell whether a row has an influence on what is made of a layer.
-
-        Parameters
-        ----------
-        row : Widget
-        layer : Image or None
-        known : bool
-            Whether the kernel is known.
-        optimises : bool
-            Whether the method does.
-        """
-        if row is self.planes:
-            return layer is not None and layer.ndim > 2
-        if row is self.range:
-            return self.is_stack(layer) and self.planes.value == RANGE
-        if row is self.kernels:
-            return self.is_stack(layer) and not known
-        if row is self.warm_start:
-            steadies = self.kernels.value == "plane" and not known
-            return self.is_stack(layer) and self._followed and (optimises or steadies)
-        return True
-
-
-def _can_bound(layer: Layer) -> bool:
-    return isinstance(layer, Shapes) and not is_result(layer)

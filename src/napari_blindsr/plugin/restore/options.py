@@ -20,21 +20,24 @@ from napari_blindsr.plugin.widgets.fields import (
     path_field,
 )
 from napari_blindsr.settings import ONE_BLUR
-from napari_blindsr.types import OUTPUT_TYPES, PRECISIONS, QUALITIES, Finish
+from napari_blindsr.types import OUTPUT_TYPES, PRECISIONS, QUALITIES, Finish, Quality
 
 RESTORATIONS = (5, 9, 17)
 """How many an uncertainty may be found from."""
 
-NO_UNCERTAINTY = ("Do not find it", 0)
-MAP_ALONE = ("From the image prior's map of errors", 1)
+NO_UNCERTAINTY = ("Off", 0)
+MAP_ALONE = ("Quick (one extra run)", 1)
 
 MOST_REGIONS = 32
 """Along each axis."""
 
+TIMES: dict[Quality, str] = {"fast": "Fast (seconds)", "refined": "Careful (a minute)"}
+"""How much time the estimate of the blur may take."""
+
 FINISH_LABELS: dict[Finish, str] = {
     "prior": "Image prior",
     "usrnet": "USRNet",
-    "measurement": "Measurement only (no learned prior)",
+    "measurement": "Classical (no neural network)",
     # Last, because that is where it is added when it is offered again.
     "none": "None",
 }
@@ -49,13 +52,13 @@ class MaskOptions:
         self.mask = LayerChooser(
             layers,
             _can_mask,
-            tooltip="Labels or Shapes layer of what covers the image: it is filled in.\n"
-            "Labels: nonzero is covered; as many pixels as the image. Shapes: what lies inside,\n"
-            "and lines as wide as they are drawn. Values that are not finite are covered anyway.",
+            tooltip="Layer that marks pixels to ignore; they are filled in. Labels: nonzero\n"
+            "pixels, in the size of the image. Shapes: what lies inside, and lines as wide as\n"
+            "they are drawn. Values that are not finite are ignored anyway.",
         )
         self.saturated = CheckBox(
-            text="Mask saturated pixels",
-            tooltip="Take pixels at the largest value of an integer type for covered.",
+            text="Ignore saturated pixels",
+            tooltip="Ignore pixels at the largest value of an integer type; they are filled in.",
         )
         self.gain = AutoNumber(
             1.0,
@@ -79,18 +82,18 @@ class AdvancedOptions:
         self._finishes = tuple(FINISH_LABELS)
         self._has_map = True
         self.finish = OptionalChoice(
-            none="As the method does",
+            none="Default",
             choices=lambda _: [(FINISH_LABELS[name], name) for name in self._finishes],
-            tooltip="What follows once the kernel is known. The image prior, which ships, and\n"
-            "USRNet are trained networks that restore the image anew with that kernel.\n"
-            "Measurement only does so by sparse gradients: nothing in it was learnt from images.",
+            tooltip="How the image is reconstructed once the kernel is estimated. The image\n"
+            "prior, which ships, and USRNet are neural networks. Classical uses sparse gradients:\n"
+            "nothing in it was learnt from images.",
         )
         self.quality = ComboBox(
             value=QUALITIES[0],
-            choices=[(name.capitalize(), name) for name in QUALITIES],
-            tooltip="Fast takes the blur as a network read it. Refined moves it to where the\n"
-            "restored image explains the data better: half a minute more, worth it for small\n"
-            "or unusual images. Camera shake stays as it was read.",
+            choices=[(TIMES[name], name) for name in QUALITIES],
+            tooltip="Fast: a network estimates the blur, in seconds. Careful: the estimate is\n"
+            "then improved by how well the restored image explains the data; half a minute more,\n"
+            "for small or unusual images. Camera shake is not improved.",
         )
         self.schedule = ComboBox(
             value=SCHEDULES[0],
@@ -108,10 +111,10 @@ class AdvancedOptions:
         )
         self.geometry, self.border = geometry_field(), border_field()
         self.bounded = OptionalChoice(
-            none="As the geometry asks",
-            choices=[("May exceed the image's", False), ("Within the image's", True)],
-            tooltip="Range of the result's intensities. A blurred image understates its peaks,\n"
-            "so the result may exceed it, unless the geometry is that of the test data.",
+            none="Default",
+            choices=[("Unlimited", False), ("That of the image", True)],
+            tooltip="Range of the result's intensities. A blurred image understates its peaks, so\n"
+            "the default is unlimited, except for the geometry of the test data.",
         )
         self.precision = ComboBox(
             value=PRECISIONS[0],
@@ -120,7 +123,7 @@ class AdvancedOptions:
             "device computes it natively.",
         )
         self.lacking = CheckBox(
-            text="Show where data are lacking",
+            text="Mark poorly supported pixels",
             tooltip="Add a Labels layer of where less than half of what would see the result's\n"
             "pixels was measured: at the border, and where the image is covered.",
         )
@@ -160,22 +163,6 @@ class AdvancedOptions:
             "interpolated between their middles. 1 × 1 is one blur for all.",
         )
         self.of_optimisation: tuple[Widget, ...] = (self.schedule, self.channels, self.bounded)
-        self.rows: tuple[tuple[str, Widget], ...] = (
-            ("Finish", self.finish),
-            ("Quality", self.quality),
-            ("Schedule", self.schedule),
-            ("Channels", self.channels),
-            ("Geometry", self.geometry),
-            ("Border", self.border),
-            ("Intensities", self.bounded),
-            ("Precision", self.precision),
-            ("Type", self.dtype),
-            ("Tiles", self.tiles),
-            ("Write to Zarr", self.folder),
-            ("Kernels over the field", self.field),
-            ("Uncertainty", self.uncertainty),
-            ("", self.lacking),
-        )
 
     def offer_uncertainties(self, finish: Finish) -> None:
         """Offer the map of errors where there is one."""

@@ -62,6 +62,7 @@ def read_request(form: RunForm, viewer: ViewerModel) -> Request:
     """
     settings = form.settings()
     layer = form.image_row.value
+    form.extent.label_axes(layer)
     source = _read_source(form, viewer)
     mask_layer, kernel_layer = form.masking.mask.value, form.kernel_layer_row.value
     if form.method.degradations and mask_layer is not None:
@@ -169,6 +170,8 @@ def size_text(form: RunForm, plane: Plane, viewer: ViewerModel) -> str:
     region = read_region(extent.region.value, layer, plane, viewer, any_slice=many)
     height, width = plane.shape if region is None else region.shape
     parts = [f"{height} × {width} → {scale * height} × {scale * width} px"]
+    if layer.ndim > 2 and not many:
+        parts.insert(0, f"Only the plane on display ({plane_text(layer, plane)})")
     count = 1
     if many:
         wanted = extent.options(region, "float32").planes

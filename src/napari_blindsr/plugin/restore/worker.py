@@ -10,6 +10,8 @@ from napari_blindsr.errors import BlindSRError, EngineError
 from napari_blindsr.physics.kernels import Motion
 from napari_blindsr.plugin.layers.inputs import StackInput
 from napari_blindsr.plugin.layers.zarr_output import Stored, ZarrOutput
+from napari_blindsr.plugin.restore.judge import Resolutions, resolutions
+from napari_blindsr.plugin.restore.preview import Preview, Previews
 
 if TYPE_CHECKING:
     from collections.abc import Generator
@@ -35,11 +37,14 @@ class Run:
 
     def __init__(self, request: Request) -> None:
         self.source: Source | None = request.source
-        self._settings = request.settings
+        self.settings = request.settings
         self._kernel_folder = request.kernel_folder
         self._name = request.source.name
         self._folder = request.target_folder
         self.stored: Stored | None = None
+        self.resolutions: Resolutions | None = None
+        self.preview: Preview | None = None
+        self._previews = Previews(request.source, request.settings)
         self._engine: Generator[Progress, bool | None, Result | StackResult] | None = None
 
     def __repr__(self) -> str:
@@ -60,8 +65,14 @@ class Run:
                     report = self._engine.send(answer)
                 except StopIteration as end:
                     result: Result | StackResult = end.value
+                    if self.source is not None:
+                        self.resolutions = resolutions(result, self.source)
                     return result
-                answer = yield report
+                if (preview := self._previews.of(report)) is not None:
+                    # The next one may come before the main thread has taken this one.
+                    self.preview = preview
+                # Tensors stay in this thread.
+                answer = yield replace(report, latest=None)
         except BlindSRError:
             raise
         except Exception as error:
@@ -118,14 +129,15 @@ class Run:
     def _complete_settings(self) -> Settings:
         """Return the settings with the kernels of a folder, if one is to be read."""
         if self._kernel_folder is None:
-            return self._settings
+            return self.settings
         from napari_blindsr.physics.kernel_files import read_kernel_folder  # noqa: PLC0415
 
         kernels = read_kernel_folder(self._kernel_folder)
-        return replace(self._settings, kernel=Motion(kernels=kernels))
+        return replace(self.settings, kernel=Motion(kernels=kernels))
 
     def close(self) -> None:
         """Let go of everything. Only for a run that is not executing a step."""
         engine, self._engine, self.source, self.stored = self._engine, None, None, None
+        self.preview, self._previews = None, Previews(None, self.settings)
         if engine is not None:
             engine.close()

@@ -56,11 +56,19 @@ class Rows:
     def show(self, rows: Iterable[Widget], *, visible: bool) -> None:
         """Show or hide rows."""
         for row in rows:
-            self.layout.setRowVisible(row.native, visible)
+            if self.layout.isRowVisible(row.native) != visible:
+                self.layout.setRowVisible(row.native, visible)
 
     def is_shown(self, row: Widget) -> bool:
         """Tell whether a row is shown whenever the form is."""
         return bool(self.layout.isRowVisible(row.native))
+
+
+def heading_line(text: str) -> Label:
+    """Return a heading between the rows of a form."""
+    heading = Label(value=f"<b>{text}</b>")
+    heading.tooltip = f"Settings of the group {text.lower()}."
+    return heading
 
 
 class AutoNumber(ValuedContainerWidget[Any]):

@@ -16,6 +16,10 @@ if TYPE_CHECKING:
     from napari.components import ViewerModel
 
 
+PLACING = ("data", "scale", "units", "translate", "rotate", "shear", "affine", "axis_labels")
+"""Events of a layer after which its pixels are others, or lie elsewhere."""
+
+
 class LayerFollower:
     """Keeps a chooser of image layers at the layer that the user means.
 
@@ -105,7 +109,7 @@ class LayerFollower:
 
 
 class SizeWatcher:
-    """Calls back when another layer is chosen, and when that one's pixel size changes.
+    """Calls back when another layer is chosen, and when that one's pixels or place change.
 
     Parameters
     ----------
@@ -134,11 +138,11 @@ class SizeWatcher:
     def _watch(self, layer: Layer | None) -> None:
         before, self._layer = self._layer, layer
         if before is not None:
-            before.events.scale.disconnect(self._callback)
-            before.events.units.disconnect(self._callback)
+            for name in PLACING:
+                getattr(before.events, name).disconnect(self._callback)
         if layer is not None:
-            layer.events.scale.connect(self._callback)
-            layer.events.units.connect(self._callback)
+            for name in PLACING:
+                getattr(layer.events, name).connect(self._callback)
 
 
 class RegionWatcher:

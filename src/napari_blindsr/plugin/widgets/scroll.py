@@ -15,16 +15,19 @@ class Scroll(QScrollArea):
     Parameters
     ----------
     content : QWidget
+    grows : bool
+        Whether it takes more room than its content needs, if there is any.
     """
 
-    def __init__(self, content: QWidget) -> None:
+    def __init__(self, content: QWidget, *, grows: bool = False) -> None:
         super().__init__()
         self._content = content
         self.setWidget(content)
         self.setWidgetResizable(True)
         self.setFrameShape(QFrame.Shape.NoFrame)
         self.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
-        self.setSizePolicy(QSizePolicy.Policy.Preferred, QSizePolicy.Policy.Maximum)
+        upright = QSizePolicy.Policy.Expanding if grows else QSizePolicy.Policy.Maximum
+        self.setSizePolicy(QSizePolicy.Policy.Preferred, upright)
         self.setMinimumHeight(LEAST_HEIGHT)
         guard = _WheelGuard(self)
         for kind in (QComboBox, QAbstractSpinBox):

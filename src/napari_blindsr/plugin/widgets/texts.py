@@ -11,6 +11,8 @@ from napari_blindsr.plugin.widgets.devices import device_label
 from napari_blindsr.stacks.result import StackResult
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from napari_blindsr.estimation.estimate import BlurEstimate
     from napari_blindsr.estimation.kernel_field import KernelField
     from napari_blindsr.progress import Progress
@@ -23,7 +25,7 @@ ENDINGS = {
     "completed": "Done",
     "converged": "Done, converged",
     "stopped": "Stopped and kept",
-    "diverged": "Ended early, because it diverged; the best state is kept",
+    "diverged": "Ended early because the optimisation diverged; the best state was kept",
 }
 
 
@@ -41,6 +43,20 @@ def duration_text(seconds: float) -> str:
     return f"{hours} h {minutes} min"
 
 
+STAGES = {
+    "reading the blur": "estimating the blur",
+    "refining the blur": "improving the estimate of the blur",
+    "holding the kernel": "preparing the reconstruction",
+}
+"""What stages are called for people, where the run calls them otherwise."""
+
+
+def stage_text(progress: Progress) -> str:
+    """Return what is going on."""
+    stage = STAGES.get(progress.stage, progress.stage)
+    return sentence(stage.replace("finishing: ", "reconstructing: ").replace(" (trained)", ""))
+
+
 def progress_text(progress: Progress) -> str:
     """Return step, loss and time left in one line."""
     parts = [f"Step {progress.step} of {progress.total}"]
@@ -50,7 +66,7 @@ def progress_text(progress: Progress) -> str:
         or (progress.step == progress.total and progress.remaining is None)
     ):
         # Something else than image steps is going on: a warm-up, a finish, planes or tiles.
-        parts = [sentence(progress.stage)]
+        parts = [stage_text(progress)]
     if progress.loss is not None:
         parts.append(f"loss {progress.loss:.4g}")
     if progress.remaining is not None:
@@ -59,53 +75,88 @@ def progress_text(progress: Progress) -> str:
     return " · ".join(part.replace(" ", NO_BREAK) for part in parts)
 
 
-def result_text(result: Result) -> str:
-    """Return how a run ended, and what the user should know, in one line."""
-    ending = ENDINGS[str(result.reason)]
+FWHM = 2.0 * math.sqrt(2.0 * math.log(2.0))
+"""Full width at half maximum of a Gaussian, in standard deviations."""
+
+
+def ending_text(result: Result | StackResult) -> str:
+    """Return how a run ended, and how long it took, in a sentence."""
+    ending, duration = ENDINGS[str(result.reason)], duration_text(result.seconds)
+    if isinstance(result, StackResult):
+        device = "" if result.example is None else f" ({device_label(result.example.device)})"
+        done = len(result.records) - len(result.failures) + result.kept
+        return f"{ending} in {duration}{device}: {done} of {planes_asked(result)} planes."
     steps = ""
     if method_named(result.settings.method).optimises:
-        steps = f"{result.trace.size} of {result.settings.schedule.image_steps} steps "
-    summary = (
-        f"{ending}: {steps}in {duration_text(result.seconds)} "
-        f"on {device_label(result.device)} ({result.dtype})."
-    )
+        steps = f", {result.trace.size} of {result.settings.schedule.image_steps} steps"
+    return f"{ending} in {duration} ({device_label(result.device)}{steps})."
+
+
+def planes_asked(result: StackResult) -> int:
+    """Return how many planes were to be restored."""
+    return math.prod(map(len, result.selection))
+
+
+def facts_of(result: Result, nanometres: float | None = None) -> list[str]:
+    """Return what a run has estimated, and which networks it used, in sentences.
+
+    Parameters
+    ----------
+    result : Result
+    nanometres : float, optional
+        Size of a pixel of the image.
+    """
+    facts = []
     if result.blur is not None:
-        summary = f"{summary} {blur_text(result.blur)}"
+        facts.append(blur_text(result.blur, nanometres))
     if result.field is not None:
-        summary = f"{summary} {field_text(result.field)}"
+        facts.append(field_text(result.field))
+    for label, value, asked in (
+        ("Estimated gain:", result.gain, result.settings.gain),
+        ("Estimated noise: SD", result.noise, result.settings.noise),
+    ):
+        # A reconstruction estimates the noise if nothing is said of it.
+        if asked == "auto" or (asked == 0 and value > 0):
+            facts.append(f"{label} {value:.3g}.")
     if result.learned_priors:
-        summary = f"{summary} Trained networks that took part: {', '.join(result.learned_priors)}."
-    estimated = [
-        f"{name} {value:.3g} (estimated)."
-        for name, value, asked in (
-            ("Gain", result.gain, result.settings.gain),
-            ("Noise", result.noise, result.settings.noise),
-        )
-        # A finish estimates the noise if nothing is said of it.
-        if asked == "auto" or (asked == 0 and value > 0)
-    ]
-    cautions = [f"Caution: {flag.message}. {flag.meaning}" for flag in result.flags]
-    return " ".join([summary, *estimated, *map(sentence, result.notes), *cautions])
+        facts.append(networks_text(result.learned_priors))
+    return facts
 
 
-def blur_text(blur: BlurEstimate) -> str:
-    """Return the widths of a blur with their 90 % intervals, in pixels of the input."""
-    widths = " and ".join(
-        f"{width / blur.scale:.2f} ({low / blur.scale:.2f}–{high / blur.scale:.2f})"
-        for width, (low, high) in zip(blur.widths, blur.intervals, strict=True)
-    )
-    return f"Blur: standard deviations {widths} pixels of the image."
+def networks_text(names: Sequence[str]) -> str:
+    """Return which trained networks a result is owed to."""
+    return f"Neural networks used: {', '.join(names)}."
+
+
+def blur_text(blur: BlurEstimate, nanometres: float | None = None) -> str:
+    """Return the FWHM of a blur with its 90 % interval, in pixels of the input and in µm.
+
+    Parameters
+    ----------
+    blur : BlurEstimate
+    nanometres : float, optional
+        Size of a pixel of the input.
+    """
+    widths = [FWHM * width / blur.scale for width in blur.widths]
+    text = f"Estimated blur: FWHM {widths[0]:.1f} × {widths[1]:.1f} px"
+    ends = [FWHM * end / blur.scale for pair in blur.intervals for end in pair]
+    if not any(map(math.isnan, ends)):
+        text += f" (90 %: {min(ends):.1f}–{max(ends):.1f})"
+    if nanometres is not None:
+        across = " × ".join(f"{width * nanometres / 1000:.2f}" for width in widths)
+        text += f", {across} µm"
+    return f"{text}."
 
 
 def field_text(field: KernelField) -> str:
-    """Return how the widths of a blur vary over the field, in pixels of the input."""
+    """Return how the FWHM of a blur varies across the image, in pixels of the input."""
     rows, columns = field.shape
-    text = f"Blur of {rows} × {columns} regions"
+    text = f"Estimated blur of {rows} × {columns} regions"
     blurs = [blur for line in field.blurs for blur in line]
     if not blurs:
-        return f"{text}: as given."
-    widths = [math.prod(blur.widths) ** 0.5 / blur.scale for blur in blurs]
-    return f"{text}: standard deviations from {min(widths):.2f} to {max(widths):.2f} pixels."
+        return f"Given blur of {rows} × {columns} regions."
+    widths = [FWHM * math.prod(blur.widths) ** 0.5 / blur.scale for blur in blurs]
+    return f"{text}: FWHM {min(widths):.1f} to {max(widths):.1f} px."
 
 
 def sentence(text: str) -> str:
@@ -117,44 +168,31 @@ NAMED = 5
 """How many planes, kernels or reasons are named one by one."""
 
 
-def text_of(result: Result | StackResult) -> str:
-    """Return how any run ended, and what the user should know, in one line."""
-    return stack_text(result) if isinstance(result, StackResult) else result_text(result)
+def stack_facts(result: StackResult, nanometres: float | None = None) -> list[str]:
+    """Return which planes failed, and with which kernels the others were restored.
 
-
-def is_dubious(result: Result | StackResult) -> bool:
-    """Tell whether what there is to know of a result deserves a warning."""
-    if isinstance(result, StackResult):
-        flagged = any(record.flags for record in result.records)
-        return bool(result.failures) or flagged
-    return bool(result.notes or result.flags) or str(result.reason) == "diverged"
-
-
-def stack_text(result: StackResult) -> str:
-    """Return how a stack ended: how many planes, with which kernels, and which failed."""
-    total = 1
-    for chosen in result.selection:
-        total *= len(chosen)
-    done = len(result.records) - len(result.failures) + result.kept
-    device = "" if result.example is None else f" on {device_label(result.example.device)}"
-    ending, duration = ENDINGS[str(result.reason)], duration_text(result.seconds)
-    parts = [f"{ending}: {done} of {total} planes in {duration}{device}."]
+    Parameters
+    ----------
+    result : StackResult
+    nanometres : float, optional
+        Size of a pixel of the image.
+    """
+    facts = []
     if result.failures:
-        parts.append(f"Not restored: {_failures(result)}.")
+        facts.append(f"Not restored: {_failures(result)}.")
     blurs = [entry for entry in result.kernels if entry.blur is not None]
     for entry in blurs[:NAMED]:
         assert entry.blur is not None
-        text = blur_text(entry.blur)
-        parts.append(text if len(blurs) == 1 else f"{plane_name(result, entry.indices[0])}: {text}")
+        text = blur_text(entry.blur, nanometres)
+        facts.append(text if len(blurs) == 1 else f"{plane_name(result, entry.indices[0])}: {text}")
+    if len(blurs) > NAMED:
+        facts.append(f"And {len(blurs) - NAMED} more kernels.")
     fields = [entry.field for entry in result.kernels if entry.field is not None]
     if fields:
-        parts.append(field_text(fields[0]))
-    if len(blurs) > NAMED:
-        parts.append(f"And {len(blurs) - NAMED} more kernels.")
+        facts.append(field_text(fields[0]))
     if result.learned_priors:
-        parts.append(f"Trained networks that took part: {', '.join(result.learned_priors)}.")
-    notes = [*result.notes, *_counted(result)]
-    return " ".join([*parts, *(f"{sentence(note)}." for note in notes)])
+        facts.append(networks_text(result.learned_priors))
+    return [*facts, *(f"{sentence(note)}." for note in (*result.notes, *_counted(result)))]
 
 
 def plane_name(result: StackResult, index: tuple[int, ...]) -> str:
@@ -172,10 +210,6 @@ def _failures(result: StackResult) -> str:
 
 
 def _counted(result: StackResult) -> list[str]:
-    """Return what is said of planes, with how many of them it is said."""
-    flags = Counter(text for record in result.records for text in record.flags)
+    """Return what is noted of planes, with how many of them it is noted."""
     notes = Counter(text for record in result.records for text in record.notes)
-    return [
-        *[f"caution, {count} planes: {text}" for text, count in flags.most_common(NAMED)],
-        *[f"{count} planes: {text}" for text, count in notes.most_common(NAMED)],
-    ]
+    return [f"{count} planes: {text}" for text, count in notes.most_common(NAMED)]

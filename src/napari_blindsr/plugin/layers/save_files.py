@@ -1,0 +1,238 @@
+"""Layers as image files that keep axes, pixel sizes, units, names and colours of channels."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pint
+from napari.utils.colormaps import ensure_colormap
+
+from napari_blindsr.errors import InputError
+from napari_blindsr.images.axes import distinct_axes
+from napari_blindsr.images.files import create_image
+from napari_blindsr.images.metadata import AxisStep, Description, PixelSize
+from napari_blindsr.plugin.layers.outputs import METADATA_KEY
+from napari_blindsr.plugin.layers.stacks import letter
+
+if TYPE_CHECKING:
+    from napari.layers import Image
+
+    from napari_blindsr.images.writer import ImageWriter
+
+
+FILTERS = {
+    "OME-TIFF (*.ome.tif)": ".ome.tif",
+    "ImageJ TIFF (*.tif)": ".tif",
+    "OME-Zarr (*.ome.zarr)": ".ome.zarr",
+}
+"""What a file dialogue offers, and the extensions that these have."""
+
+Data = Sequence[tuple[Any, Mapping[str, Any], str]]
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Saved:
+    """An image that is to be written.
+
+    Attributes
+    ----------
+    channels : tuple of array
+        Without an axis of channels, all of the same shape.
+    axes : str
+        Of each; samples are last.
+    description : Description
+        Of them together.
+    """
+
+    channels: tuple[Any, ...]
+    axes: str
+    description: Description
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Of the file's array."""
+        lengths = dict(zip(self.axes, self.channels[0].shape, strict=True))
+        # Alpha is not written.
+        lengths |= {"S": 3}
+        if len(self.channels) > 1:
+            lengths["C"] = len(self.channels)
+        return tuple(lengths[axis] for axis in self.description.axes)
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """A type that holds the values of all channels."""
+        kind = np.result_type(*(channel.dtype for channel in self.channels))
+        return np.dtype(np.uint8) if kind.kind == "b" else np.dtype(kind)
+
+
+def write_image(path: str, layers: Data) -> list[str]:
+    """Write image layers to one file: several of the same shape become its channels.
+
+    napari calls this. An existing file is replaced; napari asks before.
+
+    Parameters
+    ----------
+    path : str
+        Ends in .ome.tif, .tif (ImageJ), .ome.zarr or .zarr.
+    layers : list of (data, attributes, "image")
+
+    Raises
+    ------
+    FileError
+        If it cannot be written there, or the format cannot hold it.
+    InputError
+        If the layers do not fit each other.
+    """
+    saved = collect(layers)
+    writer = create_image(
+        path, shape=saved.shape, dtype=saved.dtype, description=saved.description, force=True
+    )
+    try:
+        for number, channel in enumerate(saved.channels):
+            _write_channel(writer, saved, channel, number)
+        writer.finish()
+    except BaseException:
+        writer.abort()
+        raise
+    return [path]
+
+
+def _write_channel(writer: ImageWriter, saved: Saved, channel: Any, number: int) -> None:
+    """Write a channel plane by plane, so that no more than a plane is in memory."""
+    axes = saved.axes
+    loops = [n for n, axis in enumerate(axes) if axis not in "YXS"]
+    for index in np.ndindex(*(channel.shape[n] for n in loops)):
+        cut: list[int | slice] = [slice(None)] * len(axes)
+        for n, at in zip(loops, index, strict=True):
+            cut[n] = at
+        if axes.endswith("S"):
+            cut[-1] = slice(0, 3)
+        place = dict(zip(axes, cut, strict=True))
+        if len(saved.channels) > 1:
+            place["C"] = number
+        block = np.asarray(channel[tuple(cut)]).astype(saved.dtype)
+        # Rows, columns and samples come in the order of the description, as in the layer.
+        writer.write(tuple(place[axis] for axis in saved.description.axes), block)
+
+
+def collect(layers: Data) -> Saved:
+    """Return what a file is to hold of image layers.
+
+    Raises
+    ------
+    InputError
+        If they do not fit each other, or have no rows and columns.
+    """
+    if not layers:
+        raise InputError("no image layer is selected; expected one or more")
+    arrays = [_finest(data, attributes) for data, attributes, _ in layers]
+    axes = _axes(arrays[0], layers[0][1])
+    description = _description(axes, [attributes for _, attributes, _ in layers])
+    if len(layers) == 1:
+        return Saved(channels=(arrays[0],), axes=axes, description=description)
+    for array, (_, attributes, _) in zip(arrays, layers, strict=True):
+        if array.shape != arrays[0].shape or _axes(array, attributes) != axes:
+            sizes = ", ".join(" × ".join(map(str, one.shape)) for one in arrays)
+            raise InputError(f"the layers differ in size ({sizes}); expected one size for channels")
+    if set("CS") & set(axes):
+        raise InputError("the layers have channels or colours already; expected one layer a file")
+    at = 1 if axes.startswith("T") else 0
+    description = replace(description, axes=axes[:at] + "C" + axes[at:])
+    return Saved(channels=tuple(arrays), axes=axes, description=description)
+
+
+def _finest(data: Any, attributes: Mapping[str, Any]) -> Any:
+    return data[0] if attributes.get("multiscale") else data
+
+
+def _axes(array: Any, attributes: Mapping[str, Any]) -> str:
+    """Return the axes of a layer's array by their labels; without any, the last two are Y, X."""
+    colour = bool(attributes.get("rgb"))
+    count = len(array.shape) - colour
+    if count < 2:
+        raise InputError(f"the layer has {count} dimension; expected two or more")
+    labels = [str(label).strip().lower() for label in attributes.get("axis_labels") or ()]
+    labels = labels if len(labels) == count else [""] * count
+    row, column = (
+        (labels.index("y"), labels.index("x"))
+        if {"y", "x"} <= set(labels)
+        else (count - 2, count - 1)
+    )
+    letters = [letter(label) for label in labels]
+    letters[row], letters[column] = "Y", "X"
+    return distinct_axes("".join(letters)) + ("S" if colour else "")
+
+
+def _description(axes: str, layers: Sequence[Mapping[str, Any]]) -> Description:
+    attributes = layers[0]
+    spatial = axes.replace("S", "")
+    scale = np.abs(np.asarray(attributes.get("scale") or (1.0,) * len(spatial), float))
+    origin = np.asarray(attributes.get("translate") or (0.0,) * len(spatial), float)
+    units = _units(attributes, len(spatial))
+    row, column = spatial.index("Y"), spatial.index("X")
+    pixel_size, corner = None, (0.0, 0.0)
+    if units[row] and units[row] == units[column]:
+        pixel_size = PixelSize(
+            y=float(scale[row]), x=float(scale[column]), unit=units[row], flavour="imagej"
+        )
+        corner = float(origin[row]), float(origin[column])
+    steps = tuple(
+        AxisStep(axis=axis, size=float(step), unit=unit)
+        for axis, step, unit in zip(spatial, scale, units, strict=True)
+        if unit and axis not in "YXC"
+    )
+    plain = "C" not in axes and "S" not in axes
+    return Description(
+        axes=axes,
+        pixel_size=pixel_size,
+        origin=corner,
+        steps=steps,
+        channel_names=tuple(map(channel_name, layers)) if plain else (),
+        channel_colors=tuple(map(_color, layers)) if plain else (),
+        # Formats other than TIFF do not mind; a TIFF file that is not named OME becomes this.
+        flavour="imagej",
+    )
+
+
+def _units(attributes: Mapping[str, Any], count: int) -> list[str]:
+    """Return the units along the axes as files call them; an empty text for pixels."""
+    given = attributes.get("units") or ("pixel",) * count
+    units = (pint.Unit(str(unit)) for unit in given)
+    return ["" if str(unit) == "pixel" else f"{unit:~}" for unit in units]
+
+
+def channel_name(attributes: Mapping[str, Any]) -> str:
+    """Return what channel a layer shows: as its file called it, or as the layer is called.
+
+    Of a result, that of its source.
+    """
+    record = attributes.get("metadata", {}).get(METADATA_KEY, {})
+    source = record.get("source", {})
+    return str(record.get("channel") or source.get("layer") or attributes.get("name", ""))
+
+
+def _color(attributes: Mapping[str, Any]) -> str:
+    """Return the colour of the brightest pixels, in hexadecimal."""
+    colormap = attributes.get("colormap", "gray")
+    if isinstance(colormap, Mapping):
+        brightest = np.asarray(colormap["colors"])[-1]
+    else:
+        brightest = np.asarray(ensure_colormap(colormap).colors)[-1]
+    return "".join(f"{round(255 * float(part)):02X}" for part in brightest[:3])
+
+
+def layer_data(layers: Sequence[Image]) -> list[tuple[Any, Mapping[str, Any], str]]:
+    """Return image layers as what `write_image` takes. Call it on the main thread."""
+    return [layer.as_layer_data_tuple() for layer in layers]
+
+
+def chosen_path(answer: str, chosen: str) -> Path:
+    """Return the path that a dialogue's answer means, with the extension of the chosen filter."""
+    path = Path(answer)
+    suffix = FILTERS.get(chosen, ".ome.tif")
+    known = any(answer.lower().endswith(entry) for entry in (*FILTERS.values(), ".zarr", ".tiff"))
+    return path if known else path.with_name(path.name + suffix)

@@ -1,0 +1,169 @@
+"""What of a layer is restored: its axes, planes, and a region of them."""
+
+from __future__ import annotations
+
+from magicgui.widgets import CheckBox, ComboBox, LineEdit
+from magicgui.widgets.bases import Widget
+from napari.components import LayerList
+from napari.layers import Image, Layer, Shapes
+
+from napari_blindsr.errors import InputError
+from napari_blindsr.images.tiling import Box
+from napari_blindsr.plugin.layers.inputs import Plane
+from napari_blindsr.plugin.layers.outputs import is_result
+from napari_blindsr.plugin.layers.shapes import VIEW
+from napari_blindsr.plugin.layers.stacks import (
+    axes_text,
+    label_axes,
+    layer_layout,
+    likely_letters,
+)
+from napari_blindsr.plugin.widgets.fields import LayerChooser
+from napari_blindsr.stacks.options import StackOptions
+from napari_blindsr.types import OutputType
+
+CURRENT, ALL, RANGE = "current", "all", "range"
+
+
+class ExtentOptions:
+    """What of a layer is restored.
+
+    Parameters
+    ----------
+    layers : LayerList
+        The viewer's.
+    """
+
+    def __init__(self, layers: LayerList) -> None:
+        self.planes = ComboBox(
+            value=CURRENT,
+            choices=[("Current plane", CURRENT), ("All planes", ALL), ("Range …", RANGE)],
+            tooltip="Which planes of a layer of more than two dimensions. Each is restored by\n"
+            "itself: along Z, too, nothing is sharpened. What is Y and X is what the viewer\n"
+            "shows.",
+        )
+        self.range = LineEdit(
+            value="",
+            tooltip="Planes such as T=0:10,C=1: an index, or a range whose end is excluded, along\n"
+            "some axes; those that are not named in full. The letters come from the labels of\n"
+            "the layer's axes.",
+        )
+        self.kernels = ComboBox(
+            value="channel",
+            choices=[
+                ("One per channel", "channel"),
+                ("One for all planes", "shared"),
+                ("One per plane", "plane"),
+            ],
+            tooltip="Which planes share a blur kernel. One per channel holds along time, depth\n"
+            "and all other axes: it is estimated from the planes that tell the most of it, which\n"
+            "is faster. Channels are the axis that is labelled 'c' or 'channel'.",
+        )
+        self.warm_start = CheckBox(
+            value=False,
+            text="Start from the previous plane",
+            tooltip="MLMC and DDSR begin each plane with the result of the one before it in time,\n"
+            "or in depth, within its channel, and take fewer steps. Fast, with a kernel for each\n"
+            "plane, smooths their estimates along the planes.",
+        )
+        self.axes = LineEdit(
+            value="",
+            tooltip="What the axes of the layer are, a letter each, such as CYX: C channels,\n"
+            "Z depth, T time, Y rows, X columns. They become the labels of the layer's axes.\n"
+            "Channels can have a kernel each.",
+        )
+        self._layer: Image | None = None
+        self._labels: tuple[str, ...] = ()
+        self._followed = False
+        self.region = LayerChooser(
+            layers,
+            _can_bound,
+            none="Whole image",
+            first=[("Visible field of view", VIEW)],
+            tooltip="What of the image is restored; the result lies exactly there. The blur is\n"
+            "read around it as well. Of a Shapes layer, the box around the selected shapes, or\n"
+            "around all of them. The way to try settings before the whole image.",
+        )
+        self.rows: tuple[tuple[str, Widget], ...] = (
+            ("Axes", self.axes),
+            ("Planes", self.planes),
+            ("", self.range),
+            ("Region", self.region),
+        )
+
+    def show_layer(self, layer: Image | None) -> None:
+        """Show the axes of a layer with other labels, as they say or else as is likely."""
+        labels = () if layer is None else tuple(map(str, layer.axis_labels))
+        if layer != self._layer or labels != self._labels:
+            self._layer, self._labels = layer, labels
+            several = layer is not None and layer.ndim > 2
+            letters = likely_letters(layer) if several and layer is not None else ""
+            # A guess becomes the labels of the layer when it is changed, or with the run.
+            with self.axes.changed.blocked():
+                self.axes.value = letters
+
+    def label_axes(self, layer: Image) -> None:
+        """Give the axes of a layer the labels that are set.
+
+        Raises
+        ------
+        InputError
+            If these are not as many different letters.
+        """
+        if layer.ndim > 2 and layer == self._layer:
+            label_axes(layer, self.axes.value)
+
+    def try_axes(self) -> None:
+        """Give them as soon as they are complete."""
+        if self._layer is not None:
+            try:
+                self.label_axes(self._layer)
+            except InputError:
+                # Run says what is wrong with them.
+                return
+
+    def is_stack(self, layer: Image | None) -> bool:
+        """Tell whether more than the plane on display is asked for."""
+        return layer is not None and layer.ndim > 2 and self.planes.value != CURRENT
+
+    def options(self, region: Box | None, dtype: OutputType) -> StackOptions:
+        """Return what is asked for of a stack."""
+        planes = self.range.value.strip().upper() if self.planes.value == RANGE else ""
+        return StackOptions(
+            kernels=self.kernels.value, planes=planes or None, region=region, dtype=dtype
+        )
+
+    def show_neighbours(self, *, followed: bool) -> None:
+        """Hear whether planes that are asked for follow each other along some axis."""
+        self._followed = followed
+
+    def show_axes(self, layer: Image, plane: Plane) -> None:
+        """Say which planes there are."""
+        self.range.native.setPlaceholderText(axes_text(layer, layer_layout(layer, plane)))
+
+    def matters(self, row: Widget, layer: Image | None, *, known: bool, optimises: bool) -> bool:
+        """Tell whether a row has an influence on what is made of a layer.
+
+        Parameters
+        ----------
+        row : Widget
+        layer : Image or None
+        known : bool
+            Whether the kernel is known.
+        optimises : bool
+            Whether the method does.
+        """
+        if row in (self.axes, self.planes):
+            return layer is not None and layer.ndim > 2
+        if row is self.range:
+            return self.is_stack(layer) and self.planes.value == RANGE
+        if row is self.kernels:
+            return self.is_stack(layer) and not known
+        if row is self.warm_start:
+            steadies = self.kernels.value == "plane" and not known
+            return self.is_stack(layer) and self._followed and (optimises or steadies)
+        return True
+
+
+def _can_bound(layer: Layer) -> bool:
+    return isinstance(layer, Shapes) and not is_result(layer)

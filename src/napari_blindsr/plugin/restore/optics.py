@@ -1,0 +1,135 @@
+"""What kind of image it is, and what its microscope says of the blur."""
+
+from __future__ import annotations
+
+from magicgui.widgets import ComboBox, FloatSpinBox
+from magicgui.widgets.bases import Widget
+from napari.layers import Image
+
+from napari_blindsr.optics import RANGES, UNKNOWN, Optics
+from napari_blindsr.plugin.widgets.fields import number
+
+FLUORESCENCE, BRIGHTFIELD, ELECTRON, OTHER = "fluorescence", "brightfield", "electron", "other"
+KINDS = (
+    ("Fluorescence", FLUORESCENCE),
+    ("Brightfield, photo", BRIGHTFIELD),
+    ("Electron", ELECTRON),
+    ("Other", OTHER),
+)
+WITH_LIGHT = (FLUORESCENCE, BRIGHTFIELD)
+
+OBJECTIVES = (
+    ("4× / 0.13", 0.13),
+    ("10× / 0.30", 0.30),
+    ("20× / 0.50", 0.50),
+    ("20× / 0.80", 0.80),
+    ("40× / 0.75", 0.75),
+    ("40× / 0.95", 0.95),
+    ("40× / 1.30 oil", 1.30),
+    ("60× / 1.20 water", 1.20),
+    ("63× / 1.40 oil", 1.40),
+    ("100× / 1.45 oil", 1.45),
+    ("100× / 1.49 oil (TIRF)", 1.49),
+)
+"""Common ones, with their numerical apertures."""
+DYES = (
+    ("DAPI, Hoechst", 460.0),
+    ("CFP", 475.0),
+    ("GFP, FITC, Alexa 488", 510.0),
+    ("YFP", 527.0),
+    ("Cy3, TRITC", 570.0),
+    ("mCherry, Alexa 594", 610.0),
+    ("Cy5, Alexa 647", 668.0),
+    ("White light (middle)", 550.0),
+)
+"""Common ones, with where their emission peaks, in nm."""
+
+_remembered: dict[str, float] = {}
+"""Aperture and wavelength of the last run; they hold for the session."""
+
+
+class OpticsOptions:
+    """The kind of image, and the objective, the light and the pixel size of a micrograph."""
+
+    def __init__(self) -> None:
+        self.kind = ComboBox(
+            value=OTHER,
+            choices=list(KINDS),
+            tooltip="What the image is. The optics of a light microscope tell how narrow its blur\n"
+            "can be at least.",
+        )
+        self.objective = _list(OBJECTIVES, "Common objectives, by magnification and aperture.")
+        self.aperture = _number("numerical_aperture", 0.05, "Numerical aperture of the objective.")
+        self.dye = _list(DYES, "Common fluorophores, by the peak of their emission.")
+        self.emission = _number("emission_nm", 10, "Wavelength of the light, in nm.")
+        self.pixel_size = _number(
+            "pixel_size_nm",
+            5,
+            "Side of a pixel of the image at the specimen, in nm; taken from the layer's scale\n"
+            "and unit until it is changed.",
+        )
+        self._suggested = (self.kind.value, float(self.pixel_size.value))
+        self.aperture.value = _remembered.get("numerical_aperture", 0.0)
+        self.emission.value = _remembered.get("emission_nm", 0.0)
+        self.objective.changed.connect(lambda value: _take(self.aperture, value))
+        self.dye.changed.connect(lambda value: _take(self.emission, value))
+        self.rows: tuple[tuple[str, Widget], ...] = (
+            ("Objective", self.objective),
+            ("Aperture (NA)", self.aperture),
+            ("Fluorophore", self.dye),
+            ("Emission (nm)", self.emission),
+            ("Pixel size (nm)", self.pixel_size),
+        )
+
+    def optics(self) -> Optics:
+        """Return what is known, if it is enough to tell a width."""
+        numbers = self.aperture.value, self.emission.value, self.pixel_size.value
+        if not self.matters or not all(numbers):
+            return UNKNOWN
+        aperture, emission, pixel_size = map(float, numbers)
+        return Optics(numerical_aperture=aperture, emission_nm=emission, pixel_size_nm=pixel_size)
+
+    @property
+    def matters(self) -> bool:
+        """Whether the image is one of a light microscope."""
+        return self.kind.value in WITH_LIGHT
+
+    def remember(self) -> None:
+        """Keep what is set for the docks of this session."""
+        if self.matters:
+            _remembered["numerical_aperture"] = float(self.aperture.value)
+            _remembered["emission_nm"] = float(self.emission.value)
+
+    def show_layer(self, layer: Image, size: float | None) -> None:
+        """Take the pixel size of a layer in nm, and what kind of image it is likely to be.
+
+        What was chosen holds.
+        """
+        kind, shown = self._suggested
+        if self.kind.value == kind:
+            likely = OTHER if size is None else BRIGHTFIELD if layer.rgb else FLUORESCENCE
+            self.kind.value = kind = likely
+        if self.pixel_size.value == shown:
+            self.pixel_size.value = 0.0 if size is None else float(size)
+            # As the field rounds it.
+            shown = float(self.pixel_size.value)
+        self._suggested = (kind, shown)
+
+
+def _list(entries: tuple[tuple[str, float], ...], tooltip: str) -> ComboBox:
+    return ComboBox(
+        value=0.0,
+        choices=[("Choose, or type below", 0.0), *entries],
+        tooltip=tooltip,
+    )
+
+
+def _number(name: str, step: float, tooltip: str) -> FloatSpinBox:
+    field = number(0, low=0, high=RANGES[name][1], step=step, tooltip=tooltip)
+    field.native.setSpecialValueText("unknown")
+    return field
+
+
+def _take(field: FloatSpinBox, value: float) -> None:
+    if value:
+        field.value = value

@@ -1,0 +1,188 @@
+"""What an optimisation has reached so far, as layers that sharpen while it goes on."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from napari.layers import Image
+
+from napari_blindsr.errors import InputError
+from napari_blindsr.images.planes import Planes, find_covered, to_intensities, to_planes
+from napari_blindsr.plugin.layers.inputs import LayerInput
+from napari_blindsr.plugin.layers.outputs import (
+    METADATA_KEY,
+    as_rgb,
+    beside,
+    finer_frame,
+    in_plane,
+)
+
+if TYPE_CHECKING:
+    from napari.components import ViewerModel
+    from numpy.typing import NDArray
+
+    from napari_blindsr.plugin.layers.inputs import Source
+    from napari_blindsr.progress import Progress
+    from napari_blindsr.settings import Settings
+
+PERIOD = 0.4
+"""Least time between two previews, in seconds."""
+COST = 0.03
+"""Largest part of the time that making them may take."""
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Preview:
+    """What is shown of an optimisation.
+
+    Attributes
+    ----------
+    image : ndarray, (H, W) or (H, W, 3)
+        In the intensities of the source.
+    psf : ndarray, (K, K)
+    """
+
+    image: NDArray[Any]
+    psf: NDArray[np.float32]
+
+
+class Previews:
+    """Makes previews in the thread of a run, no more often than their cost allows.
+
+    Parameters
+    ----------
+    source : LayerInput, StackInput or None
+        Of a stack none are made.
+    settings : Settings
+    """
+
+    def __init__(self, source: Source | None, settings: Settings) -> None:
+        self._source = source if isinstance(source, LayerInput) else None
+        self._settings = settings
+        self._planes: Planes | None = None
+        self._next = 0.0
+
+    def of(self, report: Progress) -> Preview | None:
+        """Return what a report has to show, if its turn has come."""
+        began = time.perf_counter()
+        if self._source is None or report.latest is None or began < self._next:
+            return None
+        made = self._made(self._source, report.latest)
+        ended = time.perf_counter()
+        self._next = ended + max(PERIOD, (ended - began) / COST)
+        return made
+
+    def _made(self, source: LayerInput, latest: Any) -> Preview | None:
+        shape = source.plane.shape if source.region is None else source.region.shape
+        height, width = (self._settings.scale * n for n in shape)
+        canvas = latest.image
+        margins = [
+            (have - want) // 2
+            for have, want in zip(canvas.shape[-2:], (height, width), strict=True)
+        ]
+        if min(margins) < 0:
+            # A tile.
+            return None
+        planes = self._known_planes(source)
+        if planes is None:
+            self._source = None
+            return None
+        top, left = margins
+        part = canvas[:, top : top + height, left : left + width].detach().float().cpu().numpy()
+        values = to_intensities(part, planes)
+        image = values[0]
+        if source.is_rgb:
+            image = as_rgb(np.moveaxis(values, 0, -1), source.kind)
+        kernel = latest.kernel.detach().float().cpu().numpy()
+        return Preview(image=image, psf=np.ascontiguousarray(kernel[::-1, ::-1]))
+
+    def _known_planes(self, source: LayerInput) -> Planes | None:
+        """Return how the run scales intensities; None if the source does not tell."""
+        if self._planes is None:
+            settings = self._settings
+            box = source.region
+            data = source.data if box is None else source.data[box.slices]
+            mask = None if source.mask is None or box is not None else source.mask.covered
+            try:
+                covered = find_covered(
+                    data, axes=source.axes, mask=mask, saturated=settings.mask_saturated
+                )
+                self._planes = to_planes(
+                    data,
+                    axes=source.axes,
+                    geometry=settings.geometry,
+                    covered=covered,
+                    gain=settings.gain,
+                )
+            except InputError:
+                return None
+        return self._planes
+
+
+class PreviewLayers:
+    """Two layers, of the image and of the point spread function, that go with the run.
+
+    Parameters
+    ----------
+    viewer : ViewerModel
+    """
+
+    def __init__(self, viewer: ViewerModel) -> None:
+        self._viewer = viewer
+        self._layers: tuple[Image, ...] = ()
+
+    def show(self, preview: Preview, source: Source, settings: Settings) -> None:
+        """Show a preview, over its source and beside it."""
+        pictures = [in_plane(picture, source) for picture in (preview.image, preview.psf)]
+        if self._layers:
+            for layer, picture in zip(self._layers, pictures, strict=True):
+                # Whoever removed one does not want to see it.
+                if layer in self._viewer.layers:
+                    layer.data = picture
+            psf = self._layers[1]
+            psf.contrast_limits = (0.0, float(preview.psf.max()))
+            return
+        active = self._viewer.layers.selection.active
+        self._layers = tuple(
+            self._viewer.add_layer(layer) for layer in _layers(pictures, source, settings)
+        )
+        self._viewer.layers.selection.active = active
+
+    def remove(self) -> None:
+        """Take them away."""
+        layers, self._layers = self._layers, ()
+        for layer in layers:
+            if layer in self._viewer.layers:
+                self._viewer.layers.remove(layer)
+
+
+def _layers(pictures: list[NDArray[Any]], source: Source, settings: Settings) -> list[Image]:
+    # What needs torch is loaded by the run by now.
+    from napari_blindsr.physics.observation import phase  # noqa: PLC0415
+
+    scale, looks = settings.scale, source.appearance
+    frame = finer_frame(source, scale=scale, offset=phase(scale, settings.geometry))
+    metadata = {METADATA_KEY: {"kind": "preview", "source": {"layer": source.name}}}
+    image = Image(
+        pictures[0],
+        name=f"{source.name} ×{scale} preview",
+        rgb=source.is_rgb,
+        gamma=looks.gamma,
+        blending=looks.blending,
+        metadata=metadata,
+        **({} if source.is_rgb else {"colormap": looks.colormap}),
+        **({} if source.is_rgb else {"contrast_limits": looks.contrast_limits}),
+        **frame.attributes(),
+    )
+    psf = Image(
+        pictures[1],
+        name=f"{source.name} PSF preview",
+        colormap="inferno",
+        contrast_limits=(0.0, float(pictures[1].max())),
+        metadata=metadata,
+        **beside(frame, source, pictures[1].shape[-2:]).attributes(),
+    )
+    return [image, psf]

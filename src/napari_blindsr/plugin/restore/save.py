@@ -1,0 +1,84 @@
+"""Saving results: asks for a file, and writes it without holding up the viewer."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
+
+from napari.layers import Image, Layer
+from napari.qt.threading import create_worker
+from qtpy.QtWidgets import QFileDialog, QWidget
+
+from napari_blindsr.plugin.layers.outputs import METADATA_KEY, is_result
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from napari.components import ViewerModel
+
+TITLE = "Save result"
+NOTHING = "There is no result yet: press Run first."
+
+
+def results_to_save(viewer: ViewerModel, last: Sequence[Layer]) -> list[Image]:
+    """Return the restored images that are selected; without any, the last result.
+
+    Parameters
+    ----------
+    viewer : ViewerModel
+    last : sequence of Layer
+        Source and last result, or nothing.
+    """
+    chosen = [layer for layer in viewer.layers if layer in viewer.layers.selection]
+    images = [layer for layer in chosen if is_restored(layer)]
+    if images:
+        return images
+    left = [layer for layer in last if is_restored(layer) and layer in viewer.layers]
+    return left or [layer for layer in reversed(viewer.layers) if is_restored(layer)][:1]
+
+
+def is_restored(layer: Layer) -> bool:
+    """Tell whether a layer is a restored image."""
+    return (
+        isinstance(layer, Image)
+        and is_result(layer)
+        and layer.metadata[METADATA_KEY].get("kind") == "image"
+    )
+
+
+def ask_and_save(
+    parent: QWidget,
+    layers: Sequence[Image],
+    *,
+    saved: Callable[[Path], None],
+    failed: Callable[[Exception], None],
+) -> None:
+    """Ask for a file, and write layers to it in the background.
+
+    Parameters
+    ----------
+    parent : QWidget
+    layers : sequence of Image
+        Several become the channels of one file.
+    saved, failed : callable
+        Called on the main thread at the end.
+    """
+    # Not before now: this imports tifffile, which takes a while.
+    from napari_blindsr.plugin.layers.save_files import (  # noqa: PLC0415
+        FILTERS,
+        chosen_path,
+        layer_data,
+        write_image,
+    )
+
+    names = " + ".join(str(layer.name) for layer in layers)
+    plain = "".join(part if part.isalnum() or part in " -_.×+()" else "_" for part in names)
+    answer, chosen = QFileDialog.getSaveFileName(parent, TITLE, plain, ";;".join(FILTERS))
+    if not answer:
+        return
+    path = chosen_path(answer, chosen)
+    connected: dict[str, Callable[..., Any]] = {
+        "returned": lambda _: saved(path),
+        "errored": failed,
+    }
+    create_worker(write_image, str(path), layer_data(layers), _connect=connected)

@@ -1,0 +1,105 @@
+"""While an optimisation goes on, a layer sharpens; it goes with the run and costs little."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from numpy.typing import NDArray
+from pytestqt.qtbot import QtBot
+
+from napari_blindsr.plugin.layers.read import read_layer
+from napari_blindsr.plugin.restore import preview as module
+from napari_blindsr.plugin.restore.preview import COST, Previews
+from napari_blindsr.progress import Progress
+from napari_blindsr.settings import Settings
+from napari_blindsr.solvers.loop import Estimate
+from tests.plugin.conftest import DockMaker
+from tests.plugin.dock import LONG, click, edges, wait_idle
+
+NAMES = ["image 0 ×2 preview", "image 0 PSF preview"]
+
+
+def wait_preview(qtbot: QtBot, viewer: Any) -> None:
+    qtbot.waitUntil(lambda: len(viewer.layers) == 3, timeout=60_000)
+
+
+@pytest.mark.parametrize("end", ["stop_button", "cancel_button"])
+def test_a_preview_lies_over_its_source_and_goes_with_the_run(
+    open_dock: DockMaker,
+    blurred: NDArray[Any],
+    qtbot: QtBot,
+    monkeypatch: pytest.MonkeyPatch,
+    end: str,
+) -> None:
+    monkeypatch.setattr(module, "PERIOD", 0.0)
+    monkeypatch.setattr(module, "COST", 1.0)
+    viewer, widget = open_dock(blurred, steps=LONG)
+    source = viewer.layers[0]
+    source.scale, source.units, source.contrast_limits = (0.2, 0.2), ("um", "um"), (10, 200)
+    click(widget.run_button)
+    wait_preview(qtbot, viewer)
+    assert [layer.name for layer in viewer.layers[1:]] == NAMES
+    image, psf = viewer.layers[1:]
+    np.testing.assert_allclose(edges(image), edges(source))
+    assert edges(psf)[0, 1] > edges(source)[1, 1]
+    assert image.contrast_limits == [10, 200]
+    # One goes on with the source, and its pixels are seen to change.
+    assert viewer.layers.selection.active == source
+    assert widget.image.value == source
+    first = image.data.copy()
+    qtbot.waitUntil(lambda: not np.array_equal(image.data, first), timeout=60_000)
+    low, high = blurred.min(), blurred.max()
+    assert low - (high - low) < np.median(image.data) < high + (high - low)
+    qtbot.waitUntil(lambda: getattr(widget, end).enabled, timeout=60_000)
+    click(getattr(widget, end))
+    wait_idle(qtbot, widget)
+    assert not set(NAMES) & {layer.name for layer in viewer.layers}
+
+
+def test_a_preview_that_is_removed_stays_away(
+    open_dock: DockMaker, blurred: NDArray[Any], qtbot: QtBot, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "PERIOD", 0.0)
+    viewer, widget = open_dock(blurred, steps=30)
+    click(widget.run_button)
+    wait_preview(qtbot, viewer)
+    viewer.layers.remove(NAMES[0])
+    wait_idle(qtbot, widget)
+    assert widget.status.value.startswith("Done")
+    assert [layer.name for layer in viewer.layers] == [
+        "image 0",
+        "image 0 PSF ×2 (mlmc)",
+        "image 0 ×2 (mlmc)",
+    ]
+
+
+def test_previews_cost_no_more_than_their_part(
+    blurred: NDArray[Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from napari.layers import Image  # noqa: PLC0415
+
+    clock = [0.0]
+    monkeypatch.setattr(time, "perf_counter", lambda: clock[0])
+    previews = Previews(read_layer(Image(blurred)), Settings(scale=2, method="mlmc"))
+    latest = Estimate(image=torch.rand(1, 60, 60), kernel=torch.ones(5, 5) / 25)
+    report = Progress(
+        step=1, total=9, stage="image", loss=None, seconds=0, remaining=None, latest=latest
+    )
+    made = previews._made
+
+    def slowly(*given: Any) -> Any:
+        clock[0] += 0.1
+        return made(*given)
+
+    monkeypatch.setattr(previews, "_made", slowly)
+    shown = previews.of(report)
+    assert shown is not None
+    assert shown.image.shape == (48, 48)
+    clock[0] += 0.1 / COST - 0.01
+    assert previews.of(report) is None
+    clock[0] += 0.02
+    assert previews.of(report) is not None

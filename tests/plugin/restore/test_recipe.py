@@ -1,0 +1,89 @@
+"""What the dock copies repeats its run exactly."""
+
+from __future__ import annotations
+
+import shlex
+from pathlib import Path
+from typing import Any
+
+import napari
+import numpy as np
+import pytest
+from npe2 import PluginManager
+from numpy.typing import NDArray
+from pytestqt.qtbot import QtBot
+from qtpy.QtWidgets import QApplication
+from typer.testing import CliRunner
+
+from napari_blindsr.cli.app import app
+from napari_blindsr.images.files import create_image, open_image
+from napari_blindsr.images.metadata import Description
+from tests.plugin.conftest import DockMaker, Notifications
+from tests.plugin.dock import click, wait_idle
+
+
+def copied(button: Any) -> str:
+    button.native.click()
+    clipboard = QApplication.clipboard()
+    assert clipboard is not None
+    return clipboard.text()
+
+
+@pytest.mark.parametrize("planes", ["current", "all"])
+def test_the_script_repeats_the_run(
+    open_dock: DockMaker,
+    blurred: NDArray[Any],
+    qtbot: QtBot,
+    monkeypatch: pytest.MonkeyPatch,
+    planes: str,
+) -> None:
+    viewer, widget = open_dock(np.stack([blurred, blurred[::-1]]), method="fast")
+    viewer.layers[0].axis_labels = ("z", "y", "x")
+    viewer.dims.set_point(0, 1)
+    widget.planes.value, widget.finish.value, widget.noise.value = planes, "measurement", 2.0
+    text = copied(widget._form.python_button)
+    click(widget.run_button)
+    wait_idle(qtbot, widget)
+    monkeypatch.setattr(napari, "current_viewer", lambda: viewer)
+    names: dict[str, Any] = {}
+    exec(text, names)  # noqa: S102  (this is what is tested)
+    restored = np.squeeze(viewer.layers["image 0 ×2 (fast)"].data)
+    np.testing.assert_array_equal(np.squeeze(names["result"].image), restored)
+
+
+def test_the_command_repeats_the_run(
+    open_dock: DockMaker,
+    blurred: NDArray[Any],
+    qtbot: QtBot,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    PluginManager.instance().discover()
+    source = tmp_path / "cells.ome.tif"
+    image = np.stack([blurred, blurred[::-1]])
+    told = Description(axes="CYX", channel_names=("DAPI", "GFP"))
+    writer = create_image(source, shape=image.shape, dtype=image.dtype, description=told)
+    writer.write((slice(None),) * 3, image)
+    writer.finish()
+    viewer, widget = open_dock(method="fast")
+    _, green = viewer.open(source, plugin="napari-blindsr")
+    widget.image.value = green
+    widget.kernel.value = "gaussian"
+    command = copied(widget._form.command_button)
+    click(widget.run_button)
+    wait_idle(qtbot, widget)
+    monkeypatch.chdir(tmp_path)
+    program, *words = shlex.split(command)
+    assert program == "napari-blindsr"
+    done = CliRunner().invoke(app, words)
+    assert done.exit_code == 0, done.output
+    restored = np.squeeze(open_image(tmp_path / "restored x2.ome.tif").array[...])
+    np.testing.assert_allclose(restored, viewer.layers["GFP ×2 (fast)"].data, rtol=1e-5, atol=1e-3)
+
+
+def test_what_has_no_file_has_no_command(
+    open_dock: DockMaker, blurred: NDArray[Any], notifications: Notifications
+) -> None:
+    _, widget = open_dock(blurred, method="fast")
+    widget._form.command_button.native.click()
+    assert "was not opened from a file" in notifications.errors()[0]

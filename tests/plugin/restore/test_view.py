@@ -1,0 +1,119 @@
+"""What one sees without touching the view: a sample at once, and a result beside its source."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from pytestqt.qtbot import QtBot
+
+from napari_blindsr.plugin.layers.versions import camera_of
+from tests.plugin.conftest import DockMaker
+from tests.plugin.dock import click, edges, wait_idle
+
+
+def seen(viewer: Any) -> NDArray[np.float64]:
+    """Return the world coordinates (low, high) × (row, column) that the canvas shows."""
+    camera = camera_of(viewer)
+    center = np.array(camera.center[-2:])
+    half = np.array(viewer.canvas.size) / camera.zoom / 2
+    return np.array([center - half, center + half])
+
+
+def assert_seen(viewer: Any, layer: Any) -> None:
+    low, high = seen(viewer)
+    assert (edges(layer)[0][-2:] >= low).all(), layer.name
+    assert (edges(layer)[1][-2:] <= high).all(), layer.name
+
+
+@pytest.mark.parametrize("key", ["fluorescence", "micrograph", "photograph"])
+def test_a_sample_shows_its_image_at_once(
+    make_napari_viewer_proxy: Callable[..., Any], key: str
+) -> None:
+    viewer = make_napari_viewer_proxy()
+    truth, psf, image = viewer.open_sample("napari-blindsr", key)
+    assert (truth.visible, psf.visible, image.visible) == (False, False, True)
+    assert viewer.layers.selection.active == image
+    assert_seen(viewer, image)
+    # It fills the canvas one way or the other.
+    low, high = seen(viewer)
+    assert (np.ptp(edges(image), axis=0) / (high - low)).max() > 0.8
+
+
+def test_the_view_is_fitted_to_source_and_result(
+    open_dock: DockMaker, blurred: NDArray[Any], qtbot: QtBot
+) -> None:
+    viewer, widget = open_dock(blurred, method="fast")
+    source = viewer.layers[0]
+    source.contrast_limits = (20, 150)
+    camera = camera_of(viewer)
+    camera.center, camera.zoom = (500, 500), 10
+    click(widget.run_button)
+    wait_idle(qtbot, widget)
+    for layer in viewer.layers:
+        assert_seen(viewer, layer)
+    assert viewer.layers[-1].contrast_limits == [20, 150]
+    # The point spread function lies beside both.
+    assert edges(viewer.layers[1])[0][1] > edges(source)[1][1]
+
+
+def test_a_region_in_sight_stays_in_sight(
+    open_dock: DockMaker, blurred: NDArray[Any], qtbot: QtBot
+) -> None:
+    viewer, widget = open_dock(np.tile(blurred, (4, 4)), method="fast")
+    camera = camera_of(viewer)
+    camera.center, camera.zoom = (48, 48), 20
+    widget.region.value = "view"
+    before = seen(viewer)
+    click(widget.run_button)
+    wait_idle(qtbot, widget)
+    np.testing.assert_allclose(seen(viewer), before)
+
+
+def test_the_dock_says_which_plane_of_a_stack_is_restored(
+    open_dock: DockMaker, blurred: NDArray[Any]
+) -> None:
+    viewer, widget = open_dock(np.stack([blurred] * 3))
+    viewer.layers[0].axis_labels = ("z", "y", "x")
+    viewer.dims.set_point(0, 2)
+    assert widget._form.size_row.value.startswith("Only the plane on display (Z=2) · 24 × 24")
+    widget.planes.value = "all"
+    assert widget._form.size_row.value.startswith("24 × 24")
+
+
+def test_axes_without_labels_are_guessed_and_can_be_corrected(
+    open_dock: DockMaker, blurred: NDArray[Any], qtbot: QtBot
+) -> None:
+    viewer, widget = open_dock(np.stack([blurred, blurred[::-1]]), method="fast")
+    layer, axes = viewer.layers[0], widget._form.extent.axes
+    assert widget._form.rows.is_shown(axes)
+    assert axes.value == "CYX"
+    assert layer.axis_labels == ("-3", "-2", "-1")
+    # Two planes need not be channels.
+    axes.value = "Z"
+    assert layer.axis_labels == ("-3", "-2", "-1")
+    axes.value = "zyx"
+    assert layer.axis_labels == ("z", "y", "x")
+    # Labels that are given elsewhere hold.
+    layer.axis_labels = ("time", "y", "x")
+    assert axes.value == "TYX"
+    widget.finish.value, widget.planes.value = "measurement", "all"
+    click(widget.run_button)
+    wait_idle(qtbot, widget)
+    assert layer.axis_labels == ("time", "y", "x")
+    assert viewer.layers[-1].axis_labels == ("time", "y", "x")
+
+
+def test_one_kernel_per_channel_obeys_the_axes(
+    open_dock: DockMaker, blurred: NDArray[Any], qtbot: QtBot
+) -> None:
+    viewer, widget = open_dock(np.stack([blurred, blurred[::-1]]), method="fast")
+    widget.finish.value, widget.planes.value = "measurement", "all"
+    click(widget.run_button)
+    wait_idle(qtbot, widget)
+    assert viewer.layers[0].axis_labels == ("c", "y", "x")
+    record = viewer.layers["image 0 PSF ×2 (fast)"].metadata["napari-blindsr"]
+    assert len(record["correlation_kernels"]) == 2
