@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import replace
 from typing import Any
 
@@ -226,29 +225,6 @@ def test_mirroring_takes_everything_along() -> None:
     torch.testing.assert_close(found, turned(expected))
 
 
-@pytest.mark.parametrize("name", ["camera", "coins", "moon"])
-def test_only_a_thorough_restoration_takes_the_mean_with_the_mirror_image(name: str) -> None:
-    kernel = blur(2, size=21)
-    sharp = torch.from_numpy(getattr(data, name)()[80:200, 150:270] / 255).float()[None]
-    planes = DataModule(sharp[:, ::2, ::2], kernel, 2).predict(sharp)
-    network = load_image_prior()
-    observation = Observation(data=planes, scale=2, kernel_size=21, border="circular")
-    once = network(planes, kernel, scale=2, noise=0.0)
-    torch.testing.assert_close(unfolded(observation, kernel, network), once)
-    plain = network(planes, kernel, scale=2, noise=0.0, effort="thorough")
-    mirrored = network(planes, kernel, scale=2, noise=0.0, mirrored=True)
-    both = unfolded(observation, kernel, network, thorough=True)
-    torch.testing.assert_close(both, (plain + mirrored) / 2)
-    # They are not the same, and their errors are not either.
-    errors = [spread(image - sharp) for image in (plain, mirrored, both)]
-    assert spread(plain - mirrored) > 0.1 * errors[2]
-    assert errors[2] < 0.999 * (errors[0] + errors[1]) / 2
-    # Of several channels none is restored twice.
-    pair = replace(observation, data=planes.expand(2, -1, -1))
-    alone = unfolded(pair, kernel, network, thorough=True)
-    torch.testing.assert_close(alone, plain.expand(2, -1, -1))
-
-
 def test_channels_are_independent() -> None:
     network, kernel = random_prior(), blur(2)
     planes = torch.rand(4, 11, 14, generator=torch.Generator().manual_seed(0))
@@ -376,32 +352,3 @@ def pictures_seen(kernel: Tensor) -> list[tuple[Tensor, Tensor]]:
         sharp = torch.from_numpy(getattr(data, name)()[:144, 200:344] / 255).float()[None]
         pairs.append((sharp, DataModule(sharp[:, ::3, ::3], kernel, 3).predict(sharp)))
     return pairs
-
-
-def test_thoroughness_pays_on_the_mean_where_the_kernel_is_right() -> None:
-    network, kernel = load_image_prior(), blur(3)
-
-    def error(sharp: Tensor, seen: Tensor, effort: Effort) -> float:
-        views = [
-            network(seen, kernel, scale=3, noise=0.0, effort=effort, mirrored=mirrored)
-            for mirrored in (False, True)
-        ]
-        return spread(sum(views) / 2 - sharp)
-
-    gains = [
-        20 * math.log10(error(*pair, "usual") / error(*pair, "thorough"))
-        for pair in pictures_seen(kernel)
-    ]
-    assert sum(gains) / len(gains) > 0.05
-    assert min(gains) > -0.1
-
-
-def test_once_thoroughly_and_once_as_usual_pays_on_every_picture() -> None:
-    network, kernel = load_image_prior(), blur(3)
-    for sharp, seen in pictures_seen(kernel):
-        frame = Observation(data=seen, scale=3, kernel_size=len(kernel), border="circular")
-        plain, thorough = (
-            spread(unfolded(frame, kernel, network, thorough=thorough) - sharp)
-            for thorough in (False, True)
-        )
-        assert 20 * math.log10(plain / thorough) > 0.01

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from napari_blindsr.solvers.nonblind.error_map import ErrorMap
     from napari_blindsr.solvers.nonblind.unfolded import Effort, UnfoldedPrior
 
-    Views = tuple[tuple[Effort, bool, int], ...]
+    Views = tuple[tuple[Effort, int], ...]
 
 
 @torch.no_grad()
@@ -30,7 +30,6 @@ def unfolded(
     noise: float | Tensor = 0.0,
     typical: Tensor | None = None,
     measured: Tensor | None = None,
-    thorough: bool = False,
     colour: bool = False,
     autocast: torch.autocast | None = None,
     errors: ErrorMap | None = None,
@@ -55,8 +54,6 @@ def unfolded(
         Root mean square of `noise` over the whole image that the observation is a part of.
     measured : Tensor, bool, (h, w), optional
         Where the data were measured. Elsewhere they should hold a guess.
-    thorough : bool
-        Go through the later rounds twice, the first time: for a kernel and noise that are known.
     colour : bool
         Whether the channels are red, green and blue of one picture (`shares_detail`).
     autocast : torch.autocast, optional
@@ -81,12 +78,10 @@ def unfolded(
         sigma = noise_of_luma(sigma)
         typical = None if typical is None else noise_of_luma(typical)
     count = len(observation.data)
-    # Each view of a plane is an effort, whether it is mirrored, and a sign. A second thorough view
-    # would add nothing on the mean, and harm where the kernel is wrong.
-    usual: Views = (("usual", False, 1),)
-    most: Views = (("thorough", False, 1), ("usual", True, 1)) if thorough else usual
-    brief: Views = (("brief", False, 1), ("brief", False, -1))
-    views = [most, brief, brief] if split else [most if count == 1 else most[:1]] * count
+    # Each view of a plane is an effort and a sign.
+    usual: Views = (("usual", 1),)
+    brief: Views = (("brief", 1), ("brief", -1))
+    views = [usual, brief, brief] if split else [usual] * count
 
     def restore(data: Tensor, measured: Tensor | None) -> Tensor:
         levels = _as_large(sigma, data) if sigma.ndim == 3 else list(sigma)
@@ -108,11 +103,10 @@ def unfolded(
                     typical=mean,
                     measured=measured,
                     effort=effort,
-                    mirrored=mirrored,
                     errors=errors,
                     doubt=doubt,
                 )
-                for effort, mirrored, sign in chosen
+                for effort, sign in chosen
             ]
             planes.append(torch.cat(images).mean(dim=0) + middle)
         return torch.stack(planes)

@@ -91,9 +91,9 @@ class Finisher:
     ) -> Tensor:
         """Return the image (C, s·h, s·w) of an observation at normal brightness.
 
-        Only the image prior makes use of the noise in each pixel, treats `colour` pictures as such,
-        and takes more rounds where kernel and noise are `trusted`: noise that grows with the light
-        is not. What it returns has the mean brightness of the data in each region.
+        Only the image prior makes use of the noise in each pixel and treats `colour` pictures as
+        such; what it returns has the mean brightness of the data in each region. USRNet is given
+        more noise where the kernel is not `trusted`.
         """
         if self.usrnet is not None:
             told = noise if trusted else math.hypot(noise, self.unexplained)
@@ -108,7 +108,6 @@ class Finisher:
             measured=measured,
             light=light,
             conditions=conditions,
-            thorough=trusted and light is None,
             colour=colour,
         )
 
@@ -121,7 +120,6 @@ class Finisher:
         measured: Tensor | None,
         light: LightNoise | None,
         conditions: Conditions,
-        thorough: bool,
         colour: bool,
     ) -> Tensor:
         assert self.prior is not None
@@ -141,7 +139,6 @@ class Finisher:
             noise=turn.apply(given) if given.ndim == 3 else given,
             typical=typical,
             measured=None if measured is None else turn.apply(measured),
-            thorough=thorough,
             colour=colour,
             autocast=self.compute.autocast,
             errors=self.errors,
