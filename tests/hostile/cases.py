@@ -307,7 +307,7 @@ def names() -> Iterator[Case]:
         "not-utf-8": os.fsdecode(b"a\xff\xfe.npy"),
         "newline": "a\nb.npy",
         "escape": "a\x1b[31mb.npy",
-        "markup": "[red]a[/red].npy",
+        "markup": "[red]a[bold].npy",
         "dash": "./-o.npy",
         "space": " .npy",
         "dots": "....npy",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -354,7 +355,8 @@ def number_or_auto(name: str, text: str) -> float | Literal["auto"]:
 
 def check_distinct(paths: Sequence[Path | None]) -> None:
     """Raise a `FileError` if two paths, one of them to be written, are the same file."""
-    resolved = [path.resolve() for path in paths if path is not None]
+    # Unlike Path.resolve, this takes loops of links.
+    resolved = [Path(os.path.realpath(path)) for path in paths if path is not None]
     for index, path in enumerate(resolved):
         if path in resolved[:index]:
             raise FileError(f"cannot write {path}: it stands for two files at once")

@@ -87,7 +87,7 @@ def _mapped(path: Path) -> MappedArray:
     except Exception as error:
         # The head is Python's own notation, which fails in every way there is.
         raise FileError(f"cannot read {path}: it is no .npy array of numbers") from error
-    if dtype.hasobject:
+    if dtype.hasobject or any(n < 0 for n in shape):
         raise FileError(f"cannot read {path}: it is no .npy array of numbers")
     array = MappedArray(path, offset, shape, dtype, columns_first)
     if array.offset + array.nbytes > length:

@@ -150,7 +150,9 @@ def defects_of(
         if not measured.any():
             return None
         values = np.where(measured, values, values[:, measured].mean(axis=1)[:, None, None])
-    if not np.isfinite(values).all() or np.ptp(values) == 0:
+    # What cannot be worked with is refused with reasons, not here.
+    held = np.isfinite(values).all() and np.abs(values).max() < np.finfo(np.float32).max / 4
+    if not held or np.ptp(values) == 0:
         return None
     # Differences count, and single precision holds them better from the smallest value on.
     values = (values - values.min()).astype(np.float32)

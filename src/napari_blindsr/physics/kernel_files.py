@@ -104,7 +104,13 @@ def read_kernel(path: str | os.PathLike[str]) -> NDArray[np.float32]:
             f"{file} holds {shape} values of type {values.dtype}; expected a kernel, K × K "
             "numbers, or a grid of kernels, rows × columns × K × K"
         )
-    return values.astype(np.float32)
+    return _single_precision(values)
+
+
+def _single_precision(values: NDArray[Any]) -> NDArray[np.float32]:
+    # What does not fit becomes infinite, which no kernel may be.
+    with np.errstate(over="ignore"):
+        return values.astype(np.float32)
 
 
 def _read_grid(file: Path, suffix: str) -> NDArray[np.float32] | None:
@@ -127,7 +133,7 @@ def _read_grid(file: Path, suffix: str) -> NDArray[np.float32] | None:
         return None
     if values.ndim != 4 or values.shape[2] != values.shape[3] or values.dtype.kind not in "uif":
         return None
-    return values.astype(np.float32)
+    return _single_precision(values)
 
 
 def _read_mat(file: Path) -> NDArray[Any]:
