@@ -15,6 +15,25 @@ class InputError(BlindSRError, ValueError):
     """The image, kernel or mask cannot be used; says what came and what is expected."""
 
 
+class NoContrastError(InputError):
+    """Every valid pixel of an image has the same value, which is also that of its restoration.
+
+    Parameters
+    ----------
+    value : float
+    """
+
+    def __init__(self, value: float) -> None:
+        super().__init__(
+            f"the image is constant (every value is {value:g}); there is nothing to restore"
+        )
+        self.value = value
+
+    def __reduce__(self) -> tuple[type[NoContrastError], tuple[float]]:
+        # Workers of a cluster send it.
+        return NoContrastError, (self.value,)
+
+
 class SettingsError(BlindSRError, ValueError):
     """A setting is out of its range or does not fit another; says which."""
 

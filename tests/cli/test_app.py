@@ -15,6 +15,7 @@ import pytest
 import tifffile
 from PIL import Image
 
+from napari_blindsr import weights
 from napari_blindsr.cli import terminal
 from napari_blindsr.errors import EngineError
 from napari_blindsr.images.plain import read_image
@@ -282,11 +283,13 @@ def start_long_run(folder: Path) -> subprocess.Popen[str]:
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no SIGINT for a child")
-def test_first_interrupt_keeps_the_result(folder: Path) -> None:
+@pytest.mark.parametrize("kind", ["SIGINT", "SIGTERM"])
+def test_first_interrupt_keeps_the_result(folder: Path, kind: str) -> None:
     process = start_long_run(folder)
-    process.send_signal(signal.SIGINT)
+    process.send_signal(getattr(signal, kind))
     _, errors = process.communicate(timeout=PATIENCE)
-    assert process.returncode == 0, errors
+    # A script can tell it from success, failure and nothing.
+    assert process.returncode == 3, errors
     assert "stopping after this step" in errors
     assert json.loads((folder / "r.json").read_text(encoding="utf-8"))["reason"] == "stopped"
     assert read_image(folder / "out.tif").array.shape == (48, 52)
@@ -310,6 +313,32 @@ def test_second_interrupt_aborts(
     assert capfd.readouterr().err.endswith("napari-blindsr: error: aborted; nothing was written\n")
     assert sorted(path.name for path in folder.iterdir()) == ["in.png", "in.tif"]
     assert signal.getsignal(signal.SIGINT) is before
+
+
+@pytest.mark.parametrize("debug", [False, True])
+def test_an_error_of_the_program_is_one_line(
+    folder: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+    tmp_path_factory: pytest.TempPathFactory,
+    debug: bool,
+) -> None:
+    cache = tmp_path_factory.mktemp("cache")
+
+    def broken(*_arguments: object, **_options: object) -> object:
+        raise ZeroDivisionError("by nothing")
+
+    monkeypatch.setattr(terminal, "iterate", broken)
+    monkeypatch.setattr(weights, "cache_folder", lambda: cache)
+    arguments = "restore in.tif -o out.tif -s 2"
+    assert run_here(f"--debug {arguments}" if debug else arguments, monkeypatch, folder) == 1
+    said = capfd.readouterr().err
+    assert ("Traceback" in said) == debug
+    line = said.splitlines()[-1]
+    assert line.startswith("napari-blindsr: error: an error of this program, not of yours: ")
+    assert "ZeroDivisionError: by nothing" in line
+    assert str(cache / "last-error.txt") in line
+    assert "in broken" in (cache / "last-error.txt").read_text(encoding="utf-8")
 
 
 def test_failure_of_the_computation_is_code_1(

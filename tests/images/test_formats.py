@@ -131,7 +131,7 @@ def test_damaged_pictures_and_results_in_their_format(tmp_path: Path, suffix: st
 def test_values_that_stand_for_something_else_are_noted(tmp_path: Path) -> None:
     path = tmp_path / "a.tif"
     Image.fromarray(RGB).quantize(64).save(path)
-    assert "palette is not applied" in open_image(path).description.notes[0]
+    assert "palette were applied" in open_image(path).description.notes[0]
     tifffile.imwrite(path, GREY, photometric="miniswhite")
     assert "0 is white" in open_image(path).description.notes[0]
 

@@ -255,7 +255,7 @@ def test_folders_that_are_no_zarr_are_never_replaced(tmp_path: Path) -> None:
     path = tmp_path / "a.zarr"
     path.mkdir()
     (path / "thesis.txt").touch()
-    with pytest.raises(FileError, match="what is there is no Zarr folder, so it stays"):
+    with pytest.raises(FileError, match="was not made by this program, and would be lost"):
         begin(path, force=True)
     assert (path / "thesis.txt").exists()
 

@@ -56,7 +56,13 @@ def test_images_are_read_as_they_are(tmp_path: Path, suffix: str, array: np.ndar
     assert loaded.notes == ()
 
 
-@pytest.mark.parametrize("suffix", [".png", ".tif", ".npy"])
+def test_four_samples_of_which_nothing_is_said_are_not_alpha(tmp_path: Path) -> None:
+    path = store(tmp_path / "image.npy", np.dstack([RGB, GREY]))
+    with pytest.raises(InputError, match="9 × 12 × 4 values with axes YXC"):
+        read_image(path)
+
+
+@pytest.mark.parametrize("suffix", [".png", ".tif"])
 def test_alpha_is_dropped_with_a_note(tmp_path: Path, suffix: str) -> None:
     rgba = np.dstack([RGB, GREY])
     loaded = read_image(store(tmp_path / f"image{suffix}", rgba))

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -10,7 +11,15 @@ from hypothesis.extra import numpy as hnp
 from numpy.typing import NDArray
 
 from napari_blindsr.errors import InputError
-from napari_blindsr.images.planes import Planes, result_array, to_intensities, to_planes
+from napari_blindsr.images.planes import (
+    Planes,
+    find_covered,
+    result_array,
+    to_intensities,
+    to_planes,
+    window_of,
+)
+from napari_blindsr.images.tiling import Box
 from napari_blindsr.physics.kernel_files import check_kernel
 
 DTYPES = st.sampled_from([np.uint8, np.uint16, np.int16, np.float32, np.float64])
@@ -122,3 +131,59 @@ def test_a_kernel_is_normalised_and_made_odd() -> None:
 def test_what_is_no_kernel_is_named(array: NDArray[Any], words: str) -> None:
     with pytest.raises(InputError, match=words.replace("(", r"\(")):
         check_kernel(array)
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        (lambda ramp: 1e300 * ramp, "single precision holds: divide them"),
+        (lambda ramp: 1e-310 * ramp, "multiply them"),
+        (lambda ramp: 1e15 + ramp, "subtract it"),
+        (lambda ramp: -1e15 + ramp, "subtract it"),
+    ],
+)
+def test_values_that_single_precision_cannot_hold(
+    values: Callable[[np.ndarray], np.ndarray], message: str
+) -> None:
+    ramp = np.arange(64.0).reshape(8, 8)
+    with pytest.raises(InputError, match=message):
+        to_planes(values(ramp), axes="YX", geometry="camera")
+
+
+def test_usual_backgrounds_are_held() -> None:
+    ramp = np.arange(64).reshape(8, 8) % 4
+    for image in ((65532 + ramp).astype(np.uint16), 1e-20 * ramp, 1e30 * ramp):
+        planes = to_planes(image, axes="YX", geometry="camera")
+        back = to_intensities(planes.data[0], planes)
+        np.testing.assert_allclose(back, image, rtol=1e-6)
+
+
+@pytest.mark.parametrize("axes", ["YX", "YXC"])
+def test_masked_pixels_are_missing(axes: str) -> None:
+    image = np.arange(64.0 * (3 if axes == "YXC" else 1)).reshape(8, 8, -1)[
+        ..., slice(None) if axes == "YXC" else 0
+    ]
+    hidden = np.zeros(image.shape, bool)
+    hidden[2, 3] = True
+    masked = np.ma.masked_array(np.where(hidden, 1e12, image), hidden)
+    covered = find_covered(masked, axes=axes, mask=None, saturated=False)
+    assert covered.sum() == 1
+    assert covered[2, 3]
+    planes = to_planes(masked, axes=axes, geometry="camera")
+    assert planes.measured is not None
+    np.testing.assert_array_equal(~planes.measured, covered)
+    assert planes.span < 1000
+    window = window_of(masked, axes, Box(top=2, left=0, bottom=8, right=8))
+    assert np.ma.is_masked(window)
+
+
+@pytest.mark.parametrize("bits", [10, 12, 14, 16])
+def test_saturation_of_cameras_in_wider_types(bits: int) -> None:
+    bright = np.random.default_rng(0).normal(2**bits, 2**bits / 3, (64, 64))
+    image = np.clip(bright, 0, 2**bits - 1).astype(np.uint16)
+    covered = find_covered(image, axes="YX", mask=None, saturated=True)
+    np.testing.assert_array_equal(covered, image == 2**bits - 1)
+    # A single pixel there ends a distribution by chance.
+    image = np.clip(bright / 3, 0, 2**bits - 2).astype(np.uint16)
+    image[0, 0] = 2**bits - 1
+    assert find_covered(image, axes="YX", mask=None, saturated=True).sum() == (bits == 16)

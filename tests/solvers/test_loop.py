@@ -12,7 +12,7 @@ from napari_blindsr.progress import Progress, StopReason
 from napari_blindsr.solvers.blind import kernel_step
 from napari_blindsr.solvers.blind.alternating import AlternatingSolver, AlternatingState
 from napari_blindsr.solvers.blind.kernel_step import KernelState, monte_carlo_step
-from napari_blindsr.solvers.loop import Estimate, Outcome, Step, solve
+from napari_blindsr.solvers.loop import RESTARTED, Estimate, Outcome, Step, solve
 from tests.helpers import (
     FLOAT32,
     OPTIMISERS,
@@ -107,22 +107,42 @@ def test_a_run_leaves_the_global_random_state_alone() -> None:
 
 
 class _Diverging(AlternatingSolver):
-    """Breaks its own weights after some steps."""
+    """Breaks its own weights after some steps: once, or again and again."""
+
+    broken = 0
+    most = 1
+    value = torch.nan
 
     def step(self, state: AlternatingState) -> Step:
-        if state.image_steps == 6:
+        if state.image_steps >= 6 and self.broken < self.most:
+            self.broken += 1
             with torch.no_grad():
-                state.image_part.network.head.weight.fill_(torch.nan)
+                state.image_part.network.head.weight.fill_(self.value)
+                if state.image_part.network.head.bias is not None:
+                    state.image_part.network.head.bias.fill_(self.value)
         return super().step(state)
 
 
-def test_a_diverged_run_returns_its_last_finite_state() -> None:
-    solver = _Diverging(schedule=QUICK, bounded=True, kernel=Gaussian(), seed=0, compute=FLOAT32)
+@pytest.mark.parametrize(("value", "bounded"), [(torch.nan, True), (1e9, False)])
+@pytest.mark.parametrize("most", [1, 2])
+def test_a_run_that_diverges_goes_back_once(value: float, bounded: bool, most: int) -> None:
+    solver = _Diverging(schedule=QUICK, bounded=bounded, kernel=Gaussian(), seed=0, compute=FLOAT32)
+    solver.most, solver.value = most, value
     outcome, reports = drain(solver, observe())
-    assert outcome.reason is StopReason.DIVERGED
-    assert reports[-1].step < QUICK.image_steps
-    assert torch.isfinite(outcome.estimate.image).all()
-    assert torch.isfinite(outcome.estimate.kernel).all()
+    assert solver.broken == most
+    if most == 1:
+        assert outcome.reason is StopReason.COMPLETED
+        assert outcome.notes == (RESTARTED,)
+        assert reports[-1].step == QUICK.image_steps
+    else:
+        assert outcome.reason is StopReason.DIVERGED
+        # Each time it was noticed in the very step.
+        assert reports[-1].step == 7
+    estimate = outcome.estimate
+    assert torch.isfinite(estimate.image).all()
+    assert torch.isfinite(estimate.kernel).all()
+    assert estimate.image.abs().max() < 100
+    torch.testing.assert_close(estimate.kernel.sum(), torch.tensor(1.0))
 
 
 def test_the_image_is_evaluated_once_a_step() -> None:

@@ -20,10 +20,18 @@ from napari_blindsr import Settings, StackOptions, restore_stack
 from napari_blindsr.cli.inputs import parse_roi, parse_tile
 from napari_blindsr.errors import BlindSRError, FileError, SettingsError
 from napari_blindsr.evaluation.samples import Camera, fluorescent_cells
+from napari_blindsr.images import atomic
 from napari_blindsr.images.files import open_image
 from napari_blindsr.images.tiling import Box
 from napari_blindsr.progress import drained
-from napari_blindsr.stacks.batch import file_job, open_file, plan_files, restore_file, split_name
+from napari_blindsr.stacks.batch import (
+    file_job,
+    is_finished,
+    open_file,
+    plan_files,
+    restore_file,
+    split_name,
+)
 from napari_blindsr.stacks.outputs import OutputError
 from tests.cli.command_line import run_here
 
@@ -231,6 +239,38 @@ def test_a_killed_run_is_gone_on_with(tmp_path: Path) -> None:
     expected = restore_stack(image, HELD, axes="TYX", known_kernel=KERNEL)
     np.testing.assert_array_equal(np.asarray(open_image(target).array[:]), expected.image)
     assert not list(tmp_path.glob(".*"))
+    # What was known of the planes that were kept is kept, too.
+    report = json.loads((tmp_path / "out.json").read_text(encoding="utf-8"))
+    assert [entry["index"] for entry in report["planes"]] == [[0], [1], [2], [3], [4]]
+    assert report["kernels"][0]["indices"] == [[0], [1], [2], [3], [4]]
+
+
+@pytest.mark.parametrize("ending", [".tif", ".ome.zarr"])
+@pytest.mark.parametrize("after", [0, 1, 2])
+def test_a_run_killed_between_image_and_report_is_completed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, ending: str, after: int
+) -> None:
+    np.save(tmp_path / "in.npy", cells(2))
+    job = file_job(tmp_path / "in.npy", tmp_path / f"out{ending}")
+    opened = open_file(job, HELD, StackOptions(), axes="TYX", known=KERNEL)
+    real, moved = atomic._take_name, 0
+
+    def take(*move: Path) -> None:
+        nonlocal moved
+        if moved == after:
+            raise SystemExit
+        moved += 1
+        real(*move)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(atomic, "_take_name", take)
+        with pytest.raises(SystemExit):
+            drained(restore_file(opened, run="x"))
+    assert is_finished(job, "x")
+    expected = {"in.npy", f"out{ending}", "out.kernel.npy", "out.json"}
+    assert {path.name for path in tmp_path.iterdir()} == expected
+    whole = restore_stack(cells(2), HELD, axes="TYX", known_kernel=KERNEL)
+    np.testing.assert_array_equal(np.asarray(open_image(job.image).array[:]), whole.image)
 
 
 def test_another_computation_does_not_go_on_with_it(tmp_path: Path) -> None:

@@ -16,6 +16,7 @@ from napari_blindsr.errors import InputError, SettingsError
 from napari_blindsr.evaluation.samples import Camera, fluorescent_cells
 from napari_blindsr.images.axes import Layout, parse_axes, parse_selection
 from napari_blindsr.methods import Schedule
+from napari_blindsr.physics.kernels import Gaussian
 from napari_blindsr.progress import Progress, StopReason
 
 KERNEL = np.full((5, 5), 1 / 25)
@@ -213,6 +214,27 @@ def test_a_damaged_plane_is_reported_and_the_rest_delivered() -> None:
     assert np.isfinite(result.image[[0, 2]]).all()
     assert result.report()["failed"] == 1
     json.dumps(result.report(), allow_nan=False)
+
+
+@pytest.mark.parametrize("sharing", ["plane", "channel"])
+@pytest.mark.parametrize("dtype", ["float32", "source"])
+def test_the_restoration_of_a_constant_plane_is_that_constant(sharing: Any, dtype: Any) -> None:
+    image = planes(3, side=48)
+    image[1] = 1234
+    settings = replace(HELD, kernel=Gaussian()) if sharing == "plane" else HELD
+    result = restore_stack(
+        image,
+        settings,
+        axes="ZYX",
+        options=StackOptions(dtype=dtype, kernels=sharing),
+        known_kernel=None if sharing == "plane" else KERNEL,
+    )
+    assert result.reason == "completed"
+    assert result.failures == ()
+    assert (result.image[1] == 1234).all()
+    assert np.isfinite(result.image).all()
+    assert "1 planes are constant, and so are their restorations" in result.notes
+    assert "constant" in result.records[1].notes[0]
 
 
 def test_a_stack_of_which_nothing_can_be_restored_fails() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import shutil
 from collections.abc import Callable
@@ -23,7 +24,8 @@ from napari_blindsr.estimation.network import (
 )
 from napari_blindsr.solvers.nonblind.error_map import ERROR_FILE, ErrorMap, load_error_map
 from napari_blindsr.solvers.nonblind.unfolded import IMAGE_FILE, UnfoldedPrior, load_image_prior
-from napari_blindsr.weights.tensors import read_tensors
+from napari_blindsr.weights import tensors
+from napari_blindsr.weights.tensors import SUMS, read_tensors
 
 FOLDER = Path(str(resources.files("napari_blindsr.weights")))
 
@@ -44,6 +46,41 @@ def test_all_weights_are_six_megabytes_at_most() -> None:
 def test_they_go_into_the_wheel() -> None:
     settings = (Path(__file__).parents[2] / "setup.cfg").read_text(encoding="utf-8")
     assert "weights/*.safetensors" in settings
+    assert "weights/SHA256SUMS" in settings
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_their_checksums_are_written_down(name: str) -> None:
+    lines = (FOLDER / SUMS).read_text(encoding="ascii").splitlines()
+    found = hashlib.sha256((FOLDER / name).read_bytes()).hexdigest()
+    assert f"{found}  {name}" in lines, "scripts/checksums writes them down"
+
+
+def test_weights_that_were_changed_are_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for path in FOLDER.iterdir():
+        if path.is_file():
+            shutil.copy(path, tmp_path)
+    monkeypatch.setattr(tensors, "__file__", str(tmp_path / "tensors.py"))
+    changed = tmp_path / KERNEL_FILE
+    read_tensors(changed)
+    content = bytearray(changed.read_bytes())
+    content[-1] ^= 1
+    changed.write_bytes(content)
+    with pytest.raises(WeightsError, match="damaged or others"):
+        read_tensors(changed)
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_values_that_are_not_finite_are_refused(tmp_path: Path, value: float) -> None:
+    path = tmp_path / KERNEL_FILE
+    found = load_file(FOLDER / KERNEL_FILE)
+    name = min(name for name, entry in found.items() if entry.is_floating_point())
+    found[name] = found[name].float().index_fill(0, torch.tensor([0]), value)
+    save_file(found, path)
+    with pytest.raises(WeightsError, match=f"not finite, in tensor '{name}'"):
+        read_tensors(path)
 
 
 def check_network(network: nn.Module) -> None:

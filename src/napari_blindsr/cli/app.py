@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
+import io
 import logging
+import os
+import signal
 import sys
+import threading
+import traceback
+from contextlib import contextmanager
+from dataclasses import dataclass
 from importlib.metadata import version
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
@@ -17,6 +24,10 @@ from napari_blindsr.cli.measure import measure
 from napari_blindsr.cli.prepare import prepare
 from napari_blindsr.cli.restore import restore
 from napari_blindsr.errors import BlindSRError, EngineError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from types import FrameType
 
 BAD_INPUT, FAILED, ABORTED = 2, 1, 130
 
@@ -31,6 +42,13 @@ app = typer.Typer(
 )
 
 
+@dataclass(kw_only=True)
+class Wanted:
+    """What was asked for of all commands."""
+
+    debug: bool = False
+
+
 def _print_version(wanted: bool) -> None:
     if wanted:
         Console().print(f"napari-blindsr {version('napari-blindsr')}", highlight=False)
@@ -39,14 +57,20 @@ def _print_version(wanted: bool) -> None:
 
 @app.callback()
 def common(
+    context: typer.Context,
     _version: Annotated[
         bool,
         typer.Option(
             "--version", callback=_print_version, is_eager=True, help="Show the version and exit."
         ),
     ] = False,
+    debug: Annotated[
+        bool, typer.Option("--debug", help="Show where an error came from, for a bug report.")
+    ] = False,
 ) -> None:
     """Blind super-resolution: estimate the blur and a finer image from one image."""
+    if isinstance(context.obj, Wanted):
+        context.obj.debug = debug
 
 
 for command in (restore, kernel, measure, prepare, evaluate, demo):
@@ -54,23 +78,88 @@ for command in (restore, kernel, measure, prepare, evaluate, demo):
 
 
 def main() -> None:
-    """Run the command line; exit code 2 for bad input, 1 for a failure of the computation."""
-    # What is wrong with a file is said in one line of our own.
-    logging.getLogger("tifffile").setLevel(logging.CRITICAL)
+    """Run the command line.
+
+    Exit code 2 for bad input, 1 for a failure of the computation, 3 for a run that was stopped and
+    kept what it had, 130 for one that was stopped and wrote nothing.
+    """
+    # What libraries say of a file becomes a note of ours.
+    logger = logging.getLogger("tifffile")
+    logger.addHandler(logging.NullHandler())
+    logger.propagate = False
+    _show_any_name()
+    wanted = Wanted()
     try:
-        code = app(standalone_mode=False)
-    except USAGE_ERROR as error:
-        code = _fail(_usage_message(error), BAD_INPUT)
-    except EngineError as error:
-        code = _fail(str(error), FAILED)
-    except BlindSRError as error:
-        code = _fail(str(error), BAD_INPUT)
+        with _terminated_like_ctrl_c():
+            code = app(standalone_mode=False, obj=wanted)
     except (KeyboardInterrupt, typer.Abort):
         code = ABORTED
+    except Exception as error:  # noqa: BLE001 - no traceback reaches a user
+        code = _explained(error, debug=wanted.debug)
     # Some versions of typer turn an interrupt into this code.
     if code == ABORTED:
         _fail("aborted; nothing was written", ABORTED)
     sys.exit(code if isinstance(code, int) else 0)
+
+
+def _explained(error: Exception, *, debug: bool) -> int:
+    """Say on one line what went wrong; returns the exit code."""
+    if debug:
+        traceback.print_exception(error)
+    if isinstance(error, USAGE_ERROR):
+        return _fail(_usage_message(error), BAD_INPUT)
+    if isinstance(error, EngineError):
+        return _fail(str(error), FAILED)
+    if isinstance(error, BlindSRError):
+        return _fail(str(error), BAD_INPUT)
+    if isinstance(error, MemoryError):
+        return _fail(f"the memory does not suffice ({error}); try a smaller image", FAILED)
+    if isinstance(error, OSError) and error.errno is not None:
+        where = f" {error.filename}" if error.filename is not None else ""
+        return _fail(f"the system refuses{where}: {os.strerror(error.errno).lower()}", BAD_INPUT)
+    return _fail(
+        f"an error of this program, not of yours: {type(error).__name__}: {error} "
+        f"({_logged(error)})",
+        FAILED,
+    )
+
+
+def _logged(error: Exception) -> str:
+    """Keep where an unexpected error came from; returns where that is to be found."""
+    from napari_blindsr.weights import cache_folder  # noqa: PLC0415
+
+    file = cache_folder() / "last-error.txt"
+    lines = [f"napari-blindsr {version('napari-blindsr')}\n", *traceback.format_exception(error)]
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text("".join(lines), encoding="utf-8", errors="backslashreplace")
+    except OSError:
+        return "napari-blindsr --debug shows where it came from"
+    return f"where it came from stands in {file}"
+
+
+def _show_any_name() -> None:
+    """Let names of files that are no text be printed, with what cannot be shown escaped."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+
+
+@contextmanager
+def _terminated_like_ctrl_c() -> Iterator[None]:
+    """Treat a request to terminate as Ctrl-C, whoever handles that."""
+
+    def interrupt(_signal: int, _frame: FrameType | None) -> None:
+        signal.raise_signal(signal.SIGINT)
+
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def _usage_message(error: Exception) -> str:

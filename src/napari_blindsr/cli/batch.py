@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from rich.markup import escape
 from rich.table import Table
 
-from napari_blindsr.cli.options import FAILED
+from napari_blindsr.cli.options import FAILED, STOPPED
 from napari_blindsr.cli.terminal import machine, release, watch
 from napari_blindsr.errors import BlindSRError, EngineError, FileError
 from napari_blindsr.stacks.batch import (
@@ -77,7 +77,9 @@ def restore_many(
         _on_cluster(opened, summary, cluster, force=force)
     if len(jobs) > 1:
         console.print(_summary(jobs, summary.words))
-    return FAILED if summary.failed else 0
+    if summary.failed:
+        return FAILED
+    return STOPPED if summary.stopped else 0
 
 
 def _one_by_one(opened: Sequence[tuple[OpenFile, str]], summary: _Outcomes, *, force: bool) -> None:
@@ -132,11 +134,17 @@ class _Outcomes:
     console: Console
     words: dict[FileJob, str] = field(default_factory=dict)
     failures: list[FileJob] = field(default_factory=list)
+    unfinished: list[FileJob] = field(default_factory=list)
 
     @property
     def failed(self) -> bool:
         """Whether anything could not be restored."""
         return bool(self.failures)
+
+    @property
+    def stopped(self) -> bool:
+        """Whether anything is left to be gone on with."""
+        return bool(self.unfinished)
 
     def take(self, given: OpenFile, result: StackResult | BlindSRError) -> None:
         """Hear that a file is done with."""
@@ -151,6 +159,8 @@ class _Outcomes:
         self.words[given.job] = _outcome(result)
         if result.failures:
             self.failures.append(given.job)
+        if result.reason != "completed":
+            self.unfinished.append(given.job)
 
     def fail(self, job: FileJob, error: Exception) -> None:
         """Note what is wrong with a file; say it at once, and go on."""

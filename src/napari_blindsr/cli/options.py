@@ -37,6 +37,8 @@ if TYPE_CHECKING:
 FAMILY_NAMES = tuple(family.name for family in FAMILIES)
 FAILED = 1
 """Exit code of a computation that did not come to its end."""
+STOPPED = 3
+"""Exit code of one that was asked to stop, and kept what there was."""
 
 ScaleOption = Annotated[
     int, typer.Option("--scale", "-s", help=f"How many times finer, {SCALES[0]} to {SCALES[-1]}.")

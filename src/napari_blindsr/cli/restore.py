@@ -26,6 +26,7 @@ from napari_blindsr.cli.options import (
     KERNEL_SUFFIXES,
     MASK_SUFFIXES,
     REPORT_SUFFIXES,
+    STOPPED,
     ApertureOption,
     DefocusOption,
     DeviceOption,
@@ -57,6 +58,7 @@ from napari_blindsr.cli.options import (
     parse_field,
 )
 from napari_blindsr.errors import SettingsError
+from napari_blindsr.images.atomic import Bundle, complete
 from napari_blindsr.methods import METHODS, method_named, plan_schedule
 from napari_blindsr.physics.kernels import KernelFamily
 from napari_blindsr.settings import Settings
@@ -401,6 +403,8 @@ class Outputs:
 
     def check(self, *inputs: Path | None) -> None:
         """Check that everything can be written before anything is read."""
+        # What an earlier run was killed at, between one name and the next.
+        complete(self.image, self.written)
         outputs = (
             (self.image, IMAGE_SUFFIXES),
             (self.kernel, KERNEL_SUFFIXES),
@@ -418,30 +422,42 @@ class Outputs:
         from napari_blindsr.physics import kernel_files  # noqa: PLC0415
 
         dtype, size = loaded.array.dtype, loaded.pixel_size
-        clipped = plain.write_image(
-            self.image,
-            result.image,
-            dtype=dtype,
-            pixel_size=None if size is None else size.divided(result.settings.scale),
-            force=self.force,
-        )
-        if self.kernel is not None:
-            kernel_files.write_kernel(self.kernel, result.kernels, force=self.force)
-        if self.mask is not None:
-            covered = result.covered
-            if covered is None:
-                covered = np.zeros(result.support.shape, dtype=bool)
-            files.write_mask(self.mask, covered, force=self.force)
-        if self.uncertainty is not None and result.uncertainty is not None:
-            plain.write_image(
-                self.uncertainty,
-                result.uncertainty,
-                dtype=result.uncertainty.dtype,
-                pixel_size=None if size is None else size.divided(result.settings.scale),
+        fine = None if size is None else size.divided(result.settings.scale)
+        bundle = Bundle(self.image)
+        try:
+            clipped = plain.write_image(
+                self.image,
+                result.image,
+                dtype=dtype,
+                pixel_size=fine,
+                description=loaded.description,
                 force=self.force,
+                bundle=bundle,
             )
-        if self.report is not None:
-            plain.write_report(self.report, result.report(), force=self.force)
+            if self.kernel is not None:
+                kernel_files.write_kernel(
+                    self.kernel, result.kernels, force=self.force, bundle=bundle
+                )
+            if self.mask is not None:
+                covered = result.covered
+                if covered is None:
+                    covered = np.zeros(result.support.shape, dtype=bool)
+                files.write_mask(self.mask, covered, force=self.force, bundle=bundle)
+            if self.uncertainty is not None and result.uncertainty is not None:
+                plain.write_image(
+                    self.uncertainty,
+                    result.uncertainty,
+                    dtype=result.uncertainty.dtype,
+                    pixel_size=fine,
+                    force=self.force,
+                    bundle=bundle,
+                )
+            if self.report is not None:
+                plain.write_report(self.report, result.report(), force=self.force, bundle=bundle)
+        except BaseException:
+            bundle.discard()
+            raise
+        bundle.commit()
         if clipped:
             console.print(
                 f"clipped {clipped} of {result.support.size} pixels to the range of {dtype}; "
@@ -487,4 +503,4 @@ def conclude(result: Result, written: Sequence[Path], console: Console) -> int:
     lines.append(f"{result.reason} after {steps}{result.seconds:.0f} s; wrote {names}")
     for line in lines:
         console.print(line, markup=False, soft_wrap=True)
-    return FAILED if result.reason == "diverged" else 0
+    return {"diverged": FAILED, "stopped": STOPPED}.get(str(result.reason), 0)

@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import os
+import platform
+import re
+import shutil
+import stat
 import uuid
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, BinaryIO
@@ -12,6 +18,51 @@ from napari_blindsr.errors import FileError
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator
     from pathlib import Path
+
+
+def check_plain(path: Path, refusal: str) -> None:
+    """Check that a path is a file with content, not a pipe, a device or a folder.
+
+    Opening a pipe would wait for ever, and reading a device need not end.
+
+    Parameters
+    ----------
+    path : Path
+    refusal : str
+        What cannot be done, as the message begins.
+
+    Raises
+    ------
+    FileError
+    """
+    mode = mode_of(path, refusal)
+    if mode is None:
+        raise FileError(f"{refusal}: there is no such file")
+    if stat.S_ISDIR(mode):
+        raise FileError(f"{refusal}: it is a folder; expected a file")
+    if not stat.S_ISREG(mode):
+        raise FileError(f"{refusal}: it is {_kind(mode)}; expected a file")
+
+
+def mode_of(path: Path, refusal: str) -> int | None:
+    """Return what the system says a path is, links followed; None if there is nothing.
+
+    Raises
+    ------
+    FileError
+        If it cannot be told: folders without permission, loops of links, too long names.
+    """
+    try:
+        return path.stat().st_mode
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError) as error:
+        raise FileError(f"{refusal}: {reason_of(error)}") from error
+
+
+def _kind(mode: int) -> str:
+    kinds = ((stat.S_ISFIFO, "a pipe"), (stat.S_ISSOCK, "a socket"))
+    return next((name for test, name in kinds if test(mode)), "a device")
 
 
 def check_output(path: Path, *, suffixes: Collection[str], force: bool) -> None:
@@ -30,29 +81,34 @@ def check_output(path: Path, *, suffixes: Collection[str], force: bool) -> None:
     FileError
     """
     check_suffix(path, suffixes, "write")
-    if path.is_dir():
+    mode = mode_of(path, f"cannot write {path}")
+    if mode is not None and stat.S_ISDIR(mode):
         raise FileError(f"cannot write {path}: it is a folder; expected the name of a file")
+    if mode is not None and not stat.S_ISREG(mode):
+        raise FileError(f"cannot write {path}: it is {_kind(mode)}; expected the name of a file")
     check_free(path, force=force)
     check_folder(path)
 
 
 def check_free(path: Path, *, force: bool) -> None:
     """Check that nothing has a name that is to be given, unless it may be replaced."""
-    if path.exists() and not force:
+    if mode_of(path, f"cannot write {path}") is not None and not force:
         raise FileError(f"cannot write {path}: it exists already; --force replaces it")
 
 
 def check_folder(path: Path) -> None:
     """Check that something can be made in the folder that a path names."""
-    if not path.parent.is_dir():
+    mode = mode_of(path.parent, f"cannot write {path}")
+    if mode is None or not stat.S_ISDIR(mode):
         raise FileError(f"cannot write {path}: there is no folder {path.parent}")
+    remove_leftovers(path.parent)
     # Permissions alone do not tell: file systems may be read-only, users privileged.
     part = part_of(path)
     try:
         with part.open("xb"):
             pass
     except OSError as error:
-        raise FileError(f"cannot write {path}: {_reason(error)}") from error
+        raise FileError(f"cannot write {path}: {reason_of(error)}") from error
     finally:
         with suppress(OSError):
             part.unlink(missing_ok=True)
@@ -74,8 +130,15 @@ def listed(words: Collection[str]) -> str:
 
 
 @contextmanager
-def replacing(path: Path, *, force: bool) -> Iterator[BinaryIO]:
+def replacing(path: Path, *, force: bool, bundle: Bundle | None = None) -> Iterator[BinaryIO]:
     """Open a file for writing that takes its name only once it is complete.
+
+    Parameters
+    ----------
+    path : Path
+    force : bool
+    bundle : Bundle, optional
+        Files with which it takes its name together: when that is committed.
 
     Raises
     ------
@@ -83,15 +146,139 @@ def replacing(path: Path, *, force: bool) -> Iterator[BinaryIO]:
         If it cannot be written, or has come into being meanwhile and `force` is not set.
     """
     part = part_of(path)
+    kept = False
     try:
         with writing(path):
             with part.open("xb+") as stream:
                 yield stream
             check_free(path, force=force)
-            part.replace(path)
+            if bundle is None:
+                part.replace(path)
+            else:
+                bundle.add(part, path)
+                kept = True
     finally:
-        with suppress(OSError):
-            part.unlink(missing_ok=True)
+        if not kept:
+            with suppress(OSError):
+                part.unlink(missing_ok=True)
+
+
+class Bundle:
+    """Files that take their names together, or none of them.
+
+    What is about to happen is written down before it does. If the process is killed in between,
+    `complete` does the rest.
+
+    Parameters
+    ----------
+    main : Path
+        The file that the others belong to.
+    """
+
+    def __init__(self, main: Path) -> None:
+        self._record = record_of(main)
+        self._moves: list[tuple[Path, Path, Path]] = []
+
+    def add(self, part: Path, path: Path) -> None:
+        """Take a complete file, or folder, that has a temporary name beside its own."""
+        self._moves.append((part, path, part_of(path)))
+
+    def commit(self) -> None:
+        """Give all their names.
+
+        Raises
+        ------
+        FileError
+        """
+        moves = [[move.name for move in entry] for entry in self._moves]
+        folders = {str(path.parent) for _, path, _ in self._moves}
+        if len(folders) > 1 or len(moves) == 1:
+            # Without a record: it can only tell of files of one folder.
+            for move in self._moves:
+                with writing(move[1]):
+                    _take_name(*move)
+            return
+        with writing(self._record), self._record.open("x", encoding="ascii") as stream:
+            json.dump(moves, stream)
+            stream.flush()
+            os.fsync(stream.fileno())
+        for number, move in enumerate(self._moves):
+            with writing(move[1]):
+                try:
+                    _take_name(*move)
+                except OSError:
+                    if number == 0:
+                        # None has moved; else `complete` does the rest.
+                        self._record.unlink(missing_ok=True)
+                        self.discard()
+                    raise
+        self._record.unlink(missing_ok=True)
+
+    def discard(self) -> None:
+        """Remove what has not taken its name."""
+        for part, _, _ in self._moves:
+            with suppress(OSError):
+                remove(part)
+
+
+def record_of(main: Path) -> Path:
+    """Return the file in which a `Bundle` is written down while it is committed."""
+    digest = hashlib.sha256(main.name.encode(errors="surrogateescape")).hexdigest()[:12]
+    return main.with_name(f".{digest}.blindsr-moves")
+
+
+def complete(main: Path, files: Collection[Path]) -> bool:
+    """Finish what a process that was killed had begun to commit; tells whether there was anything.
+
+    Parameters
+    ----------
+    main : Path
+        As of the `Bundle`.
+    files : collection of Path
+        What may take part: no other file is touched, whatever the record says.
+    """
+    record = record_of(main)
+    names = {path.name for path in files}
+    try:
+        moves = json.loads(record.read_text(encoding="ascii"))
+        known = all(
+            len(move) == 3
+            and move[1] in names
+            and (_PART.fullmatch(move[0]) or move[0] == f"{move[1]}.part")
+            and _PART.fullmatch(move[2])
+            for move in moves
+        )
+    except FileNotFoundError:
+        return False
+    except (OSError, ValueError, TypeError, RecursionError):
+        # Cut short as it was written: nothing has moved.
+        known, moves = False, []
+    with writing(main):
+        for part, path, old in moves if known else []:
+            _take_name(*(main.with_name(name) for name in (part, path, old)))
+        record.unlink(missing_ok=True)
+    return known and bool(moves)
+
+
+def _take_name(part: Path, path: Path, old: Path) -> None:
+    """Replace a file or folder; does the rest of it where that was begun before."""
+    if part.is_dir():
+        # A folder cannot be replaced at once.
+        if path.exists():
+            path.rename(old)
+        part.rename(path)
+    elif part.exists():
+        part.replace(path)
+    if old.is_dir():
+        shutil.rmtree(old, ignore_errors=True)
+
+
+def remove(path: Path) -> None:
+    """Remove a file or folder of ours, if it is there."""
+    if path.is_dir():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        path.unlink(missing_ok=True)
 
 
 @contextmanager
@@ -100,13 +287,49 @@ def writing(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise FileError(f"cannot write {path}: {_reason(error)}") from error
+        raise FileError(f"cannot write {path}: {reason_of(error)}") from error
+
+
+_PART = re.compile(r"\.blindsr-([0-9a-f]{8})-(\d+)-[0-9a-f]{12}\.part")
 
 
 def part_of(path: Path) -> Path:
-    """Return a name beside a file, free, for what is not complete."""
-    return path.with_name(f".{uuid.uuid4().hex[:12]}.part")
+    """Return a name beside a file, free, for what is not complete.
+
+    It tells the process that writes it, so that what a dead one left can be removed.
+    """
+    return path.with_name(f".blindsr-{_machine()}-{os.getpid()}-{uuid.uuid4().hex[:12]}.part")
 
 
-def _reason(error: OSError) -> str:
-    return os.strerror(error.errno).lower() if error.errno else str(error)
+def _machine() -> str:
+    """Return what tells this machine from others that share its folders."""
+    return hashlib.sha256(f"{platform.node()}/{uuid.getnode()}".encode()).hexdigest()[:8]
+
+
+def remove_leftovers(folder: Path) -> None:
+    """Remove what processes of this machine that have ended were writing into a folder."""
+    if os.name != "posix":
+        # Elsewhere asking for a process would end it.
+        return
+    with suppress(OSError):
+        for entry in folder.iterdir():
+            found = _PART.fullmatch(entry.name)
+            if found and found[1] == _machine() and not _lives(int(found[2])):
+                with suppress(OSError):
+                    remove(entry)
+
+
+def _lives(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except (OSError, OverflowError):
+        pass
+    return True
+
+
+def reason_of(error: OSError | ValueError) -> str:
+    """Return why the system refuses something, in its words."""
+    number = getattr(error, "errno", None)
+    return os.strerror(number).lower() if number else str(error)

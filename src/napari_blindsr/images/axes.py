@@ -135,7 +135,9 @@ class Plane:
 
     def __getitem__(self, cut: tuple[slice, ...]) -> NDArray[Any]:
         """Read rows and columns."""
-        block = np.asarray(self.array[self.layout.place(self.index, cut[0], cut[1])])
+        block: NDArray[Any] = np.asanyarray(
+            self.array[self.layout.place(self.index, cut[0], cut[1])]
+        )
         kept = [axis for axis in self.layout.axes if axis in PLANE_AXES + SAMPLES]
         order = [kept.index(axis) for axis in (PLANE_AXES + SAMPLES)[: len(kept)]]
         return block.transpose(order)
@@ -151,6 +153,11 @@ def distinct_axes(axes: str) -> str:
     result = ""
     for letter in axes:
         named = "A" <= letter <= "Z" and letter != "Q" and letter not in result
+        if not named and not free:
+            raise InputError(
+                f"the image has {len(axes)} dimensions; expected at most {len(UNNAMED)} that are "
+                "not named"
+            )
         result += letter if named else free.pop(0)
     return result
 

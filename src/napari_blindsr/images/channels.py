@@ -53,7 +53,7 @@ def _signed(color: str) -> int:
 
 def imagej_names(metadata: Mapping[str, Any]) -> tuple[str, ...]:
     """Return the names of the channels, if all slices of a channel have the same label."""
-    labels = _several(metadata.get("Labels"))
+    labels = several(metadata.get("Labels"))
     count = int(metadata.get("channels", 1))
     if not labels or len(labels) % count:
         return ()
@@ -65,11 +65,12 @@ def imagej_names(metadata: Mapping[str, Any]) -> tuple[str, ...]:
 
 def imagej_colors(metadata: Mapping[str, Any]) -> tuple[str, ...]:
     """Return the brightest colours of the lookup tables."""
-    tables = _several(metadata.get("LUTs"))
+    tables = several(metadata.get("LUTs"))
     return tuple("".join(f"{int(value):02X}" for value in table[:, -1]) for table in tables)
 
 
-def _several(value: Any) -> list[Any]:
+def several(value: Any) -> list[Any]:
+    """Return the entries of metadata of which there may be one, several or none."""
     # tifffile hands out a single entry without its list.
     if value is None:
         return []
@@ -87,7 +88,7 @@ def imagej_channels(description: Description, shape: Sequence[int]) -> dict[str,
     """
     told: dict[str, Any] = {}
     if description.channel_colors:
-        told["LUTs"] = [_table(color) for color in description.channel_colors]
+        told["LUTs"] = [ramp(color) for color in description.channel_colors]
         if "C" in description.axes:
             told["mode"] = "composite"
     names = description.channel_names
@@ -101,7 +102,8 @@ def imagej_channels(description: Description, shape: Sequence[int]) -> dict[str,
     return told
 
 
-def _table(color: str) -> NDArray[np.uint8]:
+def ramp(color: str) -> NDArray[np.uint8]:
+    """Return the lookup table (3, 256) from black to a colour."""
     brightest = np.array([int(color[at : at + 2], 16) for at in (0, 2, 4)])
     return np.rint(np.outer(brightest, np.linspace(0, 1, 256))).astype(np.uint8)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import glob
 import re
+import stat
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,10 +14,10 @@ from PIL import Image
 
 from napari_blindsr.errors import FileError, InputError
 from napari_blindsr.images import microscopes, ome_zarr, pictures, plain, tiff
-from napari_blindsr.images.atomic import check_suffix, listed, replacing
+from napari_blindsr.images.atomic import check_suffix, listed, mode_of, reason_of, replacing
 from napari_blindsr.images.metadata import AxisStep, Description, ImageFile, LazyArray, checked
 from napari_blindsr.images.ome_zarr import is_zarr
-from napari_blindsr.images.plain import read_image
+from napari_blindsr.images.plain import check_readable, read_image
 from napari_blindsr.images.writer import Format, ImageWriter, Output, choose
 
 if TYPE_CHECKING:
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from numpy.typing import DTypeLike, NDArray
+
+    from napari_blindsr.images.atomic import Bundle
 
 
 __all__ = [
@@ -53,7 +56,7 @@ def image_suffixes(purpose: str = "read") -> tuple[str, ...]:
 def open_image(
     path: str | os.PathLike[str], *, axes: str | None = None, series: int | None = None
 ) -> ImageFile:
-    """Open an image without reading its pixels (those of PNG, JPEG and the like are read).
+    """Open an image without reading its pixels (those of JPEG, GIF and the like are read).
 
     Parameters
     ----------
@@ -75,18 +78,16 @@ def open_image(
         are no image's, or several images of which none was chosen.
     """
     file = Path(path)
-    if not file.exists():
+    mode = mode_of(file, f"cannot read {file}")
+    if mode is None:
         raise FileError(f"cannot read {file}: there is no such file")
     entry = _format_of(file, "read")
-    if file.is_dir() != entry.folder:
-        has, expected = ("folder", "file") if file.is_dir() else ("file", "folder")
-        raise FileError(f"cannot read {file}: it is a {has}; expected a {expected}")
+    if stat.S_ISDIR(mode) and not entry.folder:
+        raise FileError(f"cannot read {file}: it is a folder; expected a file")
     if not entry.folder:
-        try:
-            with file.open("rb"):
-                pass
-        except OSError as error:
-            raise FileError(f"cannot read {file}: {error.strerror}") from error
+        check_readable(file)
+    elif not stat.S_ISDIR(mode):
+        raise FileError(f"cannot read {file}: it is a file; expected a folder")
     if series and not entry.several:
         choose(file, [file.name], series)
     try:
@@ -227,14 +228,17 @@ def find_images(paths: Sequence[str | os.PathLike[str]]) -> list[Path]:
 
 
 def _expanded(given: Path) -> list[Path]:
-    if glob.has_magic(str(given)) and not given.exists():
+    if glob.has_magic(str(given)) and mode_of(given, f"cannot read {given}") is None:
         matches = sorted(map(Path, glob.glob(str(given))), key=_natural)  # noqa: PTH207
         if not matches:
             raise FileError(f"nothing matches {given}; expected the names of images")
         return [image for match in matches for image in _expanded(match)]
-    if not given.is_dir() or is_zarr(given):
-        return [given]
-    images = [entry for entry in given.iterdir() if _is_image(entry)]
+    try:
+        if not given.is_dir() or is_zarr(given):
+            return [given]
+        images = [entry for entry in given.iterdir() if _is_image(entry)]
+    except OSError as error:
+        raise FileError(f"cannot read {given}: {reason_of(error)}") from error
     if not images:
         raise FileError(f"{given} holds no images; expected {listed(image_suffixes())}")
     return sorted(images, key=_natural)
@@ -275,11 +279,13 @@ def read_mask(path: Path) -> NDArray[np.bool_]:
     return np.asarray(covered.any(axis=-1) if array.ndim == 3 else covered, dtype=bool)
 
 
-def write_mask(path: Path, covered: NDArray[np.bool_], *, force: bool = False) -> None:
+def write_mask(
+    path: Path, covered: NDArray[np.bool_], *, force: bool = False, bundle: Bundle | None = None
+) -> None:
     """Write a mask (H, W) as 8-bit PNG or TIFF: 255 where covered, else 0."""
     suffix = check_suffix(path, MASK_OUT_SUFFIXES, "write")
     values = np.where(covered, 255, 0).astype(np.uint8)
-    with replacing(path, force=force) as stream:
+    with replacing(path, force=force, bundle=bundle) as stream:
         if suffix == ".png":
             Image.fromarray(values).save(stream, format="PNG")
         else:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from napari_blindsr.errors import FileError
+from napari_blindsr.images.axes import UNNAMED
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -150,25 +151,41 @@ def rearranged(
 
 
 def colour_last(
-    array: LazyArray, axes: str, notes: tuple[str, ...]
+    array: LazyArray,
+    axes: str,
+    notes: tuple[str, ...],
+    *,
+    colours: bool = True,
+    alpha: bool = False,
 ) -> tuple[LazyArray, str, tuple[str, ...]]:
     """Return an array whose samples, if it has any, are red, green and blue, and the last axis.
 
-    Alpha is dropped, with a note; samples of another number are channels.
+    Parameters
+    ----------
+    array : LazyArray
+    axes : str
+    notes : tuple of str
+        To which is added what was done.
+    colours : bool
+        Whether three samples are red, green and blue; samples of another number are channels.
+    alpha : bool
+        Whether the last sample is opacity, which is dropped.
     """
     if "S" not in axes:
         return array, axes, notes
-    count = array.shape[axes.index("S")]
-    if count in (2, 4):
+    whole = array.shape[axes.index("S")]
+    count = whole - 1 if alpha and whole > 1 else whole
+    if count < whole:
         notes = (*notes, "the alpha channel was dropped")
-        count -= 1
+    cut = {"S": count} if count < whole else None
     others = axes.replace("S", "")
     if count == 1:
-        return rearranged(array, axes, others), others, notes
-    if count != 3 and "C" not in axes:
-        return array, axes.replace("S", "C"), notes
-    cut = {"S": count} if count != array.shape[axes.index("S")] else None
-    return rearranged(array, axes, others + "S", cut), others + "S", notes
+        return rearranged(array, axes, others, cut), others, notes
+    if colours and count == 3:
+        return rearranged(array, axes, others + "S", cut), others + "S", notes
+    letter = "C" if "C" not in axes else next(x for x in UNNAMED if x not in axes)
+    notes = (*notes, f"the {count} samples of a pixel are no colours: they are channels")
+    return rearranged(array, axes, axes, cut), axes.replace("S", letter), notes
 
 
 @dataclass(frozen=True)

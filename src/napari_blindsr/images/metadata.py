@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from napari_blindsr.images.display import ChannelDisplay
+
 
 class LazyArray(Protocol):
     """An array of which only what is sliced is read.
@@ -84,6 +86,12 @@ class Description:
         One for each channel, one for an image without axis C, or none.
     channel_colors : tuple of str
         As `channel_names`: red, green and blue in hexadecimal, such as "00FF00".
+    displays : tuple of ChannelDisplay
+        How the channels are shown: one for each, one for an image without axis C, or none.
+    mode : str
+        Of ImageJ: how channels are shown together, such as "composite".
+    labels : tuple of str
+        Of ImageJ: one for each plane, in the order T, Z, C.
     flavour : {"imagej", "ome", "tags"} or None
         The kind of TIFF file that it comes from; a TIFF file of it becomes the same kind where
         that can hold it.
@@ -102,6 +110,9 @@ class Description:
     steps: tuple[AxisStep, ...] = ()
     channel_names: tuple[str, ...] = ()
     channel_colors: tuple[str, ...] = ()
+    displays: tuple[ChannelDisplay, ...] = ()
+    mode: str = ""
+    labels: tuple[str, ...] = ()
     flavour: Literal["imagej", "ome", "tags"] | None = None
     notes: tuple[str, ...] = ()
 
@@ -181,7 +192,18 @@ def checked(name: str, file: ImageFile) -> ImageFile:
     steps = tuple(s for s in description.steps if _usable(s) and s.axis in description.axes)
     names = description.channel_names if len(description.channel_names) == channels else ()
     colors = description.channel_colors if len(description.channel_colors) == channels else ()
-    known = replace(description, steps=steps, channel_names=names, channel_colors=colors)
+    planes = math.prod(
+        n for axis, n in zip(description.axes, array.shape, strict=True) if axis not in "YXS"
+    )
+    known = replace(
+        description,
+        steps=steps,
+        channel_names=names,
+        channel_colors=colors,
+        displays=description.displays if len(description.displays) == channels else (),
+        labels=description.labels if len(description.labels) == planes else (),
+        notes=(*description.notes, *doubts_about(description.pixel_size)),
+    )
     return replace(file, description=known)
 
 
@@ -192,11 +214,13 @@ def _usable(step: AxisStep) -> bool:
 def guessed_axes(shape: tuple[int, ...]) -> str:
     """Return axes for an array of a file that names none.
 
-    The last two are Y and X, or the last three Y, X and S if there are three or four samples
-    and at least as many pixels either way.
+    The last two are Y and X. If the last is of length 3 or 4, and there are at least as many
+    pixels either way, they are Y, X and S, or C where there are four: nothing says that one of
+    them is opacity.
     """
-    colour = len(shape) >= 3 and shape[-1] in (3, 4) and min(shape[-3:-1]) >= shape[-1]
-    ends = "YXS" if colour else "YX"
+    ends = "YX"
+    if len(shape) >= 3 and shape[-1] in (3, 4) and min(shape[-3:-1]) >= shape[-1]:
+        ends = "YXS" if shape[-1] == 3 else "YXC"
     if len(shape) < 2:
         size = " × ".join(map(str, shape)) or "a single number"
         raise InputError(f"the image is {size}; expected two dimensions or more")
@@ -208,16 +232,24 @@ Flavour = Literal["imagej", "ome", "tags"]
 # tifffile.RESUNIT
 _TAG_UNITS = {2: "inch", 3: "cm"}
 METRES = {
+    "pm": 1e-12,
+    "Å": 1e-10,
+    "angstrom": 1e-10,
     "nm": 1e-9,
     "um": 1e-6,
     "µm": 1e-6,
     "μm": 1e-6,
     "micron": 1e-6,
     "microns": 1e-6,
+    "micrometer": 1e-6,
     "mm": 1e-3,
     "cm": 1e-2,
+    "dm": 1e-1,
     "m": 1.0,
+    "km": 1e3,
     "inch": 0.0254,
+    "in": 0.0254,
+    "ft": 0.3048,
 }
 OME_UNITS = {"um": "µm", "μm": "µm", "micron": "µm", "microns": "µm", "inch": "in"}
 
@@ -335,7 +367,37 @@ def _from_ome(xml: str) -> PixelSize | None:
     except (KeyError, TypeError, ValueError):
         return None
     # The schema's default unit.
-    return PixelSize(y=y, x=x, unit=pixels.get("PhysicalSizeXUnit", "µm"), flavour="ome")
+    unit = str(pixels.get("PhysicalSizeXUnit", "µm"))
+    # One that is not given has that of the other, as its size has.
+    other = str(pixels.get("PhysicalSizeYUnit", "µm" if "PhysicalSizeY" in pixels else unit))
+    return in_one_unit(y=y, x=x, unit_y=other, unit_x=unit, flavour="ome")
+
+
+def in_one_unit(
+    *, y: float, x: float, unit_y: str, unit_x: str, flavour: Flavour
+) -> PixelSize | None:
+    """Return the size of a pixel in the unit of its width; None if that is not possible."""
+    if unit_y != unit_x:
+        if unit_y not in METRES or unit_x not in METRES:
+            return None
+        y *= METRES[unit_y] / METRES[unit_x]
+    return PixelSize(y=y, x=x, unit=unit_x, flavour=flavour)
+
+
+def doubts_about(size: PixelSize | None) -> tuple[str, ...]:
+    """Return what is odd about the size of a pixel, fit to be shown."""
+    metres = None if size is None else METRES.get(size.unit)
+    if size is None or metres is None:
+        return ()
+    small, large = min(size.y, size.x), max(size.y, size.x)
+    if small * metres < SMALLEST or large * metres > LARGEST or large > 100 * small:
+        sides = f"{size.y:.3g} × {size.x:.3g} {size.unit}"
+        return (f"a pixel of {sides} (height × width) is unlikely: check the file's metadata",)
+    return ()
+
+
+SMALLEST, LARGEST = 1e-12, 1e3
+"""Metres within which the sides of pixels lie, from electron microscopes to satellites."""
 
 
 def _resolution(tif: tifffile.TiffFile) -> tuple[float, float] | None:
@@ -356,7 +418,10 @@ def _from_imagej(tif: tifffile.TiffFile) -> PixelSize | None:
     resolution = _resolution(tif)
     if resolution is None or unit in ("", "pixel", "pixels"):
         return None
-    return PixelSize(y=1 / resolution[1], x=1 / resolution[0], unit=unit, flavour="imagej")
+    other = str(metadata.get("yunit", unit)).replace("\\u00B5", "µ").strip()
+    return in_one_unit(
+        y=1 / resolution[1], x=1 / resolution[0], unit_y=other, unit_x=unit, flavour="imagej"
+    )
 
 
 def _from_tags(tif: tifffile.TiffFile) -> PixelSize | None:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from napari_blindsr.errors import FileError
 from napari_blindsr.images.axes import distinct_axes
+from napari_blindsr.images.display import ChannelDisplay, told
 from napari_blindsr.images.metadata import AxisStep, Description, PixelSize
 
 if TYPE_CHECKING:
@@ -134,8 +135,8 @@ def channel_attributes(
         The smallest and largest value of each.
     """
     colour = "S" in description.axes
-    told = description.channel_names or description.channel_colors
-    if not colour and "C" not in description.axes and not told:
+    known = description.channel_names or description.channel_colors
+    if not colour and "C" not in description.axes and not known:
         return {}
     names = _COLOUR_NAMES if colour else description.channel_names
     colors = _COLOURS if colour else description.channel_colors or ("FFFFFF",) * len(ranges)
@@ -149,6 +150,9 @@ def channel_attributes(
             "color": colors[number],
             "window": window,
         }
+        limits = description.displays[number].limits if number < len(description.displays) else None
+        if limits is not None:
+            window["start"], window["end"] = limits
         if names:
             channel["label"] = names[number]
         channels.append(channel)
@@ -186,6 +190,7 @@ def read_attributes(attributes: Mapping[str, Any]) -> Level | None:
             steps=steps,
             channel_names=_told(ome, "label") if "S" not in axes else (),
             channel_colors=_colors(ome) if "S" not in axes else (),
+            displays=_displays(ome) if "S" not in axes else (),
             notes=notes,
         ),
     )
@@ -246,5 +251,19 @@ def _told(ome: Mapping[str, Any], key: str) -> tuple[str, ...]:
 def _colors(ome: Mapping[str, Any]) -> tuple[str, ...]:
     colors = tuple(color.upper().lstrip("#") for color in _told(ome, "color"))
     # White is what channels have whose colour nobody knows.
-    told = any(color != "FFFFFF" for color in colors)
-    return colors if told and all(_COLOUR_CODE.fullmatch(color) for color in colors) else ()
+    known = any(color != "FFFFFF" for color in colors)
+    return colors if known and all(_COLOUR_CODE.fullmatch(color) for color in colors) else ()
+
+
+def _displays(ome: Mapping[str, Any]) -> tuple[ChannelDisplay, ...]:
+    """Return which intensities are shown, where these are not all that there are."""
+    shown = []
+    for channel in (ome.get("omero") or {}).get("channels") or []:
+        window = channel.get("window") or {}
+        start, end = window.get("start"), window.get("end")
+        limits: tuple[float, float] | None = None
+        if isinstance(start, int | float) and isinstance(end, int | float) and start < end:
+            all_of_it = (start, end) == (window.get("min"), window.get("max"))
+            limits = None if all_of_it else (float(start), float(end))
+        shown.append(ChannelDisplay(limits=limits))
+    return told(shown)

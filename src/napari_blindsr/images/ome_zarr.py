@@ -5,20 +5,31 @@ from __future__ import annotations
 import itertools
 import json
 import math
+import os
+import re
 import shutil
 import threading
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from napari_blindsr.errors import BlindSRError, FileError, needs
-from napari_blindsr.images.atomic import check_folder, check_free, check_suffix, part_of, writing
+from napari_blindsr.images.atomic import (
+    Bundle,
+    check_folder,
+    check_free,
+    check_suffix,
+    reason_of,
+    writing,
+)
 from napari_blindsr.images.axes import distinct_axes
 from napari_blindsr.images.lazy import block_for, colour_last, full_index, region_of
 from napari_blindsr.images.metadata import Description, ImageFile, guessed_axes
 from napari_blindsr.images.ngff import (
+    OWN_KEY,
     channel_attributes,
     read_attributes,
     stored_axes,
@@ -34,7 +45,6 @@ from napari_blindsr.images.writer import (
 )
 
 if TYPE_CHECKING:
-    from pathlib import Path
     from types import EllipsisType
 
     from numpy.typing import NDArray
@@ -117,7 +127,8 @@ def open_zarr(path: Path, axes: str | None, series: int | None) -> ImageFile:
         return _open(path, node, axes, series)
     except BlindSRError:
         raise
-    except (FileNotFoundError, KeyError, TypeError, ValueError, IndexError, OSError) as error:
+    except Exception as error:
+        # Metadata of any content fail in every way there is, nested ones by recursion.
         reason = str(error).split("\n", 1)[0] or type(error).__name__
         raise FileError(f"cannot read {path}: it is no OME-Zarr image ({reason})") from error
 
@@ -173,8 +184,8 @@ def check_zarr(output: Output) -> None:
     check_suffix(path, SUFFIXES, "write")
     zarr_package()
     check_free(path, force=output.force)
-    if path.exists() and not (path.is_dir() and _has_head(path)):
-        raise FileError(f"cannot write {path}: what is there is no Zarr folder, so it stays")
+    for folder in (path, part_name(path)):
+        check_ours(folder, f"cannot write {path}")
     check_folder(path)
     try:
         stored_axes(output.description.axes)
@@ -200,6 +211,73 @@ FORMAT = Format(
     folder=True,
     several=True,
 )
+
+
+def check_ours(folder: Path, refusal: str) -> None:
+    """Check that a folder may be removed: if there is one, this program has made all of it.
+
+    Raises
+    ------
+    FileError
+        Names what is not known to be ours.
+    """
+    try:
+        if not folder.exists() and not folder.is_symlink():
+            return
+        foreign = _foreign(folder)
+    except OSError as error:
+        raise FileError(f"{refusal}: {reason_of(error)}") from error
+    if foreign is not None:
+        raise FileError(
+            f"{refusal}: {foreign} was not made by this program, and would be lost; remove it "
+            "yourself, or choose another name"
+        )
+
+
+_CHUNK = re.compile(r"\d+(\.\d+)*")
+_OWN_FILES = frozenset({".zgroup", ".zattrs", ".zarray"})
+
+
+def _foreign(folder: Path) -> Path | None:
+    """Return the first thing in a folder that is not of an image as it is written here."""
+    if folder.is_symlink() or not folder.is_dir() or not _has_own_mark(folder):
+        return folder
+    for root, folders, files in os.walk(folder, onerror=_raise):
+        here = Path(root)
+        top = here == folder
+        for name in folders:
+            # The array, and the levels of its chunks.
+            known = name == "0" if top else _CHUNK.fullmatch(name) is not None
+            if not known or (here / name).is_symlink():
+                return here / name
+        for name in files:
+            known = name in _OWN_FILES or (top and name == _JOURNAL)
+            chunk = not top and _CHUNK.fullmatch(name) is not None
+            # zarr writes beside a chunk before it takes its place.
+            partial = not top and name.endswith(".partial")
+            if not (known or chunk or partial) or (here / name).is_symlink():
+                return here / name
+    return None
+
+
+def _has_own_mark(folder: Path) -> bool:
+    """Tell whether a folder says that it is ours, or is one that was only just begun."""
+    if (folder / _JOURNAL).is_file():
+        return True
+    try:
+        text = (folder / ".zattrs").read_text(encoding="utf-8")
+        if OWN_KEY in json.loads(text):
+            return True
+    except (FileNotFoundError, ValueError, RecursionError):
+        pass
+    # Killed between its first files: there are no pixels in it that could be lost.
+    return folder.name.endswith(".part") and not any((folder / "0").glob("[0-9]*"))
+
+
+def _raise(error: OSError) -> None:
+    raise error
+
+
 _TILE = 512
 _JOURNAL = ".written.jsonl"
 _HEADS = (".zgroup", ".zarray", "zarr.json")
@@ -239,6 +317,7 @@ class ZarrWriter:
         channel = next((i for i, axis in enumerate(axes) if axis in "CS"), None)
         self._channel = channel
         count = 1 if channel is None else output.shape[channel]
+        self._complete = False
         self._low, self._high = np.full(count, np.inf), np.full(count, -np.inf)
         self._array: Any = self._earlier() if output.resume else None
         self.resumed = self._array is not None
@@ -250,9 +329,13 @@ class ZarrWriter:
         try:
             group: Any = zarr_package().open_group(self._part, mode="r+")
             array = group["0"]
-            wanted = self._attributes(complete=False)
-            same = all(group.attrs.get(key) == value for key, value in wanted.items())
-        except (FileNotFoundError, KeyError, ValueError, OSError):
+            found = dict(group.attrs)
+            own = dict(found.get(OWN_KEY, {}))
+            # Killed once it was complete, but before it had its name.
+            self._complete = own.get("complete") is True
+            wanted = self._attributes(complete=self._complete)
+            same = all(found.get(key) == value for key, value in wanted.items())
+        except Exception:  # noqa: BLE001 - whatever it is, it is not what can be gone on with
             return None
         layout = (self._arranged(self._output.shape), self._arranged(self.chunks))
         if not same or (array.shape, array.chunks) != layout or array.dtype != self._output.dtype:
@@ -261,6 +344,7 @@ class ZarrWriter:
         return array
 
     def _begun(self) -> Any:
+        check_ours(self._part, f"cannot write {self.path}")
         if self._part.exists():
             shutil.rmtree(self._part)
         group, array = _new_array(
@@ -324,25 +408,28 @@ class ZarrWriter:
 
     def written(self, index: tuple[int | slice, ...]) -> bool:
         """Return whether a block was written."""
-        return block_key(region_of(index, self._output.shape)) in self._done
+        region = region_of(index, self._output.shape)
+        return self._complete or block_key(region) in self._done
 
-    def finish(self) -> None:
-        """Give the file its final name."""
+    def finish(self, bundle: Bundle | None = None) -> None:
+        """Give the folder its final name."""
         with writing(self.path):
             check_free(self.path, force=self._output.force)
-            group = zarr_package().open_group(self._part, mode="r+")
-            ranges = [
-                (low, high) if math.isfinite(low) else (0.0, 0.0)
-                for low, high in zip(self._low.tolist(), self._high.tolist(), strict=True)
-            ]
-            attributes = channel_attributes(self._output.description, ranges)
-            group.attrs.update({**attributes, **self._attributes(complete=True)})
+            # It may have become another one meanwhile.
+            check_ours(self.path, f"cannot write {self.path}")
+            if not self._complete:
+                group = zarr_package().open_group(self._part, mode="r+")
+                ranges = [
+                    (low, high) if math.isfinite(low) else (0.0, 0.0)
+                    for low, high in zip(self._low.tolist(), self._high.tolist(), strict=True)
+                ]
+                attributes = channel_attributes(self._output.description, ranges)
+                group.attrs.update({**attributes, **self._attributes(complete=True)})
             (self._part / _JOURNAL).unlink(missing_ok=True)
-            old = part_of(self.path)
-            if self.path.exists():
-                self.path.rename(old)
-            self._part.rename(self.path)
-            shutil.rmtree(old, ignore_errors=True)
+        together = bundle if bundle is not None else Bundle(self.path)
+        together.add(self._part, self.path)
+        if bundle is None:
+            together.commit()
 
     def suspend(self) -> None:
         """End writing; all of it is on disk already."""

@@ -3,22 +3,30 @@
 from __future__ import annotations
 
 import io
+import struct
+import warnings
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from PIL import Image, ImageCms, ImageOps, UnidentifiedImageError
 
 from napari_blindsr.errors import FileError
-from napari_blindsr.images.lazy import colour_last
+from napari_blindsr.images.lazy import colour_last, full_index
 from napari_blindsr.images.metadata import Description, ImageFile
+from napari_blindsr.images.tiff_meaning import check_expansion
 from napari_blindsr.images.writer import Format
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
+    from types import EllipsisType
 
     from numpy.typing import NDArray
 
     from napari_blindsr.images.writer import ImageWriter, Output
+
+    Part = int | slice | EllipsisType
 
 KINDS = {
     ".png": "PNG",
@@ -50,7 +58,8 @@ def read_picture(file: Path) -> tuple[NDArray[Any], tuple[str, ...]]:
     try:
         if kind == "PNG" and _has_deep_colours(file):
             return _deep_colours(file), ()
-        with Image.open(file, formats=(kind,)) as image:
+        with _quiet(), Image.open(file, formats=(kind,)) as image:
+            check_size(file, image.size)
             notes = _notes(image)
             count = getattr(image, "n_frames", 1) if kind in ANIMATED else 1
             frames = []
@@ -59,14 +68,46 @@ def read_picture(file: Path) -> tuple[NDArray[Any], tuple[str, ...]]:
                 frames.append(_pixels(image, kind))
     except UnidentifiedImageError as error:
         raise FileError(f"cannot read {file}: it is no {kind} image") from error
-    except (OSError, SyntaxError, ValueError, EOFError, Image.DecompressionBombError) as error:
-        raise FileError(f"cannot read {file}: damaged {kind} image ({error})") from error
+    except FileError:
+        raise
+    except Exception as error:
+        # Damaged files fail in every way there is.
+        reason = str(error).split("\n", 1)[0] or type(error).__name__
+        raise FileError(f"cannot read {file}: damaged {kind} image ({reason})") from error
     pixels = np.stack(frames) if count > 1 else frames[0]
     if kind == "GIF" and np.ptp(pixels, axis=-1).max() == 0:
         # GIF knows palettes only; this one is grey.
         pixels = pixels[..., 0]
     # Older versions of Pillow open 16-bit grey as 32-bit integers.
     return (pixels.astype(np.uint16) if pixels.dtype == np.int32 else pixels), notes
+
+
+MOST_PIXELS = 1 << 30
+"""Of a picture, which is decoded in one piece."""
+
+
+def check_size(file: Path, size: tuple[int, int]) -> None:
+    """Check that a picture is of a size that its file can hold, and that can be held.
+
+    Raises
+    ------
+    FileError
+    """
+    width, height = size
+    if not 0 < height * width <= MOST_PIXELS:
+        raise FileError(
+            f"cannot read {file}: {height} × {width} pixels; expected at least one, and at most "
+            f"{MOST_PIXELS}"
+        )
+    check_expansion(file, height * width, file.stat().st_size)
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    with warnings.catch_warnings():
+        # How many pixels there may be is checked here.
+        warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+        yield
 
 
 def _pixels(image: Image.Image, kind: str) -> NDArray[Any]:
@@ -111,14 +152,91 @@ def _deep_colours(file: Path) -> NDArray[Any]:
         raise ValueError(error) from error
 
 
+_PNG_HEAD = 26
+_SAMPLES: dict[int, tuple[int, ...]] = {0: (), 2: (3,), 3: (3,), 4: (), 6: (3,)}
+"""Samples that are kept of PNG's types of colour: grey, RGB, palette, grey with alpha, RGBA."""
+_ORIENTATION = 274
+
+
+class PngImage:
+    """The image of a PNG file, which is read whole when it is first sliced.
+
+    Parameters
+    ----------
+    path : Path
+    shape : tuple of int
+        Without alpha.
+    dtype : dtype
+    """
+
+    def __init__(self, path: Path, shape: tuple[int, ...], dtype: np.dtype[Any]) -> None:
+        self.path, self.shape, self.dtype = path, shape, dtype
+        self.ndim = len(shape)
+        self._pixels: NDArray[Any] | None = None
+
+    def __reduce__(self) -> tuple[type[PngImage], tuple[Any, ...]]:
+        return PngImage, (self.path.absolute(), self.shape, self.dtype)
+
+    def __getitem__(self, index: Part | tuple[Part, ...]) -> NDArray[Any]:
+        if self._pixels is None:
+            pixels, _ = read_picture(self.path)
+            if pixels.ndim == 3 and pixels.shape[-1] in (2, 4):
+                pixels = pixels[..., :-1]
+            if pixels.ndim == 3 and pixels.shape[-1] == 1:
+                pixels = pixels[..., 0]
+            if pixels.shape != self.shape or pixels.dtype != self.dtype:
+                raise FileError(f"cannot read {self.path}: damaged PNG image, or another than was")
+            pixels.flags.writeable = False
+            self._pixels = pixels
+        return self._pixels[full_index(index, self.shape)]
+
+
+def _open_png(file: Path) -> tuple[PngImage, tuple[str, ...]]:
+    """Return the image of a file of which the head alone is read, and what is said of it."""
+    with file.open("rb") as stream:
+        head = stream.read(_PNG_HEAD)
+    if len(head) < _PNG_HEAD or head[:8] != b"\x89PNG\r\n\x1a\n" or head[12:16] != b"IHDR":
+        raise FileError(f"cannot read {file}: it is no PNG image")
+    width, height = struct.unpack(">II", head[16:24])
+    bits, colour = head[24], head[25]
+    if colour not in _SAMPLES or bits not in (1, 2, 4, 8, 16):
+        raise FileError(f"cannot read {file}: it is no PNG image")
+    check_size(file, (width, height))
+    alpha, turned = colour in (4, 6), False
+    notes: tuple[str, ...] = ()
+    if bits < 16 or colour == 0:
+        try:
+            with _quiet(), Image.open(file, formats=("PNG",)) as image:
+                alpha = alpha or (image.mode == "P" and "transparency" in image.info)
+                turned = image.getexif().get(_ORIENTATION, 1) in (5, 6, 7, 8)
+                notes = _notes(image)
+        except UnidentifiedImageError as error:
+            raise FileError(f"cannot read {file}: it is no PNG image") from error
+        except Exception as error:
+            # Damaged files fail in every way there is.
+            reason = str(error).split("\n", 1)[0] or type(error).__name__
+            raise FileError(f"cannot read {file}: damaged PNG image ({reason})") from error
+    if alpha:
+        notes = (*notes, "the alpha channel was dropped")
+    size = (width, height) if turned else (height, width)
+    dtype = np.dtype(np.uint16 if bits == 16 else np.uint8)
+    return PngImage(file, (*size, *_SAMPLES[colour]), dtype), notes
+
+
 def open_picture(path: Path, axes: str | None, series: int | None) -> ImageFile:  # noqa: ARG001
     """Open a picture; the frames of an animation follow each other in time."""
+    if path.suffix.lower() == ".png":
+        image, notes = _open_png(path)
+        named = axes or ("YX" if image.ndim == 2 else "YXS")
+        return ImageFile(array=image, description=Description(axes=named, notes=notes))
     pixels, notes = read_picture(path)
     animated = pixels.ndim == 4 or (pixels.ndim == 3 and pixels.shape[-1] > 4)
     named = axes or {2: "YX", 3: "TYX" if animated else "YXS", 4: "TYXS"}[pixels.ndim]
     if len(named) != pixels.ndim:
         return ImageFile(array=pixels, description=Description(axes=named))
-    array, named, notes = colour_last(pixels, named, notes)
+    # What pictures have besides grey, or red, green and blue, is opacity.
+    alpha = named.endswith("S") and pixels.shape[-1] in (2, 4)
+    array, named, notes = colour_last(pixels, named, notes, alpha=alpha)
     if not isinstance(array, np.ndarray):
         array = array[...]
     return ImageFile(array=array, description=Description(axes=named, notes=notes))

@@ -15,20 +15,30 @@ from numpy.lib import format as npy_format
 from PIL import Image
 
 from napari_blindsr.errors import FileError, InputError
-from napari_blindsr.images.atomic import check_output, check_suffix, part_of, replacing, writing
+from napari_blindsr.images.atomic import (
+    check_output,
+    check_plain,
+    check_suffix,
+    part_of,
+    reason_of,
+    replacing,
+    writing,
+)
 from napari_blindsr.images.lazy import MappedArray, block_for, colour_last, region_of
 from napari_blindsr.images.metadata import (
     Description,
     ImageFile,
     PixelSize,
+    checked,
     guessed_axes,
     known_optics,
     metres,
     read_optics,
-    read_pixel_size,
     tiff_options,
 )
-from napari_blindsr.images.pictures import KINDS, open_picture, read_picture
+from napari_blindsr.images.pictures import KINDS, open_picture
+from napari_blindsr.images.tiff import imagej_options, ome_options, open_tiff
+from napari_blindsr.images.tiff_meaning import listening
 from napari_blindsr.images.writer import (
     BlockKey,
     Format,
@@ -37,7 +47,6 @@ from napari_blindsr.images.writer import (
     RawWriter,
     block_key,
     check_room,
-    choose,
 )
 from napari_blindsr.optics import UNKNOWN, Optics
 
@@ -46,6 +55,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import DTypeLike, NDArray
 
+    from napari_blindsr.images.atomic import Bundle
+
 
 def open_npy(path: Path, axes: str | None, series: int | None) -> ImageFile:  # noqa: ARG001
     """Open an array; a file says nothing of its axes, so they are told or guessed."""
@@ -53,6 +64,9 @@ def open_npy(path: Path, axes: str | None, series: int | None) -> ImageFile:  # 
     named = axes or guessed_axes(array.shape)
     if len(named) != array.ndim:
         return ImageFile(array=array, description=Description(axes=named))
+    if axes is None and named.endswith("YXC"):
+        note = f"the last axis, of length {array.shape[-1]}, was taken for channels"
+        return ImageFile(array=array, description=Description(axes=named, notes=(note,)))
     seen, named, notes = colour_last(array, named, ())
     return ImageFile(array=seen, description=Description(axes=named, notes=notes))
 
@@ -70,7 +84,8 @@ def _mapped(path: Path) -> MappedArray:
             shape, columns_first, dtype = read(stream)
             offset = stream.tell()
             length = stream.seek(0, os.SEEK_END)
-    except (OSError, ValueError, EOFError) as error:
+    except Exception as error:
+        # The head is Python's own notation, which fails in every way there is.
         raise FileError(f"cannot read {path}: it is no .npy array of numbers") from error
     if dtype.hasobject:
         raise FileError(f"cannot read {path}: it is no .npy array of numbers")
@@ -147,9 +162,10 @@ class HeldWriter:
         """Return whether a block was written."""
         return block_key(region_of(index, self._image.shape)) in self._done
 
-    def finish(self) -> None:
+    def finish(self, bundle: Bundle | None = None) -> None:
         """Give the file its final name."""
-        write_image(self.path, self._image, dtype=self._image.dtype, force=self._force)
+        dtype = self._image.dtype
+        write_image(self.path, self._image, dtype=dtype, force=self._force, bundle=bundle)
 
     def suspend(self) -> None:
         """Remove the file: a later run begins anew."""
@@ -185,12 +201,15 @@ class LoadedImage:
         What the file tells of the microscope.
     notes : tuple of str
         What was left out, fit to be shown.
+    description : Description or None
+        All that the file says, of axes YX or YXS.
     """
 
     array: NDArray[Any]
     pixel_size: PixelSize | None = None
     optics: Optics = UNKNOWN
     notes: tuple[str, ...] = ()
+    description: Description | None = None
 
     def known_optics(self, given: Optics) -> Optics:
         """Return what is given of a microscope, and for the rest what the file tells.
@@ -211,7 +230,8 @@ def read_image(path: str | os.PathLike[str]) -> LoadedImage:
     Parameters
     ----------
     path : path
-        Of a PNG, JPEG, BMP, WebP, GIF, TIFF or .npy file. An alpha channel is dropped, with a note.
+        Of a PNG, JPEG, BMP, WebP, GIF, TIFF or .npy file. Axes of length 1 and real alpha are
+        dropped.
 
     Raises
     ------
@@ -223,85 +243,53 @@ def read_image(path: str | os.PathLike[str]) -> LoadedImage:
     file = Path(path)
     suffix = check_suffix(file, READ_SUFFIXES, "read")
     check_readable(file)
-    if suffix in KINDS:
-        pixels, notes = read_picture(file)
-        return _without_alpha(file, pixels, None, notes)
-    if suffix == ".npy":
-        return _without_alpha(file, read_npy(file), None, ())
-    array, size, optics = _read_tiff(file)
-    return replace(_without_alpha(file, array, size, ()), optics=optics)
+    openers = {".npy": open_npy, **dict.fromkeys(KINDS, open_picture)}
+    opened = openers.get(suffix, open_tiff)(file, None, None)
+    loaded = _single(file, checked(str(file), opened))
+    if suffix not in (".tif", ".tiff"):
+        return loaded
+    with listening(), tifffile.TiffFile(file) as tif:
+        return replace(loaded, optics=read_optics(tif))
 
 
 def check_readable(file: Path) -> None:
-    """Raise a `FileError` unless a file is there and can be opened."""
-    if file.is_dir():
-        raise FileError(f"cannot read {file}: it is a folder; expected a file")
-    if not file.exists():
-        raise FileError(f"cannot read {file}: there is no such file")
+    """Raise a `FileError` unless a file is there, is none that never ends, and can be opened."""
+    check_plain(file, f"cannot read {file}")
     try:
         with file.open("rb"):
             pass
     except OSError as error:
-        raise FileError(f"cannot read {file}: {error.strerror}") from error
+        raise FileError(f"cannot read {file}: {reason_of(error)}") from error
 
 
-def _without_alpha(
-    file: Path, array: NDArray[Any], size: PixelSize | None, notes: tuple[str, ...]
-) -> LoadedImage:
-    if array.ndim == 3 and array.shape[-1] in (2, 4):
-        notes = (*notes, "the alpha channel was dropped")
-        array = array[..., :-1]
-    if array.ndim == 3 and array.shape[-1] == 1:
-        array = array[..., 0]
-    if array.ndim != 2 and not (array.ndim == 3 and array.shape[-1] == 3):
-        shape = " × ".join(map(str, array.shape)) or "a single number"
+def _single(file: Path, opened: ImageFile) -> LoadedImage:
+    """Return the image of a file that holds one grey or RGB image."""
+    description = opened.description
+    kept = "".join(
+        axis
+        for axis, length in zip(description.axes, opened.array.shape, strict=True)
+        if length > 1 or axis in "YX"
+    )
+    if kept not in ("YX", "YXS"):
+        shape = " × ".join(map(str, opened.array.shape))
         raise InputError(
-            f"{file} holds {shape}; expected a grey image (h × w) or an RGB image (h × w × 3)"
+            f"{file} holds {shape} values with axes {description.axes}; expected one grey image "
+            "(h × w, YX) or one RGB image (h × w × 3, YXS)"
         )
-    return LoadedImage(array=array, pixel_size=size, notes=notes)
+    index = tuple(slice(None) if axis in kept else 0 for axis in description.axes)
+    array = opened.array[index]
+    return LoadedImage(
+        array=array,
+        pixel_size=description.pixel_size,
+        notes=description.notes,
+        description=replace(description, axes=kept, steps=()),
+    )
 
 
 def read_npy(file: Path) -> NDArray[Any]:
     """Return the array of a .npy file."""
-    try:
-        array = np.load(file, allow_pickle=False)
-    except (OSError, ValueError, EOFError) as error:
-        raise FileError(f"cannot read {file}: it is no .npy array of numbers") from error
-    if not isinstance(array, np.ndarray):
-        # numpy opens an archive whatever its name says.
-        raise FileError(f"cannot read {file}: it is no .npy array of numbers")
-    return array
-
-
-def _read_tiff(file: Path) -> tuple[NDArray[Any], PixelSize | None, Optics]:
-    try:
-        with tifffile.TiffFile(file) as tif:
-            names = [" × ".join(map(str, one.shape)) for one in tif.series]
-            series = tif.series[choose(file, names, None)]
-            axes, shape = series.axes, series.shape
-            array = series.asarray()
-            size = read_pixel_size(tif)
-            optics = read_optics(tif)
-    except InputError:
-        raise
-    except tifffile.TiffFileError as error:
-        raise FileError(f"cannot read {file}: it is no TIFF image") from error
-    except Exception as error:
-        # Damaged files fail in every way there is.
-        reason = str(error).split("\n", 1)[0]
-        if "imagecodecs" in reason:
-            reason = "its compression needs another package: pip install imagecodecs"
-        raise FileError(f"cannot read {file}: damaged or unknown TIFF image ({reason})") from error
-    kept = "".join(a for a, length in zip(axes, shape, strict=True) if length > 1 or a in "YX")
-    array = array.reshape([n for a, n in zip(axes, shape, strict=True) if n > 1 or a in "YX"])
-    if kept == "SYX":
-        array, kept = np.moveaxis(array, 0, -1), "YXS"
-    if kept not in ("YX", "YXS"):
-        raise InputError(
-            f"{file} holds {' × '.join(map(str, shape))} values with axes {axes}; expected one "
-            "grey image (YX) or one RGB image (YXS)"
-        )
-    return array, size, optics
+    # Only what its head says is there, and fits the file.
+    return _mapped(file)[...]
 
 
 def check_image_type(path: Path, array: NDArray[Any]) -> None:
@@ -329,7 +317,9 @@ def write_image(
     *,
     dtype: DTypeLike,
     pixel_size: PixelSize | None = None,
+    description: Description | None = None,
     force: bool = False,
+    bundle: Bundle | None = None,
 ) -> int:
     """Write an image.
 
@@ -342,8 +332,12 @@ def write_image(
         uint8, or uint16 for a grey image; of the input.
     pixel_size : PixelSize, optional
         Of this image, for a TIFF file.
+    description : Description, optional
+        Of the image that it was made of: names and colours of a TIFF file are kept.
     force : bool
         Replace an existing file.
+    bundle : Bundle, optional
+        Files with which it takes its name together.
 
     Returns
     -------
@@ -361,22 +355,37 @@ def write_image(
         check_image_type(path, image)
     else:
         image = np.ascontiguousarray(image, dtype=np.float32)
-    with replacing(path, force=force) as stream:
+    with replacing(path, force=force, bundle=bundle) as stream:
         if suffix == ".png":
             Image.fromarray(image).save(stream, format="PNG")
         elif suffix == ".npy":
             np.save(stream, image, allow_pickle=False)
         else:
-            tifffile.imwrite(stream, image, **tiff_options(image, pixel_size))
+            tifffile.imwrite(stream, image, **_tiff_options(image, pixel_size, description))
     return clipped
 
 
-def write_report(path: Path, report: Mapping[str, Any], *, force: bool = False) -> None:
+def _tiff_options(
+    image: NDArray[Any], size: PixelSize | None, description: Description | None
+) -> dict[str, Any]:
+    if description is None or image.ndim != 2:
+        return tiff_options(image, size)
+    if not (description.displays or description.channel_names or description.channel_colors):
+        return tiff_options(image, size)
+    described = replace(description, pixel_size=size)
+    options = imagej_options(described, image.shape) if description.flavour == "imagej" else None
+    return ome_options(described) if options is None else options
+
+
+def write_report(
+    path: Path, report: Mapping[str, Any], *, force: bool = False, bundle: Bundle | None = None
+) -> None:
     """Write a report as JSON; numbers that are not finite become null."""
     check_suffix(path, (".json",), "write")
     text = json.dumps(_finite(report), indent=2, allow_nan=False, ensure_ascii=False)
-    with replacing(path, force=force) as stream:
-        stream.write(text.encode() + b"\n")
+    with replacing(path, force=force, bundle=bundle) as stream:
+        # Names of files that are no text: an escape of Python's is one of JSON's, too.
+        stream.write(text.encode(errors="backslashreplace") + b"\n")
 
 
 def _finite(value: Any) -> Any:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from napari_blindsr.errors import InputError
+from napari_blindsr.errors import InputError, NoContrastError
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
@@ -81,6 +81,9 @@ def to_planes(
     """
     array = np.asarray(image)
     axes = check_axes(array, axes)
+    if isinstance(image, np.ma.MaskedArray) and np.ma.is_masked(image):
+        hidden = _anywhere(np.ma.getmaskarray(image), axes)
+        covered = hidden if covered is None else covered | hidden
     planes = array[None] if axes == "YX" else array
     if axes == "YXC":
         planes = np.moveaxis(planes, -1, 0)
@@ -113,12 +116,13 @@ def find_covered(
     Parameters
     ----------
     image : array_like
-        As in `to_planes`; what is not finite in any channel is not measured.
+        As in `to_planes`; what is not finite, or masked (`numpy.ma`), in any channel is not
+        measured.
     axes : str or None
     mask : array_like, (h, w), optional
         Nonzero where the image is covered.
     saturated : bool
-        Whether to take the largest value of an integer type for not measured.
+        Whether to take saturated pixels of an integer type for not measured, see `white_level`.
 
     Returns
     -------
@@ -133,15 +137,43 @@ def find_covered(
     axes = check_axes(array, axes)
     invalid = ~np.isfinite(array) if array.dtype.kind == "f" else np.zeros(array.shape, dtype=bool)
     if saturated and array.dtype.kind in "iu":
-        invalid |= array == np.iinfo(array.dtype).max
-    if array.ndim == 3:
-        invalid = invalid.any(axis=axes.index("C"))
+        invalid |= array >= white_level(array)
+    if isinstance(image, np.ma.MaskedArray):
+        invalid |= np.ma.getmaskarray(image)
+    invalid = _anywhere(invalid, axes)
     if mask is not None:
         size = plane_shape(array, axes)
         invalid = invalid | (check_mask(mask, size) != 0)
     if invalid.all():
         raise InputError("the mask covers the whole image; expected some pixels that are measured")
     return invalid
+
+
+def _anywhere(marked: NDArray[np.bool_], axes: str) -> NDArray[np.bool_]:
+    """Return which pixels (h, w) are marked in any channel."""
+    if marked.ndim == 2:
+        return marked
+    return np.asarray(marked.any(axis=axes.index("C")))
+
+
+CAMERA_BITS = (10, 12, 14)
+"""Of cameras whose pixels are stored with 16 bits or more."""
+
+
+def white_level(array: NDArray[Any]) -> int:
+    """Return the value at which an image of integers is saturated.
+
+    The largest of its type; or of a camera's 10, 12 or 14 bits if the largest value of the image is
+    just that, at several pixels, as no tail of a distribution ends.
+    """
+    largest = int(np.iinfo(array.dtype).max)
+    peak = int(array.max())
+    if array.dtype.itemsize > 1 and peak in [2**bits - 1 for bits in CAMERA_BITS]:
+        # One alone may have come about by chance.
+        near = int(np.count_nonzero((array < peak) & (array >= peak - max(1, peak // 256))))
+        if int(np.count_nonzero(array == peak)) > max(2, near):
+            return peak
+    return largest
 
 
 def result_array(shape: tuple[int, int], source: Planes) -> NDArray[np.float32]:
@@ -215,7 +247,8 @@ def window_of(array: Any, axes: str, window: Box) -> NDArray[Any]:
     """Read a window of an image, in its own axes; no other pixels are read."""
     cut = [slice(None)] * len(axes)
     cut[axes.index("Y")], cut[axes.index("X")] = window.slices
-    return np.asarray(array[tuple(cut)])
+    # What a masked array hides stays hidden.
+    return np.asanyarray(array[tuple(cut)])
 
 
 def check_mask(mask: ArrayLike, shape: tuple[int, int]) -> NDArray[Any]:
@@ -239,9 +272,34 @@ def _check_values(array: NDArray[Any]) -> None:
         raise InputError(
             f"the image has {count} values that are NaN or infinite; expected finite values only"
         )
+    smallest, largest = float(array.min()), float(array.max())
     if array.min() == array.max():
+        raise NoContrastError(smallest)
+    _check_single_precision(smallest, largest)
+
+
+FINEST = 256
+"""Steps of single precision that an image's range must have at its largest value."""
+
+
+def _check_single_precision(smallest: float, largest: float) -> None:
+    """Raise an `InputError` if a result in single precision could not tell the values apart."""
+    most, least = float(np.finfo(np.float32).max) / 4, float(np.finfo(np.float32).tiny) * 1e6
+    peak, span = max(abs(smallest), abs(largest)), largest - smallest
+    if peak > most:
         raise InputError(
-            f"the image is constant (every value is {array.flat[0]}); there is nothing to restore"
+            f"the image has values up to {peak:.3g}; expected values below {most:.2g}, "
+            "which single precision holds: divide them"
+        )
+    if span < least:
+        raise InputError(
+            f"the image's values differ by {span:.3g} at most; expected differences above "
+            f"{least:.2g}, which single precision holds: multiply them"
+        )
+    if span < FINEST * float(np.spacing(np.float32(peak))):
+        raise InputError(
+            f"the image's values differ by {span:.3g} at most, around {peak:.6g}: single precision "
+            "does not tell them apart; expected an image without such a background: subtract it"
         )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -19,8 +20,11 @@ from napari_blindsr.images.channels import (
     ome_channels,
     ome_colors,
     ome_names,
+    several,
 )
+from napari_blindsr.images.display import ChannelDisplay, as_imagej, of_imagej
 from napari_blindsr.images.lazy import MappedArray, colour_last
+from napari_blindsr.images.lazy_values import upright
 from napari_blindsr.images.metadata import (
     METRES,
     OME_UNITS,
@@ -33,6 +37,14 @@ from napari_blindsr.images.metadata import (
     resolution_tags,
 )
 from napari_blindsr.images.pictures import never_written, refuse_to_write
+from napari_blindsr.images.tiff_meaning import (
+    check_companions,
+    check_expansion,
+    check_pages,
+    listening,
+    meaning_of,
+    warnings_as_notes,
+)
 from napari_blindsr.images.tiff_pages import TiffPages, why
 from napari_blindsr.images.writer import (
     Format,
@@ -47,6 +59,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
     from types import EllipsisType
+
+    from numpy.typing import NDArray
 
     from napari_blindsr.images.metadata import LazyArray
 
@@ -78,6 +92,8 @@ def choose_series(path: Path, tif: tifffile.TiffFile, number: int | None) -> int
     InputError
         If it is not clear, or there is no such one.
     """
+    if not tif.series:
+        raise FileError(f"cannot read {path}: it holds no image")
     names = [
         f"{series.name} {' × '.join(map(str, series.shape))} {series.axes}".strip()
         for series in tif.series
@@ -89,24 +105,24 @@ def choose_series(path: Path, tif: tifffile.TiffFile, number: int | None) -> int
 
 
 def _open(path: Path, axes: str | None, number: int | None) -> ImageFile:
-    with tifffile.TiffFile(path) as tif:
+    with listening() as said, tifffile.TiffFile(path) as tif:
+        notes = check_companions(path, tif)
         number = choose_series(path, tif, number)
         series = tif.series[number]
-        stored = axes or distinct_axes(series.axes)
-        facts = read_metadata(tif, number)
-        photometric = int(series.keyframe.photometric)
+        notes = (*notes, *check_pages(path, tif, number))
+        meaning = meaning_of(tif, series)
+        stored = distinct_axes(series.axes)
+        facts = read_metadata(tif, number, meaning.colour_map)
         # Those of several files lie at the same offsets, but not in one file.
         offset = None if series.is_multifile else series.dataoffset
         shape, dtype = tuple(series.shape), np.dtype(series.dtype)
         length = tif.filehandle.size
         order = tif.byteorder
-    notes: tuple[str, ...] = ()
-    if photometric == tifffile.PHOTOMETRIC.PALETTE:
-        notes = ("its palette is not applied: the values are numbers of colours",)
-    elif photometric == tifffile.PHOTOMETRIC.MINISWHITE:
-        notes = ("0 is white in it: the values are used as they are",)
+        handles = (page.parent.filehandle for page in series.pages if page is not None)
+        files = {handle.name: handle.size for handle in handles}
     array: LazyArray
     if offset is None:
+        check_expansion(path, math.prod(shape) * dtype.itemsize, sum(files.values()))
         array = TiffPages(path, number)
         # What cannot be decoded is told before the work.
         _ = array[tuple(slice(0, 1) for _ in shape)]
@@ -117,18 +133,33 @@ def _open(path: Path, axes: str | None, number: int | None) -> ImageFile:
                 f"cannot read {path}: damaged or unknown TIFF image ({length} bytes; expected "
                 f"{offset + array.nbytes})"
             )
+    array, stored = meaning.applied(array, stored)
+    stored = axes or stored
+    size = facts.pixel_size
     if len(stored) == array.ndim:
-        array, stored, notes = colour_last(array, stored, notes)
+        array, swapped = upright(array, stored, meaning.orientation)
+        if swapped and size is not None:
+            size = replace(size, y=size.x, x=size.y)
+        array, stored, notes = colour_last(
+            array,
+            stored,
+            notes,
+            colours=meaning.colours or axes is not None,
+            alpha=meaning.alpha,
+        )
     return ImageFile(
         array=array,
         description=Description(
             axes=stored,
-            pixel_size=facts.pixel_size,
+            pixel_size=size,
             steps=facts.steps,
             channel_names=facts.channel_names,
             channel_colors=facts.channel_colors,
+            displays=facts.displays,
+            mode=facts.mode,
+            labels=facts.labels,
             flavour=facts.flavour,
-            notes=notes,
+            notes=(*notes, *meaning.notes, *facts.notes, *warnings_as_notes(said)),
         ),
     )
 
@@ -209,10 +240,16 @@ class TiffFacts:
     channel_names: tuple[str, ...] = ()
     channel_colors: tuple[str, ...] = ()
     pixel_size: PixelSize | None = None
+    displays: tuple[ChannelDisplay, ...] = ()
+    mode: str = ""
+    labels: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
 
 
-def read_metadata(tif: tifffile.TiffFile, number: int = 0) -> TiffFacts:
-    """Return what a file says of one of its images."""
+def read_metadata(
+    tif: tifffile.TiffFile, number: int = 0, colour_map: NDArray[np.uint8] | None = None
+) -> TiffFacts:
+    """Return what a file says of one of its images; `colour_map` is that of its pages."""
     size = read_pixel_size(tif)
     if tif.is_ome and tif.ome_metadata is not None:
         pixels = _ome_pixels(tif.ome_metadata, number)
@@ -225,12 +262,17 @@ def read_metadata(tif: tifffile.TiffFile, number: int = 0) -> TiffFacts:
         )
     if tif.is_imagej:
         told = tif.imagej_metadata or {}
+        names, mode = imagej_names(told), str(told.get("mode", ""))
         return TiffFacts(
             flavour="imagej",
             steps=_imagej_steps(told),
-            channel_names=imagej_names(told),
+            channel_names=names,
             channel_colors=imagej_colors(told),
             pixel_size=size,
+            displays=of_imagej(told, colour_map),
+            # How channels are shown is told by their colours, where it is not another way.
+            mode=mode if "LUTs" in told and mode != "composite" else "",
+            labels=() if names else tuple(map(str, several(told.get("Labels")))),
         )
     shaped = (tif.shaped_metadata or ({},))[0]
     return TiffFacts(
@@ -269,7 +311,7 @@ def _steps(attributes: Mapping[str, Any]) -> tuple[AxisStep, ...]:
 
 def _imagej_steps(metadata: Mapping[str, Any]) -> tuple[AxisStep, ...]:
     found = []
-    unit = str(metadata.get("unit", "")).replace("\\u00B5", "µ").strip()
+    unit = str(metadata.get("zunit", metadata.get("unit", ""))).replace("\\u00B5", "µ").strip()
     spacing = _number(metadata.get("spacing"))
     if spacing is not None and unit not in ("", "pixel", "pixels"):
         found.append(AxisStep(axis="Z", size=spacing, unit=unit))
@@ -356,6 +398,11 @@ def imagej_options(description: Description, shape: Sequence[int]) -> dict[str, 
             return None
         metadata |= {"finterval": time.size, "tunit": "sec"}
     metadata |= imagej_channels(description, shape)
+    metadata |= as_imagej(description.displays, description.channel_colors)
+    if description.mode:
+        metadata["mode"] = description.mode
+    if description.labels:
+        metadata["Labels"] = list(description.labels)
     return options
 
 
@@ -387,7 +434,7 @@ def _layout(output: Output) -> tuple[str, dict[str, Any]]:
     description = replace(given, axes=stored)
     if not output.path.name.lower().endswith(OME_SUFFIXES):
         ome = given.pixel_size is not None and given.pixel_size.flavour != "tags"
-        plain = not (given.channel_names or given.channel_colors)
+        plain = not (given.channel_names or given.channel_colors or given.displays or given.labels)
         if stored == planes and plain and (output.dtype.str[1:] in _OME_TYPES or not ome):
             return stored, plane_options(colour=planes == "YXS", size=given.pixel_size)
         if given.flavour == "imagej":

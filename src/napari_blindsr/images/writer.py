@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from napari_blindsr.images.atomic import Bundle
     from napari_blindsr.images.metadata import Description, ImageFile
 
 
@@ -92,8 +93,8 @@ class ImageWriter(Protocol):
     def written(self, index: tuple[int | slice, ...]) -> bool:
         """Return whether a block with just this index was written, by an earlier run too."""
 
-    def finish(self) -> None:
-        """Make it complete, and give it its final name."""
+    def finish(self, bundle: Bundle | None = None) -> None:
+        """Make it complete, and give it its final name: at once, or with the others of a bundle."""
 
     def suspend(self) -> None:
         """End writing, and keep what a later run can go on with; else as `abort`."""
@@ -191,15 +192,19 @@ class RawWriter:
         """Return whether a block was written."""
         return block_key(region_of(index, self._shape)) in self._done
 
-    def finish(self) -> None:
+    def finish(self, bundle: Bundle | None = None) -> None:
         """Give the file its final name."""
         try:
             with writing(self.path):
                 self._stream.close()
                 check_free(self.path, force=self._force)
-                self._part.replace(self.path)
-        finally:
+                if bundle is None:
+                    self._part.replace(self.path)
+                else:
+                    bundle.add(self._part, self.path)
+        except BaseException:
             self.abort()
+            raise
 
     def suspend(self) -> None:
         """Remove the file: a later run begins anew."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import struct
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,12 +13,15 @@ from napari_blindsr.errors import FileError, InputError
 from napari_blindsr.images.atomic import check_suffix, replacing
 from napari_blindsr.images.plain import check_readable, read_image, read_npy
 from napari_blindsr.images.planes import size_text
+from napari_blindsr.images.tiff_meaning import check_expansion, check_pages, listening
+from napari_blindsr.physics.mat_files import read_matrices
 
 if TYPE_CHECKING:
     import os
 
     from numpy.typing import ArrayLike, NDArray
 
+    from napari_blindsr.images.atomic import Bundle
     from napari_blindsr.physics.kernels.random_paths import KernelSet
 
 
@@ -112,7 +114,12 @@ def _read_grid(file: Path, suffix: str) -> NDArray[np.float32] | None:
         values = read_npy(file)
     elif suffix in (".tif", ".tiff"):
         try:
-            with tifffile.TiffFile(file) as tif:
+            with listening(), tifffile.TiffFile(file) as tif:
+                # Ours is never OME-TIFF, which may name other files.
+                if tif.is_ome or len(tif.series[0].get_shape(squeeze=False)) != 4:
+                    return None
+                check_pages(file, tif)
+                check_expansion(file, tif.series[0].nbytes, tif.filehandle.size)
                 values = tif.series[0].asarray(squeeze=False)
         except Exception:  # noqa: BLE001 - what is wrong with it is said by whoever reads an image
             return None
@@ -124,23 +131,7 @@ def _read_grid(file: Path, suffix: str) -> NDArray[np.float32] | None:
 
 
 def _read_mat(file: Path) -> NDArray[Any]:
-    # Not before now: it takes a while to import, and few files need it.
-    from scipy.io import loadmat  # noqa: PLC0415
-    from scipy.io.matlab import MatReadError  # noqa: PLC0415
-
-    try:
-        variables = loadmat(file)
-    except NotImplementedError as error:
-        raise FileError(
-            f"cannot read {file}: MATLAB file of version 7.3; expected version 7 or older"
-        ) from error
-    except (MatReadError, ValueError, OSError, TypeError, IndexError, struct.error) as error:
-        raise FileError(f"cannot read {file}: it is no MATLAB file") from error
-    matrices = {
-        name: value
-        for name, value in variables.items()
-        if isinstance(value, np.ndarray) and value.ndim == 2 and value.dtype.kind in "uif"
-    }
+    matrices = read_matrices(file)
     if "Kernel" in matrices:
         return matrices["Kernel"]
     if len(matrices) != 1:
@@ -151,7 +142,9 @@ def _read_mat(file: Path) -> NDArray[Any]:
     return next(iter(matrices.values()))
 
 
-def write_kernel(path: Path, kernel: NDArray[np.float32], *, force: bool = False) -> None:
+def write_kernel(
+    path: Path, kernel: NDArray[np.float32], *, force: bool = False, bundle: Bundle | None = None
+) -> None:
     """Write a correlation kernel, or a grid of them.
 
     Parameters
@@ -162,10 +155,12 @@ def write_kernel(path: Path, kernel: NDArray[np.float32], *, force: bool = False
     kernel : ndarray, (K, K) or (R, C, K, K)
     force : bool
         Replace an existing file.
+    bundle : Bundle, optional
+        Files with which it takes its name together.
     """
     suffix = check_suffix(path, KERNEL_OUT_SUFFIXES, "write")
     values = np.ascontiguousarray(kernel, dtype=np.float32)
-    with replacing(path, force=force) as stream:
+    with replacing(path, force=force, bundle=bundle) as stream:
         if suffix == ".npy":
             np.save(stream, values, allow_pickle=False)
         elif suffix == ".png":

@@ -159,6 +159,7 @@ def _in_one_go(
         reason=outcome.reason,
         guess=observation.guess,
         weights=None if outcome.reason is StopReason.DIVERGED else outcome.estimate.weights,
+        notes=outcome.notes,
         tiles=1,
         residual=find_residual(
             job.planes, pixels, job.settings, border=job.border, noise=job.unexplained

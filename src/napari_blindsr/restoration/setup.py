@@ -228,6 +228,11 @@ def _planes(
                 f"method {settings.method!r} takes no mask; use one of "
                 f"{[m.name for m in METHOD_TABLE if m.degradations]}"
             )
+        if np.ma.is_masked(image):
+            raise SettingsError(
+                f"method {settings.method!r} takes no masked pixels; use one of "
+                f"{[m.name for m in METHOD_TABLE if m.degradations]}"
+            )
         return to_planes(image, axes=axes, geometry=settings.geometry), ()
     if mask is not None:
         mask = check_mask(mask, plane_shape(array, axes))[window.slices]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import time
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol, TypeVar
+from typing import TYPE_CHECKING, Protocol, TypeVar, runtime_checkable
 
 import torch
 
@@ -70,6 +70,21 @@ class Solver(Protocol[State]):
         """Return what the state amounts to; finite even if the last step was not."""
 
 
+State_contra = TypeVar("State_contra", contravariant=True)
+
+
+@runtime_checkable
+class Restarting(Protocol[State_contra]):
+    """A solver that can go back to where all was well."""
+
+    def restart(self, state: State_contra) -> bool:
+        """Go back to the last good state; tells whether to go on from there, with smaller steps."""
+
+
+EXPLODED = 100
+"""A residual of so many times the first one belongs to no run that will come to anything."""
+
+
 class LossTrace:
     """Loss and residual of each step, kept on the device and read without making it wait.
 
@@ -85,10 +100,10 @@ class LossTrace:
         self._count = 0
         self._latest: tuple[float, float] | None = None
         self._is_cuda = device.type == "cuda"
+        self._in_flight = False
         if self._is_cuda:
             self._host = torch.empty(2, pin_memory=True)
             self._copied = torch.cuda.Event()
-            self._in_flight = False
 
     def record(self, loss: Tensor, residual: Tensor) -> None:
         """Append what a step says."""
@@ -108,6 +123,11 @@ class LossTrace:
             self._host.copy_(row, non_blocking=True)
             self._copied.record()
             self._in_flight = True
+
+    def forget(self) -> None:
+        """Take the latest values for unknown: they belong to a state that is given up."""
+        self._latest = None
+        self._in_flight = False
 
     @property
     def latest(self) -> tuple[float, float] | None:
@@ -145,15 +165,23 @@ def solve(
     reason = StopReason.COMPLETED
     done, end = 0, solver.total
     pace_start: tuple[int, float] | None = None
+    first: float | None = None
+    restarted = False
     while done < end:
         step = solver.step(state)
         done = step.image_steps
         if step.loss is not None and step.residual is not None:
             trace.record(step.loss, step.residual)
         loss, residual = trace.latest or (None, None)
-        if loss is not None and not math.isfinite(loss):
-            reason = StopReason.DIVERGED
-            break
+        if first is None:
+            first = residual
+        if _diverges(loss, residual, first):
+            if not (isinstance(solver, Restarting) and solver.restart(state)):
+                reason = StopReason.DIVERGED
+                break
+            restarted = True
+            trace.forget()
+            loss, residual = None, None
         now = time.perf_counter()
         if pace_start is None and done > 0:
             # The first step also compiles and allocates; it says nothing of the others.
@@ -174,7 +202,22 @@ def solve(
         if reached and reason is StopReason.COMPLETED:
             end = min(end, done + solver.settle(state))
             reason = StopReason.CONVERGED
-    return Outcome(estimate=solver.estimate(state), losses=trace.losses(), reason=reason)
+    return Outcome(
+        estimate=solver.estimate(state),
+        losses=trace.losses(),
+        reason=reason,
+        notes=(RESTARTED,) if restarted else (),
+    )
+
+
+RESTARTED = "the optimisation diverged once, and was continued from before with smaller steps"
+
+
+def _diverges(loss: float | None, residual: float | None, first: float | None) -> bool:
+    """Tell whether an optimisation has gone astray, by what the host knows of it."""
+    if loss is not None and not math.isfinite(loss):
+        return True
+    return residual is not None and first is not None and not residual <= EXPLODED * first
 
 
 def _remaining(start: tuple[int, float] | None, now: tuple[int, float], total: int) -> float | None:
@@ -229,8 +272,11 @@ class Outcome:
     losses : Tensor
         (n,), the loss of each image step, on the CPU.
     reason : StopReason
+    notes : tuple of str
+        What else there is to know, fit to be shown.
     """
 
     estimate: Estimate
     losses: Tensor
     reason: StopReason
+    notes: tuple[str, ...] = ()

@@ -6,18 +6,19 @@ import hashlib
 import json
 import time
 from collections import deque
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import numpy as np
 
 from napari_blindsr.errors import BlindSRError, ClusterError, FileError
-from napari_blindsr.images.atomic import check_output
+from napari_blindsr.images.atomic import Bundle, check_output, complete
 from napari_blindsr.images.files import check_image, image_suffixes, open_image
 from napari_blindsr.images.plain import write_report
 from napari_blindsr.physics.kernel_files import write_kernel
 from napari_blindsr.progress import Progress
-from napari_blindsr.stacks.outputs import FileTarget, can_go_on
+from napari_blindsr.stacks.outputs import FileTarget, can_go_on, journal_of
 from napari_blindsr.stacks.plan import prepare_stack
 from napari_blindsr.stacks.restore_stack import run_stack
 
@@ -141,11 +142,17 @@ def digest(
         *(() if known is None or known.ndim == 2 else (str(known.shape[:2]),)),
         "" if mask is None else hashlib.sha256(np.asarray(mask).tobytes()).hexdigest(),
     ]
-    return hashlib.sha256("\n".join(parts).encode()).hexdigest()
+    return hashlib.sha256("\n".join(parts).encode(errors="surrogateescape")).hexdigest()
 
 
 def is_finished(job: FileJob, run: str) -> bool:
-    """Tell whether an earlier run of the same computation has finished a file."""
+    """Tell whether an earlier run of the same computation has finished a file.
+
+    Files that it had not given their names when it was killed get them now.
+    """
+    if complete(job.image, (job.image, job.kernel, job.report)):
+        with suppress(OSError):
+            journal_of(job.image).unlink(missing_ok=True)
     try:
         report = json.loads(job.report.read_text(encoding="utf-8"))
     except (OSError, ValueError):
@@ -235,19 +242,24 @@ def restore_file(
         run=run,
         force=force,
     )
+    bundle = Bundle(job.image)
     try:
         result = yield from run_stack(stack, target=target, runner=runner)
         if not is_delivered(result, job.image):
             target.suspend()
             return result
-        target.finish()
+        kernels = stacked_kernels(result)
+        if kernels is not None:
+            write_kernel(job.kernel, kernels, force=True, bundle=bundle)
+        report = {**result.report(), "run": run, "source": str(job.source)}
+        write_report(job.report, report, force=True, bundle=bundle)
     except BaseException:
+        bundle.discard()
         target.suspend()
         raise
-    kernels = stacked_kernels(result)
-    if kernels is not None:
-        write_kernel(job.kernel, kernels, force=True)
-    write_report(job.report, {**result.report(), "run": run, "source": str(job.source)}, force=True)
+    target.finish(bundle)
+    bundle.commit()
+    target.done()
     return result
 
 
@@ -287,10 +299,15 @@ def _described(given: Description, stack: StackJob) -> Description:
         shift = -shift
     fine = given.finer(settings.scale)
     names, colors = given.channel_names, given.channel_colors
+    shown = given.displays
     if "C" in stack.layout.loop_axes:
         chosen = stack.selection[stack.layout.loop_axes.index("C")]
         names = tuple(names[at] for at in chosen) if len(names) > 1 else names
         colors = tuple(colors[at] for at in chosen) if len(colors) > 1 else colors
+        shown = tuple(shown[at] for at in chosen) if len(shown) > 1 else shown
+    whole = all(
+        len(part) == n for part, n in zip(stack.selection, stack.layout.loop_shape, strict=True)
+    )
     if given.pixel_size is not None:
         size = given.pixel_size
         y, x = given.origin
@@ -301,7 +318,14 @@ def _described(given: Description, stack: StackJob) -> Description:
                 x + (stack.region.left + shift) * size.x,
             ),
         )
-    return replace(fine, channel_names=names, channel_colors=colors, notes=())
+    return replace(
+        fine,
+        channel_names=names,
+        channel_colors=colors,
+        displays=shown,
+        labels=given.labels if whole else (),
+        notes=(),
+    )
 
 
 TURN = 0.02

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 import signal
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -20,8 +19,6 @@ if TYPE_CHECKING:
 
 PATIENCE = 10.0
 """Seconds within which a scheduler must answer."""
-
-LOOPBACK = "127.0.0.1"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -90,7 +87,7 @@ def check_installed() -> None:
 def local_client(workers: int, *, threads: int = 1) -> Iterator[Client]:
     """Start so many processes that compute with so many threads; a dead one is replaced.
 
-    They listen on the loopback interface alone.
+    They listen on the loopback interface alone, and to nobody but each other and this client.
 
     Raises
     ------
@@ -98,27 +95,18 @@ def local_client(workers: int, *, threads: int = 1) -> Iterator[Client]:
         If they cannot be started.
     """
     check_installed()
-    from distributed import Client, LocalCluster  # noqa: PLC0415
+    from distributed import Client  # noqa: PLC0415
+
+    from napari_blindsr.stacks.dask_local import local_cluster  # noqa: PLC0415
 
     count = str(threads)
     try:
-        cluster = LocalCluster(
-            n_workers=workers,
-            threads_per_worker=1,
-            processes=True,
-            host=LOOPBACK,
-            dashboard_address=None,
-            # Else it wants the same port for each cluster, and says so.
-            scheduler_kwargs={"dashboard_address": f"{LOOPBACK}:0"},
-            # Dask would pause and end workers at limits that a run in one process does not have.
-            memory_limit=0,
-            # The death of a worker is no news: another one does its work.
-            silence_logs=logging.CRITICAL,
-            env={"OMP_NUM_THREADS": count, "MKL_NUM_THREADS": count},
+        cluster, security = local_cluster(
+            workers, environment={"OMP_NUM_THREADS": count, "MKL_NUM_THREADS": count}
         )
     except (RuntimeError, OSError) as error:
         raise ClusterError(f"the workers cannot be started: {_first_line(error)}") from error
-    with cluster, Client(cluster, set_as_default=False) as client:
+    with cluster, Client(cluster, security=security, set_as_default=False) as client:
         client.register_plugin(_deaf_to_interrupts(), name="napari-blindsr-interrupts")
         yield client
 
@@ -130,7 +118,8 @@ def remote_client(address: str, *, patience: float | None = None) -> Iterator[Cl
     Parameters
     ----------
     address : str
-        Such as "tcp://10.0.0.1:8786".
+        Such as "tcp://10.0.0.1:8786". One of tls:// takes its certificates from Dask's own
+        configuration.
     patience : float, optional
         Seconds until it must have answered; `PATIENCE` if left out.
 

@@ -15,7 +15,9 @@ import torch
 
 from napari_blindsr.errors import BlindSRError, EngineError, FileError
 from napari_blindsr.images.lazy import MappedArray, View
+from napari_blindsr.images.lazy_values import Flipped, Linear, Palette
 from napari_blindsr.images.ome_zarr import ZarrArray
+from napari_blindsr.images.pictures import PngImage
 from napari_blindsr.images.tiff_pages import TiffPages
 from napari_blindsr.progress import drained
 from napari_blindsr.restoration.problem import Job, local
@@ -180,9 +182,9 @@ def opened_job(payload: bytes) -> tuple[StackJob, list[Index]]:
 
 def file_of(array: Any) -> Path | None:
     """Return the file that an array is read from wherever it is unpickled, if there is one."""
-    while isinstance(array, View):
+    while isinstance(array, View | Linear | Palette | Flipped):
         array = array.source
-    if isinstance(array, MappedArray | TiffPages | ZarrArray):
+    if isinstance(array, MappedArray | TiffPages | ZarrArray | PngImage):
         return array.path.absolute()
     return None
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Protocol
@@ -9,17 +10,43 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 
 from napari_blindsr.errors import FileError
+from napari_blindsr.images.atomic import writing
 from napari_blindsr.images.files import create_image
+from napari_blindsr.stacks.result import PlaneRecord, StackKernel
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
     from numpy.typing import NDArray
 
+    from napari_blindsr.images.atomic import Bundle
     from napari_blindsr.images.axes import Index, Layout
     from napari_blindsr.images.metadata import Description
-    from napari_blindsr.stacks.result import PlaneRecord
     from napari_blindsr.types import OutputType
+
+
+Kept = tuple[PlaneRecord, "StackKernel | None"]
+"""How a plane of an earlier run went, and its kernel."""
+
+
+def kernel_to_json(kernel: StackKernel) -> dict[str, Any]:
+    """Return a kernel as plain JSON types."""
+    values = np.ascontiguousarray(kernel.kernel, dtype="<f4")
+    return {
+        "side": len(values),
+        "center": kernel.center,
+        "values": base64.b64encode(values.tobytes()).decode("ascii"),
+    }
+
+
+def kernel_from_json(entry: Any, index: Index) -> StackKernel | None:
+    """Return the kernel of a plane, as `kernel_to_json` gave it."""
+    if entry is None:
+        return None
+    flat = np.frombuffer(base64.b64decode(entry["values"]), "<f4")
+    values = flat.reshape(int(entry["side"]), -1).astype(np.float32)
+    return StackKernel(kernel=values, center=float(entry["center"]), indices=(index,))
 
 
 class OutputError(FileError):
@@ -35,8 +62,11 @@ class StackTarget(Protocol):
     def finished(self, position: Index) -> bool:
         """Tell whether a plane is there, by its position in the result."""
 
-    def note(self, position: Index, record: PlaneRecord) -> None:
-        """Hear that a plane is complete."""
+    def note(self, position: Index, record: PlaneRecord, kernel: StackKernel | None = None) -> None:
+        """Hear that a plane is complete, and with which kernel."""
+
+    def kept(self) -> Sequence[Kept]:
+        """Return what an earlier run has noted of the planes that are there."""
 
 
 class ArrayTarget:
@@ -59,8 +89,12 @@ class ArrayTarget:
         """Tell that nothing is there yet."""
         return False
 
-    def note(self, position: Index, record: PlaneRecord) -> None:
+    def note(self, position: Index, record: PlaneRecord, kernel: StackKernel | None = None) -> None:
         """Hear that a plane is complete."""
+
+    def kept(self) -> Sequence[Kept]:
+        """Return nothing."""
+        return ()
 
 
 class PlaneTarget:
@@ -96,12 +130,14 @@ class PlaneTarget:
         height, width = self._layout.plane_shape
         self._hand_on((slice(0, height), slice(0, width)), block)
 
-    def fill(self) -> None:
-        """Say of the whole plane that it has no values."""
+    def fill(self, value: float | None = None) -> None:
+        """Give all pixels of the plane one value; None says that it has no values."""
         height, width = self._layout.plane_shape
         samples = (3,) if "S" in self._layout.axes else ()
-        nothing = np.full((height, width, *samples), empty_value(self._dtype), dtype=self._dtype)
-        self._write((slice(0, height), slice(0, width)), nothing)
+        block = np.full((height, width, *samples), empty_value(self._dtype), dtype=self._dtype)
+        if value is not None:
+            block, _ = converted(np.full(block.shape, value, dtype=np.float64), self._dtype)
+        self._write((slice(0, height), slice(0, width)), block)
 
     def _write(self, index: tuple[slice, slice], values: NDArray[Any]) -> None:
         height, width = self._layout.plane_shape
@@ -186,19 +222,24 @@ class FileTarget:
             resume=True,
             run=run,
         )
-        self._journal = path.with_name(f".{path.name}.planes")
-        self._done: set[Index] = set()
-        if self._writer.resumed:
-            self._read()
-        else:
-            self._journal.unlink(missing_ok=True)
+        self._journal = journal_of(path)
+        self._done: dict[Index, Kept | None] = {}
+        with writing(path):
+            if self._writer.resumed:
+                self._read()
+            else:
+                self._journal.unlink(missing_ok=True)
 
     def _read(self) -> None:
         with suppress(FileNotFoundError):
             for line in self._journal.read_text(encoding="ascii").splitlines():
                 # A line that was cut short by the end of a run does not count.
-                with suppress(ValueError, TypeError):
-                    self._done.add(tuple(int(at) for at in json.loads(line)["position"]))
+                with suppress(ValueError, TypeError, KeyError):
+                    entry = json.loads(line)
+                    position = tuple(int(at) for at in entry["position"])
+                    self._done[position] = None
+                    record = PlaneRecord.from_json(entry["record"])
+                    self._done[position] = record, kernel_from_json(entry["kernel"], record.index)
 
     def write(self, index: tuple[int | slice, ...], block: NDArray[Any]) -> None:
         """Take a block of the result."""
@@ -208,18 +249,30 @@ class FileTarget:
         """Tell whether a plane is complete."""
         return position in self._done
 
-    def note(self, position: Index, record: PlaneRecord) -> None:
+    def note(self, position: Index, record: PlaneRecord, kernel: StackKernel | None = None) -> None:
         """Remember that a plane is complete."""
-        line = json.dumps({"position": list(position), "record": record.to_json()})
+        entry = {
+            "position": list(position),
+            "record": record.to_json(),
+            "kernel": None if kernel is None else kernel_to_json(kernel),
+        }
         # A line of its own, whatever came before.
-        with self._journal.open("a", encoding="ascii") as journal:
-            journal.write(f"\n{line}\n")
-        self._done.add(position)
+        with writing(self._journal), self._journal.open("a", encoding="ascii") as journal:
+            journal.write(f"\n{json.dumps(entry)}\n")
+        self._done[position] = None
 
-    def finish(self) -> None:
-        """Give the file its name: it is complete."""
-        self._writer.finish()
-        self._journal.unlink(missing_ok=True)
+    def kept(self) -> Sequence[Kept]:
+        """Return what an earlier run has noted of the planes that are there."""
+        return [entry for entry in self._done.values() if entry is not None]
+
+    def finish(self, bundle: Bundle) -> None:
+        """Make the file complete; it takes its name with the others of a bundle."""
+        self._writer.finish(bundle)
+
+    def done(self) -> None:
+        """Hear that the file has its name."""
+        with suppress(OSError):
+            self._journal.unlink(missing_ok=True)
 
     def suspend(self) -> None:
         """End here; what is there is kept for another run, where the format can."""
@@ -231,6 +284,11 @@ class FileTarget:
         """Remove what is not complete."""
         self._writer.abort()
         self._journal.unlink(missing_ok=True)
+
+
+def journal_of(path: Path) -> Path:
+    """Return the file that tells which planes of an output are complete, until all of it is."""
+    return path.with_name(f".{path.name}.planes")
 
 
 def can_go_on(path: Path) -> bool:

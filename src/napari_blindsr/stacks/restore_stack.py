@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from napari_blindsr.errors import NoContrastError
 from napari_blindsr.progress import StopReason
 from napari_blindsr.stacks.executor import Clock, LocalRunner, PlaneOutcome, Runner
 from napari_blindsr.stacks.outputs import ArrayTarget
@@ -16,7 +17,7 @@ from napari_blindsr.stacks.result import PlaneRecord, SharedKernel, StackKernel,
 from napari_blindsr.stacks.warm_start import ALONE, steadied
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator, Sequence
+    from collections.abc import Callable, Generator, Mapping, Sequence
 
     from distributed import Client
     from numpy.typing import ArrayLike, NDArray
@@ -158,6 +159,8 @@ def run_stack(
         target, array = memory, memory.array
     todo = [index for index in job.indices if not target.finished(job.position(index))]
     tally = Tally(job, kept=len(job.indices) - len(todo))
+    for noted in target.kept():
+        tally.keep(*noted)
     clock = Clock(start=start, total=len(todo))
     kernels: dict[Index, SharedKernel] = {}
     stop = False
@@ -171,21 +174,8 @@ def run_stack(
             kernels.update(steadied(job, kernels))
 
     def deliver(outcome: PlaneOutcome) -> None:
-        place = job.place(target, outcome.index)
-        if outcome.result is None:
-            assert outcome.error is not None
-            place.fill()
-            tally.failed(outcome.index, outcome.error)
-        else:
-            if outcome.pixels is not None:
-                place.put(outcome.pixels)
-            shared = kernels.get(job.group(outcome.index))
-            record = tally.restored(outcome.index, outcome.result, shared, clipped=outcome.clipped)
-            if outcome.result.reason is StopReason.STOPPED:
-                # Some of its tiles are there; it is none that is complete.
-                return
-            target.note(job.position(outcome.index), record)
-        clock.done += 1
+        if _delivered(outcome, job, target, tally, kernels):
+            clock.done += 1
 
     if not stop:
         held = {group: shared.kernel for group, shared in kernels.items()}
@@ -193,6 +183,43 @@ def run_stack(
         yield from runner.planes(job, given, target, clock, deliver)
     result = tally.result(array, seconds=time.perf_counter() - start, total=len(todo))
     return replace(result, notes=(*result.notes, *runner.notes(job)))
+
+
+def _delivered(
+    outcome: PlaneOutcome,
+    job: StackJob,
+    target: StackTarget,
+    tally: Tally,
+    kernels: Mapping[Index, SharedKernel],
+) -> bool:
+    """Hand what became of a plane to target and tally; returns whether the plane is complete."""
+    place = job.place(target, outcome.index)
+    if isinstance(outcome.error, NoContrastError):
+        # Whatever the blur, it is the blurred image of just this.
+        place.fill(outcome.error.value)
+        record = tally.constant(outcome.index, outcome.error)
+        target.note(job.position(outcome.index), record)
+        return True
+    if outcome.result is None:
+        assert outcome.error is not None
+        place.fill()
+        tally.failed(outcome.index, outcome.error)
+        return True
+    if outcome.pixels is not None:
+        place.put(outcome.pixels)
+    shared = kernels.get(job.group(outcome.index))
+    record = tally.restored(outcome.index, outcome.result, shared, clipped=outcome.clipped)
+    if outcome.result.reason is StopReason.STOPPED:
+        # Some of its tiles are there; it is none that is complete.
+        return False
+    alone = StackKernel(
+        kernel=outcome.result.kernel,
+        center=outcome.result.kernel_center[0],
+        indices=(outcome.index,),
+    )
+    held = None if outcome.result.field is not None else alone
+    target.note(job.position(outcome.index), record, held)
+    return True
 
 
 def _groups(job: StackJob, todo: Sequence[Index]) -> dict[Index, list[Index]]:
@@ -208,6 +235,9 @@ def _groups(job: StackJob, todo: Sequence[Index]) -> dict[Index, list[Index]]:
     return groups
 
 
+CONSTANT = "the plane is constant, and so is its restoration"
+
+
 class Tally:
     """Collects what planes amount to, in whatever order they come; no pixels are kept.
 
@@ -220,19 +250,40 @@ class Tally:
 
     def __init__(self, job: StackJob, *, kept: int) -> None:
         self._records: list[PlaneRecord] = []
+        self._earlier: list[PlaneRecord] = []
         self._job = job
         self._kept = kept
         self._kernels: dict[Index, StackKernel] = {}
         self._covered: NDArray[np.bool_] | None = None
         self._example: tuple[Index, Result] | None = None
         self._failure: tuple[Index, BlindSRError] | None = None
+        self._constant: NoContrastError | None = None
         self._partial: list[PlaneRecord] = []
+
+    def keep(self, record: PlaneRecord, kernel: StackKernel | None) -> None:
+        """Take what an earlier run has noted of a plane that it had finished."""
+        self._earlier.append(record)
+        if kernel is None:
+            return
+        group = self._job.group(record.index)
+        before = self._kernels.get(group)
+        others = () if before is None else before.indices
+        first = kernel if before is None or record.index < others[0] else before
+        self._kernels[group] = replace(first, indices=tuple(sorted((record.index, *others))))
 
     def failed(self, index: Index, error: BlindSRError) -> None:
         """Hear that a plane could not be restored."""
         self._records.append(PlaneRecord(index=index, error=str(error)))
         if self._failure is None or index > self._failure[0]:
             self._failure = index, error
+
+    def constant(self, index: Index, error: NoContrastError) -> PlaneRecord:
+        """Hear that all pixels of a plane have one value; returns what is noted of it."""
+        note = f"{CONSTANT} ({error.value:g})"
+        record = PlaneRecord(index=index, notes=(note,))
+        self._records.append(record)
+        self._constant = error
+        return record
 
     def restored(
         self, index: Index, result: Result, shared: SharedKernel | None, *, clipped: int
@@ -283,6 +334,8 @@ class Tally:
         """
         if self._example is None and self._failure is not None:
             raise self._failure[1]
+        if self._example is None and self._constant is not None and not self._kept:
+            raise self._constant
         example = None if self._example is None else self._example[1]
         job = self._job
         if array is None:
@@ -298,6 +351,7 @@ class Tally:
             covered=self._covered,
             records=tuple(sorted(self._records, key=lambda record: record.index)),
             kept=self._kept,
+            earlier=tuple(sorted(self._earlier, key=lambda record: record.index)),
             offset=0.0 if example is None else example.offset,
             settings=job.settings,
             options=job.options,
@@ -314,6 +368,9 @@ class Tally:
         for record in self._partial:
             name = " ".join(map(str, record.index)) or 0
             notes += [f"plane {name} is not complete: {note}" for note in record.notes]
+        constant = sum(CONSTANT in " ".join(record.notes) for record in self._records)
+        if constant:
+            notes.append(f"{constant} planes are constant, and so are their restorations")
         alone = sum(ALONE in record.notes for record in self._records)
         if alone:
             notes.append(f"{alone} planes {ALONE}")

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     import numpy as np
     from numpy.typing import NDArray
 
@@ -88,6 +90,19 @@ class PlaneRecord:
             notes=result.notes,
         )
 
+    @classmethod
+    def from_json(cls, entry: Mapping[str, Any]) -> PlaneRecord:
+        """Return a record as `to_json` gave it."""
+        return cls(
+            index=tuple(int(at) for at in entry["index"]),
+            seconds=float(entry["seconds"]),
+            noise=float(entry["noise"]),
+            clipped=int(entry["clipped"]),
+            flags=tuple(map(str, entry["flags"])),
+            notes=tuple(map(str, entry["notes"])),
+            error=entry["error"],
+        )
+
     def to_json(self) -> dict[str, Any]:
         """Return the record as plain JSON types."""
         return {
@@ -125,6 +140,8 @@ class StackResult:
         Of the planes that this run restored, or tried to.
     kept : int
         Planes that an earlier run had finished.
+    earlier : tuple of PlaneRecord
+        How these went, where that run has noted it.
     offset : float
         δ, as in `Result`.
     settings : Settings
@@ -152,6 +169,7 @@ class StackResult:
     notes: tuple[str, ...]
     seconds: float
     reason: StopReason
+    earlier: tuple[PlaneRecord, ...] = ()
 
     @property
     def failures(self) -> tuple[PlaneRecord, ...]:
@@ -188,7 +206,10 @@ class StackResult:
                 }
                 for entry in self.kernels
             ],
-            "planes": [record.to_json() for record in self.records],
+            "planes": [
+                record.to_json()
+                for record in sorted((*self.earlier, *self.records), key=lambda r: r.index)
+            ],
             "kept": self.kept,
             "failed": len(self.failures),
             "offset": self.offset,

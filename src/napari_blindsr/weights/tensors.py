@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -19,8 +21,42 @@ def shipped_file(name: str) -> Path:
     return Path(__file__).parent / name
 
 
+SUMS = "SHA256SUMS"
+"""Beside the weights: what `sha256sum` says of them, refreshed by scripts/checksums."""
+
+
+def check_shipped(path: Path) -> None:
+    """Raise a `WeightsError` if a file that ships with the package is not as it was shipped."""
+    if path.resolve().parent != Path(__file__).resolve().parent:
+        return
+    try:
+        about = path.stat()
+        found = _sum_of(path, about.st_size, about.st_mtime_ns)
+        lines = shipped_file(SUMS).read_text(encoding="ascii").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise WeightsError(f"the weights {path} cannot be checked: {error}") from error
+    expected = {name: value for value, _, name in (line.partition("  ") for line in lines)}
+    if expected.get(path.name) != found:
+        raise WeightsError(
+            f"the weights {path} are damaged or others (SHA-256 {found[:12]}…, expected "
+            f"{expected.get(path.name, 'none')[:12]}…): install napari-blindsr again"
+        )
+
+
+@lru_cache(maxsize=8)
+def _sum_of(path: Path, _size: int, _changed: int) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
 def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, float]]:
-    """Return a file's tensors in single precision, and the record of their training."""
+    """Return a file's tensors in single precision, and the record of their training.
+
+    Raises
+    ------
+    WeightsError
+        If it cannot be read, is a shipped one that was changed, or has values that are not finite.
+    """
+    check_shipped(path)
     try:
         with safe_open(path, framework="pt") as file:
             tensors = {name: file.get_tensor(name).float() for name in file.keys()}  # noqa: SIM118
@@ -28,6 +64,9 @@ def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, float]]:
         record = json.loads(metadata.get("training", "{}"))
     except (OSError, ValueError, SafetensorError) as error:
         raise WeightsError(f"{path} holds no weights that can be read: {error}") from error
+    for name, value in tensors.items():
+        if not bool(value.isfinite().all()):
+            raise WeightsError(f"{path} holds values that are not finite, in tensor {name!r}")
     return tensors, record
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,7 +22,8 @@ if TYPE_CHECKING:
     from napari_blindsr.images.writer import ImageWriter
     from napari_blindsr.plugin.layers.inputs import StackInput
     from napari_blindsr.settings import Settings
-    from napari_blindsr.stacks.result import PlaneRecord
+    from napari_blindsr.stacks.outputs import Kept
+    from napari_blindsr.stacks.result import PlaneRecord, StackKernel
 
 
 class WriterTarget:
@@ -44,8 +45,12 @@ class WriterTarget:
         """Tell that nothing is there yet."""
         return False
 
-    def note(self, position: Index, record: PlaneRecord) -> None:
+    def note(self, position: Index, record: PlaneRecord, kernel: StackKernel | None = None) -> None:
         """Hear that a plane is complete."""
+
+    def kept(self) -> Sequence[Kept]:
+        """Return nothing."""
+        return ()
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

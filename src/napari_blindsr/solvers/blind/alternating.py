@@ -6,7 +6,7 @@ Monte-Carlo step, [2b] image steps, [2c] meta step.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 import torch
@@ -24,6 +24,7 @@ from napari_blindsr.solvers.blind.kernel_step import (
     hand_over,
     kernel_step,
     monte_carlo_step,
+    renew,
     start_kernel,
 )
 from napari_blindsr.solvers.blind.losses import StructuralSimilarity, gradient_prior
@@ -47,6 +48,12 @@ NOISE_MARGIN = 0.8
 NOISE_PRIOR = 0.5
 """Weight of the gradient prior in units of the noise's power, once structure is fitted."""
 
+GOOD_EVERY = 20
+"""Image steps between two states that are kept to go back to."""
+
+CAREFUL = 0.1
+"""How large steps are after going back, compared with before."""
+
 WARMUP_CHUNK = 20
 """Kernel steps between two reports of the warm-up, so that a stop is soon heard."""
 
@@ -67,9 +74,43 @@ class ImageState:
     evaluate: Callable[[Tensor], Tensor]
 
 
+@dataclass(frozen=True, kw_only=True)
+class GoodState:
+    """What it takes to go back.
+
+    Attributes
+    ----------
+    image, kernel : dict of str to Tensor
+        Weights of the generators; of a known kernel none.
+    last, mean : Estimate or None
+    mean_count : int
+    """
+
+    image: dict[str, Tensor]
+    kernel: dict[str, Tensor]
+    last: Estimate | None
+    mean: Estimate | None
+    mean_count: int
+
+    @property
+    def finite(self) -> bool:
+        """Whether all weights are finite numbers."""
+        weights = (*self.image.values(), *self.kernel.values())
+        return all(bool(value.isfinite().all()) for value in weights)
+
+
 @dataclass(kw_only=True)
 class AlternatingState:
-    """Everything that changes during a run."""
+    """Everything that changes during a run.
+
+    Attributes
+    ----------
+    good : list of GoodState
+        The latest two states to go back to: the host hears of a step late, so that the latest may
+        be none any more.
+    careful : bool
+        Whether the run has gone back.
+    """
 
     observation: Observation
     structural: StructuralSimilarity
@@ -81,6 +122,8 @@ class AlternatingState:
     last: Estimate | None = None
     mean: Estimate | None = None
     mean_count: int = 0
+    good: list[GoodState] = field(default_factory=list)
+    careful: bool = False
 
 
 class AlternatingSolver:
@@ -202,6 +245,8 @@ class AlternatingSolver:
                 kernel_step(part, F.mse_loss(part.kernel, target))
             state.warmup_done += len(chunk)
             return Step(image_steps=0, stage="learning random kernels")
+        if state.image_steps % GOOD_EVERY == 0:
+            state.good = [*state.good[-1:], _good(state)]
         structural = self._is_structural(state)
         loss, residual = self._image_step(state)
         stage = "fitting structure" if structural else "fitting intensities"
@@ -236,6 +281,29 @@ class AlternatingSolver:
         if isinstance(part, KernelState) and state.image_steps % schedule.meta_every == 0:
             hand_over(part)
         return data_term.detach(), squared.detach()
+
+    def restart(self, state: AlternatingState) -> bool:
+        """Go back to the last good state; tells whether to go on, which is once, with care."""
+        good = next((entry for entry in reversed(state.good) if entry.finite), None)
+        if good is None:
+            return False
+        part = state.kernel_part
+        networks: list[tuple[torch.nn.Module, torch.optim.Adam, dict[str, Tensor]]] = [
+            (state.image_part.network, state.image_part.optimiser, good.image)
+        ]
+        if isinstance(part, KernelState):
+            networks.append((part.network, part.optimiser, good.kernel))
+        for network, optimiser, weights in networks:
+            network.load_state_dict(weights)
+            # What it has gathered of gradients is of the way that led astray.
+            optimiser.state.clear()
+            for group in optimiser.param_groups:
+                group["lr"] *= CAREFUL
+        if isinstance(part, KernelState):
+            renew(part)
+        state.last, state.mean, state.mean_count = good.last, good.mean, good.mean_count
+        first, state.careful = not state.careful, True
+        return first
 
     def _window_counts(self, step: int) -> bool:
         """Tell whether a meta step will use the data term of this image step.
@@ -284,6 +352,21 @@ class AlternatingSolver:
             return state.last
         finite = bool(torch.isfinite(after.image).all() & torch.isfinite(kernel).all())
         return after if finite else state.last
+
+
+def _good(state: AlternatingState) -> GoodState:
+    part = state.kernel_part
+    return GoodState(
+        image=_copied(state.image_part.network),
+        kernel=_copied(part.network) if isinstance(part, KernelState) else {},
+        last=state.last,
+        mean=state.mean,
+        mean_count=state.mean_count,
+    )
+
+
+def _copied(network: torch.nn.Module) -> dict[str, Tensor]:
+    return {name: value.detach().clone() for name, value in network.state_dict().items()}
 
 
 def _weights(state: AlternatingState) -> Weights | None:

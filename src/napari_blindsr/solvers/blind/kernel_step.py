@@ -181,6 +181,11 @@ def hand_over(part: KernelState) -> None:
 
 def _advance(part: KernelState) -> None:
     part.optimiser.step()
+    renew(part)
+
+
+def renew(part: KernelState) -> None:
+    """Work out the kernel of the generator's weights."""
     part.kernel = part.network(part.code)
     part.leaf = _leaf(part.kernel)
 

@@ -1,0 +1,94 @@
+"""A cluster of this machine that nobody else can reach: mutual TLS, and no HTTP server.
+
+Whoever reaches a scheduler of Dask can run code with the rights of its owner, and other users of a
+machine reach its loopback interface. Each cluster therefore has a key of its own, which is made
+when it starts, never written to a file, and needed on both sides of every connection.
+"""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING, Any
+
+from distributed import Nanny, Scheduler, SpecCluster, Worker
+from distributed.http.routing import RoutingApplication
+from distributed.security import Security
+from tornado.httpserver import HTTPServer
+
+from napari_blindsr.errors import ClusterError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+
+LOOPBACK = "127.0.0.1"
+
+
+class _WithoutHttp:
+    """Has an HTTP server that never listens."""
+
+    def start_http_server(self, routes: Any, *_addresses: Any, **_options: Any) -> None:
+        """Take the place of what would bind a port."""
+        self.http_application = RoutingApplication(routes)
+        self.http_server = HTTPServer(self.http_application)
+
+
+class QuietScheduler(_WithoutHttp, Scheduler):
+    """A scheduler without a web server."""
+
+
+class QuietWorker(_WithoutHttp, Worker):
+    """A worker without a web server."""
+
+
+def local_cluster(workers: int, *, environment: Mapping[str, str]) -> tuple[SpecCluster, Security]:
+    """Start so many processes of this machine.
+
+    Parameters
+    ----------
+    workers : int
+    environment : mapping of str to str
+        Variables that they begin with.
+
+    Returns
+    -------
+    SpecCluster, Security
+        The cluster, and what a client needs to reach it.
+
+    Raises
+    ------
+    ClusterError
+        If no keys can be made.
+    RuntimeError, OSError
+        If the processes cannot be started.
+    """
+    try:
+        security = Security.temporary()
+    except ImportError as error:
+        raise ClusterError(
+            "workers of this machine need keys, which the package cryptography makes: "
+            "pip install 'napari-blindsr[cluster]'"
+        ) from error
+    common = {"host": LOOPBACK, "protocol": "tls://", "security": security, "dashboard": False}
+    worker = {
+        "cls": Nanny,
+        "options": {
+            **common,
+            "nthreads": 1,
+            "worker_class": QuietWorker,
+            # Dask would pause and end workers at limits that a run in one process does not have.
+            "memory_limit": 0,
+            # The death of a worker is no news: another one does its work.
+            "silence_logs": logging.CRITICAL,
+            "env": dict(environment),
+        },
+    }
+    scheduler = {"cls": QuietScheduler, "options": {**common, "port": 0}}
+    cluster = SpecCluster(
+        scheduler=scheduler,
+        workers=dict.fromkeys(range(workers), worker),
+        worker=worker,
+        silence_logs=logging.CRITICAL,
+        security=security,
+    )
+    return cluster, security
