@@ -183,7 +183,7 @@ def test_the_luma_gets_the_rounds() -> None:
 
     class Counting(UnfoldedPrior):
         def forward(self, *arguments: object, **options: object) -> Tensor:
-            calls.append(options["effort"])
+            calls.append(str(options["effort"]))
             return super().forward(*arguments, **options)  # type: ignore[arg-type]
 
     network = Counting().requires_grad_(False)
