@@ -30,7 +30,7 @@ def two_workers() -> Iterator[Client]:
             n_workers=2,
             threads_per_worker=1,
             host="127.0.0.1",
-            dashboard_address=None,
+            dashboard_address="127.0.0.1:0",
             env={"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"},
         ) as cluster,
         Client(cluster, set_as_default=False) as client,
