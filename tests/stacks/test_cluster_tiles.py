@@ -225,7 +225,9 @@ def test_damaged_planes_are_reported_and_the_rest_delivered(client: Client) -> N
     assert [record.index for record in found.failures] == [(1,)]
     check_same(found, expected)
     with pytest.raises(InputError, match="constant"):
-        restore_stack(np.full_like(image[0], 7), TILED, axes="YX", known_kernel=KERNEL, client=client)
+        restore_stack(
+            np.full_like(image[0], 7), TILED, axes="YX", known_kernel=KERNEL, client=client
+        )
 
 
 def test_tiles_are_made_smaller_where_memory_is_short(
