@@ -224,8 +224,9 @@ def test_damaged_planes_are_reported_and_the_rest_delivered(client: Client) -> N
     found = restore_stack(image, TILED, axes="TYX", known_kernel=KERNEL, client=client)
     assert [record.index for record in found.failures] == [(1,)]
     check_same(found, expected)
+    constant = np.full_like(image[0], 7)
     with pytest.raises(InputError, match="constant"):
-        restore_stack(
+        restore_stack(constant, TILED, axes="YX", known_kernel=KERNEL, client=client)
             np.full_like(image[0], 7), TILED, axes="YX", known_kernel=KERNEL, client=client
         )
 
