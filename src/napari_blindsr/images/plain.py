@@ -273,8 +273,8 @@ def _single(file: Path, opened: ImageFile) -> LoadedImage:
     if kept not in ("YX", "YXS"):
         shape = " × ".join(map(str, opened.array.shape))
         raise InputError(
-            f"{file} holds {shape} values with axes {description.axes}; expected one grey image "
-            "(h × w, YX) or one RGB image (h × w × 3, YXS)"
+            f"{file} holds {shape} values with axes {description.axes}; expected a grey image "
+            "(h × w, YX) or an RGB image (h × w × 3, YXS)"
         )
     index = tuple(slice(None) if axis in kept else 0 for axis in description.axes)
     array = opened.array[index]
