@@ -227,8 +227,6 @@ def test_damaged_planes_are_reported_and_the_rest_delivered(client: Client) -> N
     constant = np.full_like(image[0], 7)
     with pytest.raises(InputError, match="constant"):
         restore_stack(constant, TILED, axes="YX", known_kernel=KERNEL, client=client)
-            np.full_like(image[0], 7), TILED, axes="YX", known_kernel=KERNEL, client=client
-        )
 
 
 def test_tiles_are_made_smaller_where_memory_is_short(
