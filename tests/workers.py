@@ -6,10 +6,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from distributed import Client, WorkerPlugin
+from distributed import Client, LocalCluster, WorkerPlugin
 
 from napari_blindsr.solvers import device
-from napari_blindsr.stacks.dask_client import local_client
 from tests.helpers import chooses_bfloat16
 
 
@@ -25,7 +24,16 @@ class SamePrecision(WorkerPlugin):
 
 @contextmanager
 def two_workers() -> Iterator[Client]:
-    """Start a cluster of two processes."""
-    with local_client(2) as client:
+    """Start a cluster of two processes, to which others can connect by its address."""
+    with (
+        LocalCluster(
+            n_workers=2,
+            threads_per_worker=1,
+            host="127.0.0.1",
+            dashboard_address="127.0.0.1:0",
+            env={"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"},
+        ) as cluster,
+        Client(cluster, set_as_default=False) as client,
+    ):
         client.register_plugin(SamePrecision())
         yield client

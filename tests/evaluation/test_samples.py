@@ -79,7 +79,7 @@ def test_layers_lie_where_they_should(make: Callable[[], list[LayerData]]) -> No
     for data, attributes, kind in make():
         assert kind == "image"
         viewer.add_image(data, **attributes)
-    kernel, truth, image = viewer.layers
+    truth, kernel, image = viewer.layers
     assert [layer.visible for layer in viewer.layers] == [False, False, True]
     assert viewer.layers.selection.active is image
     assert image.name == make.__name__
@@ -98,8 +98,8 @@ def test_metadata_is_json_and_tells_the_kernel(make: Callable[[], list[LayerData
     layers = make()
     records = [attributes["metadata"]["napari-blindsr"] for _, attributes, _ in layers]
     assert json.loads(json.dumps(records)) == records
-    assert [record["kind"] for record in records] == ["kernel", "truth", "image"]
-    psf, kernel = layers[0][0], np.array(records[0]["correlation_kernel"])
+    assert [record["kind"] for record in records] == ["truth", "kernel", "image"]
+    psf, kernel = layers[1][0], np.array(records[1]["correlation_kernel"])
     # Flipped, and its peak in the middle of the array.
     size = len(kernel)
     np.testing.assert_allclose(psf[-size:, -size:], kernel[::-1, ::-1])

@@ -298,12 +298,7 @@ def test_what_a_format_cannot_hold(tmp_path: Path) -> None:
         ("a.ome.tif", "f2", "ZYX", "OME-TIFF does not hold a float16 image with axes ZYX"),
         ("a.ome.tif", "u8", "YX", "OME-TIFF does not hold a uint64 image"),
         ("a.ome.tif", "f4", "QYX", "with axes QYX; expected axes of CSTXYZ"),
-        (
-            "a.jpg",
-            "u1",
-            "YX",
-            r"this format; expected \.tif, \.tiff, \.png, \.npy or \.zarr",
-        ),
+        ("a.jpg", "u1", "YX", "results are not written in this format"),
         ("a", "u1", "YX", "no extension"),
     ):
         with pytest.raises(FileError, match=message):

@@ -223,7 +223,7 @@ def test_a_known_kernel_is_not_read(finish: str, sample: Sample, image: NDArray[
     assert scores[1] > scores[0] + 0.5
 
 
-def test_a_kernel_that_was_found_is_not_trusted_as_a_known_one(image: NDArray[np.uint8]) -> None:
+def test_a_kernel_that_was_found_restores_as_it_did(image: NDArray[np.uint8]) -> None:
     first = restore(image, scale=2)
     settings, known = make_settings(scale=2, kernel=first.kernel)
 
@@ -236,7 +236,6 @@ def test_a_kernel_that_was_found_is_not_trusted_as_a_known_one(image: NDArray[np
     np.testing.assert_array_equal(
         again(found=False), restore(image, scale=2, kernel=first.kernel).image
     )
-    assert np.abs(again(found=False) - first.image).max() > 1
 
 
 def test_planes_with_a_kernel_that_was_found_are_restored_as_with_it(
@@ -251,7 +250,6 @@ def test_planes_with_a_kernel_that_was_found_are_restored_as_with_it(
 
     single = drained(iterate(image, settings, known_kernel=known, found=True)).image
     np.testing.assert_array_equal(stack(found=True), single)
-    assert np.abs(stack(found=False) - single).max() > 1
 
 
 def test_a_known_kernel_serves_images_that_are_too_small_to_read(image: NDArray[np.uint8]) -> None:

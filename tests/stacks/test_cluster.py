@@ -396,7 +396,7 @@ def test_files_are_restored_at_once(
 ) -> None:
     for number, plane in enumerate(planes(5)):
         tifffile.imwrite(tmp_path / f"{number}.tif", plane)
-    np.save(tmp_path / "bad.npy", np.ones((24, 24)))
+    np.save(tmp_path / "bad.npy", np.full((24, 24), np.nan))
     np.save(tmp_path / "kernel.npy", KERNEL)
     np.save(tmp_path / "stack.npy", planes(3))
     rest = (

@@ -19,9 +19,13 @@ from distributed.security import Security
 from napari_blindsr.errors import ClusterError
 from napari_blindsr.stacks.dask_client import local_client
 
+EARLIER: set[tuple[str, int]] = set()
+"""Where others of this process listened before."""
+
 
 @pytest.fixture(scope="module")
 def client() -> Iterator[Client]:
+    EARLIER.update(listening())
     with local_client(1) as client:
         yield client
 
@@ -44,7 +48,7 @@ def test_work_is_done(client: Client) -> None:
 
 def test_all_sockets_are_of_the_loopback_interface(client: Client) -> None:
     assert len(client.scheduler_info()["workers"]) == 1
-    sockets = listening()
+    sockets = set(listening()) - EARLIER
     # Scheduler, nanny and worker.
     assert len(sockets) == 3
     assert {address for address, _ in sockets} == {"127.0.0.1"}
@@ -66,7 +70,7 @@ def test_nobody_without_the_key_is_answered(client: Client, scheme: str) -> None
     if scheme == "tls":
         # A stranger has keys of its own.
         options = Security.temporary().get_connection_args("client")
-    for host, port in listening():
+    for host, port in set(listening()) - EARLIER:
         with pytest.raises(OSError, match=r"."):
             asyncio.run(reach(f"{scheme}://{host}:{port}", **options))
 
@@ -83,7 +87,7 @@ def greet(place: tuple[str, int]) -> None:
 
 def test_nobody_without_any_certificate_is_answered(client: Client) -> None:
     assert client.status == "running"
-    for place in listening():
+    for place in set(listening()) - EARLIER:
         with pytest.raises(OSError, match=r"."):
             greet(place)
 
@@ -94,7 +98,7 @@ def test_no_web_pages_are_served(client: Client, scheme: str) -> None:
     context = ssl.create_default_context()
     context.check_hostname = False
     context.verify_mode = ssl.CERT_NONE
-    for host, port in listening():
+    for host, port in set(listening()) - EARLIER:
         with pytest.raises((OSError, urllib.error.URLError)):
             urllib.request.urlopen(  # noqa: S310 - of this machine
                 f"{scheme}://{host}:{port}/info", timeout=5, context=context

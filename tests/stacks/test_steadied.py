@@ -84,7 +84,7 @@ def test_neighbours_steady_each_other_within_their_channel() -> None:
 
 def test_it_is_the_same_on_a_cluster_and_past_a_damaged_plane(client: Client) -> None:
     image = planes(4, side=32).astype(np.float32)
-    image[1] = 3
+    image[1] = np.nan
     expected = restore_stack(image, READ, axes="ZYX", options=STEADY)
     found = restore_stack(image, READ, axes="ZYX", options=STEADY, client=client)
     assert [record.index for record in found.failures] == [(1,)]

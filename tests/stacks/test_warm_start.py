@@ -181,7 +181,7 @@ def test_a_run_that_is_gone_on_with_says_which_planes_begin_anew(tmp_path: Path)
 
 def test_damaged_planes_do_not_break_a_chain() -> None:
     image = series(4).astype(np.float32)
-    image[2] = 5
+    image[2] = np.nan
     found = restore_stack(image, MLMC, axes="TYX", options=WARM)
     assert [record.index for record in found.failures] == [(2,)]
     without = restore_stack(image[[0, 1, 3]], MLMC, axes="TYX", options=WARM)
@@ -191,7 +191,8 @@ def test_damaged_planes_do_not_break_a_chain() -> None:
 
 def test_on_a_cluster_chains_are_those_of_one_process(client: Client) -> None:
     image = np.stack([series(3, side=34), series(3, side=34, seed=1)], axis=1)
-    image[1, 1] = 7
+    image = image.astype(np.float32)
+    image[1, 1] = np.nan
     expected = restore_stack(image, MLMC, axes="TCYX", options=WARM)
     found = restore_stack(image, MLMC, axes="TCYX", options=WARM, client=client)
     assert [record.index for record in found.failures] == [(1, 1)]

@@ -17,7 +17,7 @@ from napari_blindsr.images import microscopes, ome_zarr, pictures, plain, tiff
 from napari_blindsr.images.atomic import check_suffix, listed, mode_of, reason_of, replacing
 from napari_blindsr.images.metadata import AxisStep, Description, ImageFile, LazyArray, checked
 from napari_blindsr.images.ome_zarr import is_zarr
-from napari_blindsr.images.plain import check_readable, read_image
+from napari_blindsr.images.plain import check_readable, read_image, read_npy
 from napari_blindsr.images.writer import Format, ImageWriter, Output, choose
 
 if TYPE_CHECKING:
@@ -273,7 +273,10 @@ MASK_OUT_SUFFIXES = (".png", ".tif", ".tiff")
 
 def read_mask(path: Path) -> NDArray[np.bool_]:
     """Read a mask (h, w) from an image file: true where any channel is not zero."""
-    array = read_image(path).array
+    # An array of truth values is no image, but a mask.
+    values = read_npy(path) if path.suffix.lower() == ".npy" else None
+    whole = values is not None and values.dtype == np.bool_ and values.ndim == 2
+    array = values if values is not None and whole else read_image(path).array
     # What is not a number is not zero either.
     covered = array != 0
     return np.asarray(covered.any(axis=-1) if array.ndim == 3 else covered, dtype=bool)

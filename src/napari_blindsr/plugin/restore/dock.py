@@ -327,7 +327,9 @@ class RestoreWidget(Container[Widget]):
             return
         whole = self._source_layer is not None and self.region.value is None
         shown = [*added, self._source_layer] if whole else [added[-1]]
-        self._viewer.reset_view(layers=[layer for layer in shown if layer], margin=MARGIN)
+        # The source may have been removed meanwhile.
+        here = [layer for layer in shown if layer in self._viewer.layers]
+        self._viewer.reset_view(layers=here, margin=MARGIN)
 
     def _on_error(self, error: Exception) -> None:
         if isinstance(error, EngineError):
