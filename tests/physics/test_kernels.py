@@ -34,8 +34,11 @@ from napari_blindsr.physics.kernels import (
     side_for,
 )
 from napari_blindsr.physics.kernels.diffraction import render_airy
+from napari_blindsr.physics.kernels.gaussian import gaussian_of
+from napari_blindsr.physics.kernels.moments import log_covariance
 from napari_blindsr.physics.kernels.random_paths import KernelSet, place, random_paths
 from napari_blindsr.physics.observation import kernel_center
+from napari_blindsr.types import GEOMETRIES, Geometry
 from tests.helpers import golden
 
 SCALES = (1, 2, 3, 4, 8)
@@ -394,3 +397,22 @@ def test_wide_given_kernels_widen_the_side() -> None:
 def test_impossible_given_kernels_are_refused(kernels: list[Any], message: str) -> None:
     with pytest.raises(InputError, match=message):
         KernelSet.of(kernels)
+
+
+@pytest.mark.parametrize("scale", SCALES)
+@pytest.mark.parametrize("geometry", GEOMETRIES)
+def test_a_gaussian_that_was_read_reaches_as_far_on_either_side(
+    scale: int, geometry: Geometry
+) -> None:
+    logarithm = log_covariance(torch.tensor([[[0.9, 0.3], [0.3, 0.6]]]).double())[0]
+    kernel = gaussian_of(Gaussian(), logarithm, scale=scale, geometry=geometry).astype(float)
+    assert kernel.sum() == pytest.approx(1, abs=1e-6)
+    # About its centre, which may lie between pixels, it is its own point reflection.
+    size, center = len(kernel), kernel_center(len(kernel), scale, geometry)
+    places = np.argwhere(kernel > 0)
+    mirrored = np.rint(2 * center - places).astype(int)
+    assert mirrored.min() >= 0
+    assert mirrored.max() < size
+    np.testing.assert_allclose(
+        kernel[tuple(mirrored.T)], kernel[tuple(places.T)], rtol=1e-3, atol=1e-9
+    )

@@ -145,6 +145,7 @@ def gaussian_of(
     center = kernel_center(size, scale, geometry)
     kernel = render_gaussian(variances[None], angle[None], size=size, center=center)[0].numpy()
     # What reaches farther on one side than on the other would tell a mirrored image apart.
-    excess = max(0, round(2 * center) - (size - 1))
-    kernel[:excess] = kernel[:, :excess] = 0
+    excess = round(2 * center) - (size - 1)
+    cut = slice(None, excess) if excess >= 0 else slice(excess, None)
+    kernel[cut] = kernel[:, cut] = 0
     return np.asarray(kernel / kernel.sum(), dtype=np.float32)
