@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from contextlib import nullcontext
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING
 
 import torch
@@ -16,9 +17,7 @@ if TYPE_CHECKING:
 
     from napari_blindsr.physics.observation import Observation
     from napari_blindsr.solvers.nonblind.error_map import ErrorMap
-    from napari_blindsr.solvers.nonblind.unfolded import Effort, UnfoldedPrior
-
-    Views = tuple[tuple[Effort, int], ...]
+    from napari_blindsr.solvers.nonblind.unfolded import UnfoldedPrior
 
 
 @torch.no_grad()
@@ -78,37 +77,29 @@ def unfolded(
         sigma = noise_of_luma(sigma)
         typical = None if typical is None else noise_of_luma(typical)
     count = len(observation.data)
-    # Each view of a plane is an effort and a sign.
-    usual: Views = (("usual", 1),)
-    brief: Views = (("brief", 1), ("brief", -1))
-    views = [usual, brief, brief] if split else [usual] * count
 
     def restore(data: Tensor, measured: Tensor | None) -> Tensor:
         levels = _as_large(sigma, data) if sigma.ndim == 3 else list(sigma)
         means: list[Tensor | None] = [None] * count if typical is None else [*typical]
         # One at a time: the features of a plane take far more memory than the plane.
         planes = []
-        for number, (plane, level, mean, chosen) in enumerate(
-            zip(data, levels, means, views, strict=True)
-        ):
-            # The middle of a colour difference is grey.
-            middle = 0.5 if split and number else 0.0
-            images = [
-                sign
-                * network(
-                    sign * (plane[None] - middle),
-                    kernel,
-                    scale=observation.scale,
-                    noise=level,
-                    typical=mean,
-                    measured=measured,
-                    effort=effort,
-                    errors=errors,
-                    doubt=doubt,
-                )
-                for effort, sign in chosen
-            ]
-            planes.append(torch.cat(images).mean(dim=0) + middle)
+        for number, (plane, level, mean) in enumerate(zip(data, levels, means, strict=True)):
+            restored = partial(
+                network,
+                kernel=kernel,
+                scale=observation.scale,
+                noise=level,
+                typical=mean,
+                measured=measured,
+                errors=errors,
+                doubt=doubt,
+            )
+            if split and number:
+                # Neutral is 0, and stays so: a difference and its negative are treated alike.
+                image = restored(plane[None], brief=True) - restored(-plane[None], brief=True)
+                planes.append(image[0] / 2)
+            else:
+                planes.append(restored(plane[None])[0])
         return torch.stack(planes)
 
     with autocast if autocast is not None else nullcontext():
@@ -128,16 +119,13 @@ LUMA = (0.299, 0.587, 0.114)
 
 CHANNELS = len(LUMA)
 
-MIDDLE = (0.0, 0.5, 0.5)
-"""Where luma and differences of grey lie: with channels in [0, 1], all three are."""
-
 MOST_COLOURFUL = 0.7
 """Detail of the colour differences, in units of the luma's, up to which channels share it. Most
 pictures have 0.1 to 0.7, and very colourful ones 1; channels of different stains have 2 to 4."""
 
 
 def to_luma(channels: Tensor) -> Tensor:
-    """Return luma, and half of what red and blue differ from it, about `MIDDLE`.
+    """Return luma, and half of what red and blue differ from it: 0 for grey.
 
     Parameters
     ----------
@@ -149,12 +137,12 @@ def to_luma(channels: Tensor) -> Tensor:
     Tensor, (3, h, w)
     """
     mixed: Tensor = torch.tensordot(_mixing(channels), channels, dims=1)
-    return mixed + channels.new_tensor(MIDDLE)[:, None, None]
+    return mixed
 
 
 def from_luma(planes: Tensor) -> Tensor:
     """Return red, green and blue; the inverse of `to_luma`."""
-    luma, reds, blues = planes - planes.new_tensor(MIDDLE)[:, None, None]
+    luma, reds, blues = planes
     red, blue = luma + 2 * reds, luma + 2 * blues
     green = (luma - LUMA[0] * red - LUMA[2] * blue) / LUMA[1]
     return torch.stack((red, green, blue))

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import math
 from functools import cache
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 import torch
 import torch.nn.functional as F
@@ -31,14 +31,8 @@ if TYPE_CHECKING:
 
 ITERATIONS = 5
 
-Effort = Literal["brief", "usual", "thorough"]
-"""How many rounds: two, all, or the later ones twice."""
-
-SECOND = 1
-"""The round that a brief restoration begins with; it ends with the last one."""
-
-AGAIN = 2
-"""The round to which a thorough restoration goes back before it takes the last one."""
+BRIEF = (1, ITERATIONS - 1)
+"""The two rounds of a brief restoration."""
 
 ROUNDING = 0.3 / 255
 """Standard deviation of the error of rounding to 8 bits: all data have some noise."""
@@ -141,8 +135,7 @@ class UnfoldedPrior(nn.Module):
         noise: float | Tensor,
         typical: float | Tensor | None = None,
         measured: Tensor | None = None,
-        effort: Effort = "usual",
-        mirrored: bool = False,
+        brief: bool = False,
         errors: ErrorMap | None = None,
         doubt: float = 0.0,
     ) -> Tensor:
@@ -161,12 +154,8 @@ class UnfoldedPrior(nn.Module):
             parts are then treated alike.
         measured : Tensor, bool, (h, w), optional
             Where `data` was measured; elsewhere it is only a guess to start from.
-        effort : {"brief", "usual", "thorough"}
-            A *thorough* restoration is better where kernel and noise are what they are told to be,
-            and worse where they are not; a *brief* one is as good where there is little detail.
-        mirrored : bool
-            Restore the point reflection of everything instead, and reflect the result: a
-            second opinion, as the network does not treat both alike.
+        brief : bool
+            Take two rounds, which are as good as all where there is little detail.
         errors : ErrorMap, optional
             Return what this tells of the standard deviation of the image's error, instead of
             the image.
@@ -178,11 +167,6 @@ class UnfoldedPrior(nn.Module):
         -------
         Tensor, (n, s·h, s·w)
         """
-        if mirrored:
-            data, kernel = _reflect(data), kernel.flip(-2, -1)
-            measured = None if measured is None else _reflect(measured)
-            if isinstance(noise, torch.Tensor) and noise.ndim == 3:
-                noise = _reflect(noise)
         rounds = self.rounds(
             data,
             kernel,
@@ -190,13 +174,12 @@ class UnfoldedPrior(nn.Module):
             noise=noise,
             typical=typical,
             measured=measured,
-            effort=effort,
+            brief=brief,
         )
         last = next(rounds)
         for last in rounds:  # noqa: B007 - the others are not kept
             pass
-        result = last.image if errors is None else errors(last, last.image.new_tensor(doubt))
-        return _reflect(result) if mirrored else result
+        return last.image if errors is None else errors(last, last.image.new_tensor(doubt))
 
     def rounds(
         self,
@@ -207,7 +190,7 @@ class UnfoldedPrior(nn.Module):
         noise: float | Tensor,
         typical: float | Tensor | None = None,
         measured: Tensor | None = None,
-        effort: Effort = "usual",
+        brief: bool = False,
     ) -> Iterator[Round]:
         """Yield what each round leaves; parameters as in `forward`."""
         sigma = torch.as_tensor(noise, dtype=data.dtype, device=data.device)
@@ -228,7 +211,7 @@ class UnfoldedPrior(nn.Module):
             levels = self.levels(inputs).exp()[..., None, None].unbind(1)
         maps = _level_maps(variance / power, kernel, scale)
         memory: Tensor | None = None
-        for number in self._order(effort):
+        for number in BRIEF if brief else range(len(self.weights)):
             before, level = levels[number], levels[number + 1]
             alpha = self.weights[number].exp() * power / before.square()
             previous, told = image, level[..., None] * maps
@@ -242,19 +225,6 @@ class UnfoldedPrior(nn.Module):
                 levels=told,
                 memory=memory,
             )
-
-    def _order(self, effort: Effort) -> tuple[int, ...]:
-        """Return which level each round begins with."""
-        last = len(self.weights) - 1
-        if effort == "brief":
-            return (SECOND, last)
-        again = range(last) if effort == "thorough" else ()
-        return (*again, *range(AGAIN if again else 0, last + 1))
-
-
-def _reflect(planes: Tensor) -> Tensor:
-    """Reflect periodic planes (..., h, w) about their first pixel, which stays."""
-    return planes.flip(-2, -1).roll((1, 1), (-2, -1))
 
 
 def _level_maps(variance: Tensor, kernel: Tensor, scale: int) -> Tensor:
