@@ -36,7 +36,7 @@ from napari_blindsr.physics.simulate import Degradation, degrade, interpolate
 from napari_blindsr.restoration.restore import make_settings, restore
 from napari_blindsr.settings import kernel_family
 from napari_blindsr.solvers.device import choose_compute
-from napari_blindsr.solvers.nonblind.restorers import load_finisher
+from napari_blindsr.solvers.nonblind.restorers import load_restorer
 
 if TYPE_CHECKING:
     from napari_blindsr.restoration.result import Result
@@ -255,7 +255,7 @@ def finished_run(data_set: str, name: str, seed: int, told: int) -> dict[str, fl
         border="circular",
         usrnet_weights=usrnet_weights(),
     )
-    finisher, _ = load_finisher(settings, choose_compute("cpu", "auto"))
+    restorer, _ = load_restorer(settings, choose_compute("cpu", "auto"))
     observation = Observation(
         data=torch.from_numpy(np.moveaxis(to_float(picture.lr), -1, 0)).float(),
         scale=SCALE,
@@ -264,7 +264,7 @@ def finished_run(data_set: str, name: str, seed: int, told: int) -> dict[str, fl
         border="circular",
     )
     with torch.no_grad():
-        image = dataclasses.replace(finisher, unexplained=told / 255)(
+        image = dataclasses.replace(restorer, unexplained=told / 255)(
             observation, torch.from_numpy(kernel), noise=0.0, measured=None
         )
     return scores(np.moveaxis(image.numpy(), 0, -1), picture, kernel)

@@ -136,7 +136,7 @@ def steady(side: int, frames: int, scenes: int) -> None:
                 logarithm = logarithm + walk * rng.standard_normal(3)
                 light = blurred(canvas, gaussian(logarithm)).clip(0)
                 counts = rng.poisson(light * photons + 10) + rng.normal(0, 2, light.shape)
-                reading = estimate_kernel(counts.astype(np.float32), scale=SCALE).reading
+                reading = estimate_kernel(counts.astype(np.float32), scale=SCALE).posterior
                 assert reading is not None
                 readings.append(reading)
                 truths.append(logarithm)

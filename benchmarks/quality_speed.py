@@ -97,7 +97,7 @@ def blind_and_known(case: Case) -> dict[str, float]:
     record["kernel_error"] = kernel_error(first.kernel, case.kernel)
     record["seconds"] = taken
     for finish in MADE:
-        # The kernel is found anew, as one that is handed over would be trusted as a measured one.
+        # The kernel is found anew, as one that is handed over would count as a measured one.
         found = first if first.finish == finish else solved(case, finish)[0]
         known, _ = solved(case, finish, kernel=case.kernel)
         record[finish] = case.psnr(found.image)
@@ -108,7 +108,7 @@ def blind_and_known(case: Case) -> dict[str, float]:
 
 
 def as_if_found(case: Case) -> NDArray[Any]:
-    """Return what the image prior makes with the true kernel, trusted no more than one it found."""
+    """Return what the image prior makes with the true kernel, as if it were estimated."""
     settings, known = make_settings(
         scale=case.scale, kernel=case.kernel, geometry=case.geometry, border=case.border
     )

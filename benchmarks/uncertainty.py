@@ -39,7 +39,7 @@ from napari_blindsr.restoration.uncertainty import (
     alternatives,
     combine,
     local_sd,
-    pooled,
+    pool_posteriors,
     rule_for,
     squared,
 )
@@ -173,7 +173,7 @@ def run(case: Case, counts: tuple[int, ...], *, known: bool = False) -> Run:
 
 
 def plain(squares: NDArray[np.float32], one: Run) -> NDArray[np.float64]:
-    return np.sqrt(pooled(squares, one.axes, one.case.scale).astype(np.float64))
+    return np.sqrt(pool_posteriors(squares, one.axes, one.case.scale).astype(np.float64))
 
 
 def variants(one: Run, count: int) -> dict[str, NDArray[np.floating]]:

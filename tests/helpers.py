@@ -17,7 +17,7 @@ from napari_blindsr.physics.observation import Observation
 from napari_blindsr.solvers.blind.alternating import AlternatingSolver
 from napari_blindsr.solvers.device import Compute
 from napari_blindsr.solvers.loop import Solver
-from napari_blindsr.solvers.nonblind.closed_form import ClosedFormSolver
+from napari_blindsr.solvers.nonblind.closed_form import KnownKernelSolver
 from napari_blindsr.types import PRECISIONS, Precision
 
 PRECISION = cast("Precision", os.environ.get("BLINDSR_TEST_PRECISION", "float32"))
@@ -63,16 +63,16 @@ def held_kernel(schedule: Schedule = QUICK, *, seed: int = 0) -> AlternatingSolv
     )
 
 
-def closed_form(schedule: Schedule = QUICK, *, seed: int = 0) -> ClosedFormSolver:
+def closed_form(schedule: Schedule = QUICK, *, seed: int = 0) -> KnownKernelSolver:
     """Return the solver without an optimisation: nothing of a schedule, nothing drawn."""
     del schedule, seed
-    return ClosedFormSolver(kernel=torch.full((7, 7), 1 / 49))
+    return KnownKernelSolver(kernel=torch.full((7, 7), 1 / 49))
 
 
-def closed_form_covered(schedule: Schedule = QUICK, *, seed: int = 0) -> ClosedFormSolver:
+def closed_form_covered(schedule: Schedule = QUICK, *, seed: int = 0) -> KnownKernelSolver:
     """Return the same for observations with covered pixels, which takes some rounds."""
     del schedule, seed
-    return ClosedFormSolver(kernel=torch.full((7, 7), 1 / 49), covered=True)
+    return KnownKernelSolver(kernel=torch.full((7, 7), 1 / 49), covered=True)
 
 
 OPTIMISERS: dict[str, Any] = {"alternating": alternating, "held kernel": held_kernel}

@@ -264,7 +264,7 @@ def kernel_batch(bank: list[list[NDArray[np.uint8]]], rng: Generator) -> KernelB
 class ImageBatch:
     """Sharp crops (n, H, W), what is observed of them (n, h, w), the kernels, the noise.
 
-    The noise is a standard deviation for each observed pixel (n, h, w); the doubt (n,) is that of
+    The noise is a standard deviation for each observed pixel (n, h, w); the log_variance_sd (n,) is that of
     the logarithm of the kernels' variances. Light (n,) tells where the noise grows with the light.
     """
 
@@ -273,7 +273,7 @@ class ImageBatch:
     kernels: Tensor
     scale: int
     noise: Tensor
-    doubt: Tensor
+    log_variance_sd: Tensor
     light: Tensor
 
 
@@ -310,19 +310,19 @@ def image_batch(
         kernels=stack(told),
         scale=scale,
         noise=torch.stack(noises),
-        doubt=torch.tensor(doubts, dtype=torch.float32),
+        log_variance_sd=torch.tensor(doubts, dtype=torch.float32),
         light=torch.tensor(lights),
     )
 
 
-def misjudged(blur: Blur, doubt: float, scale: int, rng: Generator) -> Tensor:
-    """Return the Gaussian that a blur may be taken for; the blur itself without a doubt.
+def misjudged(blur: Blur, log_variance_sd: float, scale: int, rng: Generator) -> Tensor:
+    """Return the Gaussian that a blur may be taken for; the blur itself without a log_variance_sd.
 
     Errors of the logarithm of the covariance are half of them common to all directions.
     """
-    if doubt == 0 or (blur.family != 0 and rng.random() >= MISTAKEN):
+    if log_variance_sd == 0 or (blur.family != 0 and rng.random() >= MISTAKEN):
         return blur.kernel
-    common, *apart = rng.normal(0, doubt / math.sqrt(2), 4)
+    common, *apart = rng.normal(0, log_variance_sd / math.sqrt(2), 4)
     error = torch.tensor([common + apart[0], common + apart[1], apart[2]])
     found = covariance_of(log_covariance(blur.covariance.double()) + error)
     variances, angle = principal_axes(found)

@@ -33,10 +33,10 @@ AGAIN = 3
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class _Restored:
-    """What the last round left of a batch, the doubt (n,) of its kernels, its errors (n, H, W)."""
+    """What the last round left of a batch, the log_variance_sd (n,) of its kernels, its errors (n, H, W)."""
 
     last: Round
-    doubt: Tensor
+    log_variance_sd: Tensor
     error: Tensor
 
 
@@ -102,16 +102,16 @@ class ErrorTask:
     def _restored(self, batch: Batch) -> _Restored:
         """Return what the prior makes of a batch, and how far it is off."""
         rounds, votes = restore(self._both, batch, self._compute)
-        doubt = votes.log_variance[:, :2].exp().mean(dim=1).sqrt()
+        log_variance_sd = votes.log_variance[:, :2].exp().mean(dim=1).sqrt()
         return _Restored(
             last=rounds[-1],
-            doubt=torch.where(batch.blind, doubt, 0.0),
+            log_variance_sd=torch.where(batch.blind, log_variance_sd, 0.0),
             error=rounds[-1].image.float() - batch.sharp,
         )
 
     def _told(self, network: ErrorMap, one: _Restored) -> Tensor:
         with self._compute.autocast:
-            expected: Tensor = network(one.last, one.doubt)
+            expected: Tensor = network(one.last, one.log_variance_sd)
         return expected
 
     @torch.no_grad()

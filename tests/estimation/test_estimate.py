@@ -27,8 +27,8 @@ from napari_blindsr.estimation.estimate import (
     Reader,
     estimate_kernel,
 )
-from napari_blindsr.estimation.network import FAMILY_ORDER, BlurReading
-from napari_blindsr.estimation.posterior import candidate_weights
+from napari_blindsr.estimation.network import FAMILY_ORDER
+from napari_blindsr.estimation.posterior import BlurPosterior, candidate_weights
 from napari_blindsr.evaluation.samples import photograph
 from napari_blindsr.metrics import psnr_y
 from napari_blindsr.physics.kernels import (
@@ -315,12 +315,12 @@ def test_the_seed_repeats_drawn_kernels() -> None:
 def test_candidates_count_by_their_distance(deviation: float) -> None:
     variances = torch.tensor([[2.0, 2.0], [8.0, 3.0], [3.0, 8.0], [8.0, 8.0]])
     kernels = render_gaussian(variances, torch.zeros(4), size=25, center=12)
-    reading = BlurReading(
+    posterior = BlurPosterior(
         mean=log_covariance(torch.diag(torch.tensor([3.0, 8.0])) / 4),
         deviation=torch.full((3,), deviation),
         families=torch.empty(0),
     )
-    weights = candidate_weights(kernels, reading, scale=2)
+    weights = candidate_weights(kernels, posterior, scale=2)
     assert float(weights.sum()) == pytest.approx(1)
     # The first axis of a Gaussian at angle 0 lies along the columns.
     assert int(weights.argmax()) == 1

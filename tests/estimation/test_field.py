@@ -27,8 +27,8 @@ from napari_blindsr import (
 from napari_blindsr.errors import BlindSRError, InputError, SettingsError
 from napari_blindsr.estimation import field as field_module
 from napari_blindsr.estimation.field import SMALLEST_REGION, region_windows
-from napari_blindsr.estimation.network import BlurReading
-from napari_blindsr.estimation.smoothing import steadied
+from napari_blindsr.estimation.posterior import BlurPosterior
+from napari_blindsr.estimation.smoothing import krige
 from napari_blindsr.evaluation.samples import fluorescent_cells
 from napari_blindsr.images.tiling import Box, field_tile, region_middles, region_weights
 from napari_blindsr.physics.kernels import Line
@@ -41,11 +41,11 @@ from napari_blindsr.physics.simulate import (
     gaussian_kernel,
 )
 from napari_blindsr.progress import drained
-from napari_blindsr.restoration.diagnostics import FLAGS, Facts, find_field_flags
+from napari_blindsr.restoration.diagnostics import FLAGS, RunEvidence, run_field_checks
 from napari_blindsr.restoration.problem import kernel_source
 from napari_blindsr.restoration.result import Result
 from napari_blindsr.stacks.plan import prepare_stack
-from napari_blindsr.stacks.shared_kernel import informative_planes, read_shared_field
+from napari_blindsr.stacks.shared_kernel import informative_planes, shared_field
 
 SCALE, SIZE = 2, 25
 
@@ -257,8 +257,8 @@ def test_constant_and_covered_regions_are_not_read() -> None:
         estimate_field(np.full((96, 96), 0.5), scale=SCALE, field=(2, 2), device="cpu")
 
 
-def reading(log: float, deviation: float) -> BlurReading:
-    return BlurReading(
+def posterior(log: float, deviation: float) -> BlurPosterior:
+    return BlurPosterior(
         mean=torch.tensor([log, log, 0.0]),
         deviation=torch.full((3,), deviation),
         families=torch.full((5,), 0.2),
@@ -270,29 +270,31 @@ LINE = torch.stack((torch.zeros(5), torch.linspace(0.1, 0.9, 5)), dim=1)
 
 def test_certain_readings_stay_and_uncertain_ones_follow() -> None:
     logs = (-1.0, -0.5, 0.0, 0.5, 1.0)
-    certain = steadied([reading(log, 0.05) for log in logs], LINE, LINE)
+    certain = krige([posterior(log, 0.05) for log in logs], LINE, LINE)
     np.testing.assert_allclose([r.mean[0] for r in certain], logs, atol=0.05)
     # One that knows nothing, and says so.
-    lost = [reading(3.0 if n == 2 else log, 2.0 if n == 2 else 0.05) for n, log in enumerate(logs)]
-    followed = steadied(lost, LINE, LINE)
+    lost = [
+        posterior(3.0 if n == 2 else log, 2.0 if n == 2 else 0.05) for n, log in enumerate(logs)
+    ]
+    followed = krige(lost, LINE, LINE)
     assert float(followed[2].mean[0]) == pytest.approx(0, abs=0.15)
     assert 0.05 < float(followed[2].deviation[0]) < 0.5
-    missing = steadied(
-        [None if n == 4 else reading(log, 0.05) for n, log in enumerate(logs)], LINE, LINE
+    missing = krige(
+        [None if n == 4 else posterior(log, 0.05) for n, log in enumerate(logs)], LINE, LINE
     )
     assert 0.4 < float(missing[4].mean[0]) < 1.3
     assert float(missing[4].deviation[0]) > 2 * float(missing[3].deviation[0])
 
 
 def test_agreement_is_no_gain_in_certainty() -> None:
-    steady = steadied([reading(0.3, 0.2)] * 5, LINE, LINE)
+    steady = krige([posterior(0.3, 0.2)] * 5, LINE, LINE)
     for one in steady:
         assert float(one.mean[0]) == pytest.approx(0.3, abs=1e-4)
         assert 0.19 < float(one.deviation[0]) < 0.25
 
 
 def test_one_place_is_left_alone() -> None:
-    (only,) = steadied([reading(0.3, 0.2)], torch.zeros(1, 2), torch.zeros(1, 2))
+    (only,) = krige([posterior(0.3, 0.2)], torch.zeros(1, 2), torch.zeros(1, 2))
     assert float(only.mean[0]) == pytest.approx(0.3)
     assert float(only.deviation[0]) == pytest.approx(0.2, rel=1e-3)
 
@@ -357,12 +359,12 @@ def test_who_hears_of_parts_with_other_blurs_is_told_of_the_field() -> None:
 
 
 def test_flags_say_in_how_many_regions() -> None:
-    facts = Facts(scale=2, kernel=gaussian(1.0), widths=(2.0, 2.0), known=True)
+    facts = RunEvidence(scale=2, kernel=gaussian(1.0), widths=(2.0, 2.0), known=True)
     cut = dataclasses.replace(facts, kernel=gaussian(1.0)[8:-8, 8:-8])
-    messages = {f.name: f.message for f in find_field_flags({(0, 0): facts, (0, 1): cut})}
+    messages = {f.name: f.message for f in run_field_checks({(0, 0): facts, (0, 1): cut})}
     assert "in 1 of 2 regions, such as row 0, column 1" in messages["kernel_at_bound"]
     everywhere = dataclasses.replace(facts, covered=0.5)
-    (flag,) = find_field_flags({(0, 0): everywhere, (0, 1): everywhere})
+    (flag,) = run_field_checks({(0, 0): everywhere, (0, 1): everywhere})
     assert flag.message == "50% of the pixels were not measured"
 
 
@@ -538,7 +540,7 @@ def test_bad_input_is_named_before_the_work(case: str, monkeypatch: pytest.Monke
     def work(*_: object, **__: object) -> None:
         raise AssertionError("work was begun")
 
-    monkeypatch.setattr(field_module, "take_reading", work)
+    monkeypatch.setattr(field_module, "estimate_posterior", work)
     with pytest.raises(kind, match=message) as caught:
         restore(PICTURE, scale=SCALE, **values)
     assert "\n" not in str(caught.value)
@@ -572,7 +574,7 @@ def test_regions_of_a_stack_have_one_family_whatever_the_image_tells() -> None:
     assert estimate_kernel(moved, scale=SCALE, device="cpu").family == "line"
     wanted = Settings(scale=SCALE, field=(1, 2), finish="measurement", device="cpu", threads=1)
     stack = prepare_stack(np.stack([moved, moved]), wanted, axes="TYX")
-    field = drained(read_shared_field(informative_planes(stack, stack.indices), stack))
+    field = drained(shared_field(informative_planes(stack, stack.indices), stack))
     alone = estimate_field(moved, scale=SCALE, field=(1, 2), device="cpu")
     for found in (field, alone):
         assert {blur.family for line in found.blurs for blur in line} == {"gaussian"}

@@ -13,19 +13,16 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from napari_blindsr.estimation.network import (
-    CALIBRATIONS,
     FAMILY_ORDER,
     OUTLOOK,
     SHARPEST_TILE,
-    SOFT,
     TILES,
     WHOLE,
-    BlurReading,
     KernelEstimator,
-    calibrated,
+    blur_posterior,
     features,
-    read_blur,
 )
+from napari_blindsr.estimation.posterior import CALIBRATIONS, SOFT, BlurPosterior, calibrated
 from napari_blindsr.physics.kernels import FAMILIES
 from napari_blindsr.solvers.nonblind.conditions import (
     NOISE_RANGE,
@@ -49,7 +46,7 @@ def picture(channels: int, height: int, width: int, *, seed: int = 0) -> Tensor:
     return torch.rand(channels, height, width, generator=generator).cumsum(2).cumsum(1).sin()
 
 
-def same(first: BlurReading, second: BlurReading) -> None:
+def same(first: BlurPosterior, second: BlurPosterior) -> None:
     for name in ("mean", "deviation", "families"):
         ours, theirs = getattr(first, name), getattr(second, name)
         torch.testing.assert_close(ours, theirs, rtol=1e-3, atol=1e-4)
@@ -59,9 +56,9 @@ def same(first: BlurReading, second: BlurReading) -> None:
     assert ours.unexplained == pytest.approx(theirs.unexplained, rel=1e-3)
 
 
-def decided(reading: BlurReading) -> Decision:
-    assert reading.decision is not None
-    return reading.decision
+def decided(posterior: BlurPosterior) -> Decision:
+    assert posterior.decision is not None
+    return posterior.decision
 
 
 def test_every_family_it_votes_for_exists() -> None:
@@ -138,22 +135,22 @@ def test_images_of_a_batch_are_read_one_by_one() -> None:
 
 @pytest.mark.parametrize("value", [0.0, 0.3, 1e4])
 def test_a_constant_image_gives_finite_votes(value: float) -> None:
-    reading = read_blur(torch.full((2, 20, 33), value), 4, estimator())
-    for values in (reading.mean, reading.deviation, reading.families):
+    posterior = blur_posterior(torch.full((2, 20, 33), value), 4, estimator())
+    for values in (posterior.mean, posterior.deviation, posterior.families):
         assert torch.isfinite(values).all()
-    assert float(reading.families.sum()) == pytest.approx(1, abs=1e-5)
-    assert float(reading.deviation.min()) > 0
+    assert float(posterior.families.sum()) == pytest.approx(1, abs=1e-5)
+    assert float(posterior.deviation.min()) > 0
 
 
-def turned(reading: BlurReading, *, transposed: bool, flipped: bool) -> BlurReading:
+def turned(posterior: BlurPosterior, *, transposed: bool, flipped: bool) -> BlurPosterior:
     """Return what should be read of the image transposed, or flipped along one axis."""
     order = [1, 0, 2] if transposed else [0, 1, 2]
     sign = torch.tensor([1.0, 1.0, -1.0 if flipped else 1.0])
-    decision = decided(reading)
-    return BlurReading(
-        mean=(reading.mean * sign)[order],
-        deviation=reading.deviation[order],
-        families=reading.families,
+    decision = decided(posterior)
+    return BlurPosterior(
+        mean=(posterior.mean * sign)[order],
+        deviation=posterior.deviation[order],
+        families=posterior.families,
         decision=replace(decision, shift=(decision.shift * sign)[order]),
     )
 
@@ -161,44 +158,44 @@ def turned(reading: BlurReading, *, transposed: bool, flipped: bool) -> BlurRead
 @pytest.mark.parametrize("shape", [(24, 24), (19, 30), (256, 256)])
 def test_a_reading_turns_and_flips_with_the_image(shape: tuple[int, int]) -> None:
     network, planes = estimator(), picture(1, *shape)
-    reading = read_blur(planes, 2, network)
+    posterior = blur_posterior(planes, 2, network)
     # A mixed element that is not 0 is what a flip changes.
-    assert abs(float(reading.mean[2])) > 1e-3
-    assert abs(float(reading.mean[0] - reading.mean[1])) > 1e-3
-    flipped = turned(reading, transposed=False, flipped=True)
-    same(read_blur(planes.flip(1), 2, network), flipped)
-    same(read_blur(planes.flip(2), 2, network), flipped)
-    same(read_blur(planes.flip(1, 2), 2, network), reading)
-    transposed = turned(reading, transposed=True, flipped=False)
-    same(read_blur(planes.mT, 2, network), transposed)
-    quarter = turned(reading, transposed=True, flipped=True)
-    same(read_blur(planes.rot90(1, (1, 2)), 2, network), quarter)
+    assert abs(float(posterior.mean[2])) > 1e-3
+    assert abs(float(posterior.mean[0] - posterior.mean[1])) > 1e-3
+    flipped = turned(posterior, transposed=False, flipped=True)
+    same(blur_posterior(planes.flip(1), 2, network), flipped)
+    same(blur_posterior(planes.flip(2), 2, network), flipped)
+    same(blur_posterior(planes.flip(1, 2), 2, network), posterior)
+    transposed = turned(posterior, transposed=True, flipped=False)
+    same(blur_posterior(planes.mT, 2, network), transposed)
+    quarter = turned(posterior, transposed=True, flipped=True)
+    same(blur_posterior(planes.rot90(1, (1, 2)), 2, network), quarter)
 
 
 def test_a_reading_knows_no_unit() -> None:
     network, planes = estimator(), picture(3, 24, 20)
-    same(read_blur(40 * planes + 7, 2, network), read_blur(planes, 2, network))
+    same(blur_posterior(40 * planes + 7, 2, network), blur_posterior(planes, 2, network))
 
 
 def test_equal_channels_are_read_like_one() -> None:
     network, plane = estimator(), picture(1, 24, 20)
-    same(read_blur(plane.repeat(7, 1, 1), 2, network), read_blur(plane, 2, network))
+    same(blur_posterior(plane.repeat(7, 1, 1), 2, network), blur_posterior(plane, 2, network))
 
 
 def test_the_calibration_widens_and_no_more() -> None:
     network, planes = estimator(), picture(1, 24, 20)
-    plain, wide = (read_blur(planes, 2, network, calibration=c) for c in (1.0, 1.7))
+    plain, wide = (blur_posterior(planes, 2, network, calibration=c) for c in (1.0, 1.7))
     torch.testing.assert_close(wide.deviation, 1.7 * plain.deviation)
     torch.testing.assert_close(wide.mean, plain.mean)
 
 
-def seen(planes: Tensor, network: KernelEstimator) -> tuple[BlurReading, list[tuple[int, ...]]]:
-    """Return a reading, and the shapes of what the network looked at."""
+def seen(planes: Tensor, network: KernelEstimator) -> tuple[BlurPosterior, list[tuple[int, ...]]]:
+    """Return a posterior, and the shapes of what the network looked at."""
     shapes: list[tuple[int, ...]] = []
     hook = network.register_forward_pre_hook(lambda _, given: shapes.append(given[0].shape))
-    reading = read_blur(planes, 2, network)
+    posterior = blur_posterior(planes, 2, network)
     hook.remove()
-    return reading, shapes
+    return posterior, shapes
 
 
 @pytest.mark.parametrize("shape", [(700, 800), (60, 5000)])
@@ -225,14 +222,14 @@ def test_the_tiles_with_most_detail_are_read(dim: int) -> None:
             whole.append(given[0])
 
     hook = network.register_forward_pre_hook(look)
-    reading = read_blur(large, 2, network)
+    posterior = blur_posterior(large, 2, network)
     hook.remove()
     assert len(whole) == TILES * len(WHOLE)
     # Turned, but all of them.
     values = tile.flatten().sort().values
     for plane in whole:
         torch.testing.assert_close(plane.flatten().sort().values, values)
-    assert torch.isfinite(reading.mean).all()
+    assert torch.isfinite(posterior.mean).all()
 
 
 def test_an_image_that_is_just_small_enough_is_read_whole() -> None:
@@ -254,28 +251,28 @@ def test_a_tiny_image_is_read_whole() -> None:
 def test_reading_keeps_no_graph_and_no_seed() -> None:
     network = KernelEstimator((8, 8, 8))
     before = torch.get_rng_state()
-    assert not read_blur(picture(1, 20, 20), 2, network).mean.requires_grad
+    assert not blur_posterior(picture(1, 20, 20), 2, network).mean.requires_grad
     assert torch.equal(before, torch.get_rng_state())
 
 
 def test_the_kernel_to_restore_with_is_the_mean_and_what_is_added() -> None:
-    reading = BlurReading(
+    posterior = BlurPosterior(
         mean=torch.tensor([0.3, 0.5, -0.1]),
         deviation=torch.ones(3),
         families=torch.ones(len(FAMILY_ORDER)),
         decision=Decision(shift=torch.tensor([-0.2, -0.1, 0.05]), noise=1.0, unexplained=0.0),
     )
-    torch.testing.assert_close(reading.careful.mean, torch.tensor([0.1, 0.4, -0.05]))
+    torch.testing.assert_close(posterior.careful.mean, torch.tensor([0.1, 0.4, -0.05]))
     # There is nothing to add twice.
-    assert reading.careful.decision is None
-    assert reading.careful.careful is not reading
-    torch.testing.assert_close(reading.careful.careful.mean, reading.careful.mean)
+    assert posterior.careful.decision is None
+    assert posterior.careful.careful is not posterior
+    torch.testing.assert_close(posterior.careful.careful.mean, posterior.careful.mean)
 
 
 def test_the_kind_of_noise_bears_on_the_decision_alone() -> None:
     network, planes = estimator(), picture(1, 24, 20)
     white, blocky = (
-        read_blur(planes, 2, network, statistics=(-0.3, 0.0, value)) for value in (0.0, 1.5)
+        blur_posterior(planes, 2, network, statistics=(-0.3, 0.0, value)) for value in (0.0, 1.5)
     )
     torch.testing.assert_close(white.mean, blocky.mean)
     torch.testing.assert_close(white.deviation, blocky.deviation)
@@ -284,16 +281,18 @@ def test_the_kind_of_noise_bears_on_the_decision_alone() -> None:
 
 def test_what_is_known_of_the_optics_bears_on_both() -> None:
     network, planes = estimator(), picture(1, 24, 20)
-    plain, told = read_blur(planes, 2, network), read_blur(planes, 2, network, optics=1.0)
+    plain, told = blur_posterior(planes, 2, network), blur_posterior(planes, 2, network, optics=1.0)
     assert float((plain.mean - told.mean).abs().max()) > 1e-3
     assert float((decided(plain).shift - decided(told).shift).abs().max()) > 1e-4
-    same(read_blur(planes, 2, network, optics=math.nan), plain)
+    same(blur_posterior(planes, 2, network, optics=math.nan), plain)
 
 
 def test_a_new_network_restores_with_a_narrower_kernel_whatever_it_sees() -> None:
     torch.manual_seed(0)
     network = KernelEstimator((8, 8, 8)).requires_grad_(False)
-    first, second = (decided(read_blur(picture(1, 24, 20, seed=s), 2, network)) for s in (0, 1))
+    first, second = (
+        decided(blur_posterior(picture(1, 24, 20, seed=s), 2, network)) for s in (0, 1)
+    )
     assert float(first.shift[:2].max()) < 0
     torch.testing.assert_close(first.shift[:2], second.shift[:2])
 
@@ -321,9 +320,9 @@ def test_images_with_one_blur_decide_together() -> None:
 
 @pytest.mark.parametrize("microscope", [False, True])
 def test_what_was_decided_on_stays_whatever_the_calibration_is(*, microscope: bool) -> None:
-    reading = read_blur(picture(1, 24, 20), 2, estimator())
+    posterior = blur_posterior(picture(1, 24, 20), 2, estimator())
     for spread in (0.3, 5.0):
-        told = replace(reading, deviation=torch.full((3,), spread))
+        told = replace(posterior, deviation=torch.full((3,), spread))
         found = calibrated(told, microscope=microscope)
         torch.testing.assert_close(found.careful.mean, told.careful.mean)
         assert decided(found).noise == decided(told).noise

@@ -1,4 +1,4 @@
-"""Refining a reading by how well the restored image explains the data."""
+"""Refining a posterior by how well the restored image explains the data."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ import torch
 from skimage import data
 from torch import Tensor
 
-from napari_blindsr.estimation.network import FAMILY_ORDER, BlurReading
+from napari_blindsr.estimation.network import FAMILY_ORDER
+from napari_blindsr.estimation.posterior import BlurPosterior
 from napari_blindsr.estimation.refine import Refinement, gaussian_candidates, refine
 from napari_blindsr.physics.kernels import Line, render_gaussian
 from napari_blindsr.physics.kernels.moments import core_covariance, log_covariance
@@ -34,14 +35,14 @@ def log_of(kernel: Tensor) -> Tensor:
     return log_covariance(core_covariance(kernel[None].double()) / SCALE**2)[0].float()
 
 
-def ended(steps: Refinement) -> BlurReading:
+def ended(steps: Refinement) -> BlurPosterior:
     """Take all steps; they are counted."""
     last, reports = 0, []
     while True:
         try:
             reports.append(next(steps))
         except StopIteration as end:
-            found: BlurReading = end.value
+            found: BlurPosterior = end.value
             break
         assert reports[-1][0] > last
         last = reports[-1][0]
@@ -49,13 +50,13 @@ def ended(steps: Refinement) -> BlurReading:
     return found
 
 
-def refined(plane: Tensor, mean: Tensor, deviation: float) -> BlurReading:
+def refined(plane: Tensor, mean: Tensor, deviation: float) -> BlurPosterior:
     families = torch.full((len(FAMILY_ORDER),), 1 / len(FAMILY_ORDER))
-    reading = BlurReading(mean=mean, deviation=torch.full((3,), deviation), families=families)
-    candidates = gaussian_candidates(reading, scale=SCALE, center_offset=0.0, seed=0)
+    posterior = BlurPosterior(mean=mean, deviation=torch.full((3,), deviation), families=families)
+    candidates = gaussian_candidates(posterior, scale=SCALE, center_offset=0.0, seed=0)
     steps = refine(
         plane,
-        reading,
+        posterior,
         load_image_prior(),
         candidates=candidates,
         weights=torch.full((len(candidates),), 1 / len(candidates)),
@@ -96,17 +97,17 @@ def drawn(
     candidates: Tensor,
     deviation: float,
     noise: float = 0.0,
-) -> BlurReading:
+) -> BlurPosterior:
     families = torch.full((len(FAMILY_ORDER),), 1 / len(FAMILY_ORDER))
     logs = torch.stack([log_of(kernel) for kernel in candidates])
-    reading = BlurReading(
+    posterior = BlurPosterior(
         mean=(weights[:, None] * logs).sum(dim=0),
         deviation=torch.full((3,), deviation),
         families=families,
     )
     steps = refine(
         plane,
-        reading,
+        posterior,
         load_image_prior(),
         candidates=candidates,
         weights=weights,
@@ -152,6 +153,6 @@ def test_where_all_kernels_explain_the_data_alike_nothing_changes() -> None:
 
 def test_a_reading_that_is_sure_stays_where_it_is() -> None:
     plane, truth = blurred()
-    reading = truth + torch.tensor([0.3, 0.3, 0.0])
-    found = refined(plane, reading, 0.01)
-    assert float((found.mean - reading).abs().max()) < 0.05
+    posterior = truth + torch.tensor([0.3, 0.3, 0.0])
+    found = refined(plane, posterior, 0.01)
+    assert float((found.mean - posterior).abs().max()) < 0.05

@@ -17,7 +17,7 @@ from scipy.ndimage import gaussian_filter
 from skimage import data
 
 from napari_blindsr import estimate_kernel, restore
-from napari_blindsr.estimation.consistency import Agreement
+from napari_blindsr.estimation.consistency import Consistency
 from napari_blindsr.evaluation.samples import fluorescence, photograph
 from napari_blindsr.optics import Optics
 from napari_blindsr.physics.acquisition import compressed
@@ -27,8 +27,8 @@ from napari_blindsr.physics.simulate import Degradation, degrade, gaussian_kerne
 from napari_blindsr.restoration.diagnostics import (
     BLOCKY,
     FLAGS,
-    Facts,
-    find_flags,
+    RunEvidence,
+    run_checks,
 )
 from napari_blindsr.restoration.evidence import piled_up
 from napari_blindsr.restoration.result import Result
@@ -155,12 +155,12 @@ def test_few_saturated_pixels_are_ignored_with_a_note() -> None:
     assert "saturated_or_covered" not in {flag.name for flag in result.flags}
 
 
-def facts(**options: Any) -> Facts:
-    return Facts(scale=2, kernel=WIDE, widths=(2.0, 2.0), known=False, **options)
+def evidence(**options: Any) -> RunEvidence:
+    return RunEvidence(scale=2, kernel=WIDE, widths=(2.0, 2.0), known=False, **options)
 
 
-def names_of(facts: Facts) -> set[str]:
-    return {flag.name for flag in find_flags(facts)}
+def names_of(evidence: RunEvidence) -> set[str]:
+    return {flag.name for flag in run_checks(evidence)}
 
 
 def test_optics_help_where_the_blur_is_not_identifiable() -> None:
@@ -168,16 +168,16 @@ def test_optics_help_where_the_blur_is_not_identifiable() -> None:
     plain, told = (
         estimate_kernel(soft(), scale=2, device="cpu", optics=one) for one in (None, optics)
     )
-    assert plain.reading is not None
-    assert told.reading is not None
-    assert told.reading.doubt < plain.reading.doubt
+    assert plain.posterior is not None
+    assert told.posterior is not None
+    assert told.posterior.log_variance_sd < plain.posterior.log_variance_sd
     flag = next(kind for kind in FLAGS if kind.name == "blur_not_identifiable")
     assert "optics" in flag.advice
 
 
 def test_the_two_by_hand() -> None:
-    assert "noise_not_white" in names_of(facts(blocking=1.2 * BLOCKY))
-    assert "noise_not_white" not in names_of(facts(blocking=0.8 * BLOCKY))
+    assert "noise_not_white" in names_of(evidence(blocking=1.2 * BLOCKY))
+    assert "noise_not_white" not in names_of(evidence(blocking=0.8 * BLOCKY))
 
 
 def test_a_kernel_that_is_cut_off_is_at_its_bound() -> None:
@@ -202,24 +202,24 @@ def test_a_kernel_of_another_width_is_unlike_the_image(factor: float, raised: bo
 
 
 def test_a_blur_beyond_what_can_be_read_is_not_unlike_a_wide_one() -> None:
-    told = Agreement(
-        disagreement=0.5, spread=0.1, range=(2.0, 2.2), variance=math.log(4.5), doubt=0.1
+    told = Consistency(
+        disagreement=0.5, spread=0.1, range=(2.0, 2.2), variance=math.log(4.5), log_variance_sd=0.1
     )
     wide = gaussian_kernel((16 * 20.0, 16 * 20.0), 0.0, scale=4, size=121)
-    facts = Facts(scale=4, kernel=wide, widths=(17.9, 17.9), known=True, agreement=told)
-    assert "kernel_unlike_image" not in [flag.name for flag in find_flags(facts)]
-    narrower = dataclasses.replace(facts, widths=(4.0, 4.0))
-    assert "kernel_unlike_image" in [flag.name for flag in find_flags(narrower)]
+    evidence = RunEvidence(scale=4, kernel=wide, widths=(17.9, 17.9), known=True, agreement=told)
+    assert "kernel_unlike_image" not in [flag.name for flag in run_checks(evidence)]
+    narrower = dataclasses.replace(evidence, widths=(4.0, 4.0))
+    assert "kernel_unlike_image" in [flag.name for flag in run_checks(narrower)]
     # What is in doubt is no reason.
-    unsure = dataclasses.replace(narrower, agreement=dataclasses.replace(told, doubt=1.0))
-    assert "kernel_unlike_image" not in [flag.name for flag in find_flags(unsure)]
+    unsure = dataclasses.replace(narrower, agreement=dataclasses.replace(told, log_variance_sd=1.0))
+    assert "kernel_unlike_image" not in [flag.name for flag in run_checks(unsure)]
 
 
 def test_a_kernel_as_good_as_none_supports_no_scale() -> None:
     narrow = gaussian_kernel((0.3, 0.3), 0.0, scale=4)
-    facts = Facts(scale=4, kernel=narrow, widths=(0.55, 0.55), known=True)
-    assert [flag.name for flag in find_flags(facts)] == ["scale_beyond_kernel"]
-    assert find_flags(dataclasses.replace(facts, scale=1)) == ()
+    evidence = RunEvidence(scale=4, kernel=narrow, widths=(0.55, 0.55), known=True)
+    assert [flag.name for flag in run_checks(evidence)] == ["scale_beyond_kernel"]
+    assert run_checks(dataclasses.replace(evidence, scale=1)) == ()
 
 
 @pytest.mark.parametrize("method", ["mlmc", "ddsr"])

@@ -205,8 +205,8 @@ def test_bad_input_is_named_before_any_work(
         pytest.fail("work began")
 
     monkeypatch.setattr(alternating.AlternatingSolver, "init", no_work)
-    monkeypatch.setattr(closed_form.ClosedFormSolver, "init", no_work)
-    monkeypatch.setattr(setup, "read_planes", no_work)
+    monkeypatch.setattr(closed_form.KnownKernelSolver, "init", no_work)
+    monkeypatch.setattr(setup, "estimate_blur", no_work)
     reports: list[Progress] = []
     values: dict[str, Any] = {"image": picture(), "scale": 2, "method": method, **change}
     with pytest.raises(kind) as error:

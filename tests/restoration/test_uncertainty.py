@@ -19,8 +19,7 @@ from tifffile import imread
 from napari_blindsr import restore
 from napari_blindsr.errors import SettingsError
 from napari_blindsr.estimation.estimate import estimate_kernel
-from napari_blindsr.estimation.network import BlurReading
-from napari_blindsr.estimation.posterior import draw_kernels
+from napari_blindsr.estimation.posterior import BlurPosterior, draw_kernels
 from napari_blindsr.methods import METHOD_TABLE
 from napari_blindsr.physics.kernels import Disk, Gaussian, Line
 from napari_blindsr.physics.kernels.moments import core_covariance, log_covariance
@@ -166,7 +165,7 @@ def test_covered_pixels_and_families_other_than_gaussians() -> None:
     assert result.uncertainty is not None
     assert np.isfinite(result.uncertainty).all()
     assert result.blur is not None
-    assert result.blur.reading is not None
+    assert result.blur.posterior is not None
 
 
 def test_a_stop_keeps_the_result_without_it() -> None:
@@ -224,7 +223,7 @@ def test_a_target_takes_no_uncertainty() -> None:
 
 
 def test_drawn_gaussians_have_the_mean_and_the_spread_of_the_reading() -> None:
-    reading = BlurReading(
+    reading = BlurPosterior(
         mean=torch.tensor([0.5, 0.2, 0.1]),
         deviation=torch.tensor([0.1, 0.2, 0.05]),
         families=torch.empty(0),
@@ -247,7 +246,7 @@ def test_drawn_gaussians_have_the_mean_and_the_spread_of_the_reading() -> None:
 
 def test_other_families_are_drawn_among_candidates_that_agree() -> None:
     image, _ = measured()
-    reading = estimate_kernel(image, scale=SCALE, device="cpu").reading
+    reading = estimate_kernel(image, scale=SCALE, device="cpu").posterior
     assert reading is not None
     kernels = draw_kernels(Line(), reading, 30, scale=SCALE, geometry="camera", largest=201, seed=0)
     logs = log_covariance(core_covariance(torch.from_numpy(np.stack(kernels)).double()) / SCALE**2)
@@ -258,7 +257,7 @@ def test_other_families_are_drawn_among_candidates_that_agree() -> None:
     mean = reading.mean.double()
     assert (logs - mean).square().sum(1).mean() < 0.5 * (spread - mean).square().sum(1).mean()
     spectrum = estimate_kernel(image, scale=SCALE, reader="spectrum", device="cpu")
-    assert spectrum.reading is None
+    assert spectrum.posterior is None
 
 
 RULES = (

@@ -15,7 +15,7 @@ from napari_blindsr.physics.kernels import render_gaussian
 from napari_blindsr.physics.observation import Observation, kernel_center
 from napari_blindsr.progress import StopReason
 from napari_blindsr.solvers.loop import Outcome, solve
-from napari_blindsr.solvers.nonblind.closed_form import ROUNDS, ClosedFormSolver
+from napari_blindsr.solvers.nonblind.closed_form import ROUNDS, KnownKernelSolver
 from napari_blindsr.solvers.nonblind.sparse import sparse
 from tests.helpers import observe
 
@@ -40,7 +40,7 @@ def photographed(scale: int, *, gain: float = 1.0, **options: Any) -> tuple[Obse
     return replace(frame, data=values), frame.crop(sharp)
 
 
-def run(solver: ClosedFormSolver, observation: Observation) -> Outcome:
+def run(solver: KnownKernelSolver, observation: Observation) -> Outcome:
     steps = solve(solver, observation)
     while True:
         try:
@@ -59,7 +59,7 @@ def spread(values: Tensor) -> float:
 @pytest.mark.parametrize("scale", [1, 2, 4])
 def test_one_round_is_the_sparse_finish(scale: int, border: Any) -> None:
     observation, _ = photographed(scale, border=border, noise=0.01)
-    solver = ClosedFormSolver(kernel=kernel(scale))
+    solver = KnownKernelSolver(kernel=kernel(scale))
     outcome = run(solver, observation)
     assert solver.total == 1
     assert outcome.reason is StopReason.COMPLETED
@@ -71,7 +71,7 @@ def test_one_round_is_the_sparse_finish(scale: int, border: Any) -> None:
 @pytest.mark.parametrize("scale", [1, 2, 4])
 def test_the_measurement_is_explained(scale: int) -> None:
     observation, truth = photographed(scale)
-    outcome = run(ClosedFormSolver(kernel=kernel(scale)), observation)
+    outcome = run(KnownKernelSolver(kernel=kernel(scale)), observation)
     assert float(outcome.losses[-1].sqrt()) < 2 / 255
     assert spread(observation.crop(outcome.estimate.image) - truth) < 0.1
 
@@ -79,7 +79,7 @@ def test_the_measurement_is_explained(scale: int) -> None:
 def test_a_dark_image_comes_out_bright() -> None:
     dark, truth = photographed(2, gain=0.25, noise=0.0025)
     bright, _ = photographed(2, noise=0.01)
-    solver = ClosedFormSolver(kernel=kernel(2))
+    solver = KnownKernelSolver(kernel=kernel(2))
     found = run(solver, dark).estimate.image
     torch.testing.assert_close(found, run(solver, bright).estimate.image, rtol=1e-4, atol=1e-4)
     assert spread(dark.crop(found) - truth) < 0.1
@@ -98,11 +98,11 @@ def test_covered_pixels_are_filled_in(scale: int, gain: float) -> None:
         measured=measured,
         guess=torch.from_numpy(guess).float(),
     )
-    solver = ClosedFormSolver(kernel=kernel(scale), covered=True)
+    solver = KnownKernelSolver(kernel=kernel(scale), covered=True)
     outcome = run(solver, observation)
     assert solver.total == ROUNDS
     assert outcome.losses.shape == (ROUNDS,)
-    plain = ClosedFormSolver(kernel=kernel(scale))
+    plain = KnownKernelSolver(kernel=kernel(scale))
 
     def error(values: Tensor) -> float:
         """Return how far a restoration of the data is off if all are taken as measured."""
@@ -122,7 +122,7 @@ def test_what_the_data_hold_where_they_are_covered_has_no_influence() -> None:
     plain = observe()
     guess = plain.data
     observation = replace(plain, data=plain.data * measured, measured=measured, guess=guess)
-    solver = ClosedFormSolver(kernel=torch.full((7, 7), 1 / 49), covered=True)
+    solver = KnownKernelSolver(kernel=torch.full((7, 7), 1 / 49), covered=True)
     found = run(solver, observation).estimate.image
     spoilt = replace(observation, data=torch.where(measured, plain.data, 5.0))
     torch.testing.assert_close(run(solver, spoilt).estimate.image, found)
@@ -130,13 +130,13 @@ def test_what_the_data_hold_where_they_are_covered_has_no_influence() -> None:
 
 def test_an_estimate_before_the_first_round_is_a_restoration() -> None:
     observation, _ = photographed(2)
-    solver = ClosedFormSolver(kernel=kernel(2))
+    solver = KnownKernelSolver(kernel=kernel(2))
     early = solver.estimate(solver.init(observation)).image
     torch.testing.assert_close(early, run(solver, observation).estimate.image)
 
 
 def test_it_says_of_itself_what_the_loop_asks() -> None:
-    solver = ClosedFormSolver(kernel=kernel(2), covered=True)
+    solver = KnownKernelSolver(kernel=kernel(2), covered=True)
     assert solver.target is None
     assert solver.device == torch.device("cpu")
     state = solver.init(observe(kernel_size=SIZE))

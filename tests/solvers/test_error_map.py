@@ -42,11 +42,13 @@ def seen(name: str, *, noise: float = 0.005, scale: int = 2) -> tuple[Observatio
     return observation, sharp
 
 
-def expected(observation: Observation, *, noise: float = 0.005, doubt: float = 0.0) -> Tensor:
+def expected(
+    observation: Observation, *, noise: float = 0.005, log_variance_sd: float = 0.0
+) -> Tensor:
     scale = observation.scale
     return unfolded(
         observation, blur(scale), load_image_prior(), noise=noise, errors=load_error_map(),
-        doubt=doubt,
+        log_variance_sd=log_variance_sd,
     )  # fmt: skip
 
 
@@ -82,8 +84,8 @@ def test_an_image_twice_as_bright_has_twice_the_error() -> None:
         before=2 * one.before, explained=2 * one.explained, image=2 * one.image,
         noise=2 * one.noise, levels=2 * one.levels, memory=2 * one.memory,
     )  # fmt: skip
-    doubt = torch.tensor([0.1, 0.4])
-    first, second = network(one, doubt), network(twice, doubt)
+    log_variance_sd = torch.tensor([0.1, 0.4])
+    first, second = network(one, log_variance_sd), network(twice, log_variance_sd)
     torch.testing.assert_close(second, 2 * first, atol=LEAST, rtol=1e-4)
 
 
@@ -100,7 +102,7 @@ def test_it_tells_where_the_errors_are_and_how_large(name: str) -> None:
 
 def test_doubt_and_noise_raise_it() -> None:
     observation, _ = seen("camera")
-    known, doubted = expected(observation), expected(observation, doubt=0.5)
+    known, doubted = expected(observation), expected(observation, log_variance_sd=0.5)
     assert float(doubted.mean()) > 1.02 * float(known.mean())
     # Fine texture is lost with noise and without; of smooth things noise takes the most.
     for name, least in (("camera", 1.0), ("moon", 1.2)):

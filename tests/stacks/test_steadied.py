@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from napari_blindsr import Settings, StackOptions, restore_stack
 from napari_blindsr.errors import SettingsError
-from napari_blindsr.estimation.network import BlurReading
+from napari_blindsr.estimation.posterior import BlurPosterior
 from napari_blindsr.estimation.smoothing import DRIFT, smoothed
 from napari_blindsr.images.files import open_image
 from napari_blindsr.stacks.batch import digest, file_job, open_file, restore_file
@@ -24,8 +24,8 @@ READ = Settings(scale=2, finish="measurement", threads=1)
 STEADY = StackOptions(kernels="plane", warm_start=True)
 
 
-def reading(mean: list[float], deviation: list[float]) -> BlurReading:
-    return BlurReading(
+def reading(mean: list[float], deviation: list[float]) -> BlurPosterior:
+    return BlurPosterior(
         mean=torch.tensor(mean), deviation=torch.tensor(deviation), families=torch.ones(1)
     )
 

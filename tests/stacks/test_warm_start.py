@@ -23,7 +23,7 @@ from napari_blindsr.methods import CONTINUED, Schedule
 from napari_blindsr.progress import drained
 from napari_blindsr.stacks.batch import digest, file_job, open_file, restore_file
 from napari_blindsr.stacks.plan import prepare_stack
-from napari_blindsr.stacks.warm_start import ALONE, Chains
+from napari_blindsr.stacks.warm_start import ALONE, WarmStarts
 from tests.cli.command_line import check_refused, run_here
 from tests.stacks.test_cluster import check_same
 from tests.stacks.test_restore_stack import KERNEL
@@ -134,7 +134,7 @@ def test_chains_come_one_after_the_other_and_gaps_begin_anew() -> None:
     options = replace(WARM, planes="T=1:")
     job = prepare_stack(image, MLMC, axes="TCZYX", options=options)
     todo = [index for index in job.indices if index != (3, 0, 1)]
-    chains = Chains(job, todo)
+    chains = WarmStarts(job, todo)
     order = chains.order
     assert sorted(order) == sorted(todo)
     keys = [index[1:] for index in order]

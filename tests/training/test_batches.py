@@ -119,7 +119,7 @@ def residuals(batch: ImageBatch) -> list[float]:
 @pytest.mark.parametrize("seed", SEEDS)
 def test_data_are_what_the_truth_predicts_up_to_the_noise(bank: Bank, seed: int) -> None:
     batch = image_batch(bank, of(seed), side=48, count=4, misjudged_share=0.0)
-    assert not batch.doubt.any()
+    assert not batch.log_variance_sd.any()
     for found, told in zip(residuals(batch), batch.noise, strict=True):
         level = float(told.square().mean().sqrt())
         # What is told is off by 15 %, as a standard deviation of its logarithm.
@@ -153,7 +153,7 @@ def test_some_kernels_are_told_wrong(bank: Bank) -> None:
         assert torch.equal(first.data, second.data)
         assert first.kernels.shape == second.kernels.shape
         low, high = MISJUDGEMENT
-        assert bool(((low <= first.doubt) & (first.doubt <= high)).all())
+        assert bool(((low <= first.log_variance_sd) & (first.log_variance_sd <= high)).all())
         for a, b in zip(first.kernels, second.kernels, strict=True):
             changed = not torch.equal(a, b)
             wrong += changed

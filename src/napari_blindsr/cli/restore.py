@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -21,11 +21,6 @@ from napari_blindsr.cli.inputs import (
 from napari_blindsr.cli.options import (
     FAILED,
     FAMILY_NAMES,
-    FLOAT_SUFFIXES,
-    IMAGE_SUFFIXES,
-    KERNEL_SUFFIXES,
-    MASK_SUFFIXES,
-    REPORT_SUFFIXES,
     STOPPED,
     ApertureOption,
     DefocusOption,
@@ -52,13 +47,12 @@ from napari_blindsr.cli.options import (
     UncertaintyOption,
     UsrnetOption,
     WavelengthOption,
-    check_files,
     choose_kernel,
     number_or_auto,
     parse_field,
 )
+from napari_blindsr.cli.outputs import Outputs
 from napari_blindsr.errors import SettingsError
-from napari_blindsr.images.atomic import Bundle, complete
 from napari_blindsr.methods import METHODS, method_named, plan_schedule
 from napari_blindsr.physics.kernels import KernelFamily
 from napari_blindsr.settings import Settings
@@ -70,7 +64,6 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from napari_blindsr.estimation.kernel_field import KernelField
-    from napari_blindsr.images.plain import LoadedImage
     from napari_blindsr.restoration.result import Result
 
 
@@ -382,87 +375,6 @@ def restore(
         if path != uncertainty_out or result.uncertainty is not None
     ]
     return conclude(result, written, console)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Outputs:
-    """What is written of a result, and where."""
-
-    image: Path
-    kernel: Path | None
-    mask: Path | None
-    uncertainty: Path | None
-    report: Path | None
-    force: bool
-
-    @property
-    def written(self) -> list[Path]:
-        """The files, in the order in which they are written."""
-        paths = (self.image, self.kernel, self.mask, self.uncertainty, self.report)
-        return [path for path in paths if path is not None]
-
-    def check(self, *inputs: Path | None) -> None:
-        """Check that everything can be written before anything is read."""
-        # What an earlier run was killed at, between one name and the next.
-        complete(self.image, self.written)
-        outputs = (
-            (self.image, IMAGE_SUFFIXES),
-            (self.kernel, KERNEL_SUFFIXES),
-            (self.mask, MASK_SUFFIXES),
-            (self.uncertainty, FLOAT_SUFFIXES),
-            (self.report, REPORT_SUFFIXES),
-        )
-        check_files(*inputs, outputs=outputs, force=self.force)
-
-    def write(self, result: Result, loaded: LoadedImage, console: Console) -> None:
-        """Write what was asked for of a result."""
-        import numpy as np  # noqa: PLC0415
-
-        from napari_blindsr.images import files, plain  # noqa: PLC0415
-        from napari_blindsr.physics import kernel_files  # noqa: PLC0415
-
-        dtype, size = loaded.array.dtype, loaded.pixel_size
-        fine = None if size is None else size.divided(result.settings.scale)
-        bundle = Bundle(self.image)
-        try:
-            clipped = plain.write_image(
-                self.image,
-                result.image,
-                dtype=dtype,
-                pixel_size=fine,
-                description=loaded.description,
-                force=self.force,
-                bundle=bundle,
-            )
-            if self.kernel is not None:
-                kernel_files.write_kernel(
-                    self.kernel, result.kernels, force=self.force, bundle=bundle
-                )
-            if self.mask is not None:
-                covered = result.covered
-                if covered is None:
-                    covered = np.zeros(result.support.shape, dtype=bool)
-                files.write_mask(self.mask, covered, force=self.force, bundle=bundle)
-            if self.uncertainty is not None and result.uncertainty is not None:
-                plain.write_image(
-                    self.uncertainty,
-                    result.uncertainty,
-                    dtype=result.uncertainty.dtype,
-                    pixel_size=fine,
-                    force=self.force,
-                    bundle=bundle,
-                )
-            if self.report is not None:
-                plain.write_report(self.report, result.report(), force=self.force, bundle=bundle)
-        except BaseException:
-            bundle.discard()
-            raise
-        bundle.commit()
-        if clipped:
-            console.print(
-                f"clipped {clipped} of {result.support.size} pixels to the range of {dtype}; "
-                ".tif and .npy keep them"
-            )
 
 
 def field_line(field: KernelField) -> str:

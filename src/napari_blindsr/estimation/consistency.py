@@ -22,7 +22,7 @@ LARGEST_PART = 192
 
 
 @dataclass(frozen=True, kw_only=True)
-class Agreement:
+class Consistency:
     """How well the blurs of the four quarters of an image agree.
 
     Attributes
@@ -37,7 +37,7 @@ class Agreement:
         LR pixels.
     variance : float
         The logarithm of the variance in LR px² that all tell of, the mean of both axes.
-    doubt : float
+    log_variance_sd : float
         Standard deviation of its error.
     """
 
@@ -45,13 +45,13 @@ class Agreement:
     spread: float
     range: tuple[float, float]
     variance: float
-    doubt: float
+    log_variance_sd: float
 
 
 @torch.no_grad()
-def compare_parts(
+def quadrant_consistency(
     data: NDArray[np.float32], scale: int, *, device: str | torch.device = "cpu"
-) -> Agreement | None:
+) -> Consistency | None:
     """Read the blur off the four quarters of an image.
 
     Each is looked at as it is and turned by 180°, which is quick and leaves a covariance alone.
@@ -65,7 +65,7 @@ def compare_parts(
 
     Returns
     -------
-    Agreement or None
+    Consistency or None
         None if the image is too small to be divided.
     """
     plane = torch.from_numpy(data).mean(dim=0)
@@ -88,12 +88,12 @@ def compare_parts(
     freedom = means.numel() - middle.numel()
     axes, _ = principal_axes(covariance_of(means))
     widths = axes.prod(dim=-1).pow(0.25)
-    return Agreement(
+    return Consistency(
         disagreement=float((precision * (means - middle).square()).sum() / freedom),
         spread=math.sqrt(float((means - means.mean(dim=0)).square().sum(dim=1).mean())),
         range=(float(widths.min()), float(widths.max())),
         # The trace of the logarithm is the same in all directions.
         variance=float(middle[:2].mean()),
         # What makes the network err is common to the parts: their number is no gain.
-        doubt=calibration * float(variances[:, :2].mean().sqrt()),
+        log_variance_sd=calibration * float(variances[:, :2].mean().sqrt()),
     )

@@ -1,4 +1,4 @@
-"""The blur of an image: estimated from its planes, pooled, with widths and intervals."""
+"""The blur of an image: estimated from its planes, pool_posteriors, with widths and intervals."""
 
 from __future__ import annotations
 
@@ -14,18 +14,22 @@ from napari_blindsr.errors import InputError, SettingsError
 from napari_blindsr.estimation.network import (
     FAMILY_ORDER,
     NARROWEST_BLUR,
-    BlurReading,
-    calibrated,
-    informed,
+    blur_posterior,
     load_kernel_estimator,
-    read_blur,
 )
-from napari_blindsr.estimation.posterior import candidate_weights, draw_candidates, mean_candidate
+from napari_blindsr.estimation.posterior import (
+    BlurPosterior,
+    calibrated,
+    candidate_weights,
+    draw_candidates,
+    informed,
+    mean_candidate,
+)
 from napari_blindsr.estimation.refine import gaussian_candidates, refine
 from napari_blindsr.estimation.spectrum import spectral_covariance
-from napari_blindsr.images.planes import check_axes, find_covered, to_planes
+from napari_blindsr.images.planes import Planes, check_axes, find_covered, to_planes
 from napari_blindsr.optics import UNKNOWN, Optics
-from napari_blindsr.physics.defects import defects_of
+from napari_blindsr.physics.defects import without_defects
 from napari_blindsr.physics.kernels import Automatic, Gaussian, KernelFamily
 from napari_blindsr.physics.kernels.gaussian import gaussian_of
 from napari_blindsr.physics.kernels.moments import covariance_of, log_covariance, principal_axes
@@ -80,7 +84,7 @@ class BlurEstimate:
         How the image was read.
     refined : bool
         Whether what was read was moved to where the image prior's image explains the data better.
-    reading : BlurReading or None
+    posterior : BlurPosterior or None
         The logarithm of the blur's covariance and its uncertainty, as they were read.
     """
 
@@ -94,14 +98,19 @@ class BlurEstimate:
     scale: int
     reader: Reader
     refined: bool = False
-    reading: BlurReading | None = None
+    posterior: BlurPosterior | None = None
+
+    @property
+    def reading(self) -> BlurPosterior | None:
+        """The `posterior`, by its earlier name."""
+        return self.posterior
 
     @property
     def careful_widths(self) -> tuple[float, float]:
         """Widths in HR pixels of the Gaussian that was decided to restore with."""
-        if self.reading is None:
+        if self.posterior is None:
             return self.widths
-        variances, _ = principal_axes(covariance_of(self.reading.careful.mean.double().cpu()))
+        variances, _ = principal_axes(covariance_of(self.posterior.careful.mean.double().cpu()))
         wide, narrow = (self.scale * variances.sqrt()).tolist()
         return wide, narrow
 
@@ -182,17 +191,8 @@ def estimate_kernel(
     )
     if reader not in READERS:
         raise SettingsError(f"reader is {reader!r}; expected one of {list(READERS)}")
-    covered = find_covered(image, axes=axes, mask=mask, saturated=False)
-    defects = defects_of(
-        np.asarray(image),
-        check_axes(np.asarray(image), axes),
-        covered=covered,
-        saturation=geometry == "camera",
-    )
-    if defects is not None and not (covered | defects.missing).all():
-        covered = covered | defects.missing
-    planes = to_planes(image, axes=axes, geometry=geometry, covered=covered)
-    steps = read_planes(
+    planes = planes_of(image, axes=axes, geometry=geometry, mask=mask)
+    steps = estimate_blur(
         planes.data,
         measured=planes.measured,
         scale=scale,
@@ -209,7 +209,7 @@ def estimate_kernel(
     return drained(steps)
 
 
-def read_planes(
+def estimate_blur(
     data: NDArray[np.float32],
     *,
     measured: NDArray[np.bool_] | None,
@@ -229,7 +229,7 @@ def read_planes(
     The other parameters are as in `estimate_kernel`. Says how far a refinement is; told to stop, it
     leaves the blur as it was read.
     """
-    reading, quality = yield from take_reading(
+    posterior, quality = yield from estimate_posterior(
         data,
         measured=measured,
         scale=scale,
@@ -244,7 +244,7 @@ def read_planes(
         optics=optics,
     )
     return estimate_of(
-        reading,
+        posterior,
         scale=scale,
         family=family,
         reader=reader,
@@ -255,7 +255,7 @@ def read_planes(
 
 
 def estimate_of(
-    reading: BlurReading,
+    posterior: BlurPosterior,
     *,
     scale: int,
     family: KernelFamily,
@@ -264,12 +264,12 @@ def estimate_of(
     seed: int,
     quality: Quality,
 ) -> BlurEstimate:
-    """Return the kernel of a family, and its widths, that agree with a reading."""
+    """Return the kernel of a family, and its widths, that agree with a posterior."""
     known = reader == "network"
-    probabilities = probabilities_of(reading)
-    family = family_of(family, reading)
-    kernel = _kernel_of(family, reading, scale=scale, geometry=geometry, seed=seed)
-    widths, intervals, angle = _widths(reading, scale)
+    probabilities = probabilities_of(posterior)
+    family = family_of(family, posterior)
+    kernel = _kernel_of(family, posterior, scale=scale, geometry=geometry, seed=seed)
+    widths, intervals, angle = _widths(posterior, scale)
     limit = math.sqrt(FOUND * NARROWEST_BLUR * scale)
     upper = widths[0] if math.isnan(intervals[0][1]) else intervals[0][1]
     return BlurEstimate(
@@ -283,15 +283,15 @@ def estimate_of(
         scale=scale,
         reader=reader,
         refined=refines(family, reader=reader, quality=quality),
-        reading=reading if known else None,
+        posterior=posterior if known else None,
     )
 
 
 def _widths(
-    reading: BlurReading, scale: int
+    posterior: BlurPosterior, scale: int
 ) -> tuple[tuple[float, float], tuple[tuple[float, float], tuple[float, float]], float]:
     """Return both widths in HR pixels, their intervals, and the angle of the first axis."""
-    mean, deviation = reading.mean.double().cpu(), reading.deviation.double().cpu()
+    mean, deviation = posterior.mean.double().cpu(), posterior.deviation.double().cpu()
     variances, angle = principal_axes(covariance_of(mean))
     widths, intervals = [], []
     for variance, turn in zip(variances.tolist(), (0.0, math.pi / 2), strict=True):
@@ -306,19 +306,19 @@ def _widths(
 
 
 def _kernel_of(
-    family: KernelFamily, reading: BlurReading, *, scale: int, geometry: Geometry, seed: int
+    family: KernelFamily, posterior: BlurPosterior, *, scale: int, geometry: Geometry, seed: int
 ) -> NDArray[np.float32]:
-    """Return the kernel of a family that agrees with a reading."""
+    """Return the kernel of a family that agrees with a posterior."""
     if isinstance(family, Gaussian):
         return gaussian_of(
-            family, reading.careful.mean.double().cpu(), scale=scale, geometry=geometry
+            family, posterior.careful.mean.double().cpu(), scale=scale, geometry=geometry
         )
     candidates = draw_candidates(family, scale=scale, geometry=geometry, seed=seed)
-    weights = candidate_weights(candidates, reading, scale)
+    weights = candidate_weights(candidates, posterior, scale)
     return np.asarray(mean_candidate(candidates, weights).numpy(), dtype=np.float32)
 
 
-ReadingSteps: TypeAlias = "Generator[Done, bool | None, tuple[BlurReading, Quality]]"
+PosteriorSteps: TypeAlias = "Generator[Done, bool | None, tuple[BlurPosterior, Quality]]"
 
 Reader = Literal["network", "spectrum"]
 READERS: tuple[Reader, ...] = get_args(Reader)
@@ -327,25 +327,37 @@ SMALLEST_SIDE = 16
 """Of an image that tells of its blur, in LR pixels."""
 
 
-def probabilities_of(reading: BlurReading) -> dict[str, float]:
+def probabilities_of(posterior: BlurPosterior) -> dict[str, float]:
     """Return how probable each kernel family is; empty where nothing is known of it."""
-    values = reading.families.tolist()
+    values = posterior.families.tolist()
     return dict(zip(FAMILY_ORDER, values, strict=True)) if values else {}
 
 
-def family_of(family: KernelFamily, reading: BlurReading) -> KernelFamily:
-    """Return the family that was asked for, or that a reading tells of."""
+def family_of(family: KernelFamily, posterior: BlurPosterior) -> KernelFamily:
+    """Return the family that was asked for, or that a posterior tells of."""
     if isinstance(family, Automatic):
-        return family.chosen(probabilities_of(reading))
+        return family.chosen(probabilities_of(posterior))
     return family
 
 
+def planes_of(
+    image: ArrayLike, *, axes: str | None, geometry: Geometry, mask: ArrayLike | None
+) -> Planes:
+    """Return the planes of an image whose blur is wanted; what is defective is missing."""
+    array = np.asarray(image)
+    axes = check_axes(array, axes)
+    # Pixels that a masked array hides are missing, too.
+    covered = find_covered(image, axes=axes, mask=mask, saturated=False)
+    covered, _ = without_defects(array, axes, covered, saturation=geometry == "camera")
+    return to_planes(image, axes=axes, geometry=geometry, covered=covered)
+
+
 def refines(family: KernelFamily, *, reader: Reader, quality: Quality) -> bool:
-    """Tell whether a reading is refined by how well it explains the data."""
+    """Tell whether a posterior is refined by how well it explains the data."""
     return reader == "network" and quality == "refined" and family.told_by_widths
 
 
-def take_reading(
+def estimate_posterior(
     data: NDArray[np.float32],
     *,
     measured: NDArray[np.bool_] | None,
@@ -359,10 +371,10 @@ def take_reading(
     noise: float,
     seed: int,
     optics: Optics = UNKNOWN,
-) -> ReadingSteps:
+) -> PosteriorSteps:
     """Return what planes (C, h, w) tell of their blur, and in which quality it was taken.
 
-    Parameters as in `read_planes`. Says how far a refinement is; told to stop, it leaves the blur
+    Parameters as in `estimate_blur`. Says how far a refinement is; told to stop, it leaves the blur
     as it was read, which is quality "fast".
     """
     height, width = data.shape[-2:]
@@ -373,46 +385,34 @@ def take_reading(
         )
     # A device that does not exist shows before the work.
     compute = choose_compute(device, "auto")
-    whole = data
-    if measured is not None:
-        # Smooth fillings have no detail, and so little weight.
-        whole = inpaint_biharmonic(data, ~measured, channel_axis=0).astype(np.float32)
+    whole = _filled_in(data, measured)
     if reader == "spectrum":
         covariance = spectral_covariance(torch.from_numpy(whole), scale, taper=border == "extend")
         unknown = torch.full((3,), math.nan)
-        reading = BlurReading(
+        posterior = BlurPosterior(
             mean=log_covariance(covariance).float(), deviation=unknown, families=torch.empty(0)
         )
-        return reading, quality
-    network, calibration = load_kernel_estimator()
-    with compute.autocast:
-        reading = read_blur(
-            torch.from_numpy(whole).to(compute.device),
-            scale,
-            network.to(compute.device),
-            calibration=calibration,
-            statistics=statistics_of(whole),
-            optics=optics.log_variance,
-        )
-    reading = calibrated(reading, microscope=shot_noise(data, measured) is not None)
-    reading = informed(reading, optics.log_variance)
-    family = family_of(family, reading)
+        return posterior, quality
+    posterior = _by_network(whole, scale, compute, optics)
+    posterior = calibrated(posterior, microscope=shot_noise(data, measured) is not None)
+    posterior = informed(posterior, optics.log_variance)
+    family = family_of(family, posterior)
     if not refines(family, reader=reader, quality=quality):
-        return reading, quality
+        return posterior, quality
     plane = torch.from_numpy(whole).mean(dim=0).to(compute.device)
     prior = load_image_prior().to(compute.device)
     if isinstance(family, Gaussian):
         center_offset = phase(scale, geometry)
         candidates = gaussian_candidates(
-            reading, scale=scale, center_offset=center_offset, seed=seed
+            posterior, scale=scale, center_offset=center_offset, seed=seed
         )
         weights = torch.full((len(candidates),), 1 / len(candidates))
     else:
         candidates = draw_candidates(family, scale=scale, geometry=geometry, seed=seed)
-        weights = candidate_weights(candidates, reading, scale)
+        weights = candidate_weights(candidates, posterior, scale)
     refined = yield from refine(
         plane,
-        reading,
+        posterior,
         prior,
         candidates=candidates,
         weights=weights,
@@ -422,7 +422,7 @@ def take_reading(
         noise=noise / math.sqrt(len(whole)),
         autocast=compute.autocast,
     )
-    return (reading, "fast") if refined is None else (refined, quality)
+    return (posterior, "fast") if refined is None else (refined, quality)
 
 
 def decide(
@@ -439,41 +439,48 @@ def decide(
     """
     if min(data.shape[-2:]) < SMALLEST_SIDE:
         return None
-    whole = data
-    if measured is not None:
-        whole = inpaint_biharmonic(data, ~measured, channel_axis=0).astype(np.float32)
-    network, _ = load_kernel_estimator()
+    return _by_network(_filled_in(data, measured), scale, compute, optics).decision
+
+
+def _filled_in(
+    data: NDArray[np.float32], measured: NDArray[np.bool_] | None
+) -> NDArray[np.float32]:
+    """Return planes without gaps; smooth fillings have no detail, and so little weight."""
+    if measured is None:
+        return data
+    return np.asarray(inpaint_biharmonic(data, ~measured, channel_axis=0), dtype=np.float32)
+
+
+def _by_network(
+    planes: NDArray[np.float32], scale: int, compute: Compute, optics: Optics
+) -> BlurPosterior:
+    """Return what the kernel estimator makes of planes (C, h, w) without gaps."""
+    network, calibration = load_kernel_estimator()
+    statistics = [noise_statistics(plane, estimate_noise(plane[None])) for plane in planes]
     with compute.autocast:
-        reading = read_blur(
-            torch.from_numpy(whole).to(compute.device),
+        return blur_posterior(
+            torch.from_numpy(planes).to(compute.device),
             scale,
             network.to(compute.device),
-            statistics=statistics_of(whole),
+            calibration=calibration,
+            statistics=np.mean(statistics, axis=0).tolist(),
             optics=optics.log_variance,
         )
-    return reading.decision
 
 
-def statistics_of(planes: NDArray[np.float32]) -> tuple[float, float, float]:
-    """Return what tells of the kind of noise of planes (C, h, w): the mean of the channels."""
-    found = [noise_statistics(plane, estimate_noise(plane[None])) for plane in planes]
-    first, second, third = np.mean(found, axis=0).tolist()
-    return first, second, third
-
-
-def pooled(readings: Sequence[BlurReading]) -> BlurReading:
+def pool_posteriors(posteriors: Sequence[BlurPosterior]) -> BlurPosterior:
     """Return what several images with one blur tell together.
 
     The more certain ones count for more; what makes the network err is common to them, so their
     number is no gain in certainty.
     """
-    precisions = torch.stack([1 / reading.deviation.square() for reading in readings])
-    means = torch.stack([reading.mean for reading in readings])
-    variances = torch.stack([reading.deviation.square() for reading in readings])
-    decisions = [reading.decision for reading in readings if reading.decision is not None]
-    return BlurReading(
+    precisions = torch.stack([1 / posterior.deviation.square() for posterior in posteriors])
+    means = torch.stack([posterior.mean for posterior in posteriors])
+    variances = torch.stack([posterior.deviation.square() for posterior in posteriors])
+    decisions = [posterior.decision for posterior in posteriors if posterior.decision is not None]
+    return BlurPosterior(
         mean=(precisions * means).sum(dim=0) / precisions.sum(dim=0),
         deviation=variances.mean(dim=0).sqrt(),
-        families=torch.stack([reading.families for reading in readings]).mean(dim=0),
+        families=torch.stack([posterior.families for posterior in posteriors]).mean(dim=0),
         decision=Decision.mean(decisions) if decisions else None,
     )

@@ -9,13 +9,12 @@ import numpy as np
 import torch
 
 from napari_blindsr.errors import InputError
-from napari_blindsr.estimation.estimate import estimate_of, take_reading
+from napari_blindsr.estimation.estimate import estimate_of, estimate_posterior, planes_of
 from napari_blindsr.estimation.kernel_field import GaussianGrid, KernelField
-from napari_blindsr.estimation.smoothing import steadied
-from napari_blindsr.images.planes import check_axes, find_covered, plane_shape, to_planes
+from napari_blindsr.estimation.smoothing import krige
+from napari_blindsr.images.planes import check_axes, plane_shape
 from napari_blindsr.images.tiling import Box, region_middles
 from napari_blindsr.optics import UNKNOWN
-from napari_blindsr.physics.defects import defects_of
 from napari_blindsr.physics.kernels import Automatic, Gaussian, KernelFamily
 from napari_blindsr.physics.noise import estimate_noise
 from napari_blindsr.progress import drained, one_of
@@ -26,7 +25,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import ArrayLike, NDArray
 
-    from napari_blindsr.estimation.network import BlurReading
+    from napari_blindsr.estimation.posterior import BlurPosterior
     from napari_blindsr.optics import Optics
     from napari_blindsr.progress import Done
     from napari_blindsr.types import Border, Geometry, Quality
@@ -94,17 +93,8 @@ def estimate_field(
     array = np.asarray(image)
     axes = check_axes(array, axes)
     check_regions(field, plane_shape(array, axes))
-    covered = find_covered(array, axes=axes, mask=mask, saturated=False)
-    defects = defects_of(
-        np.asarray(array),
-        check_axes(np.asarray(array), axes),
-        covered=covered,
-        saturation=geometry == "camera",
-    )
-    if defects is not None and not (covered | defects.missing).all():
-        covered = covered | defects.missing
-    planes = to_planes(array, axes=axes, geometry=geometry, covered=covered)
-    steps = read_field(
+    planes = planes_of(image, axes=axes, geometry=geometry, mask=mask)
+    steps = field_of_image(
         planes.data,
         measured=planes.measured,
         shape=field,
@@ -136,7 +126,7 @@ def check_regions(field: tuple[int, int], shape: tuple[int, int]) -> None:
     )
 
 
-def read_field(
+def field_of_image(
     data: NDArray[np.float32],
     *,
     measured: NDArray[np.bool_] | None,
@@ -150,14 +140,14 @@ def read_field(
     noise: float,
     optics: Optics = UNKNOWN,
 ) -> Generator[Done, bool | None, KernelField]:
-    """Read the blur of the regions of planes (C, h, w); parameters as in `estimate.read_planes`.
+    """Read the blur of the regions of planes (C, h, w); parameters as in `estimate.estimate_blur`.
 
     Raises
     ------
     InputError
         If there is nothing to be read in any region.
     """
-    readings, quality = yield from region_readings(
+    posteriors, quality = yield from region_posteriors(
         data,
         measured=measured,
         shape=shape,
@@ -171,7 +161,7 @@ def read_field(
         optics=optics,
     )
     return field_of(
-        readings,
+        posteriors,
         shape=shape,
         extent=Box.whole((data.shape[1], data.shape[2])),
         scale=scale,
@@ -182,7 +172,7 @@ def read_field(
     )
 
 
-def region_readings(
+def region_posteriors(
     data: NDArray[np.float32],
     *,
     measured: NDArray[np.bool_] | None,
@@ -195,22 +185,22 @@ def region_readings(
     noise: float,
     seed: int,
     optics: Optics = UNKNOWN,
-) -> Generator[Done, bool | None, tuple[list[BlurReading | None], Quality]]:
+) -> Generator[Done, bool | None, tuple[list[BlurPosterior | None], Quality]]:
     """Return what each region of planes tells of its blur, row by row; None where nothing does.
 
     Says how far a refinement is; told to stop, it leaves the blur of the other regions as it was
     read, and says so by the quality.
     """
     family = _common(family)
-    readings: list[BlurReading | None] = []
+    posteriors: list[BlurPosterior | None] = []
     windows = region_windows(shape, (data.shape[1], data.shape[2]))
     for number, window in enumerate(windows):
         seen = None if measured is None else measured[window.slices]
         values = data[(..., *window.slices)]
         if not _tells(values, seen):
-            readings.append(None)
+            posteriors.append(None)
             continue
-        steps = take_reading(
+        steps = estimate_posterior(
             np.ascontiguousarray(values),
             measured=None if seen is None or seen.all() else seen,
             scale=scale,
@@ -225,9 +215,9 @@ def region_readings(
             seed=seed,
             optics=optics,
         )
-        reading, quality = yield from one_of(steps, number, len(windows))
-        readings.append(reading)
-    return readings, quality
+        posterior, quality = yield from one_of(steps, number, len(windows))
+        posteriors.append(posterior)
+    return posteriors, quality
 
 
 def _common(family: KernelFamily) -> KernelFamily:
@@ -262,7 +252,7 @@ def _tells(values: NDArray[np.float32], measured: NDArray[np.bool_] | None) -> b
 
 
 def field_of(
-    readings: Sequence[BlurReading | None],
+    posteriors: Sequence[BlurPosterior | None],
     *,
     shape: tuple[int, int],
     extent: Box,
@@ -272,25 +262,25 @@ def field_of(
     seed: int,
     quality: Quality,
 ) -> KernelField:
-    """Return the kernels of regions that agree with their readings, and with each other.
+    """Return the kernels of regions that agree with their posteriors, and with each other.
 
     Parameters
     ----------
-    readings : sequence of BlurReading or None
+    posteriors : sequence of BlurPosterior or None
         Of the regions, row by row.
     shape : tuple of int
         Rows and columns of regions.
     extent : Box
         What is divided into them.
     scale, family, geometry, seed, quality
-        As in `estimate.read_planes`.
+        As in `estimate.estimate_blur`.
 
     Raises
     ------
     InputError
         If not one region was read.
     """
-    if all(reading is None for reading in readings):
+    if all(posterior is None for posterior in posteriors):
         raise InputError(
             f"none of the {shape[0]} × {shape[1]} regions has anything to read a blur off; "
             "expected some that are measured and not constant"
@@ -303,14 +293,14 @@ def field_of(
     ]
     # Regions at the border are looked at beyond their middle only on one side.
     seen = [window.middle for window in region_windows(shape, extent.shape)]
-    steady = steadied(
-        readings,
+    steady = krige(
+        posteriors,
         torch.tensor(seen, dtype=torch.float64) / longest,
         torch.cartesian_prod(*middles).reshape(-1, 2),
     )
     blurs = [
         estimate_of(
-            reading,
+            posterior,
             scale=scale,
             family=family,
             reader="network",
@@ -318,12 +308,12 @@ def field_of(
             seed=seed,
             quality=quality,
         )
-        for reading in steady
+        for posterior in steady
     ]
     size = max(len(blur.kernel) for blur in blurs)
     gaussians: GaussianGrid | None = None
     if isinstance(family, Gaussian):
-        logarithms = torch.stack([reading.careful.mean.double() for reading in steady])
+        logarithms = torch.stack([posterior.careful.mean.double() for posterior in steady])
         gaussians = GaussianGrid(
             logarithms=logarithms.reshape(*shape, -1).numpy(),
             family=family,

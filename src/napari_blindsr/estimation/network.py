@@ -2,13 +2,13 @@
 
 A small convolutional network looks at normalised intensities and gradients. Each place of the
 image votes for the covariance of the blur, its uncertainty, and its family; the votes are
-pooled with weights that the network gives as well, so flat places count little.
+pool_posteriors with weights that the network gives as well, so flat places count little.
 """
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cache
 from itertools import product
 from typing import TYPE_CHECKING
@@ -17,6 +17,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from napari_blindsr.estimation.posterior import BlurPosterior
 from napari_blindsr.images.orientation import canonical
 from napari_blindsr.solvers.nonblind.conditions import Decision
 from napari_blindsr.weights.tensors import fill, read_tensors, shipped_file
@@ -64,19 +65,6 @@ them."""
 
 TURNED, FLIPPED, REVERSED = 1, 2, 4
 """Bits of an orientation: transposed; then upside down; then turned by 180°."""
-
-CALIBRATIONS = {False: (0.0, 0.9), True: (0.75, 0.65)}
-"""Without and with shot noise: by what the logarithm of the covariance is raised, in units of its
-variance, and by what its standard deviation is multiplied. Fitted to photographs and micrographs
-of the validation split; `benchmarks/real.py` prints what it is worth."""
-
-OPTICS_PRIOR = (0.24, 0.44)
-"""Mean and standard deviation of the logarithm of the variance of a real blur, over that of the
-diffraction-limited one: 1 to 1.4 times as wide, mostly."""
-
-SOFT = (0.8, 1.2)
-"""Standard deviations of the logarithm of the variance, as the network gives them, between which
-the correction ends: so uncertain it is of soft objects, for which it is right as it is."""
 
 WHOLE = (0, 3, 4, 7)
 CORNERS = (1, 2, 5, 6)
@@ -178,14 +166,17 @@ class KernelEstimator(nn.Module):
         looks = self.look(body).float().flatten(2)
         outlook = (looks[:, :-1] * torch.softmax(looks[:, -1:], dim=2)).sum(dim=2)
         weights = torch.softmax(votes[:, -1:], dim=2)
-        pooled = (votes[:, :-1] * weights).sum(dim=2)
-        mean, spread = pooled[:, :COVARIANCE], pooled[:, COVARIANCE : 2 * COVARIANCE]
+        pool_posteriors = (votes[:, :-1] * weights).sum(dim=2)
+        mean, spread = (
+            pool_posteriors[:, :COVARIANCE],
+            pool_posteriors[:, COVARIANCE : 2 * COVARIANCE],
+        )
         area = min(planes.shape[-1] * planes.shape[-2], LARGEST_AREA)
         spread = spread + self.area_rate * math.log(area / REFERENCE_AREA)
         return Votes(
             mean=mean,
             log_variance=spread.clamp(-10, 4),
-            families=pooled[:, 2 * COVARIANCE :],
+            families=pool_posteriors[:, 2 * COVARIANCE :],
             outlook=outlook,
         )
 
@@ -219,7 +210,7 @@ class KernelEstimator(nn.Module):
             What to add to the mean of the logarithm of the covariance; the logarithm of a factor
             for the noise; and that of further noise, in units of the images' slope.
         """
-        known, diffraction = told_optics(votes.mean[:, 0], optics)
+        known, diffraction = optics_inputs(votes.mean[:, 0], optics)
         like = votes.mean.new_ones(len(votes.mean), 1)
         inputs = torch.cat(
             (
@@ -239,7 +230,7 @@ class KernelEstimator(nn.Module):
         return decided
 
 
-def told_optics(like: Tensor, optics: Tensor | None) -> tuple[Tensor, Tensor]:
+def optics_inputs(like: Tensor, optics: Tensor | None) -> tuple[Tensor, Tensor]:
     """Return whether optics are known (n,), and the logarithm of their variance or 0 (n,)."""
     if optics is None:
         return torch.zeros_like(like), torch.zeros_like(like)
@@ -268,99 +259,15 @@ def features(planes: Tensor, scale: int, optics: Tensor | None = None) -> Tensor
             torch.full_like(planes, math.log2(scale) / 3),
             *(
                 value[:, None, None].expand_as(planes)
-                for value in told_optics(planes[:, 0, 0], optics)
+                for value in optics_inputs(planes[:, 0, 0], optics)
             ),
         ),
         dim=1,
     )
 
 
-@dataclass(frozen=True, kw_only=True)
-class BlurReading:
-    """What an image tells of its blur.
-
-    Attributes
-    ----------
-    mean : Tensor, (3,)
-        Logarithm of the covariance in LR px², as `moments.log_covariance` writes it.
-    deviation : Tensor, (3,)
-        Standard deviation of its error.
-    families : Tensor, (F,)
-        Probabilities of the families in `FAMILY_ORDER`.
-    decision : Decision or None
-        With which kernel to restore the image; None takes the mean.
-    """
-
-    mean: Tensor
-    deviation: Tensor
-    families: Tensor
-    decision: Decision | None = None
-
-    @property
-    def doubt(self) -> float:
-        """Standard deviation of the error of the logarithm of the variances, as one number."""
-        return float(self.deviation[:2].square().mean().sqrt())
-
-    @property
-    def careful(self) -> BlurReading:
-        """The same with the kernel to restore with for its mean."""
-        if self.decision is None:
-            return self
-        return replace(self, mean=self.mean + self.decision.shift.to(self.mean), decision=None)
-
-
-def calibrated(reading: BlurReading, *, microscope: bool) -> BlurReading:
-    """Return a reading as it is right on the mean for a class of pictures.
-
-    The network learnt from more soft objects, and from narrower blur, than micrographs usually
-    have, so it takes them for less blurred than they are, the more so the less certain it is. The
-    kernel that was decided on stays what it is.
-
-    Parameters
-    ----------
-    reading : BlurReading
-    microscope : bool
-        Whether the noise grows with the light, as that of a microscope's camera does.
-    """
-    rate, spread = CALIBRATIONS[microscope]
-    low, high = SOFT
-    soft = min(1.0, max(0.0, (reading.doubt - low) / (high - low)))
-    rate, spread = rate * (1 - soft), spread + (1 - spread) * soft
-    moved = rate * reading.deviation.square() * reading.mean.new_tensor([1, 1, 0])
-    decision = reading.decision
-    if decision is not None:
-        decision = replace(decision, shift=decision.shift.to(reading.mean) - moved)
-    return replace(
-        reading,
-        mean=reading.mean + moved,
-        deviation=spread * reading.deviation,
-        decision=decision,
-    )
-
-
-def informed(reading: BlurReading, optics: float) -> BlurReading:
-    """Return a reading drawn towards what the optics ask for, the more the less certain it is.
-
-    Parameters
-    ----------
-    reading : BlurReading
-    optics : float
-        Logarithm of the variance of the diffraction-limited blur in LR px²; NaN if unknown.
-    """
-    if math.isnan(optics):
-        return reading
-    mean, deviation = OPTICS_PRIOR
-    share = reading.deviation.square() / (reading.deviation.square() + deviation**2)
-    share = share * reading.mean.new_tensor([1, 1, 0])
-    return replace(
-        reading,
-        mean=reading.mean + share * (optics + mean - reading.mean),
-        deviation=reading.deviation * (1 - share).sqrt(),
-    )
-
-
 @torch.no_grad()
-def read_blur(
+def blur_posterior(
     planes: Tensor,
     scale: int,
     network: KernelEstimator,
@@ -368,7 +275,7 @@ def read_blur(
     calibration: float = 1.0,
     statistics: Sequence[float] = (0.0,) * STATISTICS,
     optics: float = math.nan,
-) -> BlurReading:
+) -> BlurPosterior:
     """Read the blur off an image, from all its channels, some orientations and its corners.
 
     Parameters
@@ -388,9 +295,9 @@ def read_blur(
     orientation = canonical(planes.cpu().numpy())
     told = planes.new_tensor([list(statistics)]), planes.new_tensor([optics])
     tiles = _tiles(orientation.apply(planes))
-    readings = [_read_tile(tile, scale, network, *told) for tile in tiles]
+    posteriors = [_read_tile(tile, scale, network, *told) for tile in tiles]
     means, variances, families, decisions = (
-        torch.stack(values) for values in zip(*readings, strict=True)
+        torch.stack(values) for values in zip(*posteriors, strict=True)
     )
     precision = 1 / variances
     mean = (precision * means).sum(dim=0) / precision.sum(dim=0)
@@ -403,7 +310,7 @@ def read_blur(
     if orientation.rows != orientation.columns:
         mixed = mean.new_tensor([1, 1, -1])
         mean, decided = mean * mixed, decided * decided.new_tensor([1, 1, -1, 1, 1])
-    return BlurReading(
+    return BlurPosterior(
         mean=mean,
         deviation=deviation,
         families=families.mean(dim=0),

@@ -1,7 +1,9 @@
-"""Kernels drawn from a family, weighed by how well they agree with a blur estimate."""
+"""What is known of a blur: its posterior, and kernels that agree with it."""
 
 from __future__ import annotations
 
+import math
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -16,14 +18,112 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from torch import Tensor
 
-    from napari_blindsr.estimation.network import BlurReading
     from napari_blindsr.physics.kernels import KernelFamily
+    from napari_blindsr.solvers.nonblind.conditions import Decision
     from napari_blindsr.types import Geometry
+
+
+CALIBRATIONS = {False: (0.0, 0.9), True: (0.75, 0.65)}
+"""Without and with shot noise: by what the logarithm of the covariance is raised, in units of its
+variance, and by what its standard deviation is multiplied. Fitted to photographs and micrographs
+of the validation split; `benchmarks/real.py` prints what it is worth."""
+
+OPTICS_PRIOR = (0.24, 0.44)
+"""Mean and standard deviation of the logarithm of the variance of a real blur, over that of the
+diffraction-limited one: 1 to 1.4 times as wide, mostly."""
+
+SOFT = (0.8, 1.2)
+"""Standard deviations of the logarithm of the variance, as the network gives them, between which
+the correction ends: so uncertain it is of soft objects, for which it is right as it is."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class BlurPosterior:
+    """What an image tells of its blur.
+
+    Attributes
+    ----------
+    mean : Tensor, (3,)
+        Logarithm of the covariance in LR px², as `moments.log_covariance` writes it.
+    deviation : Tensor, (3,)
+        Standard deviation of its error.
+    families : Tensor, (F,)
+        Probabilities of the families in `FAMILY_ORDER`.
+    decision : Decision or None
+        With which kernel to restore the image; None takes the mean.
+    """
+
+    mean: Tensor
+    deviation: Tensor
+    families: Tensor
+    decision: Decision | None = None
+
+    @property
+    def log_variance_sd(self) -> float:
+        """Standard deviation of the error of the logarithm of the variances, as one number."""
+        return float(self.deviation[:2].square().mean().sqrt())
+
+    @property
+    def careful(self) -> BlurPosterior:
+        """The same with the kernel to restore with for its mean."""
+        if self.decision is None:
+            return self
+        return replace(self, mean=self.mean + self.decision.shift.to(self.mean), decision=None)
+
+
+def calibrated(posterior: BlurPosterior, *, microscope: bool) -> BlurPosterior:
+    """Return a posterior as it is right on the mean for a class of pictures.
+
+    The network learnt from more soft objects, and from narrower blur, than micrographs usually
+    have, so it takes them for less blurred than they are, the more so the less certain it is. The
+    kernel that was decided on stays what it is.
+
+    Parameters
+    ----------
+    posterior : BlurPosterior
+    microscope : bool
+        Whether the noise grows with the light, as that of a microscope's camera does.
+    """
+    rate, spread = CALIBRATIONS[microscope]
+    low, high = SOFT
+    soft = min(1.0, max(0.0, (posterior.log_variance_sd - low) / (high - low)))
+    rate, spread = rate * (1 - soft), spread + (1 - spread) * soft
+    moved = rate * posterior.deviation.square() * posterior.mean.new_tensor([1, 1, 0])
+    decision = posterior.decision
+    if decision is not None:
+        decision = replace(decision, shift=decision.shift.to(posterior.mean) - moved)
+    return replace(
+        posterior,
+        mean=posterior.mean + moved,
+        deviation=spread * posterior.deviation,
+        decision=decision,
+    )
+
+
+def informed(posterior: BlurPosterior, optics: float) -> BlurPosterior:
+    """Return a posterior drawn towards what the optics ask for, the more the less certain it is.
+
+    Parameters
+    ----------
+    posterior : BlurPosterior
+    optics : float
+        Logarithm of the variance of the diffraction-limited blur in LR px²; NaN if unknown.
+    """
+    if math.isnan(optics):
+        return posterior
+    mean, deviation = OPTICS_PRIOR
+    share = posterior.deviation.square() / (posterior.deviation.square() + deviation**2)
+    share = share * posterior.mean.new_tensor([1, 1, 0])
+    return replace(
+        posterior,
+        mean=posterior.mean + share * (optics + mean - posterior.mean),
+        deviation=posterior.deviation * (1 - share).sqrt(),
+    )
 
 
 def draw_kernels(
     family: KernelFamily,
-    reading: BlurReading,
+    posterior: BlurPosterior,
     count: int,
     *,
     scale: int,
@@ -31,16 +131,16 @@ def draw_kernels(
     largest: int,
     seed: int,
 ) -> list[NDArray[np.float32]]:
-    """Draw kernels of a family from the posterior of a reading.
+    """Draw kernels of a family as often as a posterior says.
 
     The logarithm of the covariance of a Gaussian is drawn from a normal distribution with the
-    reading's mean and deviation; of any other family, one of many candidates is taken as often as
-    it agrees with the reading.
+    posterior's mean and deviation; of any other family, one of many candidates is taken as often as
+    it agrees with the posterior.
 
     Parameters
     ----------
     family : KernelFamily
-    reading : BlurReading
+    posterior : BlurPosterior
         Of a reader that knows its uncertainty.
     count : int
     scale : int
@@ -56,7 +156,7 @@ def draw_kernels(
     """
     generator = torch.Generator().manual_seed(seed)
     if isinstance(family, Gaussian):
-        mean, deviation = reading.mean.double().cpu(), reading.deviation.double().cpu()
+        mean, deviation = posterior.mean.double().cpu(), posterior.deviation.double().cpu()
         steps = torch.randn(count, len(mean), generator=generator, dtype=torch.float64)
         return [
             gaussian_of(
@@ -65,7 +165,7 @@ def draw_kernels(
             for step in steps
         ]
     candidates = draw_candidates(family, scale=scale, geometry=geometry, seed=seed)
-    weights = candidate_weights(candidates, reading, scale)
+    weights = candidate_weights(candidates, posterior, scale)
     chosen = torch.multinomial(weights, count, replacement=True, generator=generator)
     return [np.asarray(candidates[i].numpy(), dtype=np.float32) for i in chosen.tolist()]
 
@@ -78,7 +178,7 @@ TOGETHER = 128
 
 
 def draw_candidates(family: KernelFamily, *, scale: int, geometry: Geometry, seed: int) -> Tensor:
-    """Return kernels (n, K, K) of a family, of which a reading tells how probable each is."""
+    """Return kernels (n, K, K) of a family, of which a posterior tells how probable each is."""
     size = family.size(scale)
     return family.sample(
         CANDIDATES,
@@ -89,10 +189,10 @@ def draw_candidates(family: KernelFamily, *, scale: int, geometry: Geometry, see
     )
 
 
-def candidate_weights(candidates: Tensor, reading: BlurReading, scale: int) -> Tensor:
-    """Return how probable each of some kernels (n, K, K) is, given a reading: sum 1."""
+def candidate_weights(candidates: Tensor, posterior: BlurPosterior, scale: int) -> Tensor:
+    """Return how probable each of some kernels (n, K, K) is, given a posterior: sum 1."""
     # What is decided on is how wide a Gaussian should be; other shapes are taken as they are.
-    mean, deviation = reading.mean.double().cpu(), reading.deviation.double().cpu()
+    mean, deviation = posterior.mean.double().cpu(), posterior.deviation.double().cpu()
     found = torch.cat(
         [
             log_covariance(core_covariance(some.double()) / scale**2)

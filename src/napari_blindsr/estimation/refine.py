@@ -4,7 +4,7 @@ With a kernel that is too wide the image prior's result rings, with one that has
 direction it has traces of that. Either way the prior departs from the data, and what it restored,
 blurred again, fits them worse. But a wider kernel leaves more to be explained in any case: the
 evidence for a kernel has a determinant beside the residual, which favours wide ones. So kernels k
-that agree with the reading are weighed by
+that agree with the posterior are weighed by
 
     exp(−w · (log ‖y − (x(k) ⋆ k)↓s‖ − b · log v(k))),
 
@@ -38,12 +38,12 @@ if TYPE_CHECKING:
 
     from torch import Tensor
 
-    from napari_blindsr.estimation.network import BlurReading
+    from napari_blindsr.estimation.posterior import BlurPosterior
     from napari_blindsr.progress import Done
     from napari_blindsr.solvers.nonblind.unfolded import UnfoldedPrior
 
 
-Refinement: TypeAlias = "Generator[Done, bool | None, BlurReading | None]"
+Refinement: TypeAlias = "Generator[Done, bool | None, BlurPosterior | None]"
 Residuals: TypeAlias = "Generator[Done, bool | None, Tensor | None]"
 
 EVIDENCE = 10.0
@@ -76,15 +76,15 @@ NEGLIGIBLE = 1e-4
 
 
 def gaussian_candidates(
-    reading: BlurReading, *, scale: int, center_offset: float, seed: int
+    posterior: BlurPosterior, *, scale: int, center_offset: float, seed: int
 ) -> Tensor:
-    """Return Gaussian kernels (n, K, K), drawn as often as a reading tells.
+    """Return Gaussian kernels (n, K, K), drawn as often as a posterior tells.
 
     They are spread evenly (Sobol's sequence, scrambled).
 
     Parameters
     ----------
-    reading : BlurReading
+    posterior : BlurPosterior
     scale : int
     center_offset : float
         δ: where a kernel's centre lies, in HR pixels from the middle of its array.
@@ -92,7 +92,7 @@ def gaussian_candidates(
     """
     even = torch.quasirandom.SobolEngine(3, scramble=True, seed=seed).draw(DRAWN).double()
     steps = torch.special.ndtri(even.clamp(EDGE, 1 - EDGE))
-    logs = reading.mean.double().cpu() + reading.deviation.double().cpu() * steps
+    logs = posterior.mean.double().cpu() + posterior.deviation.double().cpu() * steps
     variances, angles = principal_axes(scale**2 * covariance_of(logs))
     size = side_for(3 * float(variances.max().sqrt()), scale)
     return render_gaussian(variances, angles, size=size, center=size // 2 + center_offset)
@@ -101,7 +101,7 @@ def gaussian_candidates(
 @torch.no_grad()
 def refine(
     plane: Tensor,
-    reading: BlurReading,
+    posterior: BlurPosterior,
     prior: UnfoldedPrior,
     *,
     candidates: Tensor,
@@ -111,24 +111,24 @@ def refine(
     noise: float,
     autocast: AbstractContextManager[object],
 ) -> Refinement:
-    """Return a reading nearer to the truth, for a blur that is like one of some kernels.
+    """Return a posterior nearer to the truth, for a blur that is like one of some kernels.
 
     `DRAWN` of them are taken as often as their weights ask for, and weighed by the evidence. By
-    what that moves the mean of their covariances' logarithms, the reading is moved, and its
+    what that moves the mean of their covariances' logarithms, the posterior is moved, and its
     deviation falls as theirs does: the draw itself tells of the family, too, which is no part of
-    the reading.
+    the posterior.
 
     Parameters
     ----------
     plane : Tensor, (h, w)
         The LR image, or its mean over channels.
-    reading : BlurReading
+    posterior : BlurPosterior
     prior : UnfoldedPrior
         On the device of the plane.
     candidates : Tensor, (n, K, K)
         With their centre where the geometry asks for it.
     weights : Tensor, (n,)
-        How probable each is, given the reading: sum 1.
+        How probable each is, given the posterior: sum 1.
     scale : int
     periodic : bool
         Whether the image goes on at its opposite borders.
@@ -144,7 +144,7 @@ def refine(
 
     Returns
     -------
-    BlurReading or None
+    BlurPosterior or None
         None if it was ended.
     """
     crop = _textured(plane, crop_side(scale))
@@ -174,14 +174,14 @@ def refine(
     after = torch.softmax(before.log() - costs, dim=0)
     center, spread = _moments(logs, before)
     moved, narrowed = _moments(logs, after)
-    deviation = reading.deviation.double().cpu()
+    deviation = posterior.deviation.double().cpu()
     read = deviation.square()
     none = NEGLIGIBLE * read
     # Evidence takes nothing away, and a few kernels that count are no certainty.
     part = ((narrowed + none) / (spread + none)).clamp(LEAST_VARIANCE, 1)
-    # The less sure the reading is, the more the evidence counts: of shape and width each.
+    # The less sure the posterior is, the more the evidence counts: of shape and width each.
     shape = _trust(float(read.mean()), EVIDENCE_ERROR)
-    narrow = max(0.0, NARROW - float(reading.mean[:2].mean()))
+    narrow = max(0.0, NARROW - float(posterior.mean[:2].mean()))
     width = _trust(float(read[:2].mean()), math.hypot(EVIDENCE_ERROR, narrow))
     shift = moved - center
     common = shift[:2].mean()
@@ -189,14 +189,14 @@ def refine(
     shift[:2] += (width - shape) * common
     part = 1 - part.new_tensor([width, width, shape]) * (1 - part)
     return replace(
-        reading,
-        mean=(reading.mean.double().cpu() + shift).to(reading.mean),
-        deviation=(deviation * part.sqrt()).to(reading.deviation),
+        posterior,
+        mean=(posterior.mean.double().cpu() + shift).to(posterior.mean),
+        deviation=(deviation * part.sqrt()).to(posterior.deviation),
     )
 
 
 def _trust(variance: float, error: float) -> float:
-    """Return how much of a correction to take, of a reading's variance and its own error."""
+    """Return how much of a correction to take, of a posterior's variance and its own error."""
     return variance / (variance + error**2)
 
 

@@ -1,9 +1,9 @@
-"""Readings of a field's regions, steadied by their neighbours'.
+"""Blur estimates of a field's regions, smoothed by their neighbours'.
 
 Kriging (Gaussian process regression with an unknown mean; see Rasmussen and Williams, *Gaussian
-Processes for Machine Learning*, 2006): blurs of near places resemble each other, and each reading
+Processes for Machine Learning*, 2006): blurs of near places resemble each other, and each posterior
 counts as much as it is certain. How much the blur varies, and over what distance, is taken from the
-readings themselves, by their restricted likelihood.
+posteriors themselves, by their restricted likelihood.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from napari_blindsr.estimation.network import BlurReading
+from napari_blindsr.estimation.posterior import BlurPosterior
 from napari_blindsr.solvers.nonblind.conditions import Decision
 
 if TYPE_CHECKING:
@@ -30,26 +30,26 @@ DISTANCES = (0.25, 0.5, 1.0, 2.0)
 """Distances over which a blur changes, in units of the field's longer side."""
 
 OWN = 0.25
-"""Part of a reading's stated variance by which it differs from others of the same image. On images
+"""Part of a stated variance by which estimates of the same image differ. On images
 with one blur, regions that overlap by a third differed by 0.08 of it on the mean, 0.18 at most;
 the rest is an error that they share."""
 
 JITTER = 1e-6
-"""Least variance of a reading, so that equal places do no harm."""
+"""Least variance of a posterior, so that equal places do no harm."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class _Model:
-    """One way in which a blur may vary: how likely it is, and what it makes of readings.
+    """One way in which a blur may vary: how likely it is, and what it makes of posteriors.
 
     Attributes
     ----------
     likelihood : Tensor, ()
         Logarithm.
     mixing : Tensor, (m, n)
-        Weights of n readings in the blur of m places; each place's sum to 1.
+        Weights of n posteriors in the blur of m places; each place's sum to 1.
     spread : Tensor, (m,)
-        Variance that would be left if the readings were exact.
+        Variance that would be left if the posteriors were exact.
     """
 
     likelihood: Tensor
@@ -57,17 +57,17 @@ class _Model:
     spread: Tensor
 
 
-def steadied(
-    readings: Sequence[BlurReading | None], seen: Tensor, wanted: Tensor
-) -> list[BlurReading]:
-    """Return what readings of several places tell of the blur of others, together.
+def krige(
+    posteriors: Sequence[BlurPosterior | None], seen: Tensor, wanted: Tensor
+) -> list[BlurPosterior]:
+    """Return what posteriors of several places tell of the blur of others, together.
 
-    An uncertain reading goes to where its neighbours' are, a certain one stays. All have the mean
+    An uncertain posterior goes to where its neighbours' are, a certain one stays. All have the mean
     probabilities of the families: a lens has one kind of blur, if of many widths.
 
     Parameters
     ----------
-    readings : sequence of BlurReading or None
+    posteriors : sequence of BlurPosterior or None
         None where there is nothing to be read. At least one is not.
     seen : Tensor, (n, 2)
         Their places, in units of the field's longer side.
@@ -76,16 +76,16 @@ def steadied(
 
     Returns
     -------
-    list of BlurReading
-        Of the wanted places. What makes the network err is common to all readings, so the number
+    list of BlurPosterior
+        Of the wanted places. What makes the network err is common to all posteriors, so the number
         of those that agree is no gain in certainty: their errors are taken for one.
     """
-    taken = [index for index, reading in enumerate(readings) if reading is not None]
-    read = [reading for reading in readings if reading is not None]
-    means = torch.stack([reading.mean.double().cpu() for reading in read])
-    variances = torch.stack([reading.deviation.double().cpu() for reading in read]).square()
-    families = torch.stack([reading.families.cpu() for reading in read]).mean(dim=0)
-    decisions = [reading.decision for reading in read if reading.decision is not None]
+    taken = [index for index, posterior in enumerate(posteriors) if posterior is not None]
+    read = [posterior for posterior in posteriors if posterior is not None]
+    means = torch.stack([posterior.mean.double().cpu() for posterior in read])
+    variances = torch.stack([posterior.deviation.double().cpu() for posterior in read]).square()
+    families = torch.stack([posterior.families.cpu() for posterior in read]).mean(dim=0)
+    decisions = [posterior.decision for posterior in read if posterior.decision is not None]
     decision = Decision.mean(decisions) if decisions else None
     # One amplitude and distance for all three elements, whose errors are each their own.
     candidates = [
@@ -109,7 +109,7 @@ def steadied(
         deviation.append((chances @ left).sqrt())
     means, deviations = torch.stack(mean, dim=1).float(), torch.stack(deviation, dim=1).float()
     return [
-        BlurReading(mean=one, deviation=other, families=families, decision=decision)
+        BlurPosterior(mean=one, deviation=other, families=families, decision=decision)
         for one, other in zip(means, deviations, strict=True)
     ]
 
@@ -138,12 +138,12 @@ def _likelihood(elements: Sequence[_Model]) -> Tensor:
 
 
 def _model(values: Tensor, variances: Tensor, among: Tensor, across: Tensor, peak: float) -> _Model:
-    """Return what a covariance makes of readings (n,); the rest is as `_covariances` returns it."""
+    """Return what a covariance makes of values (n,); the rest is as `_covariances` returns it."""
     factor = torch.linalg.cholesky(among + torch.diag(variances.clamp_min(JITTER)))
     ones = torch.ones(len(values), 1, dtype=values.dtype)
     solved = torch.cholesky_solve(ones, factor)
     weight = float(solved.sum())
-    # The mean, by generalised least squares, and what is left of the readings.
+    # The mean, by generalised least squares, and what is left of the posteriors.
     average = solved.T / weight
     rest = torch.eye(len(values), dtype=values.dtype) - ones @ average
     left = rest @ values
@@ -168,9 +168,9 @@ such that change by some percent in width from frame to frame, and no loss for f
 
 
 def smoothed(
-    readings: Sequence[BlurReading], *, steps: Sequence[int], drift: float = DRIFT
-) -> list[BlurReading]:
-    """Return readings along a chain of planes, each as all of them together tell it.
+    posteriors: Sequence[BlurPosterior], *, steps: Sequence[int], drift: float = DRIFT
+) -> list[BlurPosterior]:
+    """Return posteriors along a chain of planes, each as all of them together tell it.
 
     The logarithm of the covariance is taken for a random walk that is read with the stated
     variances: a Kalman filter, and the smoother of Rauch, Tung and Striebel (1965). What makes the
@@ -178,16 +178,16 @@ def smoothed(
 
     Parameters
     ----------
-    readings : sequence of BlurReading
+    posteriors : sequence of BlurPosterior
     steps : sequence of int
         How many steps of the walk lead from each to the next.
     drift : float
         Variance of a step.
     """
-    if not readings:
+    if not posteriors:
         return []
-    values = torch.stack([reading.mean.double().cpu() for reading in readings])
-    noise = torch.stack([reading.deviation.double().cpu().square() for reading in readings])
+    values = torch.stack([posterior.mean.double().cpu() for posterior in posteriors])
+    noise = torch.stack([posterior.deviation.double().cpu().square() for posterior in posteriors])
     means, variances = [values[0]], [noise[0]]
     for value, power, count in zip(values[1:], noise[1:], steps, strict=True):
         ahead = variances[-1] + count * drift
@@ -199,6 +199,6 @@ def smoothed(
         gain = variance / (variance + count * drift)
         later.append(mean + gain * (later[-1] - mean))
     return [
-        replace(reading, mean=mean.to(reading.mean))
-        for reading, mean in zip(readings, reversed(later), strict=True)
+        replace(posterior, mean=mean.to(posterior.mean))
+        for posterior, mean in zip(posteriors, reversed(later), strict=True)
     ]

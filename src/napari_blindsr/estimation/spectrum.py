@@ -84,8 +84,8 @@ def spectral_covariance(planes: Tensor, scale: int, *, taper: bool = True) -> Te
             optimiser.zero_grad()
             power = expected(parameters)
             # A weak preference keeps what the data do not tell from running away.
-            doubt = 1e-3 * parameters[:3].square().sum()
-            loss = (power.log() + periodogram / power).mean() + doubt
+            penalty = 1e-3 * parameters[:3].square().sum()
+            loss = (power.log() + periodogram / power).mean() + penalty
             loss.backward()
             return loss
 

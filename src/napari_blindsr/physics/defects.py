@@ -163,6 +163,19 @@ def defects_of(
     return replace(found, saturated=np.zeros_like(found.saturated))
 
 
+def without_defects(
+    image: NDArray[Any], axes: str, covered: NDArray[np.bool_], *, saturation: bool
+) -> tuple[NDArray[np.bool_], tuple[str, ...]]:
+    """Return missing pixels with the defects of an image, and what to tell of these.
+
+    Parameters as in `defects_of`. Defects count only if they leave something of the image.
+    """
+    defects = defects_of(image, axes, covered=covered, saturation=saturation)
+    if defects is None or (covered | defects.missing).all():
+        return covered, ()
+    return covered | defects.missing, defects.notes
+
+
 def _single(
     plane: NDArray[np.float64], noise: float, usable: NDArray[np.bool_]
 ) -> NDArray[np.bool_]:

@@ -262,7 +262,7 @@ def _block_sums(plane: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class LightNoise:
+class ShotNoise:
     """Noise that grows with the light.
 
     Attributes
@@ -279,20 +279,20 @@ class LightNoise:
     typical: Tensor
     sparse: Tensor
 
-    def times(self, factor: float | Tensor) -> LightNoise:
+    def times(self, factor: float | Tensor) -> ShotNoise:
         """Return the noise of an image that is so many times as bright: all, or each channel."""
         import torch  # noqa: PLC0415  (takes seconds, and estimating noise needs none of it)
 
         factors = torch.as_tensor(factor, dtype=self.levels.dtype, device=self.levels.device)
-        return LightNoise(
+        return ShotNoise(
             levels=factors.reshape(-1, 1, 1) * self.levels,
             typical=factors * self.typical,
             sparse=self.sparse,
         )
 
-    def to(self, device: torch.device) -> LightNoise:
+    def to(self, device: torch.device) -> ShotNoise:
         """Return the same on a device."""
-        return LightNoise(
+        return ShotNoise(
             levels=self.levels.to(device),
             typical=self.typical.to(device),
             sparse=self.sparse.to(device),

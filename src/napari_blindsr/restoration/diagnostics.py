@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from napari_blindsr.estimation.consistency import Agreement
+    from napari_blindsr.estimation.consistency import Consistency
     from napari_blindsr.estimation.estimate import BlurEstimate
     from napari_blindsr.metrics.residual import Residual
 
@@ -102,7 +102,7 @@ class Flag:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Facts:
+class RunEvidence:
     """What a run knows.
 
     Attributes
@@ -116,7 +116,7 @@ class Facts:
         Whether the kernel was given rather than estimated.
     blur : BlurEstimate or None
         What was read off the image.
-    agreement : Agreement or None
+    agreement : Consistency or None
         How well the blurs of its parts agree, and what they tell.
     residual : Residual or None
         What image and kernel leave unexplained; None if it cannot be told.
@@ -135,7 +135,7 @@ class Facts:
     widths: tuple[float, float]
     known: bool = False
     blur: BlurEstimate | None = None
-    agreement: Agreement | None = None
+    agreement: Consistency | None = None
     residual: Residual | None = None
     saturated: float = 0.0
     covered: float = 0.0
@@ -144,18 +144,18 @@ class Facts:
 
 
 @dataclass(frozen=True, kw_only=True)
-class FlagKind:
+class Check:
     """A kind of reason; `find` returns the message, or None if there is nothing to say."""
 
     name: str
     meaning: str
     advice: str
-    find: Callable[[Facts], str | None]
+    find: Callable[[RunEvidence], str | None]
 
 
-def find_flags(facts: Facts) -> tuple[Flag, ...]:
+def run_checks(evidence: RunEvidence) -> tuple[Flag, ...]:
     """Return all that speaks against a result."""
-    found = ((kind, kind.find(facts)) for kind in FLAGS)
+    found = ((kind, kind.find(evidence)) for kind in FLAGS)
     return tuple(
         Flag(name=kind.name, message=message, meaning=kind.meaning, advice=kind.advice)
         for kind, message in found
@@ -163,26 +163,26 @@ def find_flags(facts: Facts) -> tuple[Flag, ...]:
     )
 
 
-def find_field_flags(facts: Mapping[tuple[int, int], Facts]) -> tuple[Flag, ...]:
+def run_field_checks(evidence: Mapping[tuple[int, int], RunEvidence]) -> tuple[Flag, ...]:
     """Return all that speaks against a result whose regions have kernels of their own.
 
     Parameters
     ----------
-    facts : dict of (row, column) to Facts
+    evidence : dict of (row, column) to RunEvidence
         What is known of each region.
     """
     flags = []
     for kind in FLAGS:
-        found = {place: kind.find(known) for place, known in facts.items()}
+        found = {place: kind.find(known) for place, known in evidence.items()}
         messages = {place: message for place, message in found.items() if message is not None}
         if not messages:
             continue
         (row, column), message = next(iter(messages.items()))
-        everywhere = len(messages) == len(facts) and len(set(messages.values())) == 1
+        everywhere = len(messages) == len(evidence) and len(set(messages.values())) == 1
         if not everywhere:
             message = (
-                f"in {len(messages)} of {len(facts)} regions, such as row {row}, column {column} "
-                f"of the field: {message}"
+                f"in {len(messages)} of {len(evidence)} regions, such as row {row}, column "
+                f"{column} of the field: {message}"
             )
         flags.append(
             Flag(name=kind.name, message=message, meaning=kind.meaning, advice=kind.advice)
@@ -190,58 +190,59 @@ def find_field_flags(facts: Mapping[tuple[int, int], Facts]) -> tuple[Flag, ...]
     return tuple(flags)
 
 
-def _no_blur(facts: Facts) -> str | None:
-    if facts.blur is not None:
-        sharp = not facts.blur.found
+def _no_blur(evidence: RunEvidence) -> str | None:
+    if evidence.blur is not None:
+        sharp = not evidence.blur.found
     else:
-        sharp = not facts.known and facts.widths[0] < NARROW * facts.scale
+        sharp = not evidence.known and evidence.widths[0] < NARROW * evidence.scale
     return "no blur found: the image is as sharp as one that was never blurred" if sharp else None
 
 
-def _at_bound(facts: Facts) -> str | None:
-    side = len(facts.kernel)
+def _at_bound(evidence: RunEvidence) -> str | None:
+    side = len(evidence.kernel)
     if side > 1:
-        frame = np.ones(facts.kernel.shape, dtype=bool)
+        frame = np.ones(evidence.kernel.shape, dtype=bool)
         frame[1:-1, 1:-1] = False
-        edge = float(facts.kernel[frame].max() / facts.kernel.max())
+        edge = float(evidence.kernel[frame].max() / evidence.kernel.max())
         if edge > CORE:
             return (
                 f"at the border of its {side} × {side} pixels the kernel has {edge:.0%} of its peak"
             )
-    blur = facts.blur
+    blur = evidence.blur
     if blur is None or not blur.found:
         return None
-    return _beyond_reading(facts, blur)
+    return _beyond_reading(evidence, blur)
 
 
-def _beyond_reading(facts: Facts, blur: BlurEstimate) -> str | None:
+def _beyond_reading(evidence: RunEvidence, blur: BlurEstimate) -> str | None:
     """Tell of a kernel that is not what was read, or of a blur wider than any that is known."""
     # What imports torch is loaded by the run by now.
     from napari_blindsr.estimation.network import WIDEST_BLUR  # noqa: PLC0415
 
     careful = blur.careful_widths
     for width, read, interval, least in zip(
-        facts.widths, blur.widths, blur.intervals, careful, strict=True
+        evidence.widths, blur.widths, blur.intervals, careful, strict=True
     ):
         low, high = (read, read) if math.isnan(interval[0]) else interval
         # The kernel is narrower than the estimate where that is safer.
         low = min(low, least)
         if not low / TOLERANCE < width < high * TOLERANCE:
+            own = width / evidence.scale
             return (
-                f"the kernel's standard deviation is {width / facts.scale:.2f} pixels of the image "
-                f"where {read / facts.scale:.2f} was read: family {blur.family!r} has none such"
+                f"the kernel's standard deviation is {own:.2f} pixels of the image "
+                f"where {read / evidence.scale:.2f} was read: family {blur.family!r} has none such"
             )
     widest = math.sqrt(WIDEST_BLUR)
-    if blur.widths[0] > 0.95 * widest * facts.scale:
+    if blur.widths[0] > 0.95 * widest * evidence.scale:
         return (
-            f"the blur was read as {blur.widths[0] / facts.scale:.2f} pixels of the image; the "
+            f"the blur was read as {blur.widths[0] / evidence.scale:.2f} pixels of the image; the "
             f"reader knows none beyond {widest:.2f}"
         )
     return None
 
 
-def _another_family(facts: Facts) -> str | None:
-    blur = facts.blur
+def _another_family(evidence: RunEvidence) -> str | None:
+    blur = evidence.blur
     if blur is None or not blur.found or not blur.families:
         return None
     likely = max(blur.families, key=lambda name: blur.families[name])
@@ -253,29 +254,32 @@ def _another_family(facts: Facts) -> str | None:
     )
 
 
-def _unlike_image(facts: Facts) -> str | None:
-    told = facts.agreement
+def _unlike_image(evidence: RunEvidence) -> str | None:
+    told = evidence.agreement
     # A kernel that was read is like what was read.
-    if told is None or facts.blur is not None:
+    if told is None or evidence.blur is not None:
         return None
     # What imports torch is loaded by the run by now.
     from napari_blindsr.estimation.network import NARROWEST_BLUR, WIDEST_BLUR  # noqa: PLC0415
 
     # Beyond these the image tells no difference.
-    own = math.prod(facts.widths) / facts.scale**2
-    own = math.log(min(max(own, NARROWEST_BLUR / facts.scale), WIDEST_BLUR))
+    own = math.prod(evidence.widths) / evidence.scale**2
+    own = math.log(min(max(own, NARROWEST_BLUR / evidence.scale), WIDEST_BLUR))
     difference = own - told.variance
-    if abs(difference) / 2 <= math.log(UNLIKE_IMAGE) or abs(difference) <= UNLIKELY * told.doubt:
+    if (
+        abs(difference) / 2 <= math.log(UNLIKE_IMAGE)
+        or abs(difference) <= UNLIKELY * told.log_variance_sd
+    ):
         return None
-    width = math.sqrt(math.prod(facts.widths)) / facts.scale
+    width = math.sqrt(math.prod(evidence.widths)) / evidence.scale
     return (
         f"the kernel's standard deviation is {width:.2f} pixels of the image, which looks as if "
         f"blurred by {math.exp(told.variance / 2):.2f}"
     )
 
 
-def _not_white(facts: Facts) -> str | None:
-    found = facts.residual
+def _not_white(evidence: RunEvidence) -> str | None:
+    found = evidence.residual
     if found is None or found.whiteness <= CHANCE:
         return None
     if found.level**2 * found.correlation <= UNLIKE_NOISE:
@@ -286,36 +290,34 @@ def _not_white(facts: Facts) -> str | None:
     )
 
 
-def _unstable(facts: Facts) -> str | None:
-    found = facts.agreement
+def _unstable(evidence: RunEvidence) -> str | None:
+    found = evidence.agreement
     if found is None or found.disagreement <= DISAGREEMENT or found.spread <= SPREAD:
         return None
     low, high = found.range
     return f"parts of the image have blurs from {low:.2f} to {high:.2f} pixels of the image"
 
 
-def _saturated(facts: Facts) -> str | None:
+def _saturated(evidence: RunEvidence) -> str | None:
     parts = []
-    if facts.saturated > SATURATED:
-        parts.append(f"{facts.saturated:.1%} of the pixels pile up at the largest value")
-    if facts.covered > COVERED:
-        parts.append(f"{facts.covered:.0%} of the pixels were not measured")
+    if evidence.saturated > SATURATED:
+        parts.append(f"{evidence.saturated:.1%} of the pixels pile up at the largest value")
+    if evidence.covered > COVERED:
+        parts.append(f"{evidence.covered:.0%} of the pixels were not measured")
     return ", and ".join(parts) if parts else None
 
 
-def _beyond_kernel(facts: Facts) -> str | None:
-    if facts.scale == 1:
+def _beyond_kernel(evidence: RunEvidence) -> str | None:
+    if evidence.scale == 1:
         return None
-    if facts.known and facts.widths[0] < NARROW * facts.scale:
-        return (
-            f"the kernel is {facts.widths[0] / facts.scale:.2f} pixels of the image wide, as good "
-            "as none"
-        )
+    if evidence.known and evidence.widths[0] < NARROW * evidence.scale:
+        width = evidence.widths[0] / evidence.scale
+        return f"the kernel is {width:.2f} pixels of the image wide, as good as none"
     # Along the shorter axis, which lets the most through. What a Gaussian of standard deviation
     # σ lets through of frequency f is exp(−2π²σ²f²).
-    widths = facts.widths if facts.blur is None else facts.blur.widths
-    width = widths[1] / facts.scale
-    ratio = max(1 / max(facts.noise, 1e-3), 1.0)
+    widths = evidence.widths if evidence.blur is None else evidence.blur.widths
+    width = widths[1] / evidence.scale
+    ratio = max(1 / max(evidence.noise, 1e-3), 1.0)
     limit = math.sqrt(2 * math.log(ratio)) / (2 * math.pi * width)
     if limit >= OVERSAMPLED:
         return None
@@ -323,11 +325,11 @@ def _beyond_kernel(facts: Facts) -> str | None:
     return f"of detail with a period below {period} of the image, the blur leaves less than noise"
 
 
-def _not_identifiable(facts: Facts) -> str | None:
-    blur = facts.blur
-    if blur is None or blur.reading is None or not blur.found:
+def _not_identifiable(evidence: RunEvidence) -> str | None:
+    blur = evidence.blur
+    if blur is None or blur.posterior is None or not blur.found:
         return None
-    factor = math.exp(0.5 * blur.reading.doubt)
+    factor = math.exp(0.5 * blur.posterior.log_variance_sd)
     if factor < UNCERTAIN:
         return None
     return (
@@ -336,73 +338,73 @@ def _not_identifiable(facts: Facts) -> str | None:
     )
 
 
-def _compressed(facts: Facts) -> str | None:
-    if facts.blocking <= BLOCKY:
+def _compressed(evidence: RunEvidence) -> str | None:
+    if evidence.blocking <= BLOCKY:
         return None
     return "the image has the 8 × 8 pixel blocks of JPEG compression"
 
 
-FLAGS: tuple[FlagKind, ...] = (
-    FlagKind(
+FLAGS: tuple[Check, ...] = (
+    Check(
         name="blur_not_identifiable",
         meaning="The result is restored with care: it may stay softer than the image allows.",
         advice="Give the objective's numerical aperture, the emission wavelength and the pixel "
         "size (optics), or a measured kernel.",
         find=_not_identifiable,
     ),
-    FlagKind(
+    Check(
         name="noise_not_white",
         meaning="Such disturbances look like detail; the result is smoothed to suppress them.",
         advice="Use the uncompressed original of the image, if there is one.",
         find=_compressed,
     ),
-    FlagKind(
+    Check(
         name="no_blur",
         meaning="No gain is expected beyond interpolation; what looks sharper was made up.",
         advice="Keep the image as it is, or try another image of the same series.",
         find=_no_blur,
     ),
-    FlagKind(
+    Check(
         name="kernel_at_bound",
         meaning="The true blur may be wider than, or unlike, any that could be found.",
         advice="Choose another family, or wider parameters, or reduce the image first.",
         find=_at_bound,
     ),
-    FlagKind(
+    Check(
         name="another_family",
         meaning="A kernel of the wrong shape leaves traces such as double edges.",
         advice="Restore again with a kernel of the family that is named, and compare.",
         find=_another_family,
     ),
-    FlagKind(
+    Check(
         name="kernel_unstable",
         meaning="One kernel for the whole image is wrong for parts of it.",
         advice="Give its regions kernels of their own (field, such as 2 × 2 or 3 × 4), or measured "
         "kernels.",
         find=_unstable,
     ),
-    FlagKind(
+    Check(
         name="kernel_unlike_image",
         meaning="With a kernel that is too wide edges ring; one that is too narrow leaves blur.",
         advice="See that a measured kernel is sampled in pixels of the result, not of the image; "
         "or let the blur be read off the image, and compare.",
         find=_unlike_image,
     ),
-    FlagKind(
+    Check(
         name="residual_not_white",
         meaning="Kernel and result do not explain the data: the kernel is too wide or of another "
         "shape, or the result too smooth. Too narrow a kernel leaves no such trace.",
         advice="Try another kernel or family, give the noise, or let the optimisation go on.",
         find=_not_white,
     ),
-    FlagKind(
+    Check(
         name="saturated_or_covered",
         meaning="Saturated pixels contradict any kernel around them; what was covered is "
         "filled in.",
         advice="Take saturated pixels for covered, and do not measure where support is low.",
         find=_saturated,
     ),
-    FlagKind(
+    Check(
         name="scale_beyond_kernel",
         meaning="A finer grid holds nothing that the image could tell of.",
         advice="Choose a smaller scale; scale 1 removes blur alone.",

@@ -9,13 +9,13 @@ import numpy as np
 import torch
 
 from napari_blindsr.errors import InputError
-from napari_blindsr.estimation.consistency import compare_parts
+from napari_blindsr.estimation.consistency import quadrant_consistency
 from napari_blindsr.methods import method_named
 from napari_blindsr.metrics.residual import Residual, predict
 from napari_blindsr.metrics.residual import residual as residual_of
 from napari_blindsr.physics.kernels.moments import core_covariance, principal_axes
 from napari_blindsr.physics.noise import blocking, estimate_noise
-from napari_blindsr.restoration.diagnostics import Facts, Flag, find_field_flags, find_flags
+from napari_blindsr.restoration.diagnostics import Flag, RunEvidence, run_checks, run_field_checks
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -72,13 +72,13 @@ def run_flags(
     # A kernel that was read of other planes is like those, which is told there; that its parts have
     # blurs of their own is no news of a field.
     own = blur is not None or settings.kernel == "known" or method_named(settings.method).optimises
-    facts = Facts(
+    evidence = RunEvidence(
         scale=settings.scale,
         kernel=kernel,
         widths=kernel_widths(kernel),
         known=settings.kernel == "known",
         blur=blur,
-        agreement=compare_parts(
+        agreement=quadrant_consistency(
             data if guess is None else guess.cpu().numpy(), settings.scale, device=device
         )
         if own and field is None and not gaps
@@ -90,11 +90,11 @@ def run_flags(
         blocking=0.0 if gaps else _blocks(data if guess is None else guess),
     )
     if field is None:
-        return find_flags(facts)
-    return find_field_flags(
+        return run_checks(evidence)
+    return run_field_checks(
         {
             place: replace(
-                facts,
+                evidence,
                 kernel=field.kernels[place],
                 widths=kernel_widths(field.kernels[place]),
                 blur=field.blurs[place[0]][place[1]] if field.blurs else None,

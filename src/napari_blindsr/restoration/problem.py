@@ -25,14 +25,14 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from napari_blindsr.estimation.estimate import BlurEstimate
-    from napari_blindsr.estimation.network import BlurReading
+    from napari_blindsr.estimation.posterior import BlurPosterior
     from napari_blindsr.images.planes import Planes
     from napari_blindsr.images.tiling import Part
-    from napari_blindsr.physics.noise import LightNoise
+    from napari_blindsr.physics.noise import ShotNoise
     from napari_blindsr.solvers.device import Compute
     from napari_blindsr.solvers.loop import Weights
     from napari_blindsr.solvers.nonblind.conditions import Conditions
-    from napari_blindsr.solvers.nonblind.restorers import Finisher
+    from napari_blindsr.solvers.nonblind.restorers import NonblindRestorer
     from napari_blindsr.types import Border
 
 
@@ -65,14 +65,14 @@ class Job:
     source : KernelFamily, ndarray or KernelField
         Where the kernel comes from, or the kernel (K, K), or the kernels of the image's regions.
     compute : Compute
-    finisher : Finisher
+    restorer : NonblindRestorer
     noise : float
         Standard deviation of the noise, in the planes' unit.
-    light : LightNoise or None
+    light : ShotNoise or None
         That in each pixel, if it grows with the light.
     tile : int or None
         Largest side of the parts that the result is made in; None is in one go.
-    trusted : bool
+    kernel_is_known : bool
         Whether the kernel is known, not found.
     colour : bool
         Whether the channels are red, green and blue that share their detail.
@@ -91,11 +91,11 @@ class Job:
     border: Border
     source: Source
     compute: Compute
-    finisher: Finisher
+    restorer: NonblindRestorer
     noise: float
-    light: LightNoise | None
+    light: ShotNoise | None
     tile: int | None
-    trusted: bool = False
+    kernel_is_known: bool = False
     colour: bool = False
     conditions: Conditions | None = None
     blur: BlurEstimate | None = None
@@ -113,9 +113,9 @@ class Job:
         return method_named(self.settings.method).optimises
 
     @property
-    def reading(self) -> BlurReading | None:
+    def posterior(self) -> BlurPosterior | None:
         """What a network read of the blur, with its uncertainty."""
-        return None if self.blur is None else self.blur.reading
+        return None if self.blur is None else self.blur.posterior
 
     @property
     def unexplained(self) -> float:

@@ -125,7 +125,7 @@ def restored(
         except (MemoryError, RuntimeError) as error:
             largest = max(job.wanted.scaled(job.settings.scale).shape)
             tile = min(tile or largest, largest) // 2
-            possible = job.finisher.name != "none" and tile >= SMALLEST_TILE
+            possible = job.restorer.name != "none" and tile >= SMALLEST_TILE
             if not possible or not is_lack_of_memory(error):
                 raise
         _free_memory(job)
@@ -143,8 +143,8 @@ def _in_one_go(
         outcome = _at_once(solver, solved)
     else:
         outcome = yield from solve(solver, solved)
-    if job.finisher.name != "none":
-        yield finishing(job.finisher.name, solver.total, time.perf_counter() - start)
+    if job.restorer.name != "none":
+        yield finishing(job.restorer.name, solver.total, time.perf_counter() - start)
     pixels = _finished(job, outcome, observation)
     inner = job.wanted.scaled(job.settings.scale).slices
     delivery = _Delivery(job, target)
@@ -324,11 +324,11 @@ def _finished(job: Job, outcome: Outcome, observation: Observation) -> Pixels:
         outcome,
         observation,
         job.settings,
-        job.finisher,
+        job.restorer,
         noise=job.noise,
         light=job.light,
         conditions=job.conditions,
-        trusted=job.trusted,
+        kernel_is_known=job.kernel_is_known,
         colour=job.colour,
     )
 

@@ -153,7 +153,7 @@ def conclude(job: Job, joined: Restored, *, seconds: float) -> Result:
         settings=settings,
         gain=planes.gain,
         noise=job.noise * planes.span,
-        finish=job.finisher.name,
+        finish=job.restorer.name,
         blur=job.blur,
         # Its regions divide the image, whatever part of it was looked at.
         field=None if field is None else replace(field, extent=Box.whole(field.extent.shape)),

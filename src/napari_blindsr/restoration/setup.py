@@ -11,8 +11,8 @@ from skimage.restoration import inpaint_biharmonic
 
 from napari_blindsr.errors import InputError, SettingsError
 from napari_blindsr.estimation.estimate import SMALLEST_SIDE as SMALLEST_READ
-from napari_blindsr.estimation.estimate import decide, read_planes
-from napari_blindsr.estimation.field import check_regions, read_field
+from napari_blindsr.estimation.estimate import decide, estimate_blur
+from napari_blindsr.estimation.field import check_regions, field_of_image
 from napari_blindsr.estimation.kernel_field import KernelField
 from napari_blindsr.images.planes import (
     Planes,
@@ -25,9 +25,9 @@ from napari_blindsr.images.planes import (
 )
 from napari_blindsr.images.tiling import Box, check_region, context_for, field_tile, tile_side
 from napari_blindsr.methods import METHOD_TABLE, method_named
-from napari_blindsr.physics.defects import defects_of
+from napari_blindsr.physics.defects import without_defects
 from napari_blindsr.physics.kernels import KernelFamily
-from napari_blindsr.physics.noise import LightNoise, estimate_noise, shot_noise
+from napari_blindsr.physics.noise import ShotNoise, estimate_noise, shot_noise
 from napari_blindsr.physics.observation import Observation
 from napari_blindsr.progress import REFINING, reported
 from napari_blindsr.restoration.problem import Job, kernel_source, moved, size_of
@@ -35,17 +35,17 @@ from napari_blindsr.settings import ONE_BLUR, Settings
 from napari_blindsr.solvers.blind.alternating import AlternatingSolver
 from napari_blindsr.solvers.blind.generators import SMALLEST_SIDE
 from napari_blindsr.solvers.device import choose_compute
-from napari_blindsr.solvers.nonblind.closed_form import ClosedFormSolver
+from napari_blindsr.solvers.nonblind.closed_form import KnownKernelSolver
 from napari_blindsr.solvers.nonblind.conditions import Conditions, conditions_of
 from napari_blindsr.solvers.nonblind.image_prior import CHANNELS, shares_detail
-from napari_blindsr.solvers.nonblind.restorers import load_finisher
+from napari_blindsr.solvers.nonblind.restorers import load_restorer
 
 if TYPE_CHECKING:
     from collections.abc import Generator
 
     from numpy.typing import ArrayLike, NDArray
 
-    from napari_blindsr.estimation.network import BlurReading
+    from napari_blindsr.estimation.posterior import BlurPosterior
     from napari_blindsr.progress import Progress
     from napari_blindsr.solvers.device import Compute
     from napari_blindsr.solvers.loop import Solver
@@ -100,15 +100,15 @@ def prepare(
         grid = source.shape if isinstance(source, KernelField) else settings.field
         tile = field_tile(shape, grid, scale=settings.scale, tile=settings.tile)
     compute = choose_compute(settings.device, settings.precision)
-    finisher, notes = load_finisher(settings, compute)
+    restorer, notes = load_restorer(settings, compute)
     # Another one, if its weights are missing.
-    _check_tiles(settings, finisher.name, tile, wanted)
-    finishes = finisher.name != "none"
-    noise = finish_noise(planes, settings) if finishes else told_noise(planes, settings)
-    light = light_noise(planes, settings, compute) if finisher.minds_light else None
-    colour = finisher.prior is not None and _is_colour(planes, noise, light)
+    _check_tiles(settings, restorer.name, tile, wanted)
+    finishes = restorer.name != "none"
+    noise = noise_for_restorer(planes, settings) if finishes else noise_for_fit(planes, settings)
+    light = estimate_shot_noise(planes, settings, compute) if restorer.uses_shot_noise else None
+    colour = restorer.prior is not None and _is_colour(planes, noise, light)
     conditions: Conditions | None = None
-    if finisher.prior is not None:
+    if restorer.prior is not None:
         conditions = conditions_of(
             planes.data, measured=planes.measured, together=colour, device=compute.device
         )
@@ -129,11 +129,11 @@ def prepare(
         border=settings.border,
         source=source,
         compute=compute,
-        finisher=finisher,
+        restorer=restorer,
         noise=noise,
         light=light,
         tile=tile,
-        trusted=known is not None and not (found or _was_read(known)),
+        kernel_is_known=known is not None and not (found or _was_read(known)),
         colour=colour,
         conditions=conditions,
         notes=(*notes, *defects),
@@ -160,7 +160,7 @@ def with_blur(
     quality: Quality = "fast" if stop else settings.quality
     assert isinstance(job.source, KernelFamily)
     if settings.field != ONE_BLUR:
-        regions = read_field(
+        regions = field_of_image(
             planes.data,
             measured=planes.measured,
             shape=settings.field,
@@ -175,7 +175,7 @@ def with_blur(
         )
         field, asked = yield from reported(regions, stage=REFINING, start=start)
         return replace(job, source=field), stop or asked
-    steps = read_planes(
+    steps = estimate_blur(
         planes.data,
         measured=planes.measured,
         scale=settings.scale,
@@ -190,14 +190,14 @@ def with_blur(
         optics=settings.optics,
     )
     blur, asked = yield from reported(steps, stage=REFINING, start=start)
-    return replace(_decided(job, blur.reading), source=blur.kernel, blur=blur), stop or asked
+    return replace(_decided(job, blur.posterior), source=blur.kernel, blur=blur), stop or asked
 
 
-def _decided(job: Job, reading: BlurReading | None) -> Job:
+def _decided(job: Job, posterior: BlurPosterior | None) -> Job:
     """Return the job with what was decided on its noise."""
-    if job.conditions is None or reading is None:
+    if job.conditions is None or posterior is None:
         return job
-    return replace(job, conditions=replace(job.conditions, decision=reading.decision))
+    return replace(job, conditions=replace(job.conditions, decision=posterior.decision))
 
 
 def _was_read(known: NDArray[Any] | KernelField) -> bool:
@@ -205,7 +205,7 @@ def _was_read(known: NDArray[Any] | KernelField) -> bool:
     return isinstance(known, KernelField) and bool(known.blurs)
 
 
-def _is_colour(planes: Planes, noise: float, light: LightNoise | None) -> bool:
+def _is_colour(planes: Planes, noise: float, light: ShotNoise | None) -> bool:
     """Tell whether planes are red, green and blue of one picture, not of several stains."""
     if planes.axes != "YXC" or len(planes.data) != CHANNELS:
         return False
@@ -238,10 +238,7 @@ def _planes(
         mask = check_mask(mask, plane_shape(array, axes))[window.slices]
     covered = find_covered(image, axes=axes, mask=mask, saturated=settings.mask_saturated)
     camera = settings.geometry == "camera"
-    defects = defects_of(image, axes, covered=covered, saturation=camera)
-    notes: tuple[str, ...] = ()
-    if defects is not None and not (covered | defects.missing).all():
-        covered, notes = covered | defects.missing, defects.notes
+    covered, notes = without_defects(image, axes, covered, saturation=camera)
     planes = to_planes(
         image, axes=axes, geometry=settings.geometry, covered=covered, gain=settings.gain
     )
@@ -279,14 +276,14 @@ LEAST_BRIGHT = 1e-3
 """What the brightest pixel of an image is taken for at least, in units of its range."""
 
 
-def told_noise(planes: Planes, settings: Settings) -> float:
+def noise_for_fit(planes: Planes, settings: Settings) -> float:
     """Return the noise that an optimisation is told of, in the planes' unit."""
     if settings.noise == "auto":
         return estimate_noise(planes.data, planes.measured)
     return settings.noise / planes.span
 
 
-def finish_noise(planes: Planes, settings: Settings) -> float:
+def noise_for_restorer(planes: Planes, settings: Settings) -> float:
     """Return the noise that the finish is told of, in the planes' unit."""
     if settings.estimates_noise:
         return estimate_noise(planes.data, planes.measured)
@@ -294,7 +291,7 @@ def finish_noise(planes: Planes, settings: Settings) -> float:
     return settings.noise / planes.span
 
 
-def light_noise(planes: Planes, settings: Settings, compute: Compute) -> LightNoise | None:
+def estimate_shot_noise(planes: Planes, settings: Settings, compute: Compute) -> ShotNoise | None:
     """Return the noise in each pixel of an image whose noise grows with the light.
 
     Noise that is told is taken for what it is in every pixel; without any, nothing grows.
@@ -314,7 +311,7 @@ def light_noise(planes: Planes, settings: Settings, compute: Compute) -> LightNo
     bright = np.maximum(bright, LEAST_BRIGHT)
     height = (middle - dark) / np.maximum(bright - dark, LEAST_BRIGHT)
     low, high = MIDDLE
-    return LightNoise(
+    return ShotNoise(
         levels=levels,
         typical=levels.square().mean(dim=(1, 2)).sqrt(),
         sparse=torch.from_numpy(np.clip((high - height) / (high - low), 0, 1)).to(compute.device),
@@ -327,7 +324,7 @@ def observe(job: Job) -> Observation:
     measured = None if planes.measured is None else torch.from_numpy(planes.measured)
     if measured is not None and bool(measured.all()):
         measured = None
-    noise = told_noise(planes, settings) if job.optimises else job.noise
+    noise = noise_for_fit(planes, settings) if job.optimises else job.noise
     observation = Observation(
         data=torch.from_numpy(planes.data).to(device),
         scale=settings.scale,
@@ -362,7 +359,7 @@ def solver_for(job: Job, observation: Observation, *, held: bool = False) -> Sol
         kernel = torch.from_numpy(job.source).to(job.compute.device)
         if held or not job.optimises:
             covered = observation.measured is not None
-            return ClosedFormSolver(kernel=kernel, covered=covered, finished=True)
+            return KnownKernelSolver(kernel=kernel, covered=covered, finished=True)
     else:
         assert isinstance(job.source, KernelFamily)
         kernel = job.source

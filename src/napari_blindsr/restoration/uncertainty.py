@@ -28,7 +28,7 @@ from napari_blindsr.metrics.residual import border_margin, predict
 from napari_blindsr.physics.kernels import KernelFamily
 from napari_blindsr.progress import Progress, StopReason
 from napari_blindsr.restoration.reconstruct import restored
-from napari_blindsr.restoration.setup import light_noise
+from napari_blindsr.restoration.setup import estimate_shot_noise
 from napari_blindsr.solvers.nonblind.error_map import load_error_map
 from napari_blindsr.solvers.nonblind.unfolded import ROUNDING
 
@@ -124,15 +124,15 @@ def alternatives(job: Job, joined: Restored, count: int) -> Iterator[tuple[Kind,
         job,
         # Kernel in hand, a method that optimises has nothing left to do but its finish.
         settings=replace(
-            job.settings, method=METHODS[0], finish=job.finisher.name, bounded=None, uncertainty=0
+            job.settings, method=METHODS[0], finish=job.restorer.name, bounded=None, uncertainty=0
         ),
         source=joined.kernel,
     )
-    if job.finisher.prior is not None:
+    if job.restorer.prior is not None:
         errors = load_error_map().to(job.compute.device)
-        doubt = 0.0 if job.reading is None else job.reading.doubt
-        finisher = replace(job.finisher, errors=errors, doubt=doubt)
-        yield "error", replace(plain, finisher=finisher)
+        log_variance_sd = 0.0 if job.posterior is None else job.posterior.log_variance_sd
+        restorer = replace(job.restorer, errors=errors, log_variance_sd=log_variance_sd)
+        yield "error", replace(plain, restorer=restorer)
         count -= 1
     kernels = iter(_kernels(job, count // 2))
     rng = np.random.default_rng([job.settings.seed, 1])
@@ -151,14 +151,14 @@ def alternatives(job: Job, joined: Restored, count: int) -> Iterator[tuple[Kind,
 def _kernels(job: Job, count: int) -> list[NDArray[np.float32]]:
     """Return so many other kernels that the image allows; none if the kernel is known."""
     family = job.settings.kernel
-    reading = job.reading
-    if not count or reading is None or not isinstance(family, KernelFamily):
+    posterior = job.posterior
+    if not count or posterior is None or not isinstance(family, KernelFamily):
         return []
     # The finish takes kernels up to the size of the result.
     side = job.settings.scale * min(job.shape)
     return draw_kernels(
-        family_of(family, reading),
-        reading,
+        family_of(family, posterior),
+        posterior,
         count,
         scale=job.settings.scale,
         geometry=job.settings.geometry,
@@ -199,8 +199,8 @@ def _blurred_again(job: Job, joined: Restored) -> NDArray[np.float32]:
 def _noise_levels(job: Job) -> NDArray[np.float32]:
     """Return the standard deviation of fresh noise: in each pixel, if it grows with the light."""
     light = job.light
-    if not job.finisher.minds_light:
-        light = light_noise(job.planes, job.settings, job.compute)
+    if not job.restorer.uses_shot_noise:
+        light = estimate_shot_noise(job.planes, job.settings, job.compute)
     level = np.float32(job.noise) if light is None else light.levels.cpu().numpy()
     return np.sqrt(np.square(level) + np.float32(ROUNDING) ** 2).astype(np.float32)
 
@@ -367,7 +367,7 @@ def combine(
     for power, squares in ((rule.data, changes.data), (rule.kernel, changes.kernel)):
         if power:
             assert squares is not None
-            factors.append((power, np.sqrt(pooled(squares, axes, scale))))
+            factors.append((power, np.sqrt(pool_posteriors(squares, axes, scale))))
     if rule.typical:
         assert changes.data is not None
         factors.append((rule.typical, np.sqrt(np.mean(changes.data, keepdims=True))))
@@ -389,7 +389,7 @@ def local_sd(image: NDArray[np.floating], axes: str, window: int = WINDOW) -> ND
     return deviation
 
 
-def pooled(squares: NDArray[np.float32], axes: str, scale: int) -> NDArray[np.float32]:
+def pool_posteriors(squares: NDArray[np.float32], axes: str, scale: int) -> NDArray[np.float32]:
     """Return squared changes averaged with their neighbours', channel by channel."""
     sigmas = tuple(POOLED * scale if axis in "YX" else 0.0 for axis in axes)
     averaged: NDArray[np.float32] = gaussian_filter(squares, sigmas, mode="nearest")

@@ -30,7 +30,7 @@ from napari_blindsr.stacks.dask_tasks import (
 from napari_blindsr.stacks.dask_tiles import TiledPlanes
 from napari_blindsr.stacks.executor import PlaneOutcome
 from napari_blindsr.stacks.shared_kernel import spread
-from napari_blindsr.stacks.warm_start import Chains
+from napari_blindsr.stacks.warm_start import WarmStarts
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
@@ -45,7 +45,7 @@ if TYPE_CHECKING:
     from napari_blindsr.stacks.executor import Clock
     from napari_blindsr.stacks.outputs import StackTarget
     from napari_blindsr.stacks.plan import StackJob
-    from napari_blindsr.stacks.result import SharedKernel
+    from napari_blindsr.stacks.result import GroupKernel
 
 
 AHEAD = 2
@@ -55,7 +55,7 @@ COUNTED = 1.0
 """Seconds after which workers are counted again."""
 
 
-class Crew:
+class Workers:
     """Hands out tasks that can be done again, to whatever workers there are.
 
     Several runs may share one; then no more is handed out than for one run.
@@ -256,8 +256,8 @@ class Crew:
 
     def _named(self, report: Progress) -> Progress:
         count = self.count()
-        crew = _in_words(count) if count else "no worker left, waiting"
-        return replace(report, stage=f"{report.stage}, {crew}")
+        workers = _in_words(count) if count else "no worker left, waiting"
+        return replace(report, stage=f"{report.stage}, {workers}")
 
 
 def _answer(future: Future[Any], name: str) -> Any:
@@ -294,7 +294,7 @@ class ClusterRunner:
     ----------
     client : distributed.Client
     patience : float
-        As for `Crew`.
+        As for `Workers`.
 
     Raises
     ------
@@ -303,7 +303,7 @@ class ClusterRunner:
     """
 
     def __init__(self, client: Client, *, patience: float = 0.05) -> None:
-        self._crew = Crew(client, patience=patience)
+        self._crew = Workers(client, patience=patience)
         self._shared_out: WeakKeyDictionary[StackJob, int] = WeakKeyDictionary()
 
     def describe(self) -> str:
@@ -319,25 +319,25 @@ class ClusterRunner:
         job: StackJob,
         groups: Mapping[Index, Sequence[Index]],
         clock: Clock,
-        found: dict[Index, SharedKernel],
+        found: dict[Index, GroupKernel],
     ) -> Generator[Progress, bool | None, bool]:
         """Find the kernel of each group of planes, each by one task."""
-        crew = self._crew
+        workers = self._crew
         stage = f"reading the blur, {len(groups)} kernel{'' if len(groups) == 1 else 's'}"
 
         def arguments(group: Index) -> tuple[bytes]:
-            return (as_payload(job, spread(groups[group]), send=crew.sends(job.array)),)
+            return (as_payload(job, spread(groups[group]), send=workers.sends(job.array)),)
 
-        def take(group: Index, answer: SharedKernel | BlindSRError | None) -> None:
+        def take(group: Index, answer: GroupKernel | BlindSRError | None) -> None:
             if isinstance(answer, BlindSRError):
                 raise answer
             if answer is not None:
                 found[group] = answer
 
-        if (yield from crew.ready(job.array, clock.progress)):
+        if (yield from workers.ready(job.array, clock.progress)):
             return True
         return (
-            yield from crew.work(
+            yield from workers.work(
                 find_kernel,
                 groups,
                 arguments=arguments,
@@ -356,12 +356,12 @@ class ClusterRunner:
         deliver: Callable[[PlaneOutcome], None],
     ) -> Generator[Progress, bool | None, bool]:
         """Restore planes, each by one task, or tile by tile; they are delivered as they come."""
-        crew, kernels = self._crew, dict(todo)
-        chains = Chains(job, kernels)
+        workers, kernels = self._crew, dict(todo)
+        warm_starts = WarmStarts(job, kernels)
 
         def arguments(index: Index) -> tuple[Any, ...]:
-            given = as_payload(job, [index], send=crew.sends(job.array)), kernels[index]
-            start = chains.start(index)
+            given = as_payload(job, [index], send=workers.sends(job.array)), kernels[index]
+            start = warm_starts.start(index)
             return given if start is None else (*given, pickle.dumps(start, protocol=5))
 
         def take(index: Index, answer: PlaneOutcome | BlindSRError) -> None:
@@ -369,24 +369,24 @@ class ClusterRunner:
                 raise answer
             if isinstance(answer, BlindSRError):
                 answer = PlaneOutcome(index=index, error=answer)
-            deliver(replace(answer, result=chains.end(index, answer.result)))
+            deliver(replace(answer, result=warm_starts.end(index, answer.result)))
 
         if not todo:
             return False
-        if (yield from crew.ready(job.array, clock.progress)):
+        if (yield from workers.ready(job.array, clock.progress)):
             return True
         tile = self._tile(job, todo)
         if tile is not None:
-            tiled = TiledPlanes(crew, job, tile=tile, target=target, clock=clock)
+            tiled = TiledPlanes(workers, job, tile=tile, target=target, clock=clock)
             return (yield from tiled.run(todo, deliver))
         return (
-            yield from crew.work(
+            yield from workers.work(
                 restore_plane,
-                chains.order,
+                warm_starts.order,
                 arguments=arguments,
                 take=take,
                 progress=clock.progress,
-                allowed=chains.is_next,
+                allowed=warm_starts.is_next,
             )
         )
 

@@ -25,7 +25,7 @@ from napari_blindsr.restoration.reconstruct import Restored, plan_tiles, restore
 from napari_blindsr.restoration.restore import conclude, cpu_threads, translated_errors
 from napari_blindsr.restoration.setup import with_blur
 from napari_blindsr.solvers.device import choose_compute
-from napari_blindsr.solvers.nonblind.restorers import Finisher, load_finisher
+from napari_blindsr.solvers.nonblind.restorers import NonblindRestorer, load_restorer
 from napari_blindsr.stacks.executor import PlaneOutcome
 from napari_blindsr.stacks.outputs import ArrayTarget
 from napari_blindsr.stacks.shared_kernel import find_shared
@@ -43,7 +43,7 @@ if TYPE_CHECKING:
     from napari_blindsr.restoration.tiles import TileOutcome, TilePlan
     from napari_blindsr.settings import Settings
     from napari_blindsr.stacks.plan import StackJob
-    from napari_blindsr.stacks.result import SharedKernel
+    from napari_blindsr.stacks.result import GroupKernel
 
 
 ONE_AT_A_TIME = threading.Lock()
@@ -161,7 +161,7 @@ def restore_plane(
     )
 
 
-def find_kernel(payload: bytes) -> SharedKernel | BlindSRError | None:
+def find_kernel(payload: bytes) -> GroupKernel | BlindSRError | None:
     """Find the kernel that the planes of a job share."""
     with ONE_AT_A_TIME:
         try:
@@ -278,7 +278,7 @@ def conclude_plane(payload: bytes) -> Result | BlindSRError:
 def _bare(job: Job) -> Job:
     """Return a job without networks, and with nothing on a device."""
     light = None if job.light is None else job.light.to(torch.device("cpu"))
-    return replace(job, finisher=replace(job.finisher, prior=None, usrnet=None), light=light)
+    return replace(job, restorer=replace(job.restorer, prior=None, usrnet=None), light=light)
 
 
 def _equipped(job: Job) -> Job:
@@ -290,15 +290,15 @@ def _equipped(job: Job) -> Job:
         If a network is missing here that the plane was made ready for.
     """
     settings, light = job.settings, job.light
-    finisher = _tools(_Tools(settings))
-    if finisher.name != job.finisher.name:
+    restorer = _tools(_Tools(settings))
+    if restorer.name != job.restorer.name:
         raise EngineError(
-            f"a worker lacks the weights of {job.finisher.name!r}, which another one has; "
+            f"a worker lacks the weights of {job.restorer.name!r}, which another one has; "
             "expected all workers to find them"
         )
-    compute = finisher.compute
+    compute = restorer.compute
     light = None if light is None else light.to(compute.device)
-    return replace(job, compute=compute, finisher=finisher, light=light)
+    return replace(job, compute=compute, restorer=restorer, light=light)
 
 
 class _Tools:
@@ -322,7 +322,7 @@ class _Tools:
 
 
 @lru_cache(maxsize=1)
-def _tools(tools: _Tools) -> Finisher:
+def _tools(tools: _Tools) -> NonblindRestorer:
     settings = tools.settings
     compute = choose_compute(settings.device, settings.precision)
-    return load_finisher(settings, compute)[0]
+    return load_restorer(settings, compute)[0]

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from napari_blindsr.progress import Progress
     from napari_blindsr.restoration.result import Result
     from napari_blindsr.restoration.tiles import TileClock, TileOutcome, TilePlan
-    from napari_blindsr.stacks.dask_executor import Crew
+    from napari_blindsr.stacks.dask_executor import Workers
     from napari_blindsr.stacks.executor import Clock
     from napari_blindsr.stacks.outputs import StackTarget
     from napari_blindsr.stacks.plan import StackJob
@@ -47,11 +47,11 @@ class ClusterTiles:
 
     Parameters
     ----------
-    crew : Crew
+    workers : Workers
     """
 
-    def __init__(self, crew: Crew) -> None:
-        self._crew = crew
+    def __init__(self, workers: Workers) -> None:
+        self._crew = workers
 
     def tiles(
         self,
@@ -97,7 +97,7 @@ class TiledPlanes:
 
     Parameters
     ----------
-    crew : Crew
+    workers : Workers
     job : StackJob
     tile : int
         Largest side of a tile.
@@ -107,9 +107,9 @@ class TiledPlanes:
     """
 
     def __init__(
-        self, crew: Crew, job: StackJob, *, tile: int, target: StackTarget, clock: Clock
+        self, workers: Workers, job: StackJob, *, tile: int, target: StackTarget, clock: Clock
     ) -> None:
-        self._crew = crew
+        self._crew = workers
         self._job = job
         self._tile = tile
         self._target = target
@@ -180,10 +180,10 @@ class TiledPlanes:
     def _attempt(
         self, index: Index, kernel: NDArray[Any] | KernelField | None, tile: int
     ) -> Generator[Progress, bool | None, PlaneOutcome | None]:
-        job, crew, start = self._job, self._crew, time.perf_counter()
+        job, workers, start = self._job, self._crew, time.perf_counter()
 
         def sent() -> tuple[Any, ...]:
-            return as_payload(job, [index], send=crew.sends(job.array)), kernel, tile
+            return as_payload(job, [index], send=workers.sends(job.array)), kernel, tile
 
         plan: TilePlan | None = yield from self._task(plan_plane, index, sent, "getting ready")
         if plan is None:
@@ -191,7 +191,7 @@ class TiledPlanes:
         place = job.place(self._target, index)
         covers = plan.job.planes.measured is not None
         joined = yield from join_tiles(
-            plan, ClusterTiles(crew), place, start=start, stop=False, supported=covers
+            plan, ClusterTiles(workers), place, start=start, stop=False, supported=covers
         )
         if joined is None:
             return None

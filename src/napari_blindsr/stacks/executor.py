@@ -10,7 +10,7 @@ from napari_blindsr.errors import BlindSRError, OutOfMemoryError
 from napari_blindsr.progress import Progress
 from napari_blindsr.stacks.outputs import OutputError
 from napari_blindsr.stacks.shared_kernel import find_shared
-from napari_blindsr.stacks.warm_start import Chains
+from napari_blindsr.stacks.warm_start import WarmStarts
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Mapping, Sequence
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from napari_blindsr.restoration.result import Result
     from napari_blindsr.stacks.outputs import StackTarget
     from napari_blindsr.stacks.plan import StackJob
-    from napari_blindsr.stacks.result import SharedKernel
+    from napari_blindsr.stacks.result import GroupKernel
 
 
 Returned = TypeVar("Returned")
@@ -88,7 +88,7 @@ class Runner(Protocol):
         job: StackJob,
         groups: Mapping[Index, Sequence[Index]],
         clock: Clock,
-        found: dict[Index, SharedKernel],
+        found: dict[Index, GroupKernel],
     ) -> Generator[Progress, bool | None, bool]:
         """Find the kernel of each group of planes; leaves out those that have none."""
 
@@ -114,7 +114,7 @@ class LocalRunner:
         job: StackJob,
         groups: Mapping[Index, Sequence[Index]],
         clock: Clock,
-        found: dict[Index, SharedKernel],
+        found: dict[Index, GroupKernel],
     ) -> Generator[Progress, bool | None, bool]:
         """Find the kernel of each group of planes."""
         stop = False
@@ -140,21 +140,21 @@ class LocalRunner:
         """Restore planes; the target takes the pixels as they come."""
         stop = False
         kernels = dict(todo)
-        chains = Chains(job, kernels)
-        for index in chains.order:
+        warm_starts = WarmStarts(job, kernels)
+        for index in warm_starts.order:
             if stop:
                 break
             place = job.place(target, index)
-            run = job.run(index, kernels[index], target=place, start=chains.start(index))
+            run = job.run(index, kernels[index], target=place, start=warm_starts.start(index))
             try:
                 result, stop = yield from _watched(run, clock)
             except (OutOfMemoryError, OutputError):
                 raise
             except BlindSRError as error:
-                chains.end(index, None)
+                warm_starts.end(index, None)
                 deliver(PlaneOutcome(index=index, error=error))
             else:
-                told = chains.end(index, result)
+                told = warm_starts.end(index, result)
                 deliver(PlaneOutcome(index=index, result=told, clipped=place.clipped))
             stop = bool((yield clock.progress())) or stop
         return stop

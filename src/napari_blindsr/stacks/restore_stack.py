@@ -13,8 +13,8 @@ from napari_blindsr.progress import StopReason
 from napari_blindsr.stacks.executor import Clock, LocalRunner, PlaneOutcome, Runner
 from napari_blindsr.stacks.outputs import ArrayTarget
 from napari_blindsr.stacks.plan import StackJob, prepare_stack
-from napari_blindsr.stacks.result import PlaneRecord, SharedKernel, StackKernel, StackResult
-from napari_blindsr.stacks.warm_start import ALONE, steadied
+from napari_blindsr.stacks.result import GroupKernel, PlaneRecord, StackKernel, StackResult
+from napari_blindsr.stacks.warm_start import ALONE, kalman_smoothed
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Mapping, Sequence
@@ -158,30 +158,30 @@ def run_stack(
         memory = ArrayTarget(job.result.shape, job.dtype)
         target, array = memory, memory.array
     todo = [index for index in job.indices if not target.finished(job.position(index))]
-    tally = Tally(job, kept=len(job.indices) - len(todo))
+    summary = StackSummary(job, kept=len(job.indices) - len(todo))
     for noted in target.kept():
-        tally.keep(*noted)
+        summary.keep(*noted)
     clock = Clock(start=start, total=len(todo))
-    kernels: dict[Index, SharedKernel] = {}
+    kernels: dict[Index, GroupKernel] = {}
     stop = False
     if job.known is not None:
-        kernels = dict.fromkeys(map(job.group, todo), SharedKernel(kernel=job.known))
+        kernels = dict.fromkeys(map(job.group, todo), GroupKernel(kernel=job.known))
     elif job.options.kernels != "plane" or (job.steadies and todo):
         # Planes that are finished tell of their neighbours as well.
         groups = _groups(job, job.indices if job.steadies else todo)
         stop = yield from runner.kernels(job, groups, clock, kernels)
         if job.steadies and not stop:
-            kernels.update(steadied(job, kernels))
+            kernels.update(kalman_smoothed(job, kernels))
 
     def deliver(outcome: PlaneOutcome) -> None:
-        if _delivered(outcome, job, target, tally, kernels):
+        if _delivered(outcome, job, target, summary, kernels):
             clock.done += 1
 
     if not stop:
         held = {group: shared.kernel for group, shared in kernels.items()}
         given = [(index, held.get(job.group(index))) for index in todo]
         yield from runner.planes(job, given, target, clock, deliver)
-    result = tally.result(array, seconds=time.perf_counter() - start, total=len(todo))
+    result = summary.result(array, seconds=time.perf_counter() - start, total=len(todo))
     return replace(result, notes=(*result.notes, *runner.notes(job)))
 
 
@@ -189,26 +189,26 @@ def _delivered(
     outcome: PlaneOutcome,
     job: StackJob,
     target: StackTarget,
-    tally: Tally,
-    kernels: Mapping[Index, SharedKernel],
+    summary: StackSummary,
+    kernels: Mapping[Index, GroupKernel],
 ) -> bool:
-    """Hand what became of a plane to target and tally; returns whether the plane is complete."""
+    """Hand what became of a plane to target and summary; returns whether the plane is complete."""
     place = job.place(target, outcome.index)
     if isinstance(outcome.error, NoContrastError):
         # Whatever the blur, it is the blurred image of just this.
         place.fill(outcome.error.value)
-        record = tally.constant(outcome.index, outcome.error)
+        record = summary.constant(outcome.index, outcome.error)
         target.note(job.position(outcome.index), record)
         return True
     if outcome.result is None:
         assert outcome.error is not None
         place.fill()
-        tally.failed(outcome.index, outcome.error)
+        summary.failed(outcome.index, outcome.error)
         return True
     if outcome.pixels is not None:
         place.put(outcome.pixels)
     shared = kernels.get(job.group(outcome.index))
-    record = tally.restored(outcome.index, outcome.result, shared, clipped=outcome.clipped)
+    record = summary.restored(outcome.index, outcome.result, shared, clipped=outcome.clipped)
     if outcome.result.reason is StopReason.STOPPED:
         # Some of its tiles are there; it is none that is complete.
         return False
@@ -238,7 +238,7 @@ def _groups(job: StackJob, todo: Sequence[Index]) -> dict[Index, list[Index]]:
 CONSTANT = "the plane is constant, and so is its restoration"
 
 
-class Tally:
+class StackSummary:
     """Collects what planes amount to, in whatever order they come; no pixels are kept.
 
     Parameters
@@ -286,7 +286,7 @@ class Tally:
         return record
 
     def restored(
-        self, index: Index, result: Result, shared: SharedKernel | None, *, clipped: int
+        self, index: Index, result: Result, shared: GroupKernel | None, *, clipped: int
     ) -> PlaneRecord:
         """Hear what became of a plane; returns what is noted of it."""
         record = PlaneRecord.of(index, result, clipped=clipped)

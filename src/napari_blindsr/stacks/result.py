@@ -223,7 +223,7 @@ class StackResult:
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class SharedKernel:
+class GroupKernel:
     """A kernel (K, K), or a grid or field of them, that planes share; what was read of their blur.
 
     A field has what was read itself.

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from napari_blindsr.errors import BlindSRError
-from napari_blindsr.estimation.estimate import estimate_of, pooled, take_reading
-from napari_blindsr.estimation.field import field_of, region_readings
+from napari_blindsr.estimation.estimate import estimate_of, estimate_posterior, pool_posteriors
+from napari_blindsr.estimation.field import field_of, region_posteriors
 from napari_blindsr.images.tiling import Box, detail
 from napari_blindsr.methods import method_named
 from napari_blindsr.physics.kernels import KernelFamily
@@ -16,7 +16,7 @@ from napari_blindsr.progress import REFINING, one_of, reported
 from napari_blindsr.restoration.restore import cpu_threads, translated_errors
 from napari_blindsr.restoration.setup import prepare
 from napari_blindsr.settings import ONE_BLUR
-from napari_blindsr.stacks.result import SharedKernel
+from napari_blindsr.stacks.result import GroupKernel
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Sequence
@@ -47,7 +47,7 @@ class Informative:
 
 def find_shared(
     stack: StackJob, indices: Sequence[Index]
-) -> Generator[Progress, bool | None, SharedKernel | None]:
+) -> Generator[Progress, bool | None, GroupKernel | None]:
     """Find the kernel of planes that share one: yields `Progress` if that takes long.
 
     Returns None if none of these planes can be restored; each says why in its turn.
@@ -60,14 +60,14 @@ def find_shared(
             return None
         if not method_named(stack.settings.method).optimises:
             if stack.settings.field != ONE_BLUR:
-                regions = read_shared_field(planes, stack)
+                regions = shared_field(planes, stack)
                 field, _ = yield from reported(regions, stage=REFINING, start=start)
-                return SharedKernel(kernel=field)
-            steps = read_shared(planes, stack)
+                return GroupKernel(kernel=field)
+            steps = shared_blur(planes, stack)
             blur, _ = yield from reported(steps, stage=REFINING, start=start)
-            return SharedKernel(kernel=blur.kernel, blur=blur)
+            return GroupKernel(kernel=blur.kernel, blur=blur)
     result = yield from stack.run(planes[0].index, None)
-    return SharedKernel(kernel=result.kernel)
+    return GroupKernel(kernel=result.kernel)
 
 
 def informative_planes(stack: StackJob, indices: Sequence[Index]) -> list[Informative]:
@@ -106,16 +106,16 @@ def informative_planes(stack: StackJob, indices: Sequence[Index]) -> list[Inform
     return sorted(found, key=lambda plane: -plane.score)[:TAKEN]
 
 
-def read_shared(
+def shared_blur(
     planes: Sequence[Informative], stack: StackJob
 ) -> Generator[Done, bool | None, BlurEstimate]:
     """Return the blur that planes have in common, read by the network."""
     settings = stack.settings
     family = planes[0].job.source
     assert isinstance(family, KernelFamily)
-    readings, quality = [], settings.quality
+    posteriors, quality = [], settings.quality
     for number, plane in enumerate(planes):
-        steps = take_reading(
+        steps = estimate_posterior(
             plane.job.planes.data,
             measured=plane.job.planes.measured,
             scale=settings.scale,
@@ -129,10 +129,10 @@ def read_shared(
             seed=settings.seed,
             optics=settings.optics,
         )
-        reading, quality = yield from one_of(steps, number, len(planes))
-        readings.append(reading)
+        posterior, quality = yield from one_of(steps, number, len(planes))
+        posteriors.append(posterior)
     return estimate_of(
-        pooled(readings),
+        pool_posteriors(posteriors),
         scale=settings.scale,
         family=family,
         reader="network",
@@ -142,7 +142,7 @@ def read_shared(
     )
 
 
-def read_shared_field(
+def shared_field(
     planes: Sequence[Informative], stack: StackJob
 ) -> Generator[Done, bool | None, KernelField]:
     """Return the kernels of the regions that planes have in common, read by the network.
@@ -157,7 +157,7 @@ def read_shared_field(
     assert isinstance(family, KernelFamily)
     found, quality = [], settings.quality
     for number, plane in enumerate(planes):
-        steps = region_readings(
+        steps = region_posteriors(
             plane.job.planes.data,
             measured=plane.job.planes.measured,
             shape=settings.field,
@@ -170,14 +170,14 @@ def read_shared_field(
             seed=settings.seed,
             optics=settings.optics,
         )
-        readings, quality = yield from one_of(steps, number, len(planes))
-        found.append(readings)
+        posteriors, quality = yield from one_of(steps, number, len(planes))
+        found.append(posteriors)
     regions = [
-        [reading for reading in region if reading is not None]
+        [posterior for posterior in region if posterior is not None]
         for region in zip(*found, strict=True)
     ]
     return field_of(
-        [pooled(region) if region else None for region in regions],
+        [pool_posteriors(region) if region else None for region in regions],
         shape=settings.field,
         extent=Box.whole(planes[0].job.shape),
         scale=settings.scale,

@@ -10,7 +10,7 @@ from napari_blindsr.estimation.estimate import estimate_of
 from napari_blindsr.estimation.smoothing import smoothed
 from napari_blindsr.images.axes import follow
 from napari_blindsr.physics.kernels import KernelFamily
-from napari_blindsr.stacks.result import SharedKernel
+from napari_blindsr.stacks.result import GroupKernel
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -28,7 +28,7 @@ ALONE = (
 """What is said of a plane that has neighbours before it, but none that hands anything on."""
 
 
-class Chains:
+class WarmStarts:
     """What each plane of a stack begins with, and when its turn has come.
 
     There is a chain for each channel, and each index along all axes but the one that planes follow
@@ -110,14 +110,14 @@ class Chains:
         return (*index[: self._axis], self._chosen[at], *index[self._axis + 1 :])
 
 
-def steadied(job: StackJob, found: Mapping[Index, SharedKernel]) -> dict[Index, SharedKernel]:
+def kalman_smoothed(job: StackJob, found: Mapping[Index, GroupKernel]) -> dict[Index, GroupKernel]:
     """Return the kernels of planes, each told by what its neighbours tell as well.
 
     Parameters
     ----------
     job : StackJob
         Whose planes have a kernel each, read by a network.
-    found : dict of tuple of int to SharedKernel
+    found : dict of tuple of int to GroupKernel
         What each plane by itself tells; planes that could not be read are missing.
     """
     settings, family = job.settings, job.settings.kernel
@@ -125,19 +125,19 @@ def steadied(job: StackJob, found: Mapping[Index, SharedKernel]) -> dict[Index, 
     axis = job.chain_axis
     assert axis is not None
     result = dict(found)
-    readings = {
-        index: shared.blur.reading
+    posteriors = {
+        index: shared.blur.posterior
         for index, shared in found.items()
-        if shared.blur is not None and shared.blur.reading is not None
+        if shared.blur is not None and shared.blur.posterior is not None
     }
-    for chain in follow(list(readings), axis):
+    for chain in follow(list(posteriors), axis):
         places = [index[axis] for index in chain]
         # Where planes could not be read, the blur has had more time to change.
         steps = [after - before for before, after in itertools.pairwise(places)]
-        told = smoothed([readings[index] for index in chain], steps=steps)
-        for index, reading in zip(chain, told, strict=True):
+        kept = smoothed([posteriors[index] for index in chain], steps=steps)
+        for index, posterior in zip(chain, kept, strict=True):
             blur = estimate_of(
-                reading,
+                posterior,
                 scale=settings.scale,
                 family=family,
                 reader="network",
@@ -145,5 +145,5 @@ def steadied(job: StackJob, found: Mapping[Index, SharedKernel]) -> dict[Index, 
                 seed=settings.seed,
                 quality=settings.quality,
             )
-            result[index] = SharedKernel(kernel=blur.kernel, blur=blur)
+            result[index] = GroupKernel(kernel=blur.kernel, blur=blur)
     return result

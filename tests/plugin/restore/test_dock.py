@@ -18,7 +18,7 @@ from napari_blindsr.estimation.refine import DRAWN, _Restore
 from napari_blindsr.plugin.widgets.texts import NO_BREAK
 from napari_blindsr.settings import Settings
 from napari_blindsr.solvers.blind.alternating import AlternatingSolver
-from napari_blindsr.solvers.nonblind.closed_form import ClosedFormSolver
+from napari_blindsr.solvers.nonblind.closed_form import KnownKernelSolver
 from napari_blindsr.solvers.nonblind.unfolded import load_image_prior
 from tests.plugin.conftest import DockMaker, Notifications
 from tests.plugin.dock import (
@@ -289,7 +289,7 @@ def test_cancel_adds_nothing_and_frees_memory(
     assert len(viewer.layers) == 3
 
 
-SOLVERS = [("fast", ClosedFormSolver), ("mlmc", AlternatingSolver)]
+SOLVERS = [("fast", KnownKernelSolver), ("mlmc", AlternatingSolver)]
 
 
 def fail_with(error: Exception) -> Callable[..., Any]:

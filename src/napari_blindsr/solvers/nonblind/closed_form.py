@@ -29,7 +29,7 @@ class ClosedFormState:
     rounds: int = 0
 
 
-class ClosedFormSolver:
+class KnownKernelSolver:
     """Restore with a known kernel by the sparse finish, which needs no network.
 
     A finish with a learned prior starts from what this makes of covered pixels.

@@ -32,7 +32,7 @@ def unfolded(
     colour: bool = False,
     autocast: torch.autocast | None = None,
     errors: ErrorMap | None = None,
-    doubt: float = 0.0,
+    log_variance_sd: float = 0.0,
 ) -> Tensor:
     """Restore an observation with a known kernel.
 
@@ -60,7 +60,7 @@ def unfolded(
     errors : ErrorMap, optional
         Return what this tells of the standard deviation of the error instead, of each channel by
         itself, whatever `colour` is.
-    doubt : float
+    log_variance_sd : float
         Told to `errors`: the standard deviation of the error of the logarithm of the kernel's
         variances.
 
@@ -92,7 +92,7 @@ def unfolded(
                 typical=mean,
                 measured=measured,
                 errors=errors,
-                doubt=doubt,
+                log_variance_sd=log_variance_sd,
             )
             if split and number:
                 # Neutral is 0, and stays so: a difference and its negative are treated alike.

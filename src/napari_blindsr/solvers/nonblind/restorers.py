@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from torch import Tensor
 
-    from napari_blindsr.physics.noise import LightNoise
+    from napari_blindsr.physics.noise import ShotNoise
     from napari_blindsr.physics.observation import Observation
     from napari_blindsr.settings import Settings
     from napari_blindsr.solvers.device import Compute
@@ -44,7 +44,7 @@ FINISH_NAMES: dict[Finish, str] = {
 
 
 @dataclass(frozen=True, kw_only=True)
-class Finisher:
+class NonblindRestorer:
     """What makes the image once the kernel is known, loaded and ready.
 
     Attributes
@@ -58,7 +58,7 @@ class Finisher:
     errors : ErrorMap or None
         Make, instead of the image, what this tells of the standard deviation of its error; with
         the image prior only.
-    doubt : float
+    log_variance_sd : float
         Told to `errors`: the standard deviation of the error of the logarithm of the kernel's
         variances.
     compute : Compute
@@ -69,11 +69,11 @@ class Finisher:
     unexplained: float = 0.0
     prior: UnfoldedPrior | None = None
     errors: ErrorMap | None = None
-    doubt: float = 0.0
+    log_variance_sd: float = 0.0
     compute: Compute
 
     @property
-    def minds_light(self) -> bool:
+    def uses_shot_noise(self) -> bool:
         """Whether it makes a difference that noise grows with the light."""
         return self.name in ("prior", "measurement")
 
@@ -84,19 +84,19 @@ class Finisher:
         *,
         noise: float,
         measured: Tensor | None,
-        light: LightNoise | None = None,
+        light: ShotNoise | None = None,
         conditions: Conditions | None = None,
-        trusted: bool = False,
+        kernel_is_known: bool = False,
         colour: bool = False,
     ) -> Tensor:
         """Return the image (C, s·h, s·w) of an observation at normal brightness.
 
         Only the image prior makes use of the noise in each pixel and treats `colour` pictures as
         such; what it returns has the mean brightness of the data in each region. USRNet is given
-        more noise where the kernel is not `trusted`.
+        more noise where the kernel is not known.
         """
         if self.usrnet is not None:
-            told = noise if trusted else math.hypot(noise, self.unexplained)
+            told = noise if kernel_is_known else math.hypot(noise, self.unexplained)
             return usrnet(observation, kernel, self.usrnet, noise=told, measured=measured)
         if self.prior is None:
             return sparse(observation, kernel, noise=noise, measured=measured)
@@ -118,7 +118,7 @@ class Finisher:
         *,
         noise: float,
         measured: Tensor | None,
-        light: LightNoise | None,
+        light: ShotNoise | None,
         conditions: Conditions,
         colour: bool,
     ) -> Tensor:
@@ -142,7 +142,7 @@ class Finisher:
             colour=colour,
             autocast=self.compute.autocast,
             errors=self.errors,
-            doubt=self.doubt,
+            log_variance_sd=self.log_variance_sd,
         )
         image: Tensor = turn.undo(restored) * span
         if self.errors is not None:
@@ -161,15 +161,15 @@ class Finisher:
         return image
 
 
-def load_finisher(settings: Settings, compute: Compute) -> tuple[Finisher, tuple[str, ...]]:
+def load_restorer(settings: Settings, compute: Compute) -> tuple[NonblindRestorer, tuple[str, ...]]:
     """Return the finish, or another with the reason why, before any long work."""
     name = settings.used_finish
     if name == "prior":
         layout = compute.layout(gradients=False)
         prior = load_image_prior().to(compute.device, memory_format=layout)  # type: ignore[call-overload]
-        return Finisher(name=name, prior=prior, compute=compute), ()
+        return NonblindRestorer(name=name, prior=prior, compute=compute), ()
     if name != "usrnet":
-        return Finisher(name=name, compute=compute), ()
+        return NonblindRestorer(name=name, compute=compute), ()
     try:
         network = load_usrnet(settings.usrnet_weights)
     except WeightsError as error:
@@ -178,11 +178,11 @@ def load_finisher(settings: Settings, compute: Compute) -> tuple[Finisher, tuple
         # A method without an optimisation has no image of its own to deliver.
         instead: Finish = "none" if method_named(settings.method).optimises else "prior"
         other = replace(settings, finish=instead)
-        finisher, notes = load_finisher(other, compute)
-        return finisher, (f"not finished with USRNet: {error}", *notes)
+        restorer, notes = load_restorer(other, compute)
+        return restorer, (f"not finished with USRNet: {error}", *notes)
     # What the estimator reads is near enough to the truth.
     optimises = method_named(settings.method).optimises
-    return Finisher(
+    return NonblindRestorer(
         name=name,
         usrnet=network.to(compute.device),
         unexplained=settings.schedule.unexplained if optimises else 0.0,
@@ -215,12 +215,12 @@ def finish(
     outcome: Outcome,
     observation: Observation,
     settings: Settings,
-    finisher: Finisher,
+    restorer: NonblindRestorer,
     *,
     noise: float,
-    light: LightNoise | None = None,
+    light: ShotNoise | None = None,
     conditions: Conditions | None = None,
-    trusted: bool = False,
+    kernel_is_known: bool = False,
     colour: bool = False,
 ) -> Pixels:
     """Put kernel and image in their place, and finish the image.
@@ -231,14 +231,14 @@ def finish(
         Of the solver.
     observation : Observation
     settings : Settings
-    finisher : Finisher
+    restorer : NonblindRestorer
     noise : float
         Standard deviation of the noise in the observation's data.
-    light : LightNoise, optional
+    light : ShotNoise, optional
         That in each pixel, where it is known to grow with the light.
     conditions : Conditions, optional
         What the image prior is given of the whole image.
-    trusted : bool
+    kernel_is_known : bool
         Whether the kernel is known, not found.
     colour : bool
         Whether the channels are red, green and blue that share their detail.
@@ -247,16 +247,16 @@ def finish(
     if settings.recentres:
         canvas, kernel = recentre(canvas, kernel, center=observation.center, border=settings.border)
     image = observation.crop(canvas)
-    if finisher.name != "none":
+    if restorer.name != "none":
         bright = replace(observation, data=observation.completed(canvas, kernel), gain=1.0)
-        image = finisher(
+        image = restorer(
             bright,
             kernel,
             noise=noise / observation.gain,
             measured=observation.measured,
             light=None if light is None else light.times(1 / observation.gain),
             conditions=None if conditions is None else conditions.times(1 / observation.gain),
-            trusted=trusted,
+            kernel_is_known=kernel_is_known,
             colour=colour,
         )
     support = observation.support(kernel > CORE * kernel.max())

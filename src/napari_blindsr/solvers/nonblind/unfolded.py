@@ -137,7 +137,7 @@ class UnfoldedPrior(nn.Module):
         measured: Tensor | None = None,
         brief: bool = False,
         errors: ErrorMap | None = None,
-        doubt: float = 0.0,
+        log_variance_sd: float = 0.0,
     ) -> Tensor:
         """Restore planes, their borders taken as periodic.
 
@@ -159,7 +159,7 @@ class UnfoldedPrior(nn.Module):
         errors : ErrorMap, optional
             Return what this tells of the standard deviation of the image's error, instead of
             the image.
-        doubt : float
+        log_variance_sd : float
             What `errors` is told of the kernel: the standard deviation of the error of the
             logarithm of its variances.
 
@@ -179,7 +179,9 @@ class UnfoldedPrior(nn.Module):
         last = next(rounds)
         for last in rounds:  # noqa: B007 - the others are not kept
             pass
-        return last.image if errors is None else errors(last, last.image.new_tensor(doubt))
+        return (
+            last.image if errors is None else errors(last, last.image.new_tensor(log_variance_sd))
+        )
 
     def rounds(
         self,
