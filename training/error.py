@@ -33,7 +33,7 @@ AGAIN = 3
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class _Restored:
-    """What the last round left of a batch, the log_variance_sd (n,) of its kernels, its errors (n, H, W)."""
+    """What the last round left of a batch, how uncertain its kernels are (n,), its errors."""
 
     last: Round
     log_variance_sd: Tensor
