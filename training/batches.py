@@ -265,7 +265,8 @@ class ImageBatch:
     """Sharp crops (n, H, W), what is observed of them (n, h, w), the kernels, the noise.
 
     The noise is a standard deviation for each observed pixel (n, h, w); `log_variance_sd`
-    (n,) is that of the logarithm of the kernels' variances. Light (n,) tells where the noise grows with the light.
+    (n,) is that of the logarithm of the kernels' variances. Light (n,) says where the noise grows
+    with the light.
     """
 
     sharp: Tensor

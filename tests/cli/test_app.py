@@ -171,7 +171,7 @@ BAD = [
     ("in.tif -o out.tif -s 2 --device tpu", "device is 'tpu'"),
     ("in.tif -o out.tif -s 2 --kernel none", "kernel is 'none'"),
     ("in.tif -o out.tif -s 2 --kernel text.png", "no PNG image"),
-    ("in.tif -o out.tif -s 2 --kernel stack.npy", "expected one grey image"),
+    ("in.tif -o out.tif -s 2 --kernel stack.npy", "expected a grey image"),
     ("in.tif -o out.tif -s 2 --kernel even.npy", "positive sum"),
     ("in.tif -o out.jpg -s 2", "expected .png, .tif, .tiff, .npy or .zarr"),
     ("in.tif -o none/out.tif -s 2", "there is no folder none"),

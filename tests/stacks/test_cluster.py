@@ -432,7 +432,7 @@ def test_the_command_starts_workers_of_its_own(
     command += f" --precision {PRECISION} --workers 2"
     assert run_here(command, monkeypatch, tmp_path) == 0
     said = capfd.readouterr().err
-    assert "2 workers of tcp://127.0.0.1:" in said
+    assert "2 workers of tls://127.0.0.1:" in said
     assert "Traceback" not in said
     expected = restore_stack(image, KNOWN, axes="TYX", known_kernel=KERNEL)
     np.testing.assert_array_equal(np.load(tmp_path / "out.npy"), expected.image)
