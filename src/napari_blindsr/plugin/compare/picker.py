@@ -11,7 +11,7 @@ from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QListWidget, QListWidgetItem
 
 from napari_blindsr.plugin.compare.difference import KIND
-from napari_blindsr.plugin.layers.outputs import METADATA_KEY
+from napari_blindsr.plugin.layers.outputs import record_of
 
 ROWS = 5
 """Layers in sight; more are scrolled."""
@@ -102,9 +102,7 @@ def _check(ticked: bool) -> Qt.CheckState:
 
 def is_picture(layer: Layer) -> bool:
     """Tell whether a layer is an image of its own: a difference is none, and goes."""
-    record = layer.metadata.get(METADATA_KEY)
-    difference = isinstance(record, dict) and record.get("kind") == KIND
-    return isinstance(layer, Image) and not difference
+    return isinstance(layer, Image) and record_of(layer).get("kind") != KIND
 
 
 def suggested(layers: LayerList) -> list[Image]:

@@ -10,12 +10,12 @@ from magicgui.widgets import CheckBox, Container, PushButton
 from magicgui.widgets.bases import Widget
 from napari.components import ViewerModel
 from napari.layers import Image, Shapes
-from napari.utils.notifications import show_error, show_info
+from napari.utils.notifications import show_error
 
 from napari_blindsr.errors import BlindSRError, InputError, needs
 from napari_blindsr.plugin.compare.profiles import Profiles, ProfileSet, add_line
 from napari_blindsr.plugin.widgets.fields import LayerChooser, Rows, number, text_line
-from napari_blindsr.plugin.widgets.save import ask_for_csv, save_csv
+from napari_blindsr.plugin.widgets.save import ask_and_export, save_csv
 
 if TYPE_CHECKING:
     from napari_blindsr.plugin.compare.profile_plot import PeakTable, ProfilePlot
@@ -84,7 +84,7 @@ class ProfilePanel(Container[Widget]):
         self.rows.add("", self.scaled)
         self.rows.show([self.line_width, self.scaled], visible=False)
         self.extend([self.message, self.export_button])
-        self.native.layout().insertLayout(0, self.rows.layout)
+        self.native.layout().insertWidget(0, self.rows.native)
         self.message.visible = self.export_button.visible = False
         self.draw.changed.connect(self._draw)
         self.line.changed.connect(self.follow)
@@ -197,12 +197,4 @@ class ProfilePanel(Container[Widget]):
         layout.insertWidget(2, self.table)
 
     def _ask_and_export(self) -> None:
-        path = ask_for_csv(self.native, "Export the profiles", "profiles.csv")
-        if path is None:
-            return
-        try:
-            self.export(path)
-        except BlindSRError as error:
-            show_error(str(error))
-        else:
-            show_info(f"Saved {path}")
+        ask_and_export(self.native, "Export the profiles", "profiles.csv", self.export)

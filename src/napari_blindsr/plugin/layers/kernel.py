@@ -9,7 +9,7 @@ import numpy as np
 from napari_blindsr.errors import InputError
 from napari_blindsr.physics.kernel_files import check_kernels
 from napari_blindsr.plugin.layers.inputs import KernelInput
-from napari_blindsr.plugin.layers.outputs import METADATA_KEY
+from napari_blindsr.plugin.layers.outputs import record_of
 from napari_blindsr.plugin.layers.read import nanometres, quoted, read_layer
 
 if TYPE_CHECKING:
@@ -59,20 +59,19 @@ def read_kernel_layer(
 
 def holds_own_kernel(layer: Layer) -> bool:
     """Tell whether a layer shows a kernel that this plugin made, and keeps it."""
-    record = layer.metadata.get(METADATA_KEY)
-    return isinstance(record, dict) and "correlation_kernel" in record
+    return "correlation_kernel" in record_of(layer)
 
 
 def holds_field(layer: Layer) -> bool:
     """Tell whether a layer shows the kernels of an image's regions, and keeps them."""
-    return holds_own_kernel(layer) and bool(layer.metadata[METADATA_KEY].get("field"))
+    return holds_own_kernel(layer) and bool(record_of(layer).get("field"))
 
 
 def _was_found(layer: Layer) -> bool:
     """Tell whether a layer shows a kernel that a run has found: samples and known ones were not."""
     if not holds_own_kernel(layer):
         return False
-    settings = layer.metadata[METADATA_KEY].get("settings", {})
+    settings = record_of(layer).get("settings", {})
     return bool(settings.get("kernel", "known") != "known")
 
 
@@ -80,7 +79,7 @@ def _own_kernel(layer: Image, scale: int) -> NDArray[Any] | None:
     """Return the correlation kernel that the metadata of a layer keep, if they do."""
     if not holds_own_kernel(layer):
         return None
-    record = layer.metadata[METADATA_KEY]
+    record = record_of(layer)
     if record["scale"] != scale:
         raise InputError(
             f"{quoted(layer)} holds a kernel for scale {record['scale']}; the scale is {scale}"

@@ -6,14 +6,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from napari_blindsr.plugin.layers.outputs import METADATA_KEY
+
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from napari_blindsr.evaluation.samples import Sample
     from napari_blindsr.plugin.layers.outputs import LayerData
-
-
-METADATA_KEY = "napari-blindsr"
 
 
 def fluorescence() -> list[LayerData]:

@@ -13,10 +13,11 @@ from napari_blindsr.images.planes import find_covered
 from napari_blindsr.images.tiling import Box
 from napari_blindsr.plugin.layers.inputs import LayerInput
 from napari_blindsr.plugin.layers.kernel import read_kernel_layer
+from napari_blindsr.plugin.layers.outputs import record_of
 from napari_blindsr.plugin.layers.read import nanometres, quoted, read_layer
 from napari_blindsr.plugin.layers.shapes import read_mask
 from napari_blindsr.plugin.measure.form import PARTNERS, MeasureForm
-from napari_blindsr.plugin.measure.partners import Place, record_of
+from napari_blindsr.plugin.measure.partners import Place
 from napari_blindsr.types import Border, Geometry
 
 if TYPE_CHECKING:

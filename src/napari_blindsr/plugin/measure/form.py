@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from typing import Any
 
-from magicgui.widgets import CheckBox, ComboBox, Container, FloatSpinBox, Label, SpinBox
+from magicgui.widgets import CheckBox, ComboBox, FloatSpinBox, Label, SpinBox
 from magicgui.widgets.bases import Widget
 from napari.components import LayerList
-from qtpy.QtWidgets import QAbstractSpinBox, QWidget
+from qtpy.QtWidgets import QAbstractSpinBox
 
+from napari_blindsr.plugin.layers.outputs import record_of
 from napari_blindsr.plugin.measure.partners import (
     can_be_measured,
     find_kernel,
     find_source,
-    record_of,
 )
 from napari_blindsr.plugin.widgets.fields import (
     LayerChooser,
@@ -22,6 +22,7 @@ from napari_blindsr.plugin.widgets.fields import (
     geometry_field,
     kernel_layer_field,
     number,
+    side_by_side,
     text_line,
 )
 from napari_blindsr.types import CRITERIA
@@ -62,9 +63,7 @@ class MeasureForm:
         self.rows = Rows()
         for label, row in self._labelled():
             self.rows.add(label, row)
-        self.native = QWidget()
-        self.rows.layout.setContentsMargins(0, 0, 0, 0)
-        self.native.setLayout(self.rows.layout)
+        self.native = self.rows.native
         for field in (*self.choosers, self.advanced):
             field.changed.connect(self.show_what_matters)
         self.show_what_matters()
@@ -193,10 +192,10 @@ class MeasureForm:
         self.advanced = CheckBox(
             text="Advanced settings", tooltip="Show settings that seldom need a change."
         )
-        self.optics = _side_by_side(
+        self.optics = side_by_side(
             Label(value="NA"), self.numerical_aperture, Label(value="λ"), self.wavelength
         )
-        self.comparing = _side_by_side(self.registers, self.fits_intensity)
+        self.comparing = side_by_side(self.registers, self.fits_intensity)
 
     def _labelled(self) -> list[tuple[str, Widget]]:
         return [
@@ -226,9 +225,3 @@ def _unknown_number(*, high: float, step: float, unit: str = "", tooltip: str) -
     # napari's style has room for buttons.
     field.native.setStyleSheet("min-width: 60px; padding: 1px 4px;")
     return field
-
-
-def _side_by_side(*widgets: Widget) -> Container[Widget]:
-    row = Container[Widget](widgets=widgets, layout="horizontal", labels=False)
-    row.margins = (0, 0, 0, 0)
-    return row

@@ -14,7 +14,7 @@ from napari_blindsr.plugin.compare.picker import is_picture
 from napari_blindsr.plugin.layers.frame import Frame
 from napari_blindsr.plugin.layers.inputs import Plane
 from napari_blindsr.plugin.layers.kernel import holds_field, holds_own_kernel
-from napari_blindsr.plugin.layers.outputs import METADATA_KEY, LayerData, is_result
+from napari_blindsr.plugin.layers.outputs import METADATA_KEY, LayerData, is_restored, record_of
 from napari_blindsr.plugin.widgets.colormaps import DIVERGING
 
 if TYPE_CHECKING:
@@ -26,17 +26,6 @@ RUN = ("source", "settings", "seconds")
 """What tells one run from another: both layers of a run have the same report."""
 MAP_OF = "map_of"
 """In the record of a map: the layer that was measured."""
-
-
-def record_of(layer: Layer) -> dict[str, Any]:
-    """Return what our metadata of a layer say; nothing of layers that are not ours."""
-    record = layer.metadata.get(METADATA_KEY)
-    return record if isinstance(record, dict) else {}
-
-
-def is_restored(layer: Layer | None) -> bool:
-    """Tell whether a layer is the image of a result."""
-    return isinstance(layer, Image) and is_result(layer) and record_of(layer)["kind"] == "image"
 
 
 def can_be_measured(layer: Layer) -> bool:

@@ -32,7 +32,13 @@ from napari_blindsr.plugin.restore.options import (
     weights_field,
 )
 from napari_blindsr.plugin.widgets.devices import DeviceReport, device_label, free_threads
-from napari_blindsr.plugin.widgets.fields import Rows, heading_line, kernel_layer_field, text_line
+from napari_blindsr.plugin.widgets.fields import (
+    Rows,
+    heading_line,
+    kernel_layer_field,
+    side_by_side,
+    text_line,
+)
 from napari_blindsr.settings import ONE_BLUR, Settings
 from napari_blindsr.types import SCALES, Finish
 
@@ -72,15 +78,10 @@ class RunForm(Container[Widget]):
         self.advanced = AdvancedOptions()
         self.found: tuple[str, ...] = ()
         self.defaults_button, self.python_button, self.command_button = _action_buttons()
-        self.actions = Container[Widget](
-            widgets=[self.defaults_button, self.python_button, self.command_button],
-            layout="horizontal",
-            labels=False,
-        )
-        self.actions.margins = (0, 0, 0, 0)
+        self.actions = side_by_side(self.defaults_button, self.python_button, self.command_button)
         self.rows = Rows()
         self._headings: dict[Widget, tuple[Widget, ...]] = {}
-        self.native.layout().addLayout(self.rows.layout)
+        self.native.layout().addWidget(self.rows.native)
         self._add_rows()
         self._keep_defaults()
         self._show_usual()

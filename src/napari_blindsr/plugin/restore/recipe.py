@@ -13,7 +13,7 @@ from napari_blindsr.physics.kernels import Gaussian, KernelFamily, Line, Motion
 from napari_blindsr.physics.kernels.airy import Airy
 from napari_blindsr.physics.kernels.disk import Disk
 from napari_blindsr.plugin.layers.inputs import StackInput
-from napari_blindsr.plugin.layers.outputs import METADATA_KEY
+from napari_blindsr.plugin.layers.outputs import record_of
 
 if TYPE_CHECKING:
     from napari.layers import Image, Layer
@@ -118,14 +118,14 @@ def command_text(recipe: Recipe) -> str:
 
 
 def _path_of(layer: Image) -> str | None:
-    record = layer.metadata.get(METADATA_KEY, {})
+    record = record_of(layer)
     path = record.get("path") or layer.source.path
     return None if path is None else str(path)
 
 
 def _plane_words(recipe: Recipe) -> list[str]:
     source = recipe.request.source
-    record = recipe.layer.metadata.get(METADATA_KEY, {})
+    record = record_of(recipe.layer)
     chosen = [f"C={record['number']}"] if record.get("channel") else []
     words: list[str] = []
     if isinstance(source, StackInput):

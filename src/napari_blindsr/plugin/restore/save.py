@@ -9,7 +9,7 @@ from napari.layers import Image, Layer
 from napari.qt.threading import create_worker
 from qtpy.QtWidgets import QFileDialog, QWidget
 
-from napari_blindsr.plugin.layers.outputs import METADATA_KEY, is_result
+from napari_blindsr.plugin.layers.outputs import is_restored
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -35,15 +35,6 @@ def results_to_save(viewer: ViewerModel, last: Sequence[Layer]) -> list[Image]:
         return images
     left = [layer for layer in last if is_restored(layer) and layer in viewer.layers]
     return left or [layer for layer in reversed(viewer.layers) if is_restored(layer)][:1]
-
-
-def is_restored(layer: Layer) -> bool:
-    """Tell whether a layer is a restored image."""
-    return (
-        isinstance(layer, Image)
-        and is_result(layer)
-        and layer.metadata[METADATA_KEY].get("kind") == "image"
-    )
 
 
 def ask_and_save(

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Literal
 
 from magicgui.types import FileDialogMode
-from magicgui.widgets import CheckBox, ComboBox, FileEdit, FloatSpinBox, Label, SpinBox
+from magicgui.widgets import CheckBox, ComboBox, Container, FileEdit, FloatSpinBox, Label, SpinBox
 from magicgui.widgets.bases import ValuedContainerWidget, Widget
 from napari.components import LayerList
 from napari.layers import Image, Layer
@@ -31,7 +31,9 @@ class Rows:
     """
 
     def __init__(self) -> None:
-        self.layout = QFormLayout()
+        self.native = QWidget()
+        self.layout = QFormLayout(self.native)
+        self.layout.setContentsMargins(0, 0, 0, 0)
         self.layout.setVerticalSpacing(3)
         self.layout.setFieldGrowthPolicy(QFormLayout.FieldGrowthPolicy.ExpandingFieldsGrow)
         self.layout.setLabelAlignment(Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter)
@@ -280,6 +282,13 @@ def path_field(mode: FileDialogMode, *, types: str | None = None, tooltip: str) 
     field.choose_btn.text = "…"
     field.line_edit.native.setPlaceholderText("(none)")
     return field
+
+
+def side_by_side(*widgets: Widget) -> Container[Widget]:
+    """Return a row of widgets."""
+    row = Container[Widget](widgets=widgets, layout="horizontal", labels=False)
+    row.margins = (0, 0, 0, 0)
+    return row
 
 
 def text_line(tooltip: str) -> Label:

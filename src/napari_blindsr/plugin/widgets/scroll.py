@@ -3,7 +3,15 @@
 from __future__ import annotations
 
 from qtpy.QtCore import QEvent, QObject, QSize, Qt
-from qtpy.QtWidgets import QAbstractSpinBox, QComboBox, QFrame, QScrollArea, QSizePolicy, QWidget
+from qtpy.QtWidgets import (
+    QAbstractSpinBox,
+    QComboBox,
+    QFrame,
+    QScrollArea,
+    QSizePolicy,
+    QVBoxLayout,
+    QWidget,
+)
 
 LEAST_HEIGHT = 120
 """Pixels of the content that stay in sight."""
@@ -62,6 +70,16 @@ class Scroll(QScrollArea):
         # Kept free, so that rows do not move sideways when the bar comes.
         bar = self.verticalScrollBar()
         return 0 if bar is None else bar.sizeHint().width()
+
+
+def column(*widgets: QWidget) -> QWidget:
+    """Return widgets below each other; what room is left goes to the last one."""
+    content = QWidget()
+    layout = QVBoxLayout(content)
+    layout.setContentsMargins(0, 0, 0, 0)
+    for widget in widgets:
+        layout.addWidget(widget, int(widget is widgets[-1]))
+    return content
 
 
 class _WheelGuard(QObject):
