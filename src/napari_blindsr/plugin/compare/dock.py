@@ -33,14 +33,9 @@ HINT = "Tick two or more layers and choose how to show them."
 class CompareWidget(Dock):
     """The dock "Compare layers".
 
-    Parameters
-    ----------
-    napari_viewer : napari.viewer.Viewer
-
     Attributes
     ----------
     picker : LayerPicker
-        Which layers are compared.
     mode : ComboBox
         "off", or the name of one of `MODES`.
     rate : FloatSpinBox
@@ -48,11 +43,9 @@ class CompareWidget(Dock):
     edge : ComboBox
         How the curtain's edge runs: "upright" or "level".
     position : FloatSlider
-        Where the curtain's first edge is, from 0 to 1.
+        Of the curtain's first edge, from 0 to 1.
     linked : CheckBox
-        Whether looks are linked while layers are compared.
     status : Label
-        What is on display, or why a comparison has ended.
     profile : ProfilePanel
     """
 
@@ -81,15 +74,7 @@ class CompareWidget(Dock):
         self._say()
 
     def compare(self, layers: Iterable[Image], *, mode: str = "curtain") -> None:
-        """Compare these layers.
-
-        Parameters
-        ----------
-        layers : iterable of Image
-            Of the viewer; two or more.
-        mode : str
-            Name of one of `MODES`, or "off".
-        """
+        """Compare two or more layers of the viewer in one of `MODES`, or "off"."""
         self._busy = True
         self.picker.choose(getattr(layer, "__wrapped__", layer) for layer in layers)
         self.mode.value = mode

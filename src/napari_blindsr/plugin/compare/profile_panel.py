@@ -1,4 +1,4 @@
-"""The part of the dock for a line profile: the line, the curves, the widths, the export."""
+"""The line profile in the dock: the line, the curves, the widths, the export."""
 
 from __future__ import annotations
 
@@ -24,17 +24,11 @@ if TYPE_CHECKING:
 class ProfilePanel(Container[Widget]):
     """Samples the chosen layers along a line and plots them.
 
-    Parameters
-    ----------
-    viewer : ViewerModel
-    chosen : callable
-        Returns the chosen layers.
-
     Attributes
     ----------
     draw, export_button : PushButton
     line : LayerChooser
-        The Shapes layer whose line is taken, or None.
+        The Shapes layer of the line, or None.
     line_width : FloatSpinBox
         Across the line, in units of the world.
     scaled : CheckBox
@@ -42,7 +36,6 @@ class ProfilePanel(Container[Widget]):
     message : Label
         Why there is no profile.
     result : ProfileSet or None
-        What is plotted.
     plot, table : ProfilePlot, PeakTable, or None
         Made with the first profile.
     """
@@ -93,13 +86,13 @@ class ProfilePanel(Container[Widget]):
         self.export_button.changed.connect(self._ask_and_export)
 
     def reset_choices(self, *_: Any) -> None:
-        """Bring the list of lines up to date."""
+        """Update the list of lines."""
         self.line.reset_choices()
         if self._own is not None and self._own not in self._viewer.layers:
             self._own = None
 
     def follow(self, *_: Any) -> None:
-        """Take the profiles of the layers that are chosen now, along the line chosen now."""
+        """Plot the profiles of the chosen layers along the chosen line, and follow both."""
         self._forget()
         shapes, layers = self.line.value, list(self._chosen())
         if shapes is not None and layers:
@@ -113,19 +106,13 @@ class ProfilePanel(Container[Widget]):
             self._on_profiles(InputError(trouble))
 
     def export(self, path: Path) -> None:
-        """Save the profiles as CSV, in place of what was there.
-
-        Raises
-        ------
-        BlindSRError
-            If there are none, or the file cannot be written.
-        """
+        """Save the profiles; raises a `BlindSRError` if there are none or that fails."""
         if self.result is None:
             raise InputError("there is no profile to save; draw a line first")
         save_csv(path, self.result.table())
 
     def end(self) -> None:
-        """Follow nothing more, and remove the line that was made here."""
+        """Disconnect, and remove the line that was added here."""
         self.line.changed.disconnect(self.follow)
         self._forget()
         own, self._own = self._own, None

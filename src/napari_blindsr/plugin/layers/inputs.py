@@ -1,4 +1,4 @@
-"""What a run is given, as plain arrays: it stays valid when layers change or go."""
+"""The inputs of a run as plain arrays, which stay valid when layers change or are removed."""
 
 from __future__ import annotations
 
@@ -22,16 +22,9 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class Plane:
-    """The two axes of a layer that are restored, and where the others are cut.
+    """The (row, column) axes of a layer that are restored, and where the other axes are cut.
 
-    Attributes
-    ----------
-    axes : tuple of int
-        (row, column) among the layer's spatial axes.
-    index : tuple of int or None
-        One entry for each spatial axis: the position of the cut, None along `axes`.
-    shape : tuple of int
-        (h, w) of the plane.
+    `index` has an entry for each spatial axis, None along `axes`; `shape` is (h, w).
     """
 
     axes: tuple[int, int]
@@ -46,7 +39,7 @@ class Plane:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Appearance:
-    """How a layer is shown; what a result takes over from its source."""
+    """The looks of a layer that its result takes over."""
 
     colormap: Any
     gamma: float
@@ -57,7 +50,7 @@ class Appearance:
 
     @classmethod
     def of_layer(cls, layer: Image) -> Self:
-        """Return how a layer is shown."""
+        """Return the looks of a layer."""
         low, high = layer.contrast_limits
         return cls(
             colormap=layer.colormap,
@@ -71,22 +64,14 @@ class Appearance:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class MaskInput:
-    """What of an image is covered.
-
-    Attributes
-    ----------
-    name : str
-        Of the layer.
-    kind : {"labels", "shapes"}
-    covered : ndarray, bool, (h, w)
-    """
+    """The missing pixels (h, w) of an image, from a layer of kind "labels" or "shapes"."""
 
     name: str
     kind: str
     covered: NDArray[np.bool_]
 
     def provenance(self) -> dict[str, Any]:
-        """Return where the mask came from, as plain JSON types."""
+        """Return the source of the mask, as plain JSON types."""
         return {
             "layer": self.name,
             "kind": self.kind,
@@ -99,14 +84,8 @@ class MaskInput:
 class KernelInput:
     """A known kernel.
 
-    Attributes
-    ----------
-    name : str
-        Of the layer.
-    kernel : ndarray, float32, (K, K) or (R, C, K, K)
-        As a correlation kernel of sum 1, in pixels of the result; or one for each region.
-    found : bool
-        Whether it was found by a run, not measured.
+    The correlation kernel (K, K), or one for each region (R, C, K, K), has sum 1 and pixels of the
+    result; `found` is true for a kernel that a run estimated.
     """
 
     name: str
@@ -114,34 +93,26 @@ class KernelInput:
     found: bool = False
 
     def provenance(self) -> dict[str, Any]:
-        """Return the kernel and where it came from, as plain JSON types."""
+        """Return the kernel and its source, as plain JSON types."""
         return {"layer": self.name, "correlation_kernel": self.kernel.astype(float).tolist()}
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class LayerInput:
-    """What is read from an image layer, and what belongs to it.
+    """One plane of an image layer, and what belongs to it.
 
     Attributes
     ----------
-    name : str
-    data : array
-        Grey (h, w), or RGB (h, w, 3), in the layer's own type: a copy; or, where a region is
-        restored of a lazy layer, what reads no more than is sliced.
+    data : array, (h, w) or (h, w, 3)
+        In the layer's own type: a copy, or of a lazy layer an array that reads what is sliced.
     axes : str
         "YX" or "YXC".
-    plane : Plane
     frame : Frame
         Of the whole layer, its cut axes included.
-    appearance : Appearance
     notes : tuple of str
         What was left out in reading it.
-    mask : MaskInput or None
-        What of it is covered.
-    kernel : KernelInput or None
-        Its blur, if that is known.
     region : Box or None
-        What of it is restored.
+        The part that is restored.
     """
 
     name: str
@@ -167,7 +138,7 @@ class LayerInput:
         return self.axes == "YXC"
 
     def provenance(self) -> dict[str, Any]:
-        """Return where the pixels came from, as plain JSON types."""
+        """Return the source of the pixels, as plain JSON types."""
         held = isinstance(self.data, np.ndarray)
         return {
             "layer": self.name,
@@ -185,28 +156,22 @@ class LayerInput:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class StackInput:
-    """What is read from an image layer of which many planes are restored.
+    """An image layer of which many planes are restored, and what belongs to it.
 
     Attributes
     ----------
-    name : str
     array : array
-        The layer's, of which no more is read than what is sliced.
-    layout : Layout
-        What its axes are.
+        The layer's; it reads only what is sliced.
     options : StackOptions
-        Which planes, and what of them.
+        Which planes, and which region of them.
     plane : Plane
         The first plane that is restored.
     frame : Frame
         Of the whole layer.
-    appearance : Appearance
     notes : tuple of str
-        What was left out in reading it, and what the user should know.
-    mask : MaskInput or None
-        What of every plane is covered.
-    kernel : KernelInput or None
-        The blur of every plane, if that is known.
+        What was left out in reading it, and what else the user should know.
+    mask, kernel : MaskInput, KernelInput or None
+        Of every plane.
     """
 
     name: str
@@ -222,7 +187,7 @@ class StackInput:
 
     @property
     def region(self) -> Box | None:
-        """What of each plane is restored."""
+        """The part of each plane that is restored."""
         return self.options.region
 
     @property
@@ -237,7 +202,7 @@ class StackInput:
         return self.layout.plane_axes == "YXC"
 
     def provenance(self) -> dict[str, Any]:
-        """Return where the pixels came from, as plain JSON types."""
+        """Return the source of the pixels, as plain JSON types."""
         return {
             "layer": self.name,
             "shape": list(self.layout.shape),

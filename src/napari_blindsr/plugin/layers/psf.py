@@ -1,4 +1,4 @@
-"""Point spread functions as pictures: one, or those of a field side by side over the image."""
+"""Point spread functions as images: one, or those of a field side by side over the image."""
 
 from __future__ import annotations
 
@@ -28,19 +28,10 @@ def shown_psf(
 
 
 def montage(field: KernelField, center: float) -> NDArray[np.float32]:
-    """Return the point spread functions of a field side by side, as far apart as their regions are.
+    """Return the point spread functions of a field (R·P, C·Q) side by side.
 
-    Parameters
-    ----------
-    field : KernelField
-    center : float
-        Row and column in the kernels that correspond to the position of an LR pixel.
-
-    Returns
-    -------
-    ndarray, (R·P, C·Q)
-        Each region has P × Q pixels of about the proportions that it has in the image, and its
-        kernel in the middle of them.
+    Each region has P × Q pixels in about its proportions in the image, with its kernel in the
+    middle. `center` is the row and column of a kernel at the position of a coarse pixel.
     """
     psfs = [shown_psf(field.kernels[place], (center, center)) for place in field.places]
     side = max(psfs[0].shape)
@@ -60,7 +51,7 @@ def montage(field: KernelField, center: float) -> NDArray[np.float32]:
 
 
 def montage_frame(field: KernelField, shape: tuple[int, int], source: Source) -> Frame:
-    """Return the placement of a montage of a shape: its edges are those of the whole image."""
+    """Return the placement of a montage (h, w) whose edges are those of the whole image."""
     steps = [length / n for length, n in zip(field.extent.shape, shape, strict=True)]
     spatial = dict(zip(source.plane.axes, steps, strict=True))
     origin = [

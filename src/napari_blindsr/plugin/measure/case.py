@@ -1,4 +1,4 @@
-"""From the form to the evidence: read and checked at once, before any long work."""
+"""The inputs of a measurement: read from the layers and checked before any long work."""
 
 from __future__ import annotations
 
@@ -46,19 +46,9 @@ NUMBERS = (
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Case:
-    """All that is measured, and by what.
+    """The inputs of a measurement, and the places of the "image" and its "source".
 
-    Attributes
-    ----------
-    name : str
-        Of the layer that is measured.
-    evidence : Evidence
-    places : dict of str to Place
-        Of the "image" and, if there is one, the "source".
-    notes : tuple of str
-        What the user should know of what was read.
-    measured_with : dict
-        What the values rest on, as plain JSON types.
+    `measured_with` lists what the values depend on, as plain JSON types.
     """
 
     name: str
@@ -71,18 +61,8 @@ class Case:
 def read_case(form: MeasureForm, layers: LayerList, dims: Dims) -> Case:
     """Read the layers that a form names. Call it on the main thread.
 
-    Parameters
-    ----------
-    form : MeasureForm
-    layers : LayerList
-        The viewer's: a mask that a run was given is looked for there.
-    dims : napari.components.Dims
-        The viewer's; tells which plane of a stack is shown.
-
-    Raises
-    ------
-    BlindSRError
-        If something cannot be used: a layer, a number, two sizes that do not go together.
+    The mask of the image's run is looked for among `layers`. Raises a `BlindSRError` if a layer or
+    a number cannot be used, or two sizes do not fit each other.
     """
     # Not before now: its methods import parts of scipy and scikit-image.
     from napari_blindsr.metrics import Evidence  # noqa: PLC0415
@@ -138,7 +118,7 @@ def read_case(form: MeasureForm, layers: LayerList, dims: Dims) -> Case:
 
 @dataclass(frozen=True, kw_only=True)
 class _Run:
-    """What of the run that made an image the forward model needs."""
+    """The settings of the run that made an image which the forward model needs."""
 
     geometry: Geometry
     border: Border
@@ -147,7 +127,7 @@ class _Run:
 
     @classmethod
     def of(cls, record: dict[str, Any], form: MeasureForm) -> _Run:
-        """Return what the metadata say or, of an image that has none, the form."""
+        """Return the settings in the metadata or, without any, those of the form."""
         settings = record.get("settings")
         if settings is None:
             return cls(geometry=form.geometry.value, border=form.border.value)
@@ -163,7 +143,7 @@ class _Run:
 
 
 def _optics(form: MeasureForm) -> tuple[float | None, float | None]:
-    """Return numerical aperture and wavelength; None if unknown, or of no use without a size."""
+    """Return numerical aperture and wavelength; None if unknown, or without a pixel size."""
     aperture, wavelength = form.numerical_aperture.value, form.wavelength.value
     if form.pixel_size is None:
         return None, None
@@ -202,7 +182,7 @@ def _read_kernel(
 
 
 def _describe(form: MeasureForm, evidence: Evidence, image: LayerInput) -> dict[str, Any]:
-    """Return what values rest on, as plain JSON types."""
+    """Return what the values depend on, as plain JSON types."""
     layers = {
         name: str(getattr(form, name).value.name)
         for name in PARTNERS
@@ -220,17 +200,7 @@ def _describe(form: MeasureForm, evidence: Evidence, image: LayerInput) -> dict[
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Source:
-    """What an image was made from.
-
-    Attributes
-    ----------
-    data : ndarray, (h, w) or (h, w, 3)
-    place : Place
-    covered : ndarray, bool, (h, w), or None
-        What the run took for not measured.
-    notes : tuple of str
-        What the user should know.
-    """
+    """The image that a result was made from, its place, and its missing pixels (h, w)."""
 
     data: NDArray[Any]
     place: Place
@@ -246,23 +216,10 @@ def read_source(
     *,
     fine: tuple[int, int],
 ) -> Source:
-    """Read a source. Call it on the main thread.
+    """Read the source of a result with (H, W) pixels. Call it on the main thread.
 
-    Parameters
-    ----------
-    layer : napari.layers.Image
-    record : dict
-        What the result's metadata say of its run; may be empty.
-    layers : LayerList
-        The viewer's: the mask that the run was given is looked for there.
-    dims : napari.components.Dims
-    fine : tuple of int
-        (H, W) of the result.
-
-    Raises
-    ------
-    InputError
-        If the layer cannot be read.
+    `record` are the metadata of the result, which may be empty; the mask of its run is looked for
+    among `layers`. Raises an `InputError` if the layer cannot be read.
     """
     source = read_layer(layer, dims)
     told = record.get("source", {})
@@ -283,7 +240,7 @@ def read_source(
 
 
 def _region(record: dict[str, Any], shape: tuple[int, int], fine: tuple[int, int]) -> Box:
-    """Return which part of the source a result is of: all, unless it tells of a smaller one."""
+    """Return the part of the source that a result shows: all of it, unless the record says less."""
     told = record.get("region")
     if told is not None:
         top, left, bottom, right = told
@@ -296,7 +253,7 @@ def _region(record: dict[str, Any], shape: tuple[int, int], fine: tuple[int, int
 def _read_covered(
     source: LayerInput, record: dict[str, Any], layers: LayerList, dims: Dims
 ) -> tuple[NDArray[np.bool_] | None, tuple[str, ...]]:
-    """Return what the run took for not measured, and what to say if that is not known any more."""
+    """Return the missing pixels of the run, and a note if its mask is gone or changed."""
     told = record["source"].get("mask")
     mask: NDArray[np.bool_] | None = None
     notes: tuple[str, ...] = ()

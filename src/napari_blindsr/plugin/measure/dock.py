@@ -93,13 +93,7 @@ class MeasureWidget(RunDock[Findings]):
         self._describe()
 
     def export(self, path: Path) -> None:
-        """Save the values as CSV, in place of what was there.
-
-        Raises
-        ------
-        BlindSRError
-            If there are none, or the file cannot be written.
-        """
+        """Save the values as CSV; raises a `BlindSRError` if there are none or that fails."""
         from napari_blindsr.metrics.measure import to_csv  # noqa: PLC0415
 
         if self.findings is None:
@@ -107,17 +101,9 @@ class MeasureWidget(RunDock[Findings]):
         save_csv(path, to_csv(self.findings.measurements))
 
     def add_map(self, name: str) -> Layer:
-        """Add a map of what was measured as a layer over the image or its source.
+        """Add one of the measured `MAPS` as a layer over the image or its source.
 
-        Parameters
-        ----------
-        name : str
-            Of one of `napari_blindsr.metrics.MAPS`.
-
-        Raises
-        ------
-        InputError
-            If there is no such map.
+        Raises an `InputError` if there is no such map.
         """
         known = () if self.findings is None else self.findings.maps
         found = next((found for found in known if found.kind.name == name), None)

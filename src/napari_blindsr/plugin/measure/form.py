@@ -1,4 +1,4 @@
-"""What is measured, by what: the upper part of the dock."""
+"""The form of the dock "Measure quality": the image, its partners, and options."""
 
 from __future__ import annotations
 
@@ -33,12 +33,7 @@ CRITERION_LABELS = {"one-seventh": "1/7", "half-bit": "half-bit", "three-sigma":
 
 
 class MeasureForm:
-    """The fields of the dock "Measure quality"; those that do not matter are hidden.
-
-    Parameters
-    ----------
-    layers : LayerList
-        The viewer's.
+    """The fields of the dock "Measure quality"; those without effect are hidden.
 
     Attributes
     ----------
@@ -47,12 +42,10 @@ class MeasureForm:
     numerical_aperture, wavelength : FloatSpinBox
         The wavelength in nm; 0 if unknown.
     registers, fits_intensity, advanced : CheckBox
-        The last one shows what follows.
     crop : SpinBox
     criterion, geometry, border : ComboBox
     size : Label
-        What is known of the size of a pixel.
-    native : QWidget
+        The size of a pixel.
     """
 
     def __init__(self, layers: LayerList) -> None:
@@ -79,17 +72,17 @@ class MeasureForm:
 
     @property
     def knows_geometry(self) -> bool:
-        """Whether the result's metadata tell the geometry and the border of its run."""
+        """Whether the metadata of the image say geometry and border of its run."""
         layer = self.image.value
         return layer is not None and "settings" in record_of(layer)
 
     def reset_choices(self) -> None:
-        """Bring the lists of layers up to date; what is chosen stays."""
+        """Update the lists of layers; choices stay."""
         for name in PARTNERS:
             getattr(self, name).reset_choices()
 
     def choose_partners(self) -> None:
-        """Choose the source and the kernel that the image's metadata tell of, or none."""
+        """Choose the source and the kernel that the metadata of the image name, or none."""
         layer = self.image.value
         for chooser in (self.source, self.kernel):
             # The image may be told of before the lists of layers are.
@@ -98,7 +91,7 @@ class MeasureForm:
         self.kernel.value = None if layer is None else find_kernel(layer, self._layers)
 
     def show_pixel_size(self, size: float | None) -> None:
-        """Say how large a pixel of the image is, in nm; None if that is not known."""
+        """Show the size of the image's pixel in nm; None if unknown."""
         self.pixel_size = size
         self.size.value = (
             "unknown: lengths are in pixels" if size is None else f"{size:.4g} nm at the specimen"
@@ -106,7 +99,7 @@ class MeasureForm:
         self.show_what_matters()
 
     def show_what_matters(self, *_: Any) -> None:
-        """Hide what has no bearing on what is chosen."""
+        """Show only the fields that have an effect."""
         there = {name: getattr(self, name).value is not None for name in ("image", *PARTNERS)}
         repeated = there["second"] or (there["source"] and there["second_source"])
         own = there["source"] and not self.knows_geometry

@@ -1,4 +1,4 @@
-"""The lower part of the dock: values and flags, and what can be done with them."""
+"""The results of a measurement: values, curves, and buttons for maps and export."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 
 class FindingsPanel(QWidget):
-    """What was measured.
+    """The results of a measurement.
 
     Attributes
     ----------
@@ -36,7 +36,7 @@ class FindingsPanel(QWidget):
     curves : CurvePanel or None
         Made with the first curves.
     map_buttons : dict of str to QPushButton
-        By the names of the maps, with the first findings.
+        By the names of the maps.
     export_button : QPushButton
     map_asked : Signal
         Emitted with the name of a map that is to become a layer.
@@ -82,7 +82,7 @@ class FindingsPanel(QWidget):
             self.tabs.addTab(self.curves, "Curves")
 
     def show_findings(self, findings: Findings, *, pixel_size: float | None) -> None:
-        """Show what was measured; the size of the image's pixels is in nm."""
+        """Show the results; the size of the image's pixels is in nm."""
         self.table.show_measurements(findings.measurements)
         if self.curves is None:
             self._make_curves()
@@ -120,7 +120,7 @@ NARROWEST = 90
 
 
 class ValueTable(QTableWidget):
-    """Name, value with unit, and physical value of each measurement, or why there is none."""
+    """Name, value with unit, and physical value of each score, or why there is none."""
 
     def __init__(self) -> None:
         super().__init__(0, len(COLUMNS))
@@ -154,14 +154,14 @@ class ValueTable(QTableWidget):
         self._fit()
 
     def resizeEvent(self, event: Any) -> None:  # noqa: N802
-        """Break the lines anew."""
+        """Break the lines for the new width."""
         super().resizeEvent(event)
         self._fit()
 
     def _fit(self) -> None:
-        """Give values the width that they need, names the rest, and rows their lines.
+        """Give values the width that they need, names the rest, and rows the height of their lines.
 
-        Qt's own way takes a reason, which has a sentence's length, for a wide value.
+        Qt would take a reason, as long as a sentence, for a wide value.
         """
         viewport = self.viewport()
         assert viewport is not None

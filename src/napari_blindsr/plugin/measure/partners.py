@@ -1,4 +1,4 @@
-"""Which layers belong to a result, and where maps of what was measured lie."""
+"""The layers that belong to a result, and maps as layers."""
 
 from __future__ import annotations
 
@@ -29,12 +29,12 @@ MAP_OF = "map_of"
 
 
 def can_be_measured(layer: Layer) -> bool:
-    """Tell whether a layer is an image: no kernel, no difference, no map of a measurement."""
+    """Tell whether a layer is an image, but no kernel, difference or map."""
     return is_picture(layer) and not holds_own_kernel(layer) and MAP_OF not in record_of(layer)
 
 
 def find_source(result: Image, layers: Iterable[Layer]) -> Image | None:
-    """Return the layer that a result was made from, by its name, if it is there."""
+    """Return the layer that a result was made from, by its name, or None."""
     source = record_of(result).get("source")
     name = source.get("layer") if isinstance(source, dict) else None
     for layer in layers:
@@ -45,7 +45,7 @@ def find_source(result: Image, layers: Iterable[Layer]) -> Image | None:
 
 
 def find_kernel(result: Image, layers: Iterable[Layer]) -> Image | None:
-    """Return the layer of the kernel of the same run, if it is there."""
+    """Return the layer of the kernel of the same run, or None."""
     if not is_restored(result):
         return None
     record = record_of(result)
@@ -61,15 +61,7 @@ def find_kernel(result: Image, layers: Iterable[Layer]) -> Image | None:
 def keep_measurements(
     layer: Layer, measurements: Sequence[Measurement], measured_with: dict[str, Any]
 ) -> None:
-    """Put values into the metadata of the layer that was measured, as plain JSON types.
-
-    Parameters
-    ----------
-    layer : Layer
-    measurements : sequence of Measurement
-    measured_with : dict
-        What they rest on.
-    """
+    """Put values, and what they depend on, into the metadata of the measured layer."""
     from napari_blindsr.metrics.measure import to_metadata  # noqa: PLC0415
 
     record = {
@@ -86,20 +78,9 @@ QUANTILE = 0.999
 
 
 def map_layer(found: MeasuredMap, *, of: str, place: Place) -> LayerData:
-    """Return a map as layer data.
+    """Return a map at a place as layer data; raises an `InputError` if it has no values.
 
-    Parameters
-    ----------
-    found : MeasuredMap
-    of : str
-        Name of the layer that was measured.
-    place : Place
-        Of the pixels that the map has: the image's or the source's, as its grid says.
-
-    Raises
-    ------
-    InputError
-        If there is no map, or it has no value anywhere.
+    `of` is the name of the measured layer.
     """
     if found.map is None:
         raise InputError(f"there is no {found.kind.label}: {found.reason}")
@@ -122,23 +103,14 @@ def map_layer(found: MeasuredMap, *, of: str, place: Place) -> LayerData:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Place:
-    """Where an array of pixels lies: a plane of a layer, or a part of it.
-
-    Attributes
-    ----------
-    frame : Frame
-        Of the whole layer.
-    plane : Plane
-    corner : tuple of int
-        Row and column of the plane where the array begins.
-    """
+    """The place of an array: a plane of a layer, or from its `corner` (row, column) on a part."""
 
     frame: Frame
     plane: Plane
     corner: tuple[int, int] = (0, 0)
 
     def attributes(self) -> dict[str, Any]:
-        """Return the placement of the array, one pixel thick elsewhere, as a layer's."""
+        """Return the placement as attributes of a layer, one pixel thick along other axes."""
         origin = [0.0 if at is None else float(at) for at in self.plane.index]
         for axis, start in zip(self.plane.axes, self.corner, strict=True):
             origin[axis] = float(start)

@@ -1,4 +1,4 @@
-"""What of a layer is restored: its axes, planes, and a region of them."""
+"""The part of a layer that is restored: its axes, planes, and a region of them."""
 
 from __future__ import annotations
 
@@ -26,13 +26,7 @@ CURRENT, ALL, RANGE = "current", "all", "range"
 
 
 class ExtentOptions:
-    """What of a layer is restored.
-
-    Parameters
-    ----------
-    layers : LayerList
-        The viewer's.
-    """
+    """The fields for the part of a layer that is restored."""
 
     def __init__(self, layers: LayerList) -> None:
         self.planes = ComboBox(
@@ -92,7 +86,7 @@ class ExtentOptions:
         )
 
     def show_layer(self, layer: Image | None) -> None:
-        """Show the axes of a layer with other labels, as they say or else as is likely."""
+        """Show the axes of a layer by their labels, or as is likely."""
         labels = () if layer is None else tuple(map(str, layer.axis_labels))
         if layer != self._layer or labels != self._labels:
             self._layer, self._labels = layer, labels
@@ -103,18 +97,12 @@ class ExtentOptions:
                 self.axes.value = letters
 
     def label_axes(self, layer: Image) -> None:
-        """Give the axes of a layer the labels that are set.
-
-        Raises
-        ------
-        InputError
-            If these are not as many different letters.
-        """
+        """Label the axes of a layer as set; raises an `InputError` for wrong letters."""
         if layer.ndim > 2 and layer == self._layer:
             label_axes(layer, self.axes.value)
 
     def try_axes(self) -> None:
-        """Give them as soon as they are complete."""
+        """Label the axes as soon as the letters are complete."""
         if self._layer is not None:
             try:
                 self.label_axes(self._layer)
@@ -123,36 +111,26 @@ class ExtentOptions:
                 return
 
     def is_stack(self, layer: Image | None) -> bool:
-        """Tell whether more than the plane on display is asked for."""
+        """Tell whether more than the plane on display is to be restored."""
         return layer is not None and layer.ndim > 2 and self.planes.value != CURRENT
 
     def options(self, region: Box | None, dtype: OutputType) -> StackOptions:
-        """Return what is asked for of a stack."""
+        """Return the options of a stack."""
         planes = self.range.value.strip().upper() if self.planes.value == RANGE else ""
         return StackOptions(
             kernels=self.kernels.value, planes=planes or None, region=region, dtype=dtype
         )
 
     def show_neighbours(self, *, followed: bool) -> None:
-        """Hear whether planes that are asked for follow each other along some axis."""
+        """Take in whether the chosen planes follow each other along some axis."""
         self._followed = followed
 
     def show_axes(self, layer: Image, plane: Plane) -> None:
-        """Say which planes there are."""
+        """Show which planes there are."""
         self.range.native.setPlaceholderText(axes_text(layer, layer_layout(layer, plane)))
 
     def matters(self, row: Widget, layer: Image | None, *, known: bool, optimises: bool) -> bool:
-        """Tell whether a row has an influence on what is made of a layer.
-
-        Parameters
-        ----------
-        row : Widget
-        layer : Image or None
-        known : bool
-            Whether the kernel is known.
-        optimises : bool
-            Whether the method does.
-        """
+        """Tell whether a row has an effect on the result of a layer."""
         if row in (self.axes, self.planes):
             return layer is not None and layer.ndim > 2
         if row is self.range:

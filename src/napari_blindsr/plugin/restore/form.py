@@ -1,4 +1,4 @@
-"""The form of the dock: what can be set, which of it matters, and what is restored of a layer."""
+"""The form of the dock "Blind super-resolution", and which of its rows have an effect."""
 
 from __future__ import annotations
 
@@ -46,13 +46,7 @@ KNOWN = "known"
 
 
 class RunForm(Container[Widget]):
-    """What can be set for a run, a labelled row each; rows that do not matter are hidden.
-
-    Parameters
-    ----------
-    layers : LayerList
-        The viewer's.
-    """
+    """The settings of a run, a labelled row each; rows without effect are hidden."""
 
     def __init__(self, layers: LayerList) -> None:
         super().__init__(labels=False)
@@ -106,7 +100,7 @@ class RunForm(Container[Widget]):
             choice.changed.connect(self._suggest_steps)
 
     def reset_choices(self, *_: Any) -> None:
-        """Bring the lists of layers up to date."""
+        """Update the lists of layers."""
         self.image_row.reset_choices()
         self.masking.mask.reset_choices()
         self.kernel_layer_row.reset_choices()
@@ -114,21 +108,16 @@ class RunForm(Container[Widget]):
 
     @property
     def method(self) -> Method:
-        """The method that is chosen."""
+        """The chosen method."""
         return method_named(self.method_row.value)
 
     @property
     def family(self) -> FamilyForm | None:
-        """The form of the kernel family that is chosen; None for a known kernel."""
+        """The form of the chosen kernel family; None for a known kernel."""
         return self.families.get(self.kernel_row.value)
 
     def settings(self) -> Settings:
-        """Return what is set, checked; what does not matter is left out.
-
-        Raises
-        ------
-        SettingsError
-        """
+        """Return the settings that have an effect; raises a `SettingsError` if they do not fit."""
         family, masking, advanced = self.family, self.masking, self.advanced
         degradations = self.method.degradations
         weights = self.weights_row.value if self._finish == "usrnet" else None
@@ -158,7 +147,7 @@ class RunForm(Container[Widget]):
 
     @property
     def warm_starts(self) -> bool:
-        """Whether planes begin with what the ones before them have ended with."""
+        """Whether each plane starts from the result of the one before."""
         extent = self.extent
         return bool(extent.warm_start.value) and extent.matters(
             extent.warm_start,
@@ -168,27 +157,27 @@ class RunForm(Container[Widget]):
         )
 
     def show_neighbours(self, *, followed: bool) -> None:
-        """Hear whether planes that are asked for follow each other along some axis."""
+        """Take in whether the chosen planes follow each other along some axis."""
         self.extent.show_neighbours(followed=followed)
         self._show_what_matters()
 
     @property
     def costly(self) -> tuple[ValueWidget[Any] | FileEdit, ...]:
-        """What has an influence on how much memory a run takes, apart from its image."""
+        """The rows, apart from the image, that change how much memory a run takes."""
         advanced = self.advanced
         kinds = self.method_row, self.kernel_row, self.device_row
         tiling = advanced.tiles, advanced.field.rows, advanced.field.columns
         return (*kinds, advanced.finish, advanced.channels, *tiling, advanced.folder)
 
     def show_devices(self, report: DeviceReport) -> None:
-        """Offer the devices that were found."""
+        """Offer the devices that torch has."""
         self.found = report.names
         found = [(device_label(name), name) for name in ("auto", *report.names)]
         # A function, because magicgui keeps it as the default; a list would not last.
         self.device_row.choices = lambda _: found
 
     def show_pixel_size(self, size: float) -> None:
-        """Take the size of the image's pixel, in nm, to whatever family asks for it."""
+        """Pass the size of the image's pixel, in nm, to the kernel families."""
         for form in self.families.values():
             form.show_pixel_size(size)
 
@@ -240,7 +229,7 @@ class RunForm(Container[Widget]):
             self.rows.add(label, row)
 
     def _groups(self) -> tuple[tuple[str, list[tuple[str, Widget]]], ...]:
-        """Return what stands under Advanced, with a title for each group."""
+        """Return the groups of advanced settings, with a title each."""
         masking, advanced, extent = self.masking, self.advanced, self.extent
         families = [row for form in self.families.values() for row in form.rows]
         return (
@@ -318,7 +307,7 @@ class RunForm(Container[Widget]):
         self.advanced_row.text = text
 
     def _matters(self, row: Widget) -> bool:
-        """Tell whether a setting has an influence on what is made of the image."""
+        """Tell whether a row has an effect on the result."""
         layer, chosen, advanced = self.image_row.value, self.family, self.advanced
         optimises = self.method.optimises
         for form in self.families.values():
@@ -345,12 +334,12 @@ class RunForm(Container[Widget]):
         return self.extent.matters(row, layer, known=known, optimises=optimises)
 
     def changed_settings(self) -> dict[str, Any]:
-        """Return the settings that matter and are no defaults, by their names."""
+        """Return the settings with an effect that differ from their defaults, by their names."""
         matter = {name: row.value for name, row in self._kept.items() if self._matters(row)}
         return {name: value for name, value in matter.items() if value != self._defaults[name]}
 
     def restore_defaults(self) -> None:
-        """Give all settings, but for the image and its axes, their first values again."""
+        """Reset all settings but the image and its axes."""
         for name, row in self._kept.items():
             if row.value != self._defaults[name]:
                 row.value = self._defaults[name]
@@ -376,13 +365,13 @@ class RunForm(Container[Widget]):
             form.show_usual(self.scale_row.value)
 
     def _suggest_steps(self, *_: Any) -> None:
-        """Take the schedule's number of steps, unless another one was chosen."""
+        """Set the schedule's number of steps, unless the user chose another one."""
         if self.steps_row.value == self._suggested_steps:
             self._suggested_steps = self._usual_schedule().image_steps
             self.steps_row.value = self._suggested_steps
 
     def _suggest_kernel_layer(self, *_: Any) -> None:
-        """Choose the topmost kernel of our own, if nothing is chosen."""
+        """Choose the topmost kernel of this plugin, if none is chosen."""
         chooser = self.kernel_layer_row
         if self.family is None and chooser.value is None:
             own = (layer for layer in chooser.choices if layer and holds_own_kernel(layer))

@@ -1,4 +1,4 @@
-"""What kind of image it is, and what its microscope says of the blur."""
+"""The kind of image, and the optics of its microscope, which bound the blur."""
 
 from __future__ import annotations
 
@@ -82,7 +82,7 @@ class OpticsOptions:
         )
 
     def optics(self) -> Optics:
-        """Return what is known, if it is enough to tell a width."""
+        """Return the optics, if all numbers are known."""
         numbers = self.aperture.value, self.emission.value, self.pixel_size.value
         if not self.matters or not all(numbers):
             return UNKNOWN
@@ -91,20 +91,17 @@ class OpticsOptions:
 
     @property
     def matters(self) -> bool:
-        """Whether the image is one of a light microscope."""
+        """Whether the image is of a light microscope."""
         return self.kind.value in WITH_LIGHT
 
     def remember(self) -> None:
-        """Keep what is set for the docks of this session."""
+        """Keep the values for the docks of this session."""
         if self.matters:
             _remembered["numerical_aperture"] = float(self.aperture.value)
             _remembered["emission_nm"] = float(self.emission.value)
 
     def show_layer(self, layer: Image, size: float | None) -> None:
-        """Take the pixel size of a layer in nm, and what kind of image it is likely to be.
-
-        What was chosen holds.
-        """
+        """Show a layer's pixel size in nm and the likely kind of image, unless the user chose."""
         kind, shown = self._suggested
         if self.kind.value == kind:
             likely = OTHER if size is None else BRIGHTFIELD if layer.rgb else FLUORESCENCE

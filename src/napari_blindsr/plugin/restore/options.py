@@ -1,4 +1,4 @@
-"""Controls that matter for some methods, or seldom."""
+"""The rows of advanced settings."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ TILES = (512, 1024, 1536, 2048)
 
 
 class MaskOptions:
-    """What of the image was not measured, and how bright it is: for methods that take it."""
+    """Missing pixels and gain of the image, for methods that take them."""
 
     def __init__(self, layers: LayerList) -> None:
         self.mask = LayerChooser(
@@ -76,7 +76,7 @@ class MaskOptions:
 
 
 class AdvancedOptions:
-    """What seldom needs a change."""
+    """Settings that seldom need a change."""
 
     def __init__(self) -> None:
         self._finishes = tuple(FINISH_LABELS)
@@ -165,7 +165,7 @@ class AdvancedOptions:
         self.of_optimisation: tuple[Widget, ...] = (self.schedule, self.channels, self.bounded)
 
     def offer_uncertainties(self, finish: Finish) -> None:
-        """Offer the map of errors where there is one."""
+        """Offer the error map where the reconstruction has one."""
         if (finish == "prior") != self._has_map:
             self._has_map = finish == "prior"
             self.uncertainty.reset_choices()
@@ -175,7 +175,7 @@ class AdvancedOptions:
         return [NO_UNCERTAINTY, *alone, *((f"From {n} restorations", n) for n in RESTORATIONS)]
 
     def offer_finishes(self, method: Method) -> None:
-        """Offer no finish at all to methods alone that have an image without one."""
+        """Offer no reconstruction only to methods that have an image without one."""
         offered = tuple(name for name in FINISH_LABELS if method.optimises or name != "none")
         if offered != self._finishes:
             self._finishes = offered

@@ -1,4 +1,4 @@
-"""What an optimisation has reached so far, as layers that sharpen while it goes on."""
+"""The latest estimate of an optimisation, as layers that sharpen during the run."""
 
 from __future__ import annotations
 
@@ -36,28 +36,14 @@ COST = 0.03
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Preview:
-    """What is shown of an optimisation.
-
-    Attributes
-    ----------
-    image : ndarray, (H, W) or (H, W, 3)
-        In the intensities of the source.
-    psf : ndarray, (K, K)
-    """
+    """The latest image (H, W) or (H, W, 3), in the source's intensities, and kernel (K, K)."""
 
     image: NDArray[Any]
     psf: NDArray[np.float32]
 
 
 class Previews:
-    """Makes previews in the thread of a run, no more often than their cost allows.
-
-    Parameters
-    ----------
-    source : LayerInput, StackInput or None
-        Of a stack none are made.
-    settings : Settings
-    """
+    """Makes previews of a plane in the thread of a run, no more often than their cost allows."""
 
     def __init__(self, source: Source | None, settings: Settings) -> None:
         self._source = source if isinstance(source, LayerInput) else None
@@ -66,7 +52,7 @@ class Previews:
         self._next = 0.0
 
     def of(self, report: Progress) -> Preview | None:
-        """Return what a report has to show, if its turn has come."""
+        """Return a preview of a report, if one is due."""
         began = time.perf_counter()
         if self._source is None or report.latest is None or began < self._next:
             return None
@@ -100,7 +86,7 @@ class Previews:
         return Preview(image=image, psf=np.ascontiguousarray(kernel[::-1, ::-1]))
 
     def _known_planes(self, source: LayerInput) -> Planes | None:
-        """Return how the run scales intensities; None if the source does not tell."""
+        """Return the scaling of intensities in the run; None if the source cannot be used."""
         if self._planes is None:
             settings = self._settings
             box = source.region
@@ -123,19 +109,14 @@ class Previews:
 
 
 class PreviewLayers:
-    """Two layers, of the image and of the point spread function, that go with the run.
-
-    Parameters
-    ----------
-    viewer : ViewerModel
-    """
+    """Two layers, of the image and of the point spread function, that exist during the run."""
 
     def __init__(self, viewer: ViewerModel) -> None:
         self._viewer = viewer
         self._layers: tuple[Image, ...] = ()
 
     def show(self, preview: Preview, source: Source, settings: Settings) -> None:
-        """Show a preview, over its source and beside it."""
+        """Show a preview over its source and beside it."""
         pictures = [in_plane(picture, source) for picture in (preview.image, preview.psf)]
         if self._layers:
             for layer, picture in zip(self._layers, pictures, strict=True):
@@ -152,7 +133,7 @@ class PreviewLayers:
         self._viewer.layers.selection.active = active
 
     def remove(self) -> None:
-        """Take them away."""
+        """Remove both layers."""
         layers, self._layers = self._layers, ()
         for layer in layers:
             if layer in self._viewer.layers:

@@ -32,15 +32,7 @@ NO_COMMAND = "The command line takes no layers: save the {what} to a file first.
 
 @dataclass(frozen=True, kw_only=True)
 class Recipe:
-    """What a script or a command line is made of.
-
-    Attributes
-    ----------
-    request : Request
-    layer : Image
-        That is restored.
-    mask, kernel : Layer or None
-    """
+    """The run, its image layer, and the layers of mask and kernel."""
 
     request: Request
     layer: Image
@@ -96,13 +88,7 @@ def python_text(recipe: Recipe) -> str:
 
 
 def command_text(recipe: Recipe) -> str:
-    """Return a command line.
-
-    Raises
-    ------
-    InputError
-        If the image, the mask or the kernel is in no file.
-    """
+    """Return a command line; raises an `InputError` if image, mask or kernel are in no file."""
     request = recipe.request
     source, settings = request.source, request.settings
     path = _path_of(recipe.layer)

@@ -1,4 +1,4 @@
-"""From the form to what a run is given, and how large the result will be."""
+"""The request of a run from the form, and how much memory it will take."""
 
 from __future__ import annotations
 
@@ -31,14 +31,7 @@ if TYPE_CHECKING:
 class Request:
     """All that a run needs.
 
-    Attributes
-    ----------
-    source : LayerInput or StackInput
-    settings : Settings
-    kernel_folder : Path or None
-        Folder of kernels that the settings' family draws from, still to be read.
-    target_folder : Path or None
-        Where the result is written; None keeps it in memory.
+    The kernel folder is read by the run; without a target folder the result stays in memory.
     """
 
     source: Source
@@ -50,15 +43,7 @@ class Request:
 def read_request(form: RunForm, viewer: ViewerModel) -> Request:
     """Read the layers that a form names. Call it on the main thread.
 
-    Parameters
-    ----------
-    form : RunForm
-    viewer : napari.components.ViewerModel
-
-    Raises
-    ------
-    BlindSRError
-        If something cannot be used: a setting, a layer, the file of weights.
+    Raises a `BlindSRError` if a setting, a layer or the file of weights cannot be used.
     """
     settings = form.settings()
     layer = form.image_row.value
@@ -98,7 +83,7 @@ def read_request(form: RunForm, viewer: ViewerModel) -> Request:
 
 
 def _read_source(form: RunForm, viewer: ViewerModel) -> Source:
-    """Read the image, or make it ready to be read, as far as it is asked for."""
+    """Read the image, or prepare it to be read plane by plane."""
     layer, extent = form.image_row.value, form.extent
     plane = find_plane(layer, viewer.dims)
     many = extent.is_stack(layer)
@@ -118,13 +103,13 @@ def _target_folder(form: RunForm) -> Path | None:
 
 
 def _result_type(form: RunForm) -> OutputType:
-    """Return of which type a stack becomes: colours are shown within the range of theirs only."""
+    """Return the type of a stack's result; that of RGB stays, as napari shows no other range."""
     wanted: OutputType = form.advanced.dtype.value
     return "source" if form.image_row.value.rgb else wanted
 
 
 def _check_image(source: LayerInput, settings: Settings, *, degradations: bool) -> None:
-    """Raise an `InputError` for what the run would refuse once torch is loaded."""
+    """Raise an `InputError` that the run would raise once torch is loaded."""
     covered = None
     if degradations:
         covered = find_covered(
@@ -149,19 +134,9 @@ TOO_MUCH = 0.9
 
 
 def size_text(form: RunForm, plane: Plane, viewer: ViewerModel) -> str:
-    """Return how large image and result are, and how much memory a run takes, in one line.
+    """Return the sizes of image and result, and the memory that a run takes, in one line.
 
-    Parameters
-    ----------
-    form : RunForm
-    plane : Plane
-        The one on display.
-    viewer : napari.components.ViewerModel
-
-    Raises
-    ------
-    InputError
-        If the region or the planes that are asked for are not there.
+    Raises an `InputError` if the chosen region or planes do not exist.
     """
     layer, extent, scale = form.image_row.value, form.extent, form.scale_row.value
     many = extent.is_stack(layer)
@@ -185,17 +160,7 @@ def size_text(form: RunForm, plane: Plane, viewer: ViewerModel) -> str:
 
 
 def memory_text(form: RunForm, shape: tuple[int, int], *, channels: int, planes: int) -> list[str]:
-    """Return how much memory a run takes of what is free, and what to do if that is too much.
-
-    Parameters
-    ----------
-    form : RunForm
-    shape : tuple of int
-        (h, w) of what is restored.
-    channels : int
-    planes : int
-        How many there are.
-    """
+    """Return how much of the free memory a run of planes (h, w) takes, and advice if it is much."""
     try:
         settings = form.settings()
     except SettingsError:
@@ -216,7 +181,7 @@ def memory_text(form: RunForm, shape: tuple[int, int], *, channels: int, planes:
 
 
 def gigabytes(count: int) -> str:
-    """Return a number of bytes for people."""
+    """Return a number of bytes as a readable text."""
     value = count / 1e9
     if value < 0.095:
         return f"{max(10, round(count / 1e7) * 10)} MB"

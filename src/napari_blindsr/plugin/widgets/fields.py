@@ -1,4 +1,4 @@
-"""Fields of a form that magicgui does not have, and the rows that they stand in."""
+"""Fields that magicgui does not have, and the labelled rows of a form."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from napari_blindsr.types import BORDERS, GEOMETRIES
 
 
 class Rows:
-    """Labelled rows of a form, that can be hidden.
+    """Labelled rows of a form that can be hidden.
 
     magicgui sizes its labels for another font than napari's; Qt's own form does not.
     """
@@ -39,7 +39,7 @@ class Rows:
         self.layout.setLabelAlignment(Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter)
 
     def add(self, label: str, row: Widget) -> None:
-        """Append a row; without a label, for what has a text of its own."""
+        """Append a row; the label is empty for a field with its own text."""
         native: QWidget = row.native
         policy = native.sizePolicy()
         # Fields share the width of the dock; a long layer name shall not widen it.
@@ -62,7 +62,7 @@ class Rows:
                 self.layout.setRowVisible(row.native, visible)
 
     def is_shown(self, row: Widget) -> bool:
-        """Tell whether a row is shown whenever the form is."""
+        """Tell whether a row is shown when the form is."""
         return bool(self.layout.isRowVisible(row.native))
 
 
@@ -74,18 +74,7 @@ def heading_line(text: str) -> Label:
 
 
 class AutoNumber(ValuedContainerWidget[Any]):
-    """A number, or "auto".
-
-    Parameters
-    ----------
-    value : float
-    low, high : float
-        Smallest and largest number.
-    step : float
-    zero : str
-        Shown instead of `low`.
-    tooltip : str
-    """
+    """A number between `low`, shown as `zero`, and `high`; or "auto"."""
 
     def __init__(
         self, value: float, *, low: float, high: float, step: float, zero: str = "", tooltip: str
@@ -105,7 +94,7 @@ class AutoNumber(ValuedContainerWidget[Any]):
         return "auto" if self.auto.value else float(self.number.value)
 
     def set_value(self, value: float | Literal["auto"]) -> None:
-        """Take a number, or "auto"."""
+        """Set a number, or "auto"."""
         self.auto.value = value == "auto"
         if value != "auto":
             self.number.value = value
@@ -116,17 +105,7 @@ class AutoNumber(ValuedContainerWidget[Any]):
 
 
 class Span(ValuedContainerWidget[Any]):
-    """Two numbers, the smaller one first; or None, which stands for what is usual.
-
-    Parameters
-    ----------
-    value : tuple of float, or None
-        A span that starts as None may become None again.
-    low, high : float
-        Smallest and largest number.
-    step : float
-    tooltip : str
-    """
+    """Two numbers, the smaller one first; or None for automatic, if it starts as None."""
 
     def __init__(
         self,
@@ -164,13 +143,13 @@ class Span(ValuedContainerWidget[Any]):
         return None if self.auto.value else (float(self.low.value), float(self.high.value))
 
     def set_value(self, value: tuple[float, float] | None) -> None:
-        """Take both numbers, or None."""
+        """Set both numbers, or None."""
         self.auto.value = value is None
         if value is not None:
             self.low.value, self.high.value = value
 
     def show_usual(self, low: float, high: float) -> None:
-        """Show what None stands for, if that is the value."""
+        """Show the automatic values, if the value is None."""
         if self.auto.value:
             self.low.value, self.high.value = low, high
 
@@ -180,15 +159,7 @@ class Span(ValuedContainerWidget[Any]):
 
 
 class GridSize(ValuedContainerWidget[Any]):
-    """Rows and columns.
-
-    Parameters
-    ----------
-    value : tuple of int
-    high : int
-        Largest number of both.
-    tooltip : str
-    """
+    """Rows and columns."""
 
     def __init__(self, value: tuple[int, int], *, high: int, tooltip: str) -> None:
         self.rows, self.columns = (
@@ -209,20 +180,12 @@ class GridSize(ValuedContainerWidget[Any]):
         return int(self.rows.value), int(self.columns.value)
 
     def set_value(self, value: tuple[int, int]) -> None:
-        """Take rows and columns."""
+        """Set rows and columns."""
         self.rows.value, self.columns.value = value
 
 
 class OptionalChoice(ComboBox):
-    """A choice of which one is None.
-
-    Parameters
-    ----------
-    none : str
-        What None is called; it comes first.
-    choices : sequence of (str, value), or a function of the widget that returns one
-    tooltip : str
-    """
+    """A choice whose first entry, with the text `none`, is None."""
 
     def __init__(self, *, none: str, choices: Any, tooltip: str) -> None:
         self.null_string = none
@@ -230,20 +193,7 @@ class OptionalChoice(ComboBox):
 
 
 class LayerChooser(OptionalChoice):
-    """A choice of a layer, or none.
-
-    Parameters
-    ----------
-    layers : LayerList
-        The viewer's.
-    accepts : callable
-        Tells whether a layer can be chosen.
-    none : str
-        What no layer is called.
-    first : sequence of (str, value)
-        Choices that are no layers.
-    tooltip : str
-    """
+    """A choice among the accepted layers of a viewer, None, and the entries `first`."""
 
     def __init__(
         self,
@@ -264,7 +214,7 @@ class LayerChooser(OptionalChoice):
         )
 
     def reset_choices(self, *_: Any) -> None:
-        """Bring the list up to date; the layer that is chosen stays, also under another name."""
+        """Update the list; the chosen layer stays, also under another name."""
         before = self.value if len(self) else None
         super().reset_choices()
         if before in self.choices and self.value != before:
@@ -292,7 +242,7 @@ def side_by_side(*widgets: Widget) -> Container[Widget]:
 
 
 def text_line(tooltip: str) -> Label:
-    """Return a text that takes the width it gets, and as many lines as it then needs."""
+    """Return a text in the width of the dock, with as many lines as it needs."""
     line = Label(value="", tooltip=tooltip)
     native: QLabel = line.native
     # Texts carry the names of layers, which are no mark-up, and may be long.
@@ -306,7 +256,7 @@ def text_line(tooltip: str) -> Label:
 
 
 def _spread(container: ValuedContainerWidget[Any]) -> None:
-    """Let numbers share the width that is left."""
+    """Let numbers share the remaining width."""
     container.margins = (0, 0, 0, 0)
     layout: QBoxLayout = container.native.layout()
     layout.setSpacing(4)
@@ -316,7 +266,7 @@ def _spread(container: ValuedContainerWidget[Any]) -> None:
 
 
 def geometry_field() -> ComboBox:
-    """Return a field for where coarse pixels lie on the fine grid."""
+    """Return a field for the alignment of coarse and fine pixels."""
     return ComboBox(
         value=GEOMETRIES[0],
         choices=[(name.capitalize(), name) for name in GEOMETRIES],
@@ -326,7 +276,7 @@ def geometry_field() -> ComboBox:
 
 
 def border_field() -> ComboBox:
-    """Return a field for what lies beyond the borders."""
+    """Return a field for the image beyond its borders."""
     return ComboBox(
         value=BORDERS[0],
         choices=[(name.capitalize(), name) for name in BORDERS],

@@ -1,4 +1,4 @@
-"""The image chooser follows the selected layer, until the user decides otherwise."""
+"""Choosers that follow the selected layer, and callbacks on changes of the chosen one."""
 
 from __future__ import annotations
 
@@ -21,20 +21,10 @@ PLACING = ("data", "scale", "units", "translate", "rotate", "shear", "affine", "
 
 
 class LayerFollower:
-    """Keeps a chooser of image layers at the layer that the user means.
+    """Keeps a chooser of image layers at the selected layer, if `follows` accepts that.
 
-    It goes to the layer that is selected in the viewer, if that is one of those that it
-    follows. A choice of another layer than the selected one holds until that layer goes, or the
-    selected one is chosen.
-
-    Parameters
-    ----------
-    chooser : CategoricalWidget
-        Its choices are image layers.
-    viewer : ViewerModel
-    follows : callable
-        Tells whether a layer is followed. If left out, neither hidden layers are nor results,
-        so that a run can be repeated.
+    Another choice of the user holds until that layer is removed or the selected one is chosen. By
+    default hidden layers and results are not followed, so that a run can be repeated.
     """
 
     def __init__(
@@ -53,13 +43,13 @@ class LayerFollower:
         chooser.changed.connect(self._on_choice)
 
     def disconnect(self) -> None:
-        """Follow no more."""
+        """Disconnect."""
         self._viewer.layers.selection.events.active.disconnect(self._on_active)
         self._chooser.changed.disconnect(self._on_choice)
 
     @contextmanager
     def refreshing(self) -> Iterator[None]:
-        """Within this context the choices may change, without being taken for a choice."""
+        """Within this context changes of the list are not taken for a choice of the user."""
         before = self._chooser.value
         with self._own_change():
             yield
@@ -109,15 +99,7 @@ class LayerFollower:
 
 
 class SizeWatcher:
-    """Calls back when another layer is chosen, and when that one's pixels or place change.
-
-    Parameters
-    ----------
-    chooser : CategoricalWidget
-        Its choices are image layers.
-    callback : callable
-        Its arguments mean nothing.
-    """
+    """Calls back when another layer is chosen, or its pixels or its place change."""
 
     def __init__(self, chooser: CategoricalWidget[Image], callback: Callable[..., None]) -> None:
         self._chooser = chooser
@@ -127,7 +109,7 @@ class SizeWatcher:
         self._watch(chooser.value)
 
     def disconnect(self) -> None:
-        """Call back no more."""
+        """Disconnect."""
         self._chooser.changed.disconnect(self._on_choice)
         self._watch(None)
 
@@ -146,16 +128,7 @@ class SizeWatcher:
 
 
 class RegionWatcher:
-    """Calls back when another region is chosen, and when that one changes.
-
-    Parameters
-    ----------
-    chooser : CategoricalWidget
-        Its choices are layers of shapes, None, or "view".
-    viewer : ViewerModel
-    callback : callable
-        Its arguments mean nothing.
-    """
+    """Calls back when another region is chosen, or when that one changes."""
 
     def __init__(
         self, chooser: CategoricalWidget[Any], viewer: ViewerModel, callback: Callable[..., None]
@@ -167,7 +140,7 @@ class RegionWatcher:
         chooser.changed.connect(self._on_choice)
 
     def disconnect(self) -> None:
-        """Call back no more."""
+        """Disconnect."""
         self._chooser.changed.disconnect(self._on_choice)
         self._watch([])
 

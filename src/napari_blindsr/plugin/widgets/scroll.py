@@ -18,14 +18,7 @@ LEAST_HEIGHT = 120
 
 
 class Scroll(QScrollArea):
-    """Shows a widget in full if there is room, and scrolls it otherwise.
-
-    Parameters
-    ----------
-    content : QWidget
-    grows : bool
-        Whether it takes more room than its content needs, if there is any.
-    """
+    """Shows a widget in full if there is room, and scrolls it otherwise; `grows` fills the room."""
 
     def __init__(self, content: QWidget, *, grows: bool = False) -> None:
         super().__init__()
@@ -60,7 +53,7 @@ class Scroll(QScrollArea):
         return QSize(width + self._bar_width(), LEAST_HEIGHT)
 
     def eventFilter(self, watched: QObject | None, event: QEvent | None) -> bool:  # noqa: N802
-        """Take the height of the content anew when rows come or go, or lines break."""
+        """Update the height when rows appear or vanish, or lines break."""
         handled = bool(super().eventFilter(watched, event))
         if event is not None and event.type() in (QEvent.Type.LayoutRequest, QEvent.Type.Resize):
             self.updateGeometry()
@@ -73,7 +66,7 @@ class Scroll(QScrollArea):
 
 
 def column(*widgets: QWidget) -> QWidget:
-    """Return widgets below each other; what room is left goes to the last one."""
+    """Return widgets in a column; the remaining height belongs to the last one."""
     content = QWidget()
     layout = QVBoxLayout(content)
     layout.setContentsMargins(0, 0, 0, 0)
@@ -83,7 +76,7 @@ def column(*widgets: QWidget) -> QWidget:
 
 
 class _WheelGuard(QObject):
-    """Keeps the wheel, which scrolls, from changing a value that the pointer passes over."""
+    """Keeps the wheel, which scrolls, from changing a field under the pointer."""
 
     def eventFilter(self, field: QObject | None, event: QEvent | None) -> bool:  # noqa: N802
         if event is None or event.type() != QEvent.Type.Wheel:

@@ -79,7 +79,7 @@ def flags_verdict(record: dict[str, Any]) -> Verdict:
 
 
 class VerdictPanel(QFrame):
-    """Shows a verdict; hidden as long as there is none."""
+    """Shows a verdict; hidden without one."""
 
     def __init__(self) -> None:
         super().__init__()
