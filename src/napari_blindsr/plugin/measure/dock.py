@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 HINT = "Compute quality scores from the images you choose: press Measure."
 
 
-class MeasureWidget(RunDock[Findings]):
+class MeasureWidget(RunDock[MeasureRun]):
     """The dock "Measure quality".
 
     Attributes
@@ -158,10 +158,9 @@ class MeasureWidget(RunDock[Findings]):
 
     # What the worker reports, on the main thread
 
-    def _on_result(self, result: Findings) -> None:
-        run = self._run
-        case = run.case if isinstance(run, MeasureRun) else None
-        if self._gone or case is None:
+    def _show_result(self, result: Findings, run: MeasureRun) -> None:
+        case = run.case
+        if case is None:
             return
         # The places, not the case, which holds all pixels.
         self.findings, self._name, self._places = result, case.name, case.places

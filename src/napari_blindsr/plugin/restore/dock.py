@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
@@ -47,8 +48,10 @@ PROBE_PERIOD = 100
 MARGIN = 0.04
 """Free room around a result in the viewer, as part of its size."""
 
+_log = logging.getLogger(__name__)
 
-class RestoreWidget(RunDock["Result | StackResult"]):
+
+class RestoreWidget(RunDock[RestoreRun]):
     """The dock "Blind super-resolution".
 
     Attributes
@@ -211,13 +214,15 @@ class RestoreWidget(RunDock["Result | StackResult"]):
         self._unit = progress.unit
         super()._on_progress(progress)
         run = self._run
-        if isinstance(run, RestoreRun) and run.source is not None and run.preview is not None:
+        if run is not None and run.source is not None and run.preview is not None:
             preview, run.preview = run.preview, None
-            self._previews.show(preview, run.source, run.settings)
+            try:
+                self._previews.show(preview, run.source, run.settings)
+            except Exception:  # noqa: BLE001 - the run goes on without
+                _log.exception("A preview could not be shown.")
 
-    def _on_result(self, result: Result | StackResult) -> None:
-        run = self._run
-        if self._gone or not isinstance(run, RestoreRun) or run.source is None:
+    def _show_result(self, result: Result | StackResult, run: RestoreRun) -> None:
+        if run.source is None:
             return
         self._previews.remove()
         layers = result_layers(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from contextlib import nullcontext
 from dataclasses import replace
 from typing import TYPE_CHECKING
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
     from napari_blindsr.restoration.result import Result
     from napari_blindsr.settings import Settings
     from napari_blindsr.stacks.result import StackResult
+
+_log = logging.getLogger(__name__)
 
 
 class RestoreRun(Run["Result | StackResult"]):
@@ -63,7 +66,7 @@ class RestoreRun(Run["Result | StackResult"]):
                 report = steps.send(answer)
             except StopIteration as end:
                 result: Result | StackResult = end.value
-                self.resolutions = resolutions(result, source)
+                self.resolutions = _resolutions(result, source)
                 return result
             if (preview := self._previews.of(report)) is not None:
                 # The next one may come before the main thread has taken this one.
@@ -127,3 +130,12 @@ class RestoreRun(Run["Result | StackResult"]):
         self.source = self.stored = self.preview = None
         self._previews = Previews(None, self.settings)
         super().close()
+
+
+def _resolutions(result: Result | StackResult, source: Source) -> Resolutions | None:
+    try:
+        return resolutions(result, source)
+    except Exception:  # noqa: BLE001 - whatever it is
+        # The result must not be lost with what is only said about it.
+        _log.exception("The resolution of a result could not be estimated.")
+        return None

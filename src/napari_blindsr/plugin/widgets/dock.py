@@ -36,7 +36,7 @@ NO_IMAGE = "There is no image layer: open an image first."
 REFRESH = 0.05
 """Least time between two updates of the progress, in seconds."""
 
-Returned = TypeVar("Returned")
+Job = TypeVar("Job", bound=Run[Any])
 
 _log = logging.getLogger(__name__)
 
@@ -81,7 +81,7 @@ class Dock(Container[Widget]):
             end()
 
 
-class RunDock(Dock, Generic[Returned]):
+class RunDock(Dock, Generic[Job]):
     """A dock with a form, whose start button runs one worker at a time.
 
     Attributes
@@ -106,8 +106,8 @@ class RunDock(Dock, Generic[Returned]):
         self._form, self._start_button, self.cancel_button = form, start, cancel
         self.progress = ProgressBar(value=0, min=0, max=1, tooltip="Steps done, of those planned.")
         self.status = text_line("What the run is doing: step, loss of this step, time left.")
-        self._run: Run[Returned] | None = None
-        self._worker: GeneratorWorker[Progress, bool | None, Returned] | None = None
+        self._run: Job | None = None
+        self._worker: GeneratorWorker[Progress, bool | None, Any] | None = None
         self._activity: ActivityBar | None = None
         self._ending = False
         self._last_refresh = 0.0
@@ -120,7 +120,7 @@ class RunDock(Dock, Generic[Returned]):
     def _start(self) -> None:
         """Read the form and begin a run."""
 
-    def _begin(self, run: Run[Returned], activity: str) -> None:
+    def _begin(self, run: Job, activity: str) -> None:
         """Run on a thread of its own; napari's list of activities shows it under a name."""
         self._run = run
         self._worker = create_worker(
@@ -172,8 +172,22 @@ class RunDock(Dock, Generic[Returned]):
                 activity.total = progress.total
             activity.update(progress.step - activity.n)
 
+    def _on_result(self, result: Any) -> None:
+        run = self._run
+        if self._gone or run is None:
+            return
+        try:
+            self._show_result(result, run)
+        except Exception as error:  # noqa: BLE001 - the dock must take the next run
+            _log.exception("A result could not be shown.")
+            clear_frames(error)
+            text = " ".join(str(error).split()) or "no message"
+            self._fail(
+                EngineError(f"the result could not be shown: {type(error).__name__}: {text}")
+            )
+
     @abstractmethod
-    def _on_result(self, result: Returned) -> None:
+    def _show_result(self, result: Any, run: Job) -> None:
         """Show a result."""
 
     def _on_error(self, error: Exception) -> None:
