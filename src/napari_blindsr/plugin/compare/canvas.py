@@ -20,7 +20,7 @@ from napari_blindsr.errors import EngineError
 LINE_COLOUR = (1.0, 0.8, 0.1, 1.0)
 LINE_WIDTH = 2
 ON_TOP = 10**6
-"""Place in the order of drawing, behind which no layer comes."""
+"""Place in the order of drawing, in front of all layers."""
 
 
 def canvas_of(viewer: ViewerModel) -> Any:
@@ -30,7 +30,7 @@ def canvas_of(viewer: ViewerModel) -> Any:
         canvas.layer_to_visual, canvas.view.scene  # noqa: B018
     except AttributeError as error:
         raise EngineError(
-            "this version of napari does not tell where it draws; expected napari 0.9 with a "
+            "this version of napari keeps its canvas elsewhere; expected napari 0.9 with a "
             "window. Blink and side by side work without"
         ) from error
     return canvas

@@ -24,7 +24,7 @@ from napari_blindsr.plugin.widgets.colormaps import DIVERGING
 
 KIND = "difference"
 QUANTILE = 0.999
-"""Of the absolute difference, which the colours span: single pixels shall not pale the rest."""
+"""Quantile at which the colours end: single pixels shall not pale the rest."""
 
 
 class Difference(Mode):
@@ -72,7 +72,7 @@ class Difference(Mode):
         try:
             values, attributes = self._compute()
         except BlindSRError:
-            # A slice that one of them does not have: what was shown before would deceive.
+            # One of them does not have this slice: the difference of another one would deceive.
             self.layer.data = np.full_like(self.layer.data, np.nan)
             return
         self.layer.data = values

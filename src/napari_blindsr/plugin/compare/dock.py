@@ -61,9 +61,9 @@ class CompareWidget(Dock):
         )
         self.linked = CheckBox(
             text="Link contrast, gamma and colormap",
-            tooltip="While layers are compared, all have the colormap and gamma of the lowest of\n"
-            "them and limits that span those of all, and change together. Afterwards each has\n"
-            "its own looks again, and the links end.",
+            tooltip="While layers are compared, all have the colormap and gamma of the lowest one\n"
+            "and contrast limits that span those of all, and change together. Afterwards each\n"
+            "has its own again.",
         )
         self.status = text_line("What is on display.")
         self.profile = ProfilePanel(self._viewer, self.picker.chosen)

@@ -51,15 +51,21 @@ class ProfilePanel(Container[Widget]):
         self.table: PeakTable | None = None
         self.draw = PushButton(
             text="Draw a line",
-            tooltip="Add a line across the layers, to be moved and turned; it goes with the dock.",
+            tooltip="Add a line across the layers that you can move and turn; it is removed with\n"
+            "the dock.",
         )
         self.line = LayerChooser(
             viewer.layers,
             lambda layer: isinstance(layer, Shapes),
-            tooltip="The Shapes layer whose line or path is taken: the selected one, or the last.",
+            tooltip="Shapes layer with the line or path: the selected one of its shapes, or the\n"
+            "last.",
         )
         self.line_width = number(
-            0, low=0, high=1e6, step=1, tooltip="The mean is taken over this width of the line."
+            0,
+            low=0,
+            high=1e6,
+            step=1,
+            tooltip="Width across the line over which intensities are averaged.",
         )
         self.line_width.native.setSpecialValueText("none")
         self.scaled = CheckBox(

@@ -55,7 +55,7 @@ class Session:
             _check(kind, layers, self._viewer)
             if self._state is None:
                 self._state = ViewerState.of(self._viewer)
-            # What the mode before has hidden may have a place in this one.
+            # Layers that the mode before has hidden may be shown in this one.
             self._state.restore_visible(self._viewer)
             self.mode = kind(self._viewer, layers, options)
             self.mode.enter()
@@ -163,7 +163,7 @@ class LookLink:
         if attributes:
             looks: dict[str, Any] = {name: getattr(grey[0], name) for name in attributes}
             if "contrast_limits" in looks:
-                # Of all together: what was in sight before is so still.
+                # They span those of all, so that everything visible stays visible.
                 lows, highs = zip(*(layer.contrast_limits for layer in grey), strict=True)
                 looks["contrast_limits"] = (min(lows), max(highs))
             for layer in grey:

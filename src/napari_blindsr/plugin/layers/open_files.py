@@ -25,11 +25,11 @@ if TYPE_CHECKING:
 
 SUFFIXES = (".tif", ".tiff", ".zarr")
 MOST_IMAGES = 100
-"""In one file, each of which becomes layers of its own."""
+"""Most images in one file."""
 HELD = 1 << 28
-"""Up to how many bytes a single plane is read at once; everything else is read when it is shown."""
+"""Largest single plane, in bytes, that is read at once; others are read when they are shown."""
 TILE = 2048
-"""Side of the pieces in which large planes are read, in pixels."""
+"""Side of the chunks in which large planes are read, in pixels."""
 
 PALETTES = {2: ("00FF00", "FF00FF")}
 PALETTE = ("00FFFF", "FF00FF", "FFFF00", "FF0000", "00FF00", "0000FF")
@@ -74,7 +74,7 @@ def _images(file: Path) -> list[ImageFile]:
     try:
         return [open_image(file)]
     except InputError:
-        # It may be that one of several is to be chosen: all are opened.
+        # The file may hold several images: all are opened.
         opened = []
         for number in range(MOST_IMAGES):
             try:
@@ -163,7 +163,7 @@ def _steps(description: Description, axes: str) -> tuple[tuple[float, ...], tupl
     """Return the distance of neighbours along each axis, and its unit."""
     found = {step.axis: (step.size, step.unit) for step in description.steps}
     size = description.pixel_size
-    # What plain TIFF files say in inches is how large to print them.
+    # Inches in a plain TIFF file are the size of a print.
     if size is not None and not (size.flavour == "tags" and size.unit == "inch"):
         found |= {"Y": (size.y, size.unit), "X": (size.x, size.unit)}
     told = [found.get(axis, (1.0, "pixel")) for axis in axes]

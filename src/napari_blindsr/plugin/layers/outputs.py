@@ -150,14 +150,14 @@ def kernel_layer(result: Result | StackResult, source: Source) -> LayerData:
     record = attributes["metadata"][METADATA_KEY]
     kernels = [entry.kernels.astype(float).tolist() for entry in entries]
     if len(kernels) == 1:
-        # The key of a single one is where a known kernel is looked for.
+        # A known kernel is read from this key.
         record["shown"] = "point spread function: the correlation kernel flipped in both axes"
         record["correlation_kernel"] = kernels[0]
     else:
         record["shown"] = "point spread functions: the correlation kernels flipped in both axes"
         record["correlation_kernels"] = kernels
     if field is not None:
-        # What tells a grid from one kernel, wherever the layer is used again.
+        # It distinguishes a grid from one kernel when the layer is used again.
         record["field"] = field.report()
     return data, attributes, kind
 

@@ -132,7 +132,7 @@ def in_pixels(
 
 
 SMALLEST = 16
-"""Least side of a region in pixels: less shows nothing."""
+"""Least side of a region in pixels."""
 
 VIEW: Literal["view"] = "view"
 """Stands for the visible field of view."""

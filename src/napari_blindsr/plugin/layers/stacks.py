@@ -28,7 +28,7 @@ WORDS = {
     "Z": ("z", "depth"),
     "C": ("c", "ch", "channel", "channels"),
 }
-"""What axes are called, apart from single letters."""
+"""Labels of axes, apart from single letters."""
 
 _LETTERS = {word: letter for letter, words in WORDS.items() for word in words}
 
@@ -113,7 +113,7 @@ def letter(label: str) -> str:
 
 UNLABELLED = re.compile(r"-?\d*")
 CHANNELS = 4
-"""Up to how many planes along an axis without a label are taken for channels."""
+"""Most planes along an axis without a label that is taken for channels."""
 
 
 def likely_letters(layer: Image) -> str:

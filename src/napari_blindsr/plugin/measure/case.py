@@ -41,7 +41,7 @@ NUMBERS = (
     "crop",
     "criterion",
 )
-"""What of the evidence goes into the metadata as it is."""
+"""Fields of the evidence that the metadata keep."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -69,7 +69,7 @@ def read_case(form: MeasureForm, layers: LayerList, dims: Dims) -> Case:
 
     layer = form.image.value
     if layer is None:
-        raise InputError("no image is chosen; expected the layer of a result, or any other image")
+        raise InputError("no image is chosen; expected an image layer")
     aperture, wavelength = _optics(form)
     image = read_layer(layer, dims)
     record = record_of(layer)
@@ -97,7 +97,7 @@ def read_case(form: MeasureForm, layers: LayerList, dims: Dims) -> Case:
         crop=int(form.crop.value),
         criterion=form.criterion.value,
     )
-    # Only now that the sizes are known to go together they tell what scale the kernel is for.
+    # The scale of the kernel is known only once the sizes are known to fit each other.
     scale = evidence.scale if source is not None else record.get("scale")
     kernel = _read_kernel(form.kernel.value, dims, scale=scale, pixel_size=size)
     true_kernel = None
@@ -136,8 +136,8 @@ class _Run:
             geometry=settings["geometry"],
             border=settings["border"],
             gain=record["gain"],
-            # If nobody said what it is, an estimate that may grow with the light is better than
-            # the one number that the run went by.
+            # Unless it was given, an estimate with shot noise is better than the one number that
+            # the run used.
             noise=noise if noise != "auto" and noise > 0 else None,
         )
 
@@ -170,7 +170,7 @@ def _read_kernel(
     if layer is None:
         return None
     if scale is None:
-        # Nothing says how fine the image is, but a kernel of ours says what it is for.
+        # The scale of the image is unknown, but this plugin's kernels keep their own.
         scale = int(record_of(layer).get("scale", 1))
     kernel = read_kernel_layer(layer, dims, scale=scale, pixel_size=pixel_size).kernel
     if kernel.ndim != 2:
@@ -229,7 +229,7 @@ def read_source(
         if told.get("sha256") == source.provenance()["sha256"]:
             covered, notes = _read_covered(source, record, layers, dims)
         else:
-            notes = (f"{quoted(layer)} now shows other pixels than the result was made from",)
+            notes = (f"{quoted(layer)} has changed since the result was restored from it",)
     box = _region(record, source.plane.shape, fine)
     return Source(
         data=source.data[box.slices],
@@ -263,7 +263,7 @@ def _read_covered(
         if found is not None and found.provenance()["sha256"] == told["sha256"]:
             mask = found.covered
         else:
-            notes = (f"the mask '{told['layer']}' is gone or changed: what it covered counts",)
+            notes = (f"the mask '{told['layer']}' is gone or changed: its pixels count as valid",)
     saturated = bool(record["settings"].get("mask_saturated", False))
     covered = find_covered(source.data, axes=source.axes, mask=mask, saturated=saturated)
     return (covered if covered.any() else None), notes

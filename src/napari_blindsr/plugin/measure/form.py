@@ -28,7 +28,7 @@ from napari_blindsr.plugin.widgets.fields import (
 from napari_blindsr.types import CRITERIA
 
 PARTNERS = ("reference", "source", "kernel", "true_kernel", "second", "second_source")
-"""Layers that an image is measured by, in the order of `Evidence`."""
+"""Layers that scores are computed from, in the order of `Evidence`."""
 CRITERION_LABELS = {"one-seventh": "1/7", "half-bit": "half-bit", "three-sigma": "3 σ"}
 
 
@@ -85,7 +85,7 @@ class MeasureForm:
         """Choose the source and the kernel that the metadata of the image name, or none."""
         layer = self.image.value
         for chooser in (self.source, self.kernel):
-            # The image may be told of before the lists of layers are.
+            # The image may change before the lists of layers do.
             chooser.reset_choices()
         self.source.value = None if layer is None else find_source(layer, self._layers)
         self.kernel.value = None if layer is None else find_kernel(layer, self._layers)
@@ -110,7 +110,7 @@ class MeasureForm:
         self.fits_intensity.visible = there["reference"]
         show([self.comparing], visible=there["reference"] or repeated)
         show([self.optics], visible=there["image"] and self.pixel_size is not None)
-        # What the metadata of a result do not tell cannot be guessed, so it is not tucked away.
+        # Without metadata the geometry cannot be guessed, so it is no advanced setting.
         show([self.geometry], visible=own)
         show([self.border], visible=own and there["kernel"])
         rings = there["source"] or there["second"]
@@ -121,28 +121,30 @@ class MeasureForm:
 
     def _make_choosers(self) -> None:
         self.image = self._chooser(
-            "What is measured: 2-D grey or RGB, or the plane on display of a stack. Follows the\n"
-            "selected layer to images that were restored here, until another one is chosen.",
+            "The image to score: 2-D grey or RGB, or the plane on display of a stack. Follows\n"
+            "the selected layer, if that is a restored image, until another one is chosen.",
         )
         self.reference = self._chooser(
-            "The truth, if there is one, with the image's pixels: PSNR, SSIM, NRMSE, MS-SSIM.",
+            "The ground truth, if there is one, in the image's pixels. Gives PSNR, SSIM, NRMSE\n"
+            "and MS-SSIM.",
         )
         self.source = self._chooser(
-            "What the image was made from: its error map (RSP and RSE), the resolution before\n"
-            "and, with a kernel, what of the data is not explained.",
+            "The original image before restoration. Gives RSP and RSE with their error map, its\n"
+            "resolution and, with a PSF, the residual.",
         )
         self.kernel = kernel_layer_field(self._layers)
         self.true_kernel = kernel_layer_field(self._layers)
         self.true_kernel.tooltip = (
-            "A layer of the true point spread function, such as that of a sample: kernel PSNR\n"
-            "and e_k."
+            "Layer of the true point spread function, such as that of a sample. Gives kernel\n"
+            "PSNR and e_k."
         )
         self.second = self._chooser(
-            "Another image of the same thing with independent noise and the image's pixels:\n"
-            "a second acquisition, or what was restored from one. Fourier ring correlation.",
+            "A second image of the same object with independent noise, in the image's pixels:\n"
+            "another acquisition, or its restoration. Gives the Fourier ring correlation.",
         )
         self.second_source = self._chooser(
-            "A second acquisition with the source's pixels: the source's Fourier ring correlation.",
+            "A second acquisition in the original's pixels. Gives the original's Fourier ring\n"
+            "correlation.",
         )
         self.choosers = [self.image, *(getattr(self, name) for name in PARTNERS)]
 
@@ -160,26 +162,24 @@ class MeasureForm:
             high=100_000,
             step=10,
             unit=" nm",
-            tooltip="Of the emission, for the diffraction limit.",
+            tooltip="Wavelength of the emission, for the diffraction limit.",
         )
         self.registers = CheckBox(
             value=True,
-            text="Register",
-            tooltip="Move images to where their partner lies, to a fraction of a pixel, before\n"
-            "they are compared.",
+            text="Align images",
+            tooltip="Align images to a fraction of a pixel before they are compared.",
         )
         self.fits_intensity = CheckBox(
             text="Fit intensities",
-            tooltip="Bring the image to the reference by a factor and an offset, by least\n"
-            "squares, before they are compared.",
+            tooltip="Scale and shift the image's intensities to those of the ground truth, by\n"
+            "least squares, before they are compared.",
         )
-        self.crop = SpinBox(
-            value=0, min=0, max=10_000, tooltip="Pixels left out at each border beside a reference."
-        )
+        self.crop = SpinBox(value=0, min=0, max=10_000, tooltip="Pixels left out at each border.")
         self.criterion = ComboBox(
             value=CRITERIA[0],
             choices=[(CRITERION_LABELS[name], name) for name in CRITERIA],
-            tooltip="Threshold of Fourier ring correlation: what counts as agreement.",
+            tooltip="Threshold of the Fourier ring correlation, below which detail is taken for\n"
+            "noise.",
         )
         self.geometry, self.border = geometry_field(), border_field()
         self.advanced = CheckBox(
@@ -193,13 +193,13 @@ class MeasureForm:
     def _labelled(self) -> list[tuple[str, Widget]]:
         return [
             ("Image", self.image),
-            ("Pixel", self.size),
-            ("Reference", self.reference),
-            ("Source", self.source),
-            ("Kernel", self.kernel),
-            ("True kernel", self.true_kernel),
+            ("Pixel size", self.size),
+            ("Ground truth", self.reference),
+            ("Original", self.source),
+            ("PSF layer", self.kernel),
+            ("True PSF", self.true_kernel),
             ("Second image", self.second),
-            ("Second source", self.second_source),
+            ("Second original", self.second_source),
             ("Geometry", self.geometry),
             ("Border", self.border),
             ("Optics", self.optics),

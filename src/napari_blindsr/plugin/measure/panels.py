@@ -110,9 +110,9 @@ class FindingsPanel(QWidget):
         return self.map_buttons[name]
 
 
-COLUMNS = ("Quantity", "Value", "Physical")
+COLUMNS = ("Score", "Value", "In nm")
 LEAST_ROWS = 5
-"""Rows that are in sight when the window is low."""
+"""Rows in sight when the window is low."""
 PADDING = 16
 """Around a text, in pixels across; half as much down."""
 NARROWEST = 90

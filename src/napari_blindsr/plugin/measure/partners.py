@@ -23,9 +23,9 @@ if TYPE_CHECKING:
 
 
 RUN = ("source", "settings", "seconds")
-"""What tells one run from another: both layers of a run have the same report."""
+"""Entries that identify a run: all layers of a run have the same report."""
 MAP_OF = "map_of"
-"""In the record of a map: the layer that was measured."""
+"""Key in the record of a map: the name of the measured layer."""
 
 
 def can_be_measured(layer: Layer) -> bool:
@@ -52,7 +52,7 @@ def find_kernel(result: Image, layers: Iterable[Layer]) -> Image | None:
     for layer in layers:
         other = record_of(layer)
         same = all(other.get(name) == record.get(name) for name in RUN)
-        # Measures take one kernel for the whole image.
+        # Scores take one kernel for the whole image.
         if same and isinstance(layer, Image) and holds_own_kernel(layer) and not holds_field(layer):
             return layer
     return None
@@ -74,7 +74,7 @@ def keep_measurements(
 
 
 QUANTILE = 0.999
-"""Of the values, which the colours span: single pixels shall not pale the rest."""
+"""Quantile of the values at which the colours end: single pixels shall not pale the rest."""
 
 
 def map_layer(found: MeasuredMap, *, of: str, place: Place) -> LayerData:

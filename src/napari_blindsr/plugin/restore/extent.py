@@ -32,15 +32,14 @@ class ExtentOptions:
         self.planes = ComboBox(
             value=CURRENT,
             choices=[("Current plane", CURRENT), ("All planes", ALL), ("Range …", RANGE)],
-            tooltip="Which planes of a layer of more than two dimensions. Each is restored by\n"
-            "itself: along Z, too, nothing is sharpened. What is Y and X is what the viewer\n"
-            "shows.",
+            tooltip="Which planes of a layer with more than two dimensions. Each is restored\n"
+            "alone: nothing is sharpened along Z. The two axes on display are Y and X.",
         )
         self.range = LineEdit(
             value="",
             tooltip="Planes such as T=0:10,C=1: an index, or a range whose end is excluded, along\n"
-            "some axes; those that are not named in full. The letters come from the labels of\n"
-            "the layer's axes.",
+            "some axes; all planes along the other axes. The letters are the labels of the\n"
+            "layer's axes.",
         )
         self.kernels = ComboBox(
             value="channel",
@@ -49,21 +48,21 @@ class ExtentOptions:
                 ("One for all planes", "shared"),
                 ("One per plane", "plane"),
             ],
-            tooltip="Which planes share a blur kernel. One per channel holds along time, depth\n"
-            "and all other axes: it is estimated from the planes that tell the most of it, which\n"
-            "is faster. Channels are the axis that is labelled 'c' or 'channel'.",
+            tooltip="Which planes share a kernel. One per channel holds along time, depth and all\n"
+            "other axes: it is estimated from the planes with the most detail, which is faster.\n"
+            "Channels are the axis with the label 'c' or 'channel'.",
         )
         self.warm_start = CheckBox(
             value=False,
             text="Start from the previous plane",
-            tooltip="MLMC and DDSR begin each plane with the result of the one before it in time,\n"
-            "or in depth, within its channel, and take fewer steps. Fast, with a kernel for each\n"
-            "plane, smooths their estimates along the planes.",
+            tooltip="MLMC and DDSR start each plane from the result of the plane before it in\n"
+            "time, or in depth, within its channel, and take fewer steps. Fast, with a\n"
+            "kernel for each plane, filters the estimates along the planes.",
         )
         self.axes = LineEdit(
             value="",
-            tooltip="What the axes of the layer are, a letter each, such as CYX: C channels,\n"
-            "Z depth, T time, Y rows, X columns. They become the labels of the layer's axes.\n"
+            tooltip="The axes of the layer, a letter each, such as CYX: C channels, Z depth, T\n"
+            "time, Y rows, X columns. They become the labels of the layer's axes.\n"
             "Channels can have a kernel each.",
         )
         self._layer: Image | None = None
@@ -74,9 +73,9 @@ class ExtentOptions:
             _can_bound,
             none="Whole image",
             first=[("Visible field of view", VIEW)],
-            tooltip="What of the image is restored; the result lies exactly there. The blur is\n"
-            "read around it as well. Of a Shapes layer, the box around the selected shapes, or\n"
-            "around all of them. The way to try settings before the whole image.",
+            tooltip="The part of the image that is restored. The blur is estimated around it as\n"
+            "well. Of a Shapes layer it is the box around the selected shapes, or around all of\n"
+            "them. Use it to try settings before the whole image.",
         )
         self.rows: tuple[tuple[str, Widget], ...] = (
             ("Axes", self.axes),
@@ -92,7 +91,7 @@ class ExtentOptions:
             self._layer, self._labels = layer, labels
             several = layer is not None and layer.ndim > 2
             letters = likely_letters(layer) if several and layer is not None else ""
-            # A guess becomes the labels of the layer when it is changed, or with the run.
+            # A guess becomes the labels of the layer when the user edits it, or with the run.
             with self.axes.changed.blocked():
                 self.axes.value = letters
 
@@ -107,7 +106,7 @@ class ExtentOptions:
             try:
                 self.label_axes(self._layer)
             except InputError:
-                # Run says what is wrong with them.
+                # Pressing Run shows the error.
                 return
 
     def is_stack(self, layer: Image | None) -> bool:
@@ -138,8 +137,8 @@ class ExtentOptions:
         if row is self.kernels:
             return self.is_stack(layer) and not known
         if row is self.warm_start:
-            steadies = self.kernels.value == "plane" and not known
-            return self.is_stack(layer) and self._followed and (optimises or steadies)
+            filters = self.kernels.value == "plane" and not known
+            return self.is_stack(layer) and self._followed and (optimises or filters)
         return True
 
 

@@ -206,7 +206,7 @@ class RunForm(Container[Widget]):
 
     @property
     def _takes_field(self) -> bool:
-        # A known kernel says itself whether it is a grid.
+        # A known kernel is one kernel or a grid by itself.
         return not self.method.optimises and self.family is not None
 
     def _add_rows(self) -> None:
@@ -426,8 +426,8 @@ def _method_row() -> CategoricalWidget[str]:
         value=METHOD_TABLE[0].name,
         choices=[(method.label, method.name) for method in METHOD_TABLE],
         tooltip="Fast: seconds, pretrained networks. MLMC: minutes, learns from your image alone.\n"
-        "DDSR: the same, also for dark, noisy or masked images. USRNet reconstructs the image\n"
-        "with the kernel that was estimated; it needs its published weights.",
+        "DDSR: the same, also for dark, noisy or masked images. With USRNet that network\n"
+        "reconstructs the image with the estimated kernel; it needs its published weights.",
     )
 
 
@@ -451,8 +451,8 @@ def _steps_row() -> SpinBox:
         max=100_000,
         step=50,
         tooltip="Steps of the image generator; the phases of the schedule scale with it.\n"
-        "Until it is changed, the number that suits the kernel. Fewer steps end sooner and\n"
-        "restore less.",
+        "Until you change it, the number that suits the kernel. Fewer steps take less time\n"
+        "and restore less.",
     )
 
 
@@ -463,7 +463,7 @@ def _seed_row() -> SpinBox:
         min=0,
         max=2**31 - 1,
         step=1,
-        tooltip="Of the random numbers. The same seed repeats a run; another one shows how\n"
+        tooltip="Seed of the random numbers. The same seed repeats a run; another one shows how\n"
         "much the result depends on chance.",
     )
 

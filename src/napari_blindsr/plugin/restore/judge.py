@@ -99,7 +99,7 @@ def judge(
         done = f"{planes_restored(result)} of {planes_asked(result)} planes"
         parts = ["Some planes failed" if result.failures else WORDS[level], done]
     else:
-        # Notes tell what a run could not do as it was asked to.
+        # Notes say which settings the run could not apply.
         notes = [Caution(message=f"{sentence(note)}.") for note in result.notes]
         cautions = [*cautions_of(result.flags), *notes]
         level = gravest([level_of(result.flags), "caution" if notes else "good"])

@@ -31,7 +31,7 @@ OBJECTIVES = (
     ("100× / 1.45 oil", 1.45),
     ("100× / 1.49 oil (TIRF)", 1.49),
 )
-"""Common ones, with their numerical apertures."""
+"""Common objectives and their numerical apertures."""
 DYES = (
     ("DAPI, Hoechst", 460.0),
     ("CFP", 475.0),
@@ -42,7 +42,7 @@ DYES = (
     ("Cy5, Alexa 647", 668.0),
     ("White light (middle)", 550.0),
 )
-"""Common ones, with where their emission peaks, in nm."""
+"""Common fluorophores and the peaks of their emission, in nm."""
 
 _remembered: dict[str, float] = {}
 """Aperture and wavelength of the last run; they hold for the session."""
@@ -55,8 +55,8 @@ class OpticsOptions:
         self.kind = ComboBox(
             value=OTHER,
             choices=list(KINDS),
-            tooltip="What the image is. The optics of a light microscope tell how narrow its blur\n"
-            "can be at least.",
+            tooltip="What kind of image it is. The optics of a light microscope bound how narrow\n"
+            "its blur can be.",
         )
         self.objective = _list(OBJECTIVES, "Common objectives, by magnification and aperture.")
         self.aperture = _number("numerical_aperture", 0.05, "Numerical aperture of the objective.")

@@ -23,16 +23,16 @@ from napari_blindsr.settings import ONE_BLUR
 from napari_blindsr.types import OUTPUT_TYPES, PRECISIONS, QUALITIES, Finish, Quality
 
 RESTORATIONS = (5, 9, 17)
-"""How many an uncertainty may be found from."""
+"""Numbers of restorations that an error map can be computed from."""
 
 NO_UNCERTAINTY = ("Off", 0)
 MAP_ALONE = ("Quick (one extra run)", 1)
 
 MOST_REGIONS = 32
-"""Along each axis."""
+"""Most regions along each axis."""
 
 TIMES: dict[Quality, str] = {"fast": "Fast (seconds)", "refined": "Careful (a minute)"}
-"""How much time the estimate of the blur may take."""
+"""Names of the qualities of the blur estimate."""
 
 FINISH_LABELS: dict[Finish, str] = {
     "prior": "Image prior",
@@ -54,7 +54,7 @@ class MaskOptions:
             _can_mask,
             tooltip="Layer that marks pixels to ignore; they are filled in. Labels: nonzero\n"
             "pixels, in the size of the image. Shapes: what lies inside, and lines as wide as\n"
-            "they are drawn. Values that are not finite are ignored anyway.",
+            "they are drawn. Values that are not finite are always ignored.",
         )
         self.saturated = CheckBox(
             text="Ignore saturated pixels",
@@ -65,8 +65,8 @@ class MaskOptions:
             low=0.0,
             high=100.0,
             step=0.05,
-            tooltip="How bright the image is, compared with the result: 0.3 for a dark image that\n"
-            "is to become normal. Automatic takes its brightest pixels for white.",
+            tooltip="Brightness of the image relative to the result: 0.3 for a dark image that\n"
+            "is to be brightened. Estimate takes its brightest pixels for white.",
         )
         self.rows: tuple[tuple[str, Widget], ...] = (
             ("Mask", self.mask),
@@ -98,8 +98,8 @@ class AdvancedOptions:
         self.schedule = ComboBox(
             value=SCHEDULES[0],
             choices=[(name.capitalize(), name) for name in SCHEDULES],
-            tooltip="Published: the numbers of the publications. Reference: with the habits of\n"
-            "the released programs as well, which leave the kernel wherever it is.",
+            tooltip="Published: the numbers of the publications. Reference: also as in the\n"
+            "released programs, which do not centre the kernel.",
         )
         self.channels = SpinBox(
             value=Schedule().channels,
@@ -113,53 +113,51 @@ class AdvancedOptions:
         self.bounded = OptionalChoice(
             none="Default",
             choices=[("Unlimited", False), ("That of the image", True)],
-            tooltip="Range of the result's intensities. A blurred image understates its peaks, so\n"
-            "the default is unlimited, except for the geometry of the test data.",
+            tooltip="Range of the result's intensities. Blur lowers peaks, so the default is\n"
+            "unlimited, except with the benchmark geometry.",
         )
         self.precision = ComboBox(
             value=PRECISIONS[0],
             choices=[("Automatic", "auto"), *[(name, name) for name in PRECISIONS[1:]]],
-            tooltip="In which the networks are evaluated. Automatic takes bfloat16 where the\n"
-            "device computes it natively.",
+            tooltip="Number format of the networks. Automatic takes bfloat16 where the device\n"
+            "computes it natively.",
         )
         self.lacking = CheckBox(
             text="Mark poorly supported pixels",
-            tooltip="Add a Labels layer of where less than half of what would see the result's\n"
-            "pixels was measured: at the border, and where the image is covered.",
+            tooltip="Add a Labels layer of pixels that less than half of their data support: at\n"
+            "the border, and where pixels of the image are missing.",
         )
         self.dtype = ComboBox(
             value=OUTPUT_TYPES[0],
             choices=[("32-bit floating point", "float32"), ("As the image", "source")],
-            tooltip="Of the result. Floating point is not clipped. The type of the image is\n"
-            "rounded and clipped to what it can hold, and takes less memory. RGB is always as\n"
-            "the image.",
+            tooltip="Type of the result. Floating point is not clipped. The type of the image is\n"
+            "rounded and clipped to its range, and takes less memory. RGB always has it.",
         )
         self.tiles = OptionalChoice(
             none="In one go",
             choices=[("Automatic", "auto"), *[(f"At most {n} pixels", n) for n in TILES]],
-            tooltip="Side of the parts, in pixels of the result, that large results are made in,\n"
-            "one after the other, without seams: smaller ones take less memory. Automatic begins\n"
-            "with results beyond 2048 × 2048 pixels.",
+            tooltip="Side, in pixels of the result, of the tiles in which a large result is\n"
+            "reconstructed, without seams: smaller ones take less memory. Automatic uses tiles\n"
+            "for results larger than 2048 × 2048 pixels.",
         )
         self.tiles.value = "auto"
         self.folder = path_field(
             FileDialogMode.EXISTING_DIRECTORY,
-            tooltip="Folder to which results are written as they come, as OME-Zarr; their layers\n"
-            "are then read from there. Without one they are kept in memory.",
+            tooltip="Folder to which results are written plane by plane, as OME-Zarr; their\n"
+            "layers read from there. Without one they stay in memory.",
         )
         self.uncertainty = ComboBox(
             value=0,
             choices=self._uncertainties,
-            tooltip="Standard deviation of each pixel's error, as a layer below the result: what\n"
-            "the image prior's results usually are off there, and how they change with other\n"
-            "kernels that the image allows and with fresh noise. Each restoration takes as long\n"
-            "as the result itself.",
+            tooltip="Standard deviation of each pixel's error, as a layer below the result: the\n"
+            "usual error of the image prior there, and the spread of results with other\n"
+            "plausible kernels and new noise. Each restoration takes as long as the result.",
         )
         self.field = GridSize(
             ONE_BLUR,
             high=MOST_REGIONS,
-            tooltip="Rows × columns of regions of the image that each have a blur of their own,\n"
-            "as lenses make it. It is read in each region, steadied by its neighbours', and\n"
+            tooltip="Rows × columns of regions of the image that have a blur each, as behind many\n"
+            "lenses. It is estimated in each region, smoothed over neighbouring regions, and\n"
             "interpolated between their middles. 1 × 1 is one blur for all.",
         )
         self.of_optimisation: tuple[Widget, ...] = (self.schedule, self.channels, self.bounded)
@@ -191,8 +189,8 @@ def noise_field() -> AutoNumber:
         step=1.0,
         zero="none",
         tooltip="Standard deviation of the noise, in the unit of the image: DDSR does not fit it,\n"
-        "and a finish removes it. Automatic estimates it from the image. With none, a finish\n"
-        "takes the estimate for camera geometry.",
+        "and the reconstruction removes it. Estimate takes it from the image, and so does none\n"
+        "with the camera geometry.",
     )
 
 
@@ -201,8 +199,9 @@ def weights_field() -> FileEdit:
     return path_field(
         FileDialogMode.EXISTING_FILE,
         types="*.pth",
-        tooltip="File with the published weights of USRNet. Without one, the file that the\n"
-        "environment variable NAPARI_BLINDSR_USRNET names; without that, they are fetched once.",
+        tooltip="File with the published weights of USRNet. Without one, the file in the\n"
+        "environment variable NAPARI_BLINDSR_USRNET; without that, they are downloaded\n"
+        "once.",
     )
 
 

@@ -17,7 +17,7 @@ class RunButtons(Container[Widget]):
         self.margins = (0, 0, 0, 0)
         self.run = PushButton(
             text="Run",
-            tooltip="Estimate the blur of the image and a finer image.\n"
+            tooltip="Estimate the blur of the image and reconstruct a sharper, finer image.\n"
             "The viewer stays usable meanwhile.",
         )
         self.stop = PushButton(

@@ -51,7 +51,7 @@ def read_request(form: RunForm, viewer: ViewerModel) -> Request:
     source = _read_source(form, viewer)
     mask_layer, kernel_layer = form.masking.mask.value, form.kernel_layer_row.value
     if form.method.degradations and mask_layer is not None:
-        # Of a stack, the plane on display says what is covered of all.
+        # The mask on the plane on display holds for all planes of a stack.
         shown = replace(source, plane=find_plane(layer, viewer.dims))
         source = replace(source, mask=read_mask(mask_layer, shown, viewer.dims))
     if settings.kernel == "known":
@@ -66,7 +66,7 @@ def read_request(form: RunForm, viewer: ViewerModel) -> Request:
         )
         source = replace(source, kernel=kernel)
     if isinstance(source, LayerInput) and source.region is None:
-        # Of what is read in the run's own time only the run knows whether it can be used.
+        # Pixels that are read lazily are checked by the run.
         _check_image(source, settings, degradations=form.method.degradations)
     if settings.used_finish == "usrnet" and settings.usrnet_weights is not None:
         # Not before now: it imports what fetches files.
@@ -92,7 +92,7 @@ def _read_source(form: RunForm, viewer: ViewerModel) -> Source:
     if many:
         return read_stack(layer, plane, replace(options, warm_start=form.warm_starts))
     if _target_folder(form) is not None:
-        # Files are written plane by plane, be it one.
+        # Files are written plane by plane, even a single one.
         return read_stack(layer, plane, replace(options, planes=plane_text(layer, plane)))
     return read_layer(layer, viewer.dims) if region is None else read_part(layer, plane, region)
 
@@ -128,9 +128,9 @@ def _check_image(source: LayerInput, settings: Settings, *, degradations: bool) 
 
 
 MUCH = 0.25
-"""Share of the free memory from which on a result had better go to disk."""
+"""Share of the free memory above which a result should be written to disk."""
 TOO_MUCH = 0.9
-"""Share of the free memory that a run must not take."""
+"""Share of the free memory that a run must not exceed."""
 
 
 def size_text(form: RunForm, plane: Plane, viewer: ViewerModel) -> str:
@@ -164,7 +164,7 @@ def memory_text(form: RunForm, shape: tuple[int, int], *, channels: int, planes:
     try:
         settings = form.settings()
     except SettingsError:
-        # Run says what is wrong with them.
+        # Pressing Run shows the error.
         return []
     to_file = isinstance(form.advanced.folder.value, Path)
     held = 0 if to_file else planes

@@ -81,7 +81,7 @@ class AutoNumber(ValuedContainerWidget[Any]):
     ) -> None:
         self.number = number(value, low=low, high=high, step=step, tooltip=tooltip)
         self.number.native.setSpecialValueText(zero)
-        self.auto = CheckBox(text="auto", tooltip=tooltip)
+        self.auto = CheckBox(text="Estimate", tooltip=tooltip)
         super().__init__(
             widgets=[self.number, self.auto], layout="horizontal", labels=False, tooltip=tooltip
         )
@@ -270,8 +270,8 @@ def geometry_field() -> ComboBox:
     return ComboBox(
         value=GEOMETRIES[0],
         choices=[(name.capitalize(), name) for name in GEOMETRIES],
-        tooltip="Camera: a pixel covers whole pixels of the result, so the outer edges of\n"
-        "both images coincide. Benchmark: the pixel positions of the published test data.",
+        tooltip="Camera: a pixel covers whole pixels of the result, so the outer edges of both\n"
+        "images coincide. Benchmark: the pixel positions of the published test data.",
     )
 
 
@@ -280,8 +280,8 @@ def border_field() -> ComboBox:
     return ComboBox(
         value=BORDERS[0],
         choices=[(name.capitalize(), name) for name in BORDERS],
-        tooltip="Extend: nothing is assumed about what lies outside of the image. Circular:\n"
-        "the image continues at its opposite edge, as in the published test data.",
+        tooltip="Extend: nothing is assumed about pixels outside of the image. Circular: the\n"
+        "image continues at its opposite edge, as in the published test data.",
     )
 
 
@@ -290,10 +290,9 @@ def kernel_layer_field(layers: LayerList) -> LayerChooser:
     return LayerChooser(
         layers,
         _can_hold_kernel,
-        tooltip="Image layer of a point spread function, square, in pixels of the result: that\n"
-        "of an earlier run or sample, whose own kernel is taken; or a measured one (as a bead\n"
-        "looks), which is flipped in both axes to become the correlation kernel. Kernels over the\n"
-        "field of an earlier run are taken as they are, each for its region.",
+        tooltip="Image layer of a square point spread function, in pixels of the result: of an\n"
+        "earlier run or a sample, or measured, such as the image of a bead. Kernels of an image's\n"
+        "regions are used each for its region.",
     )
 
 
