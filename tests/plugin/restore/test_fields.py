@@ -14,8 +14,7 @@ from napari_blindsr import KernelField
 from napari_blindsr.images.tiling import Box
 from napari_blindsr.physics.simulate import Degradation, degrade_field, gaussian_kernel
 from napari_blindsr.plugin.layers.kernel import holds_field, read_kernel_layer
-from napari_blindsr.plugin.layers.outputs import kernel_layer, result_layers
-from napari_blindsr.plugin.layers.psf import montage
+from napari_blindsr.plugin.layers.outputs import kernel_layer, montage, result_layers
 from napari_blindsr.plugin.layers.read import read_layer
 from napari_blindsr.plugin.measure.partners import find_kernel
 from tests.estimation.test_field import cells

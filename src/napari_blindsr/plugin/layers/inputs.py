@@ -98,39 +98,56 @@ class KernelInput:
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class LayerInput:
-    """One plane of an image layer, and what belongs to it.
+class _Input:
+    """An image layer, and what belongs to it.
 
     Attributes
     ----------
-    data : array, (h, w) or (h, w, 3)
-        In the layer's own type: a copy, or of a lazy layer an array that reads what is sliced.
-    axes : str
-        "YX" or "YXC".
+    data : array
+        In the layer's own type; a lazy one reads only what is sliced.
+    plane : Plane
+        The plane that is restored, or the first one.
     frame : Frame
         Of the whole layer, its cut axes included.
     notes : tuple of str
         What was left out in reading it.
-    region : Box or None
-        The part that is restored.
+    mask, kernel : MaskInput, KernelInput or None
+        Of every plane.
     """
 
     name: str
     data: Any
-    axes: str
     plane: Plane
     frame: Frame
     appearance: Appearance
     notes: tuple[str, ...] = ()
     mask: MaskInput | None = None
     kernel: KernelInput | None = None
-    region: Box | None = None
 
     @property
     def kind(self) -> np.dtype[Any]:
         """Type of the layer's values."""
         kind: np.dtype[Any] = np.dtype(self.data.dtype)
         return kind
+
+    def provenance(self) -> dict[str, Any]:
+        """Return the source of the pixels, as plain JSON types."""
+        return {
+            "layer": self.name,
+            "shape": list(self.data.shape),
+            "dtype": str(self.kind),
+            "notes": list(self.notes),
+            "mask": None if self.mask is None else self.mask.provenance(),
+            "known_kernel": None if self.kernel is None else self.kernel.provenance(),
+        }
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class LayerInput(_Input):
+    """One plane, (h, w) or (h, w, 3) with axes "YX" or "YXC", or a region of it."""
+
+    axes: str
+    region: Box | None = None
 
     @property
     def is_rgb(self) -> bool:
@@ -139,62 +156,27 @@ class LayerInput:
 
     def provenance(self) -> dict[str, Any]:
         """Return the source of the pixels, as plain JSON types."""
-        held = isinstance(self.data, np.ndarray)
+        # Of a lazy layer only the region is read.
+        held = np.ascontiguousarray(self.data) if isinstance(self.data, np.ndarray) else None
         return {
-            "layer": self.name,
-            "shape": list(self.data.shape),
-            "dtype": str(self.kind),
+            **super().provenance(),
             "axes": self.axes,
             "index": list(self.plane.index),
-            # Of what is read lazily no more is read than what is restored.
-            "sha256": hashlib.sha256(np.ascontiguousarray(self.data).tobytes()).hexdigest()
-            if held
-            else None,
-            **_belongings(self),
+            "sha256": None if held is None else hashlib.sha256(held.tobytes()).hexdigest(),
         }
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class StackInput:
-    """An image layer of which many planes are restored, and what belongs to it.
+class StackInput(_Input):
+    """A layer of which many planes, or a region of each, are restored."""
 
-    Attributes
-    ----------
-    array : array
-        The layer's; it reads only what is sliced.
-    options : StackOptions
-        Which planes, and which region of them.
-    plane : Plane
-        The first plane that is restored.
-    frame : Frame
-        Of the whole layer.
-    notes : tuple of str
-        What was left out in reading it, and what else the user should know.
-    mask, kernel : MaskInput, KernelInput or None
-        Of every plane.
-    """
-
-    name: str
-    array: Any
     layout: Layout
     options: StackOptions
-    plane: Plane
-    frame: Frame
-    appearance: Appearance
-    notes: tuple[str, ...] = ()
-    mask: MaskInput | None = None
-    kernel: KernelInput | None = None
 
     @property
     def region(self) -> Box | None:
         """The part of each plane that is restored."""
         return self.options.region
-
-    @property
-    def kind(self) -> np.dtype[Any]:
-        """Type of the layer's values."""
-        kind: np.dtype[Any] = np.dtype(self.array.dtype)
-        return kind
 
     @property
     def is_rgb(self) -> bool:
@@ -203,21 +185,7 @@ class StackInput:
 
     def provenance(self) -> dict[str, Any]:
         """Return the source of the pixels, as plain JSON types."""
-        return {
-            "layer": self.name,
-            "shape": list(self.layout.shape),
-            "dtype": str(self.kind),
-            "axes": self.layout.axes,
-            **_belongings(self),
-        }
+        return {**super().provenance(), "axes": self.layout.axes}
 
 
 Source: TypeAlias = LayerInput | StackInput
-
-
-def _belongings(source: Source) -> dict[str, Any]:
-    return {
-        "notes": list(source.notes),
-        "mask": None if source.mask is None else source.mask.provenance(),
-        "known_kernel": None if source.kernel is None else source.kernel.provenance(),
-    }

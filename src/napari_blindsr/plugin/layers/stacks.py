@@ -196,7 +196,7 @@ def read_stack(layer: Image, plane: Plane, options: StackOptions) -> StackInput:
     first = tuple(chosen[axis].start if axis in chosen else None for axis in range(layer.ndim))
     return StackInput(
         name=str(layer.name),
-        array=array,
+        data=array,
         layout=layout,
         options=options,
         plane=replace(plane, index=first),

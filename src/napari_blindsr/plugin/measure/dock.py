@@ -20,7 +20,7 @@ from napari_blindsr.plugin.measure.partners import Place, keep_measurements, map
 from napari_blindsr.plugin.measure.worker import Findings, MeasureRun
 from napari_blindsr.plugin.widgets.dock import NO_IMAGE, RunDock
 from napari_blindsr.plugin.widgets.fields import side_by_side
-from napari_blindsr.plugin.widgets.follow import LayerFollower, SizeWatcher
+from napari_blindsr.plugin.widgets.follow import ChoiceWatcher, LayerFollower, placing
 from napari_blindsr.plugin.widgets.save import ask_and_export, save_csv
 from napari_blindsr.plugin.widgets.scroll import Scroll, column
 from napari_blindsr.plugin.widgets.texts import sentence
@@ -123,7 +123,7 @@ class MeasureWidget(RunDock[MeasureRun]):
         self.form.image.changed.connect(self._on_image)
         self.panel.map_asked.connect(self._on_map_asked)
         self.panel.export_asked.connect(self._ask_and_export)
-        size = SizeWatcher(self.form.image, self._describe)
+        size = ChoiceWatcher(self.form.image, placing, self._describe)
         self._ends += [self._follower.disconnect, size.disconnect]
         self._ends.append(on_renamed(layers, self.reset_choices))
         self._listen([layers.events.reordered], self.reset_choices)

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import logging
 from concurrent.futures import Future, ThreadPoolExecutor
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from magicgui.widgets import Container, PushButton
+from magicgui.widgets.bases import Widget
 from napari.layers import Image, Layer
 from napari.utils.notifications import show_warning
 from qtpy.QtCore import QTimer
@@ -17,7 +20,6 @@ from napari_blindsr.plugin.layers.read import find_plane, nanometres
 from napari_blindsr.plugin.layers.shapes import VIEW
 from napari_blindsr.plugin.restore.form import RunForm
 from napari_blindsr.plugin.restore.judge import judge
-from napari_blindsr.plugin.restore.panels import RunButtons, TorchLines
 from napari_blindsr.plugin.restore.preview import PreviewLayers
 from napari_blindsr.plugin.restore.request import read_request, size_text
 from napari_blindsr.plugin.restore.save import (
@@ -26,9 +28,20 @@ from napari_blindsr.plugin.restore.save import (
     results_to_save,
 )
 from napari_blindsr.plugin.restore.worker import RestoreRun
-from napari_blindsr.plugin.widgets.devices import DeviceReport, probe_devices
+from napari_blindsr.plugin.widgets.devices import (
+    DeviceReport,
+    device_label,
+    probe_devices,
+    torch_build,
+)
 from napari_blindsr.plugin.widgets.dock import NO_IMAGE, RunDock, allow
-from napari_blindsr.plugin.widgets.follow import LayerFollower, RegionWatcher, SizeWatcher
+from napari_blindsr.plugin.widgets.fields import side_by_side, text_line
+from napari_blindsr.plugin.widgets.follow import (
+    ChoiceWatcher,
+    LayerFollower,
+    placing,
+    region_changes,
+)
 from napari_blindsr.plugin.widgets.scroll import Scroll, column
 from napari_blindsr.plugin.widgets.texts import ending_text
 from napari_blindsr.plugin.widgets.verdict import VerdictPanel
@@ -135,8 +148,9 @@ class RestoreWidget(RunDock[RestoreRun]):
         for row in (self.scale, self.planes, self.range, *form.costly):
             row.changed.connect(self._describe)
         self._listen([dims.ndisplay, dims.order, dims.current_step], self._describe)
-        size = SizeWatcher(self.image, self._describe)
-        region = RegionWatcher(self.region, self._viewer, self._describe)
+        size = ChoiceWatcher(self.image, placing, self._describe)
+        changes = partial(region_changes, self._viewer)
+        region = ChoiceWatcher(self.region, changes, self._describe)
         self._ends += [self._follower.disconnect, size.disconnect, region.disconnect]
 
     # What the user does
@@ -309,3 +323,53 @@ class RestoreWidget(RunDock[RestoreRun]):
         if size is not None:
             self._form.show_pixel_size(size)
         self._form.size_row.value = text
+
+
+class RunButtons(Container[Widget]):
+    """Run, Stop and keep, Cancel; Compare, Save result."""
+
+    def __init__(self) -> None:
+        super().__init__(labels=False)
+        self.margins = (0, 0, 0, 0)
+        self.run = PushButton(
+            text="Run",
+            tooltip="Estimate the blur of the image and reconstruct a sharper, finer image.\n"
+            "The viewer stays usable meanwhile.",
+        )
+        self.stop = PushButton(
+            text="Stop and keep",
+            tooltip="End the run after the current step and keep the best result so far.",
+        )
+        self.cancel = PushButton(
+            text="Cancel", tooltip="End the run after the current step and drop its result."
+        )
+        self.compare = PushButton(
+            text="Compare",
+            tooltip="Compare the last result with its source: a curtain whose edge is dragged.",
+        )
+        self.save = PushButton(
+            text="Save result …",
+            tooltip="Save the selected results, or the last one, as OME-TIFF, ImageJ TIFF or\n"
+            "OME-Zarr, with pixel sizes, units, names and colours. Several become channels.",
+        )
+        first = side_by_side(self.run, self.stop, self.cancel)
+        self.extend([first, side_by_side(self.compare, self.save)])
+
+
+class TorchLines(Container[Widget]):
+    """The installed torch with its devices, and advice on faster ones."""
+
+    def __init__(self) -> None:
+        self.torch = text_line("The installed torch and the devices that it can use.")
+        self.hint = text_line("How to make runs faster on this machine.")
+        self.hint.visible = False
+        self.torch.value = f"{torch_build()} · looking for devices …"
+        super().__init__(widgets=[self.torch, self.hint], labels=False)
+        self.margins = (0, 0, 0, 0)
+
+    def show_devices(self, report: DeviceReport) -> None:
+        """Show which devices were found, and what may be missing."""
+        found = ", ".join(device_label(name) for name in report.names)
+        self.torch.value = f"{torch_build()} · {found}"
+        self.hint.value = report.hint
+        self.hint.visible = bool(report.hint)

@@ -54,18 +54,7 @@ class RunForm(Container[Widget]):
         self.image_row = _image_row()
         self.extent = ExtentOptions(layers)
         self.optics = OpticsOptions()
-        self.scale_row = _scale_row()
-        self.size_row = text_line("Height × width in pixels, of the image and of the result.")
-        self.method_row = _method_row()
-        self.weights_row = weights_field()
-        self.masking = MaskOptions(layers)
-        self.noise_row = noise_field()
-        self.kernel_row = _kernel_row()
-        self.families = family_forms()
-        self.kernel_layer_row = kernel_layer_field(layers)
-        self.steps_row = _steps_row()
-        self.seed_row = _seed_row()
-        self.device_row = _device_row()
+        self._make_fields(layers)
         self.advanced_row = CheckBox(
             text="Advanced settings", tooltip="Show settings that seldom need a change."
         )
@@ -98,6 +87,65 @@ class RunForm(Container[Widget]):
         self._suggested_steps = self.steps_row.value
         for choice in (self.kernel_row, self.advanced.schedule):
             choice.changed.connect(self._suggest_steps)
+
+    def _make_fields(self, layers: LayerList) -> None:
+        self.scale_row = ComboBox(
+            name="scale",
+            value=4,
+            choices=[(f"×{scale}" if scale > 1 else "×1 (deblur)", scale) for scale in SCALES],
+            tooltip="How many times finer the pixels of the result are, along each axis.\n"
+            "×1 removes blur and keeps the pixels. Where noise hides fine detail, a larger scale\n"
+            "adds pixels, but no information.",
+        )
+        self.size_row = text_line("Height × width in pixels, of the image and of the result.")
+        self.method_row = ComboBox(
+            name="method",
+            value=METHOD_TABLE[0].name,
+            choices=[(method.label, method.name) for method in METHOD_TABLE],
+            tooltip="Fast: seconds, pretrained networks. MLMC: minutes, learns from your image\n"
+            "alone. DDSR: the same, also for dark, noisy or masked images. With USRNet\n"
+            "that network reconstructs the image with the estimated kernel; it needs its\n"
+            "published weights.",
+        )
+        self.weights_row = weights_field()
+        self.masking = MaskOptions(layers)
+        self.noise_row = noise_field()
+        self.kernel_row = ComboBox(
+            name="kernel",
+            value=FAMILIES[0].name,
+            choices=[
+                *((family.label, family.name) for family in FAMILIES),
+                ("PSF layer", KNOWN),
+            ],
+            tooltip="What caused the blur? Leave Automatic if unsure, or choose a PSF layer.",
+        )
+        self.families = family_forms()
+        self.kernel_layer_row = kernel_layer_field(layers)
+        self.steps_row = SpinBox(
+            name="steps",
+            value=Schedule().image_steps,
+            min=1,
+            max=100_000,
+            step=50,
+            tooltip="Steps of the image generator; the phases of the schedule scale with it.\n"
+            "Until you change it, the number that suits the kernel. Fewer steps take less time\n"
+            "and restore less.",
+        )
+        self.seed_row = SpinBox(
+            name="seed",
+            value=0,
+            min=0,
+            max=2**31 - 1,
+            step=1,
+            tooltip="Seed of the random numbers. The same seed repeats a run; another one shows\n"
+            "how much the result depends on chance.",
+        )
+        self.device_row = ComboBox(
+            name="device",
+            value="auto",
+            choices=[(device_label(name), name) for name in ("auto", "cpu")],
+            tooltip="Where to compute. Automatic takes a GPU if torch can use one.",
+        )
 
     def reset_choices(self, *_: Any) -> None:
         """Update the lists of layers."""
@@ -407,71 +455,3 @@ def _image_row() -> CategoricalWidget[Image]:
     # napari registers its layer types as choices.
     assert isinstance(row, CategoricalWidget)
     return row
-
-
-def _scale_row() -> CategoricalWidget[int]:
-    return ComboBox(
-        name="scale",
-        value=4,
-        choices=[(f"×{scale}" if scale > 1 else "×1 (deblur)", scale) for scale in SCALES],
-        tooltip="How many times finer the pixels of the result are, along each axis.\n"
-        "×1 removes blur and keeps the pixels. Where noise hides fine detail, a larger scale\n"
-        "adds pixels, but no information.",
-    )
-
-
-def _method_row() -> CategoricalWidget[str]:
-    return ComboBox(
-        name="method",
-        value=METHOD_TABLE[0].name,
-        choices=[(method.label, method.name) for method in METHOD_TABLE],
-        tooltip="Fast: seconds, pretrained networks. MLMC: minutes, learns from your image alone.\n"
-        "DDSR: the same, also for dark, noisy or masked images. With USRNet that network\n"
-        "reconstructs the image with the estimated kernel; it needs its published weights.",
-    )
-
-
-def _kernel_row() -> CategoricalWidget[str]:
-    return ComboBox(
-        name="kernel",
-        value=FAMILIES[0].name,
-        choices=[
-            *((family.label, family.name) for family in FAMILIES),
-            ("PSF layer", KNOWN),
-        ],
-        tooltip="What caused the blur? Leave Automatic if unsure, or choose a PSF layer.",
-    )
-
-
-def _steps_row() -> SpinBox:
-    return SpinBox(
-        name="steps",
-        value=Schedule().image_steps,
-        min=1,
-        max=100_000,
-        step=50,
-        tooltip="Steps of the image generator; the phases of the schedule scale with it.\n"
-        "Until you change it, the number that suits the kernel. Fewer steps take less time\n"
-        "and restore less.",
-    )
-
-
-def _seed_row() -> SpinBox:
-    return SpinBox(
-        name="seed",
-        value=0,
-        min=0,
-        max=2**31 - 1,
-        step=1,
-        tooltip="Seed of the random numbers. The same seed repeats a run; another one shows how\n"
-        "much the result depends on chance.",
-    )
-
-
-def _device_row() -> CategoricalWidget[str]:
-    return ComboBox(
-        name="device",
-        value="auto",
-        choices=[(device_label(name), name) for name in ("auto", "cpu")],
-        tooltip="Where to compute. Automatic takes a GPU if torch can use one.",
-    )

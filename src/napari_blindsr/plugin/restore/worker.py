@@ -103,7 +103,7 @@ class RestoreRun(Run["Result | StackResult"]):
         output = None if folder is None else ZarrOutput(folder, source, settings)
         with nullcontext() if output is None else output.writing() as target:
             result = yield from iterate_stack(
-                source.array,
+                source.data,
                 settings,
                 axes=source.layout.axes,
                 options=source.options,

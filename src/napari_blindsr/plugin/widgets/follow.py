@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -17,7 +17,6 @@ if TYPE_CHECKING:
 
 
 PLACING = ("data", "scale", "units", "translate", "rotate", "shear", "affine", "axis_labels")
-"""Events of a layer after which its pixels are others, or lie elsewhere."""
 
 
 class LayerFollower:
@@ -98,67 +97,47 @@ class LayerFollower:
             self._busy = before
 
 
-class SizeWatcher:
-    """Calls back when another layer is chosen, or its pixels or its place change."""
-
-    def __init__(self, chooser: CategoricalWidget[Image], callback: Callable[..., None]) -> None:
-        self._chooser = chooser
-        self._callback = callback
-        self._layer: Layer | None = None
-        chooser.changed.connect(self._on_choice)
-        self._watch(chooser.value)
-
-    def disconnect(self) -> None:
-        """Disconnect."""
-        self._chooser.changed.disconnect(self._on_choice)
-        self._watch(None)
-
-    def _on_choice(self, layer: Layer | None) -> None:
-        self._watch(layer)
-        self._callback()
-
-    def _watch(self, layer: Layer | None) -> None:
-        before, self._layer = self._layer, layer
-        if before is not None:
-            for name in PLACING:
-                getattr(before.events, name).disconnect(self._callback)
-        if layer is not None:
-            for name in PLACING:
-                getattr(layer.events, name).connect(self._callback)
-
-
-class RegionWatcher:
-    """Calls back when another region is chosen, or when that one changes."""
+class ChoiceWatcher:
+    """Calls back when the choice changes, or when one of its `emitters` fires."""
 
     def __init__(
-        self, chooser: CategoricalWidget[Any], viewer: ViewerModel, callback: Callable[..., None]
+        self,
+        chooser: CategoricalWidget[Any],
+        emitters: Callable[[Any], Sequence[Any]],
+        callback: Callable[..., None],
     ) -> None:
-        self._chooser = chooser
-        self._view = view_emitters(viewer)
-        self._callback = callback
-        self._watched: list[Any] = []
+        self._chooser, self._emitters, self._callback = chooser, emitters, callback
+        self._watched: Sequence[Any] = ()
         chooser.changed.connect(self._on_choice)
+        self._watch(emitters(chooser.value))
 
     def disconnect(self) -> None:
         """Disconnect."""
         self._chooser.changed.disconnect(self._on_choice)
-        self._watch([])
+        self._watch(())
 
     def _on_choice(self, choice: Any) -> None:
-        if choice is None:
-            self._watch([])
-        elif isinstance(choice, Layer):
-            self._watch([choice.events.data])
-        else:
-            self._watch(self._view)
+        self._watch(self._emitters(choice))
         self._callback()
 
-    def _watch(self, emitters: list[Any]) -> None:
+    def _watch(self, emitters: Sequence[Any]) -> None:
         for emitter in self._watched:
             emitter.disconnect(self._callback)
         self._watched = emitters
         for emitter in emitters:
             emitter.connect(self._callback)
+
+
+def placing(layer: Layer | None) -> list[Any]:
+    """Return the events of a layer that change its pixels or its place."""
+    return [] if layer is None else [getattr(layer.events, name) for name in PLACING]
+
+
+def region_changes(viewer: ViewerModel, choice: Any) -> list[Any]:
+    """Return the events that change a region: Shapes, the visible field of view, or None."""
+    if choice is None:
+        return []
+    return [choice.events.data] if isinstance(choice, Layer) else view_emitters(viewer)
 
 
 def _is_source(layer: Layer | None) -> bool:
