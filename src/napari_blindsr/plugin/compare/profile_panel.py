@@ -22,23 +22,7 @@ if TYPE_CHECKING:
 
 
 class ProfilePanel(Container[Widget]):
-    """Samples the chosen layers along a line and plots them.
-
-    Attributes
-    ----------
-    draw, export_button : PushButton
-    line : LayerChooser
-        The Shapes layer of the line, or None.
-    line_width : FloatSpinBox
-        Across the line, in units of the world.
-    scaled : CheckBox
-        Whether each curve is drawn from 0 to 1.
-    message : Label
-        Why there is no profile.
-    result : ProfileSet or None
-    plot, table : ProfilePlot, PeakTable, or None
-        Made with the first profile.
-    """
+    """Samples the chosen layers along a line, and shows the curves and their peaks' widths."""
 
     def __init__(self, viewer: ViewerModel, chosen: Callable[[], Sequence[Image]]) -> None:
         super().__init__(labels=False)

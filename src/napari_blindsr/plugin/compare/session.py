@@ -18,16 +18,7 @@ from napari_blindsr.plugin.layers.read import find_plane, quoted
 
 
 class Session:
-    """Enters and leaves modes, and restores the viewer.
-
-    Attributes
-    ----------
-    mode : Mode or None
-    changed : Signal
-        Emitted when `text` changes.
-    ended : Signal
-        Emitted with the reason when a comparison ends by itself.
-    """
+    """Enters and leaves modes, and restores the viewer; `ended` is emitted with the reason."""
 
     changed = Signal()
     ended = Signal(str)

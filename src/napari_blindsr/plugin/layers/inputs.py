@@ -85,12 +85,12 @@ class KernelInput:
     """A known kernel.
 
     The correlation kernel (K, K), or one for each region (R, C, K, K), has sum 1 and pixels of the
-    result; `found` is true for a kernel that a run estimated.
+    result; `estimated` is true for a kernel that a run estimated.
     """
 
     name: str
     kernel: NDArray[np.float32]
-    found: bool = False
+    estimated: bool = False
 
     def provenance(self) -> dict[str, Any]:
         """Return the kernel and its source, as plain JSON types."""

@@ -41,7 +41,7 @@ def read_kernel_layer(
         kernel = check_kernels(values)
     except InputError as error:
         raise InputError(f"{quoted(layer)}: {error}") from error
-    return KernelInput(name=str(layer.name), kernel=kernel, found=_was_found(layer))
+    return KernelInput(name=str(layer.name), kernel=kernel, estimated=_was_estimated(layer))
 
 
 def holds_own_kernel(layer: Layer) -> bool:
@@ -54,7 +54,7 @@ def holds_field(layer: Layer) -> bool:
     return holds_own_kernel(layer) and bool(record_of(layer).get("field"))
 
 
-def _was_found(layer: Layer) -> bool:
+def _was_estimated(layer: Layer) -> bool:
     """Tell whether a run estimated the kernel of a layer: those of samples are known."""
     if not holds_own_kernel(layer):
         return False

@@ -166,8 +166,8 @@ def _steps(description: Description, axes: str) -> tuple[tuple[float, ...], tupl
     # Inches in a plain TIFF file are the size of a print.
     if size is not None and not (size.flavour == "tags" and size.unit == "inch"):
         found |= {"Y": (size.y, size.unit), "X": (size.x, size.unit)}
-    told = [found.get(axis, (1.0, "pixel")) for axis in axes]
-    known = [(step, unit) if _is_unit(unit) else (1.0, "pixel") for step, unit in told]
+    steps = [found.get(axis, (1.0, "pixel")) for axis in axes]
+    known = [(step, unit) if _is_unit(unit) else (1.0, "pixel") for step, unit in steps]
     return tuple(step for step, _ in known), tuple(unit for _, unit in known)
 
 

@@ -62,10 +62,10 @@ def on_renamed(layers: LayerList, callback: Callable[..., None]) -> Callable[[],
         layers.events.renamed.connect(callback)
         return lambda: layers.events.renamed.disconnect(callback)
 
-    # Older versions pass on what their layers tell.
-    def told(event: Any) -> None:
+    # Older versions pass on the events of their layers.
+    def renamed(event: Any) -> None:
         if getattr(event, "type", "") == "name":
             callback(event)
 
-    layers.events.connect(told)
-    return lambda: layers.events.disconnect(told)
+    layers.events.connect(renamed)
+    return lambda: layers.events.disconnect(renamed)

@@ -18,7 +18,6 @@ from napari_blindsr.plugin.layers.read import nanometres, quoted, read_layer
 from napari_blindsr.plugin.layers.shapes import read_mask
 from napari_blindsr.plugin.measure.form import PARTNERS, MeasureForm
 from napari_blindsr.plugin.measure.partners import Place
-from napari_blindsr.types import Border, Geometry
 
 if TYPE_CHECKING:
     from napari.components import Dims
@@ -73,22 +72,21 @@ def read_case(form: MeasureForm, layers: LayerList, dims: Dims) -> Case:
     aperture, wavelength = _optics(form)
     image = read_layer(layer, dims)
     record = record_of(layer)
-    run = _Run.of(record, form)
     size = nanometres(layer, image.plane)
-    source = None
+    source = covered = None
     if form.source.value is not None:
-        source = read_source(form.source.value, record, layers, dims, fine=image.plane.shape)
+        source, covered = read_source(
+            form.source.value, record, layers, dims, fine=image.plane.shape
+        )
     evidence = Evidence(
         image=image.data,
         reference=_read(form.reference.value, dims),
         source=None if source is None else source.data,
         second=_read(form.second.value, dims),
         second_source=None if source is None else _read(form.second_source.value, dims),
-        geometry=run.geometry,
-        border=run.border,
-        gain=run.gain,
-        noise=run.noise,
-        covered=None if source is None else source.covered,
+        geometry=form.geometry.value,
+        border=form.border.value,
+        covered=covered,
         pixel_size=size,
         numerical_aperture=aperture,
         wavelength=wavelength,
@@ -97,6 +95,18 @@ def read_case(form: MeasureForm, layers: LayerList, dims: Dims) -> Case:
         crop=int(form.crop.value),
         criterion=form.criterion.value,
     )
+    settings = record.get("settings")
+    if settings is not None:
+        noise = settings["noise"]
+        evidence = replace(
+            evidence,
+            geometry=settings["geometry"],
+            border=settings["border"],
+            gain=record["gain"],
+            # Unless it was given, an estimate with shot noise is better than the one number that
+            # the run used.
+            noise=noise if noise != "auto" and noise > 0 else None,
+        )
     # The scale of the kernel is known only once the sizes are known to fit each other.
     scale = evidence.scale if source is not None else record.get("scale")
     kernel = _read_kernel(form.kernel.value, dims, scale=scale, pixel_size=size)
@@ -106,7 +116,9 @@ def read_case(form: MeasureForm, layers: LayerList, dims: Dims) -> Case:
     evidence = replace(evidence, kernel=kernel, true_kernel=true_kernel)
     places = {"image": Place(frame=image.frame, plane=image.plane)}
     if source is not None:
-        places["source"] = source.place
+        assert source.region is not None
+        corner = source.region.top, source.region.left
+        places["source"] = Place(frame=source.frame, plane=source.plane, corner=corner)
     return Case(
         name=str(layer.name),
         evidence=evidence,
@@ -114,32 +126,6 @@ def read_case(form: MeasureForm, layers: LayerList, dims: Dims) -> Case:
         notes=(*image.notes, *(() if source is None else source.notes)),
         measured_with=_describe(form, evidence, image),
     )
-
-
-@dataclass(frozen=True, kw_only=True)
-class _Run:
-    """The settings of the run that made an image which the forward model needs."""
-
-    geometry: Geometry
-    border: Border
-    gain: float = 1.0
-    noise: float | None = None
-
-    @classmethod
-    def of(cls, record: dict[str, Any], form: MeasureForm) -> _Run:
-        """Return the settings in the metadata or, without any, those of the form."""
-        settings = record.get("settings")
-        if settings is None:
-            return cls(geometry=form.geometry.value, border=form.border.value)
-        noise = settings["noise"]
-        return cls(
-            geometry=settings["geometry"],
-            border=settings["border"],
-            gain=record["gain"],
-            # Unless it was given, an estimate with shot noise is better than the one number that
-            # the run used.
-            noise=noise if noise != "auto" and noise > 0 else None,
-        )
 
 
 def _optics(form: MeasureForm) -> tuple[float | None, float | None]:
@@ -198,16 +184,6 @@ def _describe(form: MeasureForm, evidence: Evidence, image: LayerInput) -> dict[
     }
 
 
-@dataclass(frozen=True, kw_only=True, eq=False)
-class Source:
-    """The image that a result was made from, its place, and its missing pixels (h, w)."""
-
-    data: NDArray[Any]
-    place: Place
-    covered: NDArray[np.bool_] | None
-    notes: tuple[str, ...]
-
-
 def read_source(
     layer: Image,
     record: dict[str, Any],
@@ -215,35 +191,31 @@ def read_source(
     dims: Dims,
     *,
     fine: tuple[int, int],
-) -> Source:
-    """Read the source of a result with (H, W) pixels. Call it on the main thread.
+) -> tuple[LayerInput, NDArray[np.bool_] | None]:
+    """Read the part of a source that a result (H, W) shows, and its missing pixels (h, w).
 
     `record` are the metadata of the result, which may be empty; the mask of its run is looked for
     among `layers`. Raises an `InputError` if the layer cannot be read.
     """
     source = read_layer(layer, dims)
-    told = record.get("source", {})
+    made_from = record.get("source", {})
     notes: tuple[str, ...] = ()
     covered = None
-    if told.get("layer") == layer.name:
-        if told.get("sha256") == source.provenance()["sha256"]:
+    if made_from.get("layer") == layer.name:
+        if made_from.get("sha256") == source.provenance()["sha256"]:
             covered, notes = _read_covered(source, record, layers, dims)
         else:
             notes = (f"{quoted(layer)} has changed since the result was restored from it",)
     box = _region(record, source.plane.shape, fine)
-    return Source(
-        data=source.data[box.slices],
-        place=Place(frame=source.frame, plane=source.plane, corner=(box.top, box.left)),
-        covered=None if covered is None else covered[box.slices],
-        notes=(*source.notes, *notes),
-    )
+    part = replace(source, data=source.data[box.slices], region=box, notes=(*source.notes, *notes))
+    return part, None if covered is None else covered[box.slices]
 
 
 def _region(record: dict[str, Any], shape: tuple[int, int], fine: tuple[int, int]) -> Box:
     """Return the part of the source that a result shows: all of it, unless the record says less."""
-    told = record.get("region")
-    if told is not None:
-        top, left, bottom, right = told
+    region = record.get("region")
+    if region is not None:
+        top, left, bottom, right = region
         box = Box(top=top, left=left, bottom=bottom, right=right)
         if box.scaled(record["scale"]).shape == fine:
             return box
@@ -254,16 +226,16 @@ def _read_covered(
     source: LayerInput, record: dict[str, Any], layers: LayerList, dims: Dims
 ) -> tuple[NDArray[np.bool_] | None, tuple[str, ...]]:
     """Return the missing pixels of the run, and a note if its mask is gone or changed."""
-    told = record["source"].get("mask")
+    given = record["source"].get("mask")
     mask: NDArray[np.bool_] | None = None
     notes: tuple[str, ...] = ()
-    if told is not None:
-        layer = next((layer for layer in layers if layer.name == told["layer"]), None)
+    if given is not None:
+        layer = next((layer for layer in layers if layer.name == given["layer"]), None)
         found = None if layer is None else read_mask(layer, source, dims)
-        if found is not None and found.provenance()["sha256"] == told["sha256"]:
+        if found is not None and found.provenance()["sha256"] == given["sha256"]:
             mask = found.covered
         else:
-            notes = (f"the mask '{told['layer']}' is gone or changed: its pixels count as valid",)
+            notes = (f"the mask '{given['layer']}' is gone or changed: its pixels count as valid",)
     saturated = bool(record["settings"].get("mask_saturated", False))
     covered = find_covered(source.data, axes=source.axes, mask=mask, saturated=saturated)
     return (covered if covered.any() else None), notes

@@ -33,20 +33,7 @@ CRITERION_LABELS = {"one-seventh": "1/7", "half-bit": "half-bit", "three-sigma":
 
 
 class MeasureForm:
-    """The fields of the dock "Measure quality"; those without effect are hidden.
-
-    Attributes
-    ----------
-    image, reference, source, kernel, true_kernel, second, second_source : LayerChooser
-        Layers, or None.
-    numerical_aperture, wavelength : FloatSpinBox
-        The wavelength in nm; 0 if unknown.
-    registers, fits_intensity, advanced : CheckBox
-    crop : SpinBox
-    criterion, geometry, border : ComboBox
-    size : Label
-        The size of a pixel.
-    """
+    """The fields of the dock "Measure quality"; those without effect are hidden."""
 
     def __init__(self, layers: LayerList) -> None:
         self._layers = layers

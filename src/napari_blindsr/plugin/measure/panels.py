@@ -28,20 +28,7 @@ if TYPE_CHECKING:
 
 
 class FindingsPanel(QWidget):
-    """The results of a measurement.
-
-    Attributes
-    ----------
-    table : ValueTable
-    curves : CurvePanel or None
-        Made with the first curves.
-    map_buttons : dict of str to QPushButton
-        By the names of the maps.
-    export_button : QPushButton
-    map_asked : Signal
-        Emitted with the name of a map that is to become a layer.
-    export_asked : Signal
-    """
+    """The results of a measurement: values, curves, and buttons for maps and export."""
 
     map_asked = Signal(str)
     export_asked = Signal()
@@ -142,10 +129,10 @@ class ValueTable(QTableWidget):
         self.clearSpans()
         self.setRowCount(len(measurements))
         for row, found in enumerate(measurements):
-            told, physical = value_text(found), ""
+            value, physical = value_text(found), ""
             if found.physical is not None:
                 physical = f"{found.physical:.4g} nm"
-            for column, text in enumerate((found.metric.label, told, physical)):
+            for column, text in enumerate((found.metric.label, value, physical)):
                 item = QTableWidgetItem(text)
                 item.setToolTip(found.metric.tooltip)
                 self.setItem(row, column, item)

@@ -91,12 +91,12 @@ class RestoreWidget(RunDock[RestoreRun]):
     def __init__(self, napari_viewer: napari.viewer.Viewer) -> None:
         form, buttons, torch = RunForm(napari_viewer.layers), RunButtons(), TorchLines()
         super().__init__(napari_viewer, form, buttons.run, buttons.cancel)
-        masking, advanced, extent = form.masking, form.advanced, form.extent
+        advanced, extent = form.advanced, form.extent
         self.image, self.scale, self.method = form.image_row, form.scale_row, form.method_row
-        self.mask, self.mask_saturated = masking.mask, masking.saturated
-        self.gain, self.noise = masking.gain, form.noise_row
+        self.mask, self.mask_saturated = advanced.mask, advanced.saturated
+        self.gain, self.noise = advanced.gain, advanced.noise
         self.kernel, self.families = form.kernel_row, form.families
-        self.kernel_layer, self.weights = form.kernel_layer_row, form.weights_row
+        self.kernel_layer, self.weights = form.kernel_layer_row, advanced.weights
         self.steps, self.seed, self.device = form.steps_row, form.seed_row, form.device_row
         self.finish, self.quality = advanced.finish, advanced.quality
         self.schedule, self.channels = advanced.schedule, advanced.channels

@@ -13,6 +13,7 @@ from magicgui.widgets import (
     FileEdit,
     PushButton,
     SpinBox,
+    TupleEdit,
     create_widget,
 )
 from magicgui.widgets.bases import CategoricalWidget, ValueWidget, Widget
@@ -25,12 +26,7 @@ from napari_blindsr.plugin.layers.kernel import holds_own_kernel
 from napari_blindsr.plugin.restore.extent import ExtentOptions
 from napari_blindsr.plugin.restore.kernel_forms import FamilyForm, family_forms
 from napari_blindsr.plugin.restore.optics import OpticsOptions
-from napari_blindsr.plugin.restore.options import (
-    AdvancedOptions,
-    MaskOptions,
-    noise_field,
-    weights_field,
-)
+from napari_blindsr.plugin.restore.options import AdvancedOptions
 from napari_blindsr.plugin.widgets.devices import DeviceReport, device_label, free_threads
 from napari_blindsr.plugin.widgets.fields import (
     Rows,
@@ -58,7 +54,7 @@ class RunForm(Container[Widget]):
         self.advanced_row = CheckBox(
             text="Advanced settings", tooltip="Show settings that seldom need a change."
         )
-        self.advanced = AdvancedOptions()
+        self.advanced = AdvancedOptions(layers)
         self.found: tuple[str, ...] = ()
         self.defaults_button, self.python_button, self.command_button = _action_buttons()
         self.actions = side_by_side(self.defaults_button, self.python_button, self.command_button)
@@ -107,9 +103,6 @@ class RunForm(Container[Widget]):
             "that network reconstructs the image with the estimated kernel; it needs its\n"
             "published weights.",
         )
-        self.weights_row = weights_field()
-        self.masking = MaskOptions(layers)
-        self.noise_row = noise_field()
         self.kernel_row = ComboBox(
             name="kernel",
             value=FAMILIES[0].name,
@@ -150,7 +143,7 @@ class RunForm(Container[Widget]):
     def reset_choices(self, *_: Any) -> None:
         """Update the lists of layers."""
         self.image_row.reset_choices()
-        self.masking.mask.reset_choices()
+        self.advanced.mask.reset_choices()
         self.kernel_layer_row.reset_choices()
         self.extent.region.reset_choices()
 
@@ -166,9 +159,9 @@ class RunForm(Container[Widget]):
 
     def settings(self) -> Settings:
         """Return the settings that have an effect; raises a `SettingsError` if they do not fit."""
-        family, masking, advanced = self.family, self.masking, self.advanced
+        family, advanced = self.family, self.advanced
         degradations = self.method.degradations
-        weights = self.weights_row.value if self._finish == "usrnet" else None
+        weights = advanced.weights.value if self._finish == "usrnet" else None
         return Settings(
             scale=self.scale_row.value,
             method=self.method_row.value,
@@ -176,9 +169,9 @@ class RunForm(Container[Widget]):
             geometry=advanced.geometry.value,
             border=advanced.border.value,
             bounded=advanced.bounded.value if self.method.optimises else None,
-            gain=masking.gain.value if degradations else 1.0,
-            noise=self.noise_row.value if self._takes_noise else 0.0,
-            mask_saturated=degradations and masking.saturated.value,
+            gain=advanced.gain.value if degradations else 1.0,
+            noise=advanced.noise.value if self._takes_noise else 0.0,
+            mask_saturated=degradations and advanced.saturated.value,
             finish=advanced.finish.value,
             usrnet_weights=str(weights) if isinstance(weights, Path) else None,
             quality=advanced.quality.value,
@@ -210,11 +203,11 @@ class RunForm(Container[Widget]):
         self._show_what_matters()
 
     @property
-    def costly(self) -> tuple[ValueWidget[Any] | FileEdit, ...]:
+    def costly(self) -> tuple[ValueWidget[Any] | FileEdit | TupleEdit, ...]:
         """The rows, apart from the image, that change how much memory a run takes."""
         advanced = self.advanced
         kinds = self.method_row, self.kernel_row, self.device_row
-        tiling = advanced.tiles, advanced.field.rows, advanced.field.columns
+        tiling = advanced.tiles, advanced.field
         return (*kinds, advanced.finish, advanced.channels, *tiling, advanced.folder)
 
     def show_devices(self, report: DeviceReport) -> None:
@@ -278,14 +271,14 @@ class RunForm(Container[Widget]):
 
     def _groups(self) -> tuple[tuple[str, list[tuple[str, Widget]]], ...]:
         """Return the groups of advanced settings, with a title each."""
-        masking, advanced, extent = self.masking, self.advanced, self.extent
+        advanced, extent = self.advanced, self.extent
         families = [row for form in self.families.values() for row in form.rows]
         return (
             (
                 "Method",
                 [
                     ("Method", self.method_row),
-                    ("Weights", self.weights_row),
+                    ("Weights", advanced.weights),
                     ("Reconstruction", advanced.finish),
                     ("Steps", self.steps_row),
                     ("Schedule", advanced.schedule),
@@ -307,10 +300,10 @@ class RunForm(Container[Widget]):
             (
                 "Image",
                 [
-                    ("Noise (SD)", self.noise_row),
-                    ("Ignore", masking.mask),
-                    ("", masking.saturated),
-                    ("Gain", masking.gain),
+                    ("Noise (SD)", advanced.noise),
+                    ("Ignore", advanced.mask),
+                    ("", advanced.saturated),
+                    ("Gain", advanced.gain),
                     ("Geometry", advanced.geometry),
                     ("Border", advanced.border),
                 ],
@@ -361,12 +354,12 @@ class RunForm(Container[Widget]):
         for form in self.families.values():
             if any(row is field for _, field in form.rows):
                 return form is chosen and all(row is not field for field in form.idle)
-        if row in self._of_degradations:
+        if row in advanced.of_degradations:
             return self.method.degradations
         known = chosen is None
         rules: tuple[tuple[Widget, bool], ...] = (
-            (self.noise_row, self._takes_noise),
-            (self.weights_row, self._finish == "usrnet"),
+            (advanced.noise, self._takes_noise),
+            (advanced.weights, self._finish == "usrnet"),
             (self.steps_row, optimises),
             (self.kernel_layer_row, known),
             (advanced.lacking, not self.extent.is_stack(layer)),
@@ -393,10 +386,6 @@ class RunForm(Container[Widget]):
                 row.value = self._defaults[name]
         self.scale_row.value = self._default_scale
         self._suggested_steps = self.steps_row.value
-
-    @property
-    def _of_degradations(self) -> tuple[Widget, ...]:
-        return tuple(row for _, row in self.masking.rows)
 
     def _keep_defaults(self) -> None:
         groups = (row for _, group in self._groups() for row in group)

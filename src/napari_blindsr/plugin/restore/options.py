@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from magicgui.types import FileDialogMode
-from magicgui.widgets import CheckBox, ComboBox, FileEdit, SpinBox
+from magicgui.widgets import CheckBox, ComboBox, SpinBox, TupleEdit
 from magicgui.widgets.bases import Widget
 from napari.components import LayerList
 from napari.layers import Labels, Layer, Shapes
@@ -12,7 +12,6 @@ from napari_blindsr.methods import SCHEDULES, Method, Schedule
 from napari_blindsr.plugin.layers.outputs import is_result
 from napari_blindsr.plugin.widgets.fields import (
     AutoNumber,
-    GridSize,
     LayerChooser,
     OptionalChoice,
     border_field,
@@ -45,40 +44,11 @@ FINISH_LABELS: dict[Finish, str] = {
 TILES = (512, 1024, 1536, 2048)
 
 
-class MaskOptions:
-    """Missing pixels and gain of the image, for methods that take them."""
+class AdvancedOptions:
+    """The advanced settings, and those that only some methods take."""
 
     def __init__(self, layers: LayerList) -> None:
-        self.mask = LayerChooser(
-            layers,
-            _can_mask,
-            tooltip="Layer that marks pixels to ignore; they are filled in. Labels: nonzero\n"
-            "pixels, in the size of the image. Shapes: what lies inside, and lines as wide as\n"
-            "they are drawn. Values that are not finite are always ignored.",
-        )
-        self.saturated = CheckBox(
-            text="Ignore saturated pixels",
-            tooltip="Ignore pixels at the largest value of an integer type; they are filled in.",
-        )
-        self.gain = AutoNumber(
-            1.0,
-            low=0.0,
-            high=100.0,
-            step=0.05,
-            tooltip="Brightness of the image relative to the result: 0.3 for a dark image that\n"
-            "is to be brightened. Estimate takes its brightest pixels for white.",
-        )
-        self.rows: tuple[tuple[str, Widget], ...] = (
-            ("Mask", self.mask),
-            ("", self.saturated),
-            ("Gain", self.gain),
-        )
-
-
-class AdvancedOptions:
-    """Settings that seldom need a change."""
-
-    def __init__(self) -> None:
+        self._make_inputs(layers)
         self._finishes = tuple(FINISH_LABELS)
         self._has_map = True
         self.finish = OptionalChoice(
@@ -153,14 +123,54 @@ class AdvancedOptions:
             "usual error of the image prior there, and the spread of results with other\n"
             "plausible kernels and new noise. Each restoration takes as long as the result.",
         )
-        self.field = GridSize(
-            ONE_BLUR,
-            high=MOST_REGIONS,
+        self.field = TupleEdit(
+            value=ONE_BLUR,
+            options={"min": 1, "max": MOST_REGIONS},
             tooltip="Rows × columns of regions of the image that have a blur each, as behind many\n"
             "lenses. It is estimated in each region, smoothed over neighbouring regions, and\n"
             "interpolated between their middles. 1 × 1 is one blur for all.",
         )
+        self.field.margins = (0, 0, 0, 0)
         self.of_optimisation: tuple[Widget, ...] = (self.schedule, self.channels, self.bounded)
+        self.of_degradations: tuple[Widget, ...] = (self.mask, self.saturated, self.gain)
+
+    def _make_inputs(self, layers: LayerList) -> None:
+        self.mask = LayerChooser(
+            layers,
+            _can_mask,
+            tooltip="Layer that marks pixels to ignore; they are filled in. Labels: nonzero\n"
+            "pixels, in the size of the image. Shapes: what lies inside, and lines as wide as\n"
+            "they are drawn. Values that are not finite are always ignored.",
+        )
+        self.saturated = CheckBox(
+            text="Ignore saturated pixels",
+            tooltip="Ignore pixels at the largest value of an integer type; they are filled in.",
+        )
+        self.gain = AutoNumber(
+            1.0,
+            low=0.0,
+            high=100.0,
+            step=0.05,
+            tooltip="Brightness of the image relative to the result: 0.3 for a dark image that\n"
+            "is to be brightened. Estimate takes its brightest pixels for white.",
+        )
+        self.noise = AutoNumber(
+            0.0,
+            low=0.0,
+            high=1e6,
+            step=1.0,
+            zero="none",
+            tooltip="Standard deviation of the noise, in the unit of the image: DDSR does not\n"
+            "fit it, and the reconstruction removes it. Estimate takes it from the\n"
+            "image, and so does none with the camera geometry.",
+        )
+        self.weights = path_field(
+            FileDialogMode.EXISTING_FILE,
+            types="*.pth",
+            tooltip="File with the published weights of USRNet. Without one, the file in the\n"
+            "environment variable NAPARI_BLINDSR_USRNET; without that, they are downloaded\n"
+            "once.",
+        )
 
     def offer_uncertainties(self, finish: Finish) -> None:
         """Offer the error map where the reconstruction has one."""
@@ -178,31 +188,6 @@ class AdvancedOptions:
         if offered != self._finishes:
             self._finishes = offered
             self.finish.reset_choices()
-
-
-def noise_field() -> AutoNumber:
-    """Return a field for the noise of the image."""
-    return AutoNumber(
-        0.0,
-        low=0.0,
-        high=1e6,
-        step=1.0,
-        zero="none",
-        tooltip="Standard deviation of the noise, in the unit of the image: DDSR does not fit it,\n"
-        "and the reconstruction removes it. Estimate takes it from the image, and so does none\n"
-        "with the camera geometry.",
-    )
-
-
-def weights_field() -> FileEdit:
-    """Return a field for the weights of USRNet."""
-    return path_field(
-        FileDialogMode.EXISTING_FILE,
-        types="*.pth",
-        tooltip="File with the published weights of USRNet. Without one, the file in the\n"
-        "environment variable NAPARI_BLINDSR_USRNET; without that, they are downloaded\n"
-        "once.",
-    )
 
 
 def _can_mask(layer: Layer) -> bool:

@@ -49,7 +49,7 @@ def read_request(form: RunForm, viewer: ViewerModel) -> Request:
     layer = form.image_row.value
     form.extent.label_axes(layer)
     source = _read_source(form, viewer)
-    mask_layer, kernel_layer = form.masking.mask.value, form.kernel_layer_row.value
+    mask_layer, kernel_layer = form.advanced.mask.value, form.kernel_layer_row.value
     if form.method.degradations and mask_layer is not None:
         # The mask on the plane on display holds for all planes of a stack.
         shown = replace(source, plane=find_plane(layer, viewer.dims))

@@ -88,7 +88,7 @@ class RestoreRun(Run["Result | StackResult"]):
             settings,
             axes=source.axes,
             known_kernel=kernel,
-            found=source.kernel is not None and source.kernel.found,
+            found=source.kernel is not None and source.kernel.estimated,
             mask=mask,
             region=source.region,
         )
@@ -108,7 +108,7 @@ class RestoreRun(Run["Result | StackResult"]):
                 axes=source.layout.axes,
                 options=source.options,
                 known_kernel=None if source.kernel is None else source.kernel.kernel,
-                found=source.kernel is not None and source.kernel.found,
+                found=source.kernel is not None and source.kernel.estimated,
                 mask=None if source.mask is None else source.mask.covered,
                 target=target,
             )

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Literal
 
 from magicgui.types import FileDialogMode
-from magicgui.widgets import CheckBox, ComboBox, Container, FileEdit, FloatSpinBox, Label, SpinBox
+from magicgui.widgets import CheckBox, ComboBox, Container, FileEdit, FloatSpinBox, Label
 from magicgui.widgets.bases import ValuedContainerWidget, Widget
 from napari.components import LayerList
 from napari.layers import Image, Layer
@@ -156,32 +156,6 @@ class Span(ValuedContainerWidget[Any]):
     def _on_auto(self, *_: Any) -> None:
         self.low.enabled = self.high.enabled = not self.auto.value
         self.changed.emit(self.value)
-
-
-class GridSize(ValuedContainerWidget[Any]):
-    """Rows and columns."""
-
-    def __init__(self, value: tuple[int, int], *, high: int, tooltip: str) -> None:
-        self.rows, self.columns = (
-            SpinBox(value=count, min=1, max=high, tooltip=tooltip) for count in value
-        )
-        super().__init__(
-            widgets=[self.rows, Label(value="×"), self.columns],
-            layout="horizontal",
-            labels=False,
-            tooltip=tooltip,
-        )
-        _spread(self)
-        for count in (self.rows, self.columns):
-            count.changed.connect(lambda _: self.changed.emit(self.value))
-
-    def get_value(self) -> tuple[int, int]:
-        """Return rows and columns."""
-        return int(self.rows.value), int(self.columns.value)
-
-    def set_value(self, value: tuple[int, int]) -> None:
-        """Set rows and columns."""
-        self.rows.value, self.columns.value = value
 
 
 class OptionalChoice(ComboBox):
