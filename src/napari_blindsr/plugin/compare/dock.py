@@ -54,7 +54,16 @@ class CompareWidget(Dock):
         super().__init__(getattr(napari_viewer, "__wrapped__", napari_viewer))
         self._session = Session(self._viewer)
         self.picker = LayerPicker(self._viewer.layers)
-        self.mode, self.edge = _mode_field(), _edge_field()
+        self.mode = ComboBox(
+            value=OFF,
+            choices=[("Off", OFF), *((mode.label, mode.name) for mode in MODES)],
+            tooltip="How the layers are shown. Off gives the viewer back as it was.",
+        )
+        self.edge = ComboBox(
+            value="upright",
+            choices=[("Upright, dragged sideways", "upright"), ("Level, dragged up", "level")],
+            tooltip="How the curtain's edge runs.",
+        )
         self.rate = number(2, low=0.2, high=60, step=0.5, tooltip="Layers shown in a second.")
         self.position = FloatSlider(
             value=0.5, min=0, max=1, step=0.001, readout=False, tooltip="Where the edge is."
@@ -213,19 +222,3 @@ def open_comparison(
     comparison: CompareWidget = widget
     comparison.compare(layers, mode=mode)
     return comparison
-
-
-def _mode_field() -> ComboBox:
-    return ComboBox(
-        value=OFF,
-        choices=[("Off", OFF), *((mode.label, mode.name) for mode in MODES)],
-        tooltip="How the layers are shown. Off gives the viewer back as it was.",
-    )
-
-
-def _edge_field() -> ComboBox:
-    return ComboBox(
-        value="upright",
-        choices=[("Upright, dragged sideways", "upright"), ("Level, dragged up", "level")],
-        tooltip="How the curtain's edge runs.",
-    )

@@ -49,9 +49,9 @@ class ProfilePanel(Container[Widget]):
             low=0,
             high=1e6,
             step=1,
+            zero="none",
             tooltip="Width across the line over which intensities are averaged.",
         )
-        self.line_width.native.setSpecialValueText("none")
         self.scaled = CheckBox(
             text="Scale curves to 0 … 1",
             tooltip="Draw each curve from its least value to its greatest.",

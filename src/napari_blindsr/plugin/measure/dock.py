@@ -122,7 +122,7 @@ class MeasureWidget(RunDock[MeasureRun]):
         layers = self._viewer.layers
         self.form.image.changed.connect(self._on_image)
         self.panel.map_asked.connect(self._on_map_asked)
-        self.panel.export_asked.connect(self._ask_and_export)
+        self.panel.export_button.clicked.connect(self._ask_and_export)
         size = ChoiceWatcher(self.form.image, placing, self._describe)
         self._ends += [self._follower.disconnect, size.disconnect]
         self._ends.append(on_renamed(layers, self.reset_choices))
@@ -153,7 +153,7 @@ class MeasureWidget(RunDock[MeasureRun]):
         except BlindSRError as error:
             show_error(str(error))
 
-    def _ask_and_export(self) -> None:
+    def _ask_and_export(self, *_: Any) -> None:
         ask_and_export(self.native, "Export the values", "quality.csv", self.export)
 
     # What the worker reports, on the main thread

@@ -198,8 +198,7 @@ class MeasureForm:
 
 
 def _unknown_number(*, high: float, step: float, unit: str = "", tooltip: str) -> FloatSpinBox:
-    field = number(0, low=0, high=high, step=step, tooltip=tooltip)
-    field.native.setSpecialValueText("unknown")
+    field = number(0, low=0, high=high, step=step, zero="unknown", tooltip=tooltip)
     field.native.setSuffix(unit)
     field.native.setButtonSymbols(QAbstractSpinBox.ButtonSymbols.NoButtons)
     # napari's style has room for buttons.

@@ -31,7 +31,6 @@ class FindingsPanel(QWidget):
     """The results of a measurement: values, curves, and buttons for maps and export."""
 
     map_asked = Signal(str)
-    export_asked = Signal()
 
     def __init__(self) -> None:
         super().__init__()
@@ -43,7 +42,6 @@ class FindingsPanel(QWidget):
         self.export_button.setToolTip(
             "Save the values with all digits, definitions, sources and caveats."
         )
-        self.export_button.clicked.connect(self._ask_for_export)
         # In the height of the tabs.
         self.export_button.setStyleSheet("padding: 1px 6px;")
         self.tabs.setCornerWidget(self.export_button)
@@ -84,9 +82,6 @@ class FindingsPanel(QWidget):
             button.setToolTip(found.reason or added)
             button.setVisible(True)
         self.setVisible(True)
-
-    def _ask_for_export(self, *_: object) -> None:
-        self.export_asked.emit()
 
     def _map_button(self, name: str, label: str) -> QPushButton:
         if name not in self.map_buttons:

@@ -56,7 +56,16 @@ class RunForm(Container[Widget]):
         )
         self.advanced = AdvancedOptions(layers)
         self.found: tuple[str, ...] = ()
-        self.defaults_button, self.python_button, self.command_button = _action_buttons()
+        self.defaults_button = PushButton(
+            text="Restore defaults", tooltip="Reset all settings but the image."
+        )
+        self.python_button = PushButton(
+            text="Copy as Python", tooltip="Copy a script that repeats this run to the clipboard."
+        )
+        self.command_button = PushButton(
+            text="Copy as command",
+            tooltip="Copy a command line that repeats this run to the clipboard.",
+        )
         self.actions = side_by_side(self.defaults_button, self.python_button, self.command_button)
         self.rows = Rows()
         self._headings: dict[Widget, tuple[Widget, ...]] = {}
@@ -413,22 +422,6 @@ class RunForm(Container[Widget]):
         if self.family is None and chooser.value is None:
             own = (layer for layer in chooser.choices if layer and holds_own_kernel(layer))
             chooser.value = next(own, None)
-
-
-def _action_buttons() -> tuple[PushButton, PushButton, PushButton]:
-    return (
-        PushButton(
-            text="Restore defaults", tooltip="Give all settings but the image their first values."
-        ),
-        PushButton(
-            text="Copy as Python",
-            tooltip="Copy a script that repeats this run to the clipboard.",
-        ),
-        PushButton(
-            text="Copy as command",
-            tooltip="Copy a command line that repeats this run to the clipboard.",
-        ),
-    )
 
 
 def _image_row() -> CategoricalWidget[Image]:

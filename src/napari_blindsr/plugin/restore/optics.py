@@ -122,9 +122,7 @@ def _list(entries: tuple[tuple[str, float], ...], tooltip: str) -> ComboBox:
 
 
 def _number(name: str, step: float, tooltip: str) -> FloatSpinBox:
-    field = number(0, low=0, high=RANGES[name][1], step=step, tooltip=tooltip)
-    field.native.setSpecialValueText("unknown")
-    return field
+    return number(0, low=0, high=RANGES[name][1], step=step, zero="unknown", tooltip=tooltip)
 
 
 def _take(field: FloatSpinBox, value: float) -> None:

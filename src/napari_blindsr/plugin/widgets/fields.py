@@ -79,8 +79,7 @@ class AutoNumber(ValuedContainerWidget[Any]):
     def __init__(
         self, value: float, *, low: float, high: float, step: float, zero: str = "", tooltip: str
     ) -> None:
-        self.number = number(value, low=low, high=high, step=step, tooltip=tooltip)
-        self.number.native.setSpecialValueText(zero)
+        self.number = number(value, low=low, high=high, step=step, zero=zero, tooltip=tooltip)
         self.auto = CheckBox(text="Estimate", tooltip=tooltip)
         super().__init__(
             widgets=[self.number, self.auto], layout="horizontal", labels=False, tooltip=tooltip
@@ -195,9 +194,13 @@ class LayerChooser(OptionalChoice):
             self.value = before
 
 
-def number(value: float, *, low: float, high: float, step: float, tooltip: str) -> FloatSpinBox:
-    """Return a field for a number."""
-    return FloatSpinBox(value=value, min=low, max=high, step=step, tooltip=tooltip)
+def number(
+    value: float, *, low: float, high: float, step: float, zero: str = "", tooltip: str
+) -> FloatSpinBox:
+    """Return a field for a number, which shows `zero`, if given, in place of `low`."""
+    field = FloatSpinBox(value=value, min=low, max=high, step=step, tooltip=tooltip)
+    field.native.setSpecialValueText(zero)
+    return field
 
 
 def path_field(mode: FileDialogMode, *, types: str | None = None, tooltip: str) -> FileEdit:
