@@ -113,12 +113,9 @@ def _reach(layer: Any, viewer: Any) -> tuple[NDArray[np.float64], NDArray[np.flo
         shape[axis] = size
     factors = world_factors(layer, viewer)
     missing = np.zeros(viewer.dims.ndim - layer.ndim)
-    low, high = (np.concatenate([missing, factors * end]) for end in _edges(layer, shape))
+    ends = Frame.of_layer(layer).edges(shape)
+    low, high = (np.concatenate([missing, factors * end]) for end in ends)
     return low, high
-
-
-def _edges(layer: Any, shape: Sequence[int]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    return Frame.of_layer(layer).edges(shape)
 
 
 GRIP = 7.0

@@ -14,7 +14,7 @@ from qtpy.QtCore import QTimer
 from napari_blindsr.errors import InputError
 from napari_blindsr.metrics.spatial_image import PlacedImage
 from napari_blindsr.plugin.layers.frame import Frame
-from napari_blindsr.plugin.layers.read import find_plane, quoted, read_pixels
+from napari_blindsr.plugin.layers.read import find_plane, quoted, read_pixels, spatial_shape
 from napari_blindsr.plugin.layers.versions import shared_units
 
 MOST_PIXELS = 2**26
@@ -33,7 +33,7 @@ def read_placed(layer: Image, viewer: ViewerModel) -> PlacedImage:
     level, steps = _level(layer, plane.axes)
     index = tuple(
         None if at is None else min(round((at + 0.5) / step - 0.5), size - 1)
-        for at, step, size in zip(plane.index, steps, _shape(layer, level), strict=True)
+        for at, step, size in zip(plane.index, steps, spatial_shape(layer, level), strict=True)
     )
     data = read_pixels(layer, index, level=level)
     # Pixels of a coarser level span as many of the finest one, edge to edge.
@@ -99,17 +99,11 @@ def _level(layer: Image, axes: tuple[int, int]) -> tuple[int, NDArray[np.float64
     if not layer.multiscale:
         return 0, np.ones(layer.ndim)
     for level in range(len(layer.data)):
-        shape = _shape(layer, level)
+        shape = spatial_shape(layer, level)
         if shape[axes[0]] * shape[axes[1]] <= MOST_PIXELS:
             break
-    steps = np.array(_shape(layer, 0)) / np.array(_shape(layer, level))
+    steps = np.array(spatial_shape(layer)) / np.array(spatial_shape(layer, level))
     return level, steps
-
-
-def _shape(layer: Image, level: int) -> tuple[int, ...]:
-    data = layer.data[level] if layer.multiscale else layer.data
-    shape = tuple(int(size) for size in data.shape)
-    return shape[:-1] if layer.rgb else shape
 
 
 def _grey(data: NDArray[Any]) -> NDArray[np.float32]:

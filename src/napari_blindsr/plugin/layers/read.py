@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from napari_blindsr.errors import InputError
+from napari_blindsr.images.planes import Planes, find_covered, to_planes
+from napari_blindsr.methods import method_named
 from napari_blindsr.plugin.layers.frame import Frame
 from napari_blindsr.plugin.layers.inputs import Appearance, LayerInput, Plane
 
@@ -18,6 +20,8 @@ if TYPE_CHECKING:
     from napari.components import Dims
     from napari.layers import Image, Labels, Layer
     from numpy.typing import NDArray
+
+    from napari_blindsr.settings import Settings
 
 
 NAME_LENGTH = 24
@@ -29,7 +33,7 @@ def find_plane(layer: Image, dims: Dims | None = None) -> Plane:
 
     Raises an `InputError` if no single plane of the layer is on display.
     """
-    shape = _spatial_shape(layer)
+    shape = spatial_shape(layer)
     if layer.ndim == 2:
         return Plane(axes=(0, 1), index=(None, None), shape=(shape[0], shape[1]))
     if dims is None:
@@ -85,6 +89,30 @@ def read_layer(layer: Image, dims: Dims | None = None) -> LayerInput:
     )
 
 
+def run_planes(source: LayerInput, settings: Settings) -> Planes:
+    """Return a plane, or its region, as a run scales it.
+
+    Raises an `InputError` if the run would not take it.
+    """
+    whole = source.region is None
+    data = source.data if source.region is None else source.data[source.region.slices]
+    missing = None
+    if method_named(settings.method).degradations:
+        missing = find_covered(
+            data,
+            axes=source.axes,
+            mask=source.mask.covered if source.mask is not None and whole else None,
+            saturated=settings.mask_saturated,
+        )
+    return to_planes(
+        data,
+        axes=source.axes,
+        geometry=settings.geometry,
+        covered=missing,
+        gain=settings.gain,
+    )
+
+
 def quoted(layer: Layer) -> str:
     """Return the name of a layer for a message, shortened if it is long."""
     name = str(layer.name)
@@ -93,13 +121,14 @@ def quoted(layer: Layer) -> str:
     return f"layer '{name}'"
 
 
-def finest(layer: Image | Labels) -> Any:
-    """Return the array of a layer, the finest level of a multiscale one."""
-    return layer.data[0] if layer.multiscale else layer.data
+def array_of(layer: Image | Labels, level: int = 0) -> Any:
+    """Return the array of a layer; level 0 of a multiscale one is the finest."""
+    return layer.data[level] if layer.multiscale else layer.data
 
 
-def _spatial_shape(layer: Image) -> tuple[int, ...]:
-    shape = tuple(int(size) for size in finest(layer).shape)
+def spatial_shape(layer: Image, level: int = 0) -> tuple[int, ...]:
+    """Return the shape of a layer without colours."""
+    shape = tuple(int(size) for size in array_of(layer, level).shape)
     return shape[:-1] if layer.rgb else shape
 
 
@@ -111,10 +140,9 @@ def read_pixels(
     Level 0 of a multiscale layer is the finest. Raises an `InputError` if that fails.
     """
     cut = tuple(slice(None) if at is None else at for at in index)
-    data = layer.data[level] if layer.multiscale else layer.data
     with reading(quoted(layer)):
         # Slice first: np.array of a lazy stack would load all of it.
-        return np.array(data[cut])
+        return np.array(array_of(layer, level)[cut])
 
 
 @contextmanager

@@ -15,7 +15,7 @@ from napari_blindsr.errors import InputError
 from napari_blindsr.images.tiling import Box
 from napari_blindsr.plugin.layers.frame import Frame
 from napari_blindsr.plugin.layers.inputs import MaskInput, Plane, Source
-from napari_blindsr.plugin.layers.read import finest, quoted, read_pixels
+from napari_blindsr.plugin.layers.read import array_of, quoted, read_pixels
 from napari_blindsr.plugin.layers.versions import camera_of, cell_size
 
 if TYPE_CHECKING:
@@ -41,7 +41,7 @@ def read_mask(layer: Layer, image: Source, dims: Dims) -> MaskInput:
 
 def _labelled(layer: Labels, image: Source) -> NDArray[np.bool_]:
     plane = image.plane
-    shape = tuple(int(size) for size in finest(layer).shape)
+    shape = tuple(int(size) for size in array_of(layer).shape)
     within = len(shape) == len(plane.index) and all(
         at is None or at < size for at, size in zip(plane.index, shape, strict=True)
     )

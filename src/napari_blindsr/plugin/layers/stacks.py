@@ -13,7 +13,7 @@ from napari_blindsr.errors import InputError
 from napari_blindsr.images.axes import SAMPLES, Layout, distinct_axes, parse_axes, parse_selection
 from napari_blindsr.plugin.layers.frame import Frame
 from napari_blindsr.plugin.layers.inputs import Appearance, LayerInput, Plane, StackInput
-from napari_blindsr.plugin.layers.read import finest, quoted, reading
+from napari_blindsr.plugin.layers.read import array_of, quoted, reading
 
 if TYPE_CHECKING:
     from napari.layers import Image
@@ -79,7 +79,7 @@ def layer_array(layer: Image, cut: Sequence[slice]) -> LayerArray:
 
     The slice of an array in memory is copied, because it may change before it is read.
     """
-    array = finest(layer)
+    array = array_of(layer)
     shape = tuple(int(n) for n in array.shape)
     shape = (*shape[:-1], 3) if layer.rgb else shape
     start = (0,) * len(shape)
@@ -98,7 +98,7 @@ def layer_layout(layer: Image, plane: Plane) -> Layout:
     letters = [letter(str(label)) for label in layer.axis_labels]
     letters[plane.axes[0]], letters[plane.axes[1]] = "Y", "X"
     axes = distinct_axes("".join(letters)) + (SAMPLES if layer.rgb else "")
-    shape = tuple(int(n) for n in finest(layer).shape)
+    shape = tuple(int(n) for n in array_of(layer).shape)
     return parse_axes(axes, (*shape[:-1], 3) if layer.rgb else shape)
 
 
@@ -122,7 +122,7 @@ def likely_letters(layer: Image) -> str:
     if not all(UNLABELLED.fullmatch(label) for label in labels[:-2]):
         letters = [letter(label) for label in labels[:-2]]
         return distinct_axes("".join(letters)) + "YX"
-    lengths = [int(n) for n in finest(layer).shape[: layer.ndim - 2]]
+    lengths = [int(n) for n in array_of(layer).shape[: layer.ndim - 2]]
     short = [n for n, length in enumerate(lengths) if length <= CHANNELS]
     rest = iter("TZ"[-(len(lengths) - bool(short)) :] if len(lengths) > bool(short) else "")
     guess = ["C" if short and n == short[-1] else next(rest, "Q") for n in range(len(lengths))]
@@ -225,7 +225,7 @@ def read_part(layer: Image, plane: Plane, region: Box) -> LayerInput:
 
 
 def _notes(layer: Image) -> tuple[str, ...]:
-    with_alpha = layer.rgb and finest(layer).shape[-1] == 4
+    with_alpha = layer.rgb and array_of(layer).shape[-1] == 4
     return ("alpha channel left out",) if with_alpha else ()
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from magicgui.widgets import CheckBox, ComboBox, LineEdit
 from magicgui.widgets.bases import Widget
 from napari.components import LayerList
-from napari.layers import Image, Layer, Shapes
+from napari.layers import Image, Shapes
 
 from napari_blindsr.errors import InputError
 from napari_blindsr.images.tiling import Box
@@ -70,7 +70,7 @@ class ExtentOptions:
         self._followed = False
         self.region = LayerChooser(
             layers,
-            _can_bound,
+            lambda layer: isinstance(layer, Shapes) and not is_result(layer),
             none="Whole image",
             first=[("Visible field of view", VIEW)],
             tooltip="The part of the image that is restored. The blur is estimated around it as\n"
@@ -140,7 +140,3 @@ class ExtentOptions:
             filters = self.kernels.value == "plane" and not known
             return self.is_stack(layer) and self._followed and (optimises or filters)
         return True
-
-
-def _can_bound(layer: Layer) -> bool:
-    return isinstance(layer, Shapes) and not is_result(layer)

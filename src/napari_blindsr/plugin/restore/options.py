@@ -6,7 +6,7 @@ from magicgui.types import FileDialogMode
 from magicgui.widgets import CheckBox, ComboBox, SpinBox, TupleEdit
 from magicgui.widgets.bases import Widget
 from napari.components import LayerList
-from napari.layers import Labels, Layer, Shapes
+from napari.layers import Labels, Shapes
 
 from napari_blindsr.methods import SCHEDULES, Method, Schedule
 from napari_blindsr.plugin.layers.outputs import is_result
@@ -137,7 +137,7 @@ class AdvancedOptions:
     def _make_inputs(self, layers: LayerList) -> None:
         self.mask = LayerChooser(
             layers,
-            _can_mask,
+            lambda layer: isinstance(layer, Labels | Shapes) and not is_result(layer),
             tooltip="Layer that marks pixels to ignore; they are filled in. Labels: nonzero\n"
             "pixels, in the size of the image. Shapes: what lies inside, and lines as wide as\n"
             "they are drawn. Values that are not finite are always ignored.",
@@ -188,7 +188,3 @@ class AdvancedOptions:
         if offered != self._finishes:
             self._finishes = offered
             self.finish.reset_choices()
-
-
-def _can_mask(layer: Layer) -> bool:
-    return isinstance(layer, Labels | Shapes) and not is_result(layer)

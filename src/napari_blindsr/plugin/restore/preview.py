@@ -11,7 +11,7 @@ import numpy as np
 from napari.layers import Image
 
 from napari_blindsr.errors import InputError
-from napari_blindsr.images.planes import Planes, find_covered, to_intensities, to_planes
+from napari_blindsr.images.planes import Planes, to_intensities
 from napari_blindsr.plugin.layers.inputs import LayerInput
 from napari_blindsr.plugin.layers.outputs import (
     METADATA_KEY,
@@ -20,6 +20,7 @@ from napari_blindsr.plugin.layers.outputs import (
     finer_frame,
     in_plane,
 )
+from napari_blindsr.plugin.layers.read import run_planes
 
 if TYPE_CHECKING:
     from napari.components import ViewerModel
@@ -97,21 +98,8 @@ class Previews:
     def _known_planes(self, source: LayerInput) -> Planes | None:
         """Return the scaling of intensities in the run; None if the source cannot be used."""
         if self._planes is None:
-            settings = self._settings
-            box = source.region
-            data = source.data if box is None else source.data[box.slices]
-            mask = None if source.mask is None or box is not None else source.mask.covered
             try:
-                covered = find_covered(
-                    data, axes=source.axes, mask=mask, saturated=settings.mask_saturated
-                )
-                self._planes = to_planes(
-                    data,
-                    axes=source.axes,
-                    geometry=settings.geometry,
-                    covered=covered,
-                    gain=settings.gain,
-                )
+                self._planes = run_planes(source, self._settings)
             except InputError:
                 return None
         return self._planes

@@ -9,10 +9,9 @@ from typing import TYPE_CHECKING
 
 from napari_blindsr.errors import InputError, SettingsError
 from napari_blindsr.images.axes import chain_axis, parse_selection
-from napari_blindsr.images.planes import find_covered, to_planes
 from napari_blindsr.plugin.layers.inputs import LayerInput, Source
 from napari_blindsr.plugin.layers.kernel import read_kernel_layer
-from napari_blindsr.plugin.layers.read import find_plane, nanometres, read_layer
+from napari_blindsr.plugin.layers.read import find_plane, nanometres, read_layer, run_planes
 from napari_blindsr.plugin.layers.shapes import read_mask, read_region
 from napari_blindsr.plugin.layers.stacks import layer_layout, plane_text, read_part, read_stack
 from napari_blindsr.plugin.restore.form import RunForm
@@ -67,7 +66,7 @@ def read_request(form: RunForm, viewer: ViewerModel) -> Request:
         source = replace(source, kernel=kernel)
     if isinstance(source, LayerInput) and source.region is None:
         # Pixels that are read lazily are checked by the run.
-        _check_image(source, settings, degradations=form.method.degradations)
+        run_planes(source, settings)
     if settings.used_finish == "usrnet" and settings.usrnet_weights is not None:
         # Not before now: it imports what fetches files.
         from napari_blindsr.weights import local_usrnet  # noqa: PLC0415
@@ -106,25 +105,6 @@ def _result_type(form: RunForm) -> OutputType:
     """Return the type of a stack's result; that of RGB stays, as napari shows no other range."""
     wanted: OutputType = form.advanced.dtype.value
     return "source" if form.image_row.value.rgb else wanted
-
-
-def _check_image(source: LayerInput, settings: Settings, *, degradations: bool) -> None:
-    """Raise an `InputError` that the run would raise once torch is loaded."""
-    covered = None
-    if degradations:
-        covered = find_covered(
-            source.data,
-            axes=source.axes,
-            mask=None if source.mask is None else source.mask.covered,
-            saturated=settings.mask_saturated,
-        )
-    to_planes(
-        source.data,
-        axes=source.axes,
-        geometry=settings.geometry,
-        covered=covered,
-        gain=settings.gain,
-    )
 
 
 MUCH = 0.25

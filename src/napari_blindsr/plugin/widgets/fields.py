@@ -266,12 +266,8 @@ def kernel_layer_field(layers: LayerList) -> LayerChooser:
     """Return a field for the layer of a known kernel."""
     return LayerChooser(
         layers,
-        _can_hold_kernel,
+        lambda layer: isinstance(layer, Image) and not layer.rgb,
         tooltip="Image layer of a square point spread function, in pixels of the result: of an\n"
         "earlier run or a sample, or measured, such as the image of a bead. Kernels of an image's\n"
         "regions are used each for its region.",
     )
-
-
-def _can_hold_kernel(layer: Layer) -> bool:
-    return isinstance(layer, Image) and not layer.rgb
