@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -98,12 +98,4 @@ class Frame:
 
     def attributes(self) -> dict[str, Any]:
         """Return the placement as attributes of a layer."""
-        return {
-            "scale": self.scale,
-            "translate": self.translate,
-            "rotate": self.rotate,
-            "shear": self.shear,
-            "affine": self.affine,
-            "units": self.units,
-            "axis_labels": self.axis_labels,
-        }
+        return {field.name: getattr(self, field.name) for field in fields(self)}

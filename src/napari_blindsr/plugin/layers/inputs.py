@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
@@ -60,6 +60,12 @@ class Appearance:
             interpolation2d=str(layer.interpolation2d),
             contrast_limits=(float(low), float(high)),
         )
+
+    def attributes(self, *, rgb: bool) -> dict[str, Any]:
+        """Return the looks as attributes of a layer."""
+        looks = {field.name: getattr(self, field.name) for field in fields(self)}
+        grey = {"colormap", "contrast_limits"}
+        return {name: value for name, value in looks.items() if not (rgb and name in grey)}
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

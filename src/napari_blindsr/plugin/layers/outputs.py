@@ -87,24 +87,18 @@ def image_layer(
     Grey planes stay in the source's unit, unclipped in float32. RGB comes back in the source's
     type, because napari shows RGB within the range of the type only.
     """
-    looks, rgb = source.appearance, source.is_rgb
-    grey = {"colormap": looks.colormap, "contrast_limits": looks.contrast_limits}
     layer = _layer(
         result,
         source,
         _pixels(result, source, dtype) if stored is None else stored.array,
         kind="image",
         name=f"{source.name} ×{result.settings.scale} ({result.settings.method})",
-        gamma=looks.gamma,
-        blending=looks.blending,
-        opacity=looks.opacity,
-        interpolation2d=looks.interpolation2d,
-        rgb=rgb,
-        **({} if rgb else grey),
+        rgb=source.is_rgb,
+        **source.appearance.attributes(rgb=source.is_rgb),
     )
     if stored is not None:
         layer[1]["metadata"][METADATA_KEY]["file"] = str(stored.path)
-    if rgb and layer[0].dtype.kind == "f":
+    if source.is_rgb and layer[0].dtype.kind == "f":
         # Of a lazy array as well, when it is read.
         return layer[0].clip(0, 1), *layer[1:]
     return layer

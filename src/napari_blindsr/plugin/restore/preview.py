@@ -141,18 +141,15 @@ def _layers(pictures: list[NDArray[Any]], source: Source, settings: Settings) ->
     # What needs torch is loaded by the run by now.
     from napari_blindsr.physics.observation import phase  # noqa: PLC0415
 
-    scale, looks = settings.scale, source.appearance
+    scale = settings.scale
     frame = finer_frame(source, scale=scale, offset=phase(scale, settings.geometry))
     metadata = {METADATA_KEY: {"kind": "preview", "source": {"layer": source.name}}}
     image = Image(
         pictures[0],
         name=f"{source.name} ×{scale} preview",
         rgb=source.is_rgb,
-        gamma=looks.gamma,
-        blending=looks.blending,
         metadata=metadata,
-        **({} if source.is_rgb else {"colormap": looks.colormap}),
-        **({} if source.is_rgb else {"contrast_limits": looks.contrast_limits}),
+        **source.appearance.attributes(rgb=source.is_rgb),
         **frame.attributes(),
     )
     psf = Image(
