@@ -183,7 +183,8 @@ def _kernel_words(family: KernelFamily) -> list[str]:
     elif isinstance(family, Disk):
         given["radius"] = family.radius
     elif isinstance(family, Line) and family.half_length is not None:
-        given["length"] = tuple(2 * value for value in family.half_length)
+        # The bar covers the pixel in its middle as well.
+        given["length"] = tuple(2 * value + 1 for value in family.half_length)
     elif isinstance(family, Motion):
         if family.kernels is not None:
             raise InputError(NO_COMMAND.format(what="folder of kernels"))
