@@ -1,11 +1,11 @@
-"""Kill runs of the command line at random moments: what is left, and does the next run complete?
+"""Kill runs of the command line at random moments, then run the same command once more.
 
     python benchmarks/kills.py [--kills 100] [--seed 0]
 
 Three jobs take turns: a single image, a folder of images, and a stack into an OME-Zarr. Each is run
-once undisturbed. A trial is then one command that is killed (SIGKILL) at a random moment, after which
-every file that stands under its final name must be whole, and the same command once more, which must
-complete, give the same pixels, and leave nothing but its results.
+once undisturbed. A trial is then one command that is killed (SIGKILL) at a random moment, after
+which every file that stands under its final name must be whole, and the same command once more,
+which must complete, give the same pixels, and leave nothing but its results.
 """
 
 from __future__ import annotations
@@ -83,7 +83,7 @@ def listed(folder: Path) -> set[str]:
 
 def start(job: Job, folder: Path) -> subprocess.Popen[bytes]:
     """Start the command of a job."""
-    return subprocess.Popen(
+    return subprocess.Popen(  # noqa: S603 - the command is written above
         [sys.executable, "-m", "napari_blindsr", *job.arguments.split()],
         cwd=folder,
         stdout=subprocess.DEVNULL,
@@ -105,7 +105,9 @@ def main() -> None:
     rng = np.random.default_rng(given.seed)
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name) / "work"
-        counts = dict.fromkeys(("killed", "torn", "lost", "incomplete", "different", "left over"), 0)
+        counts = dict.fromkeys(
+            ("killed", "torn", "lost", "incomplete", "different", "left over"), 0
+        )
         undisturbed = {}
         for job in JOBS:
             prepare(folder)
