@@ -38,7 +38,7 @@ def open_simulation(lend_viewer: Callable[[], Any]) -> Callable[..., tuple[Any, 
 def center_of_mass(layer: Any) -> NDArray[np.float64]:
     """Return the middle of what is bright, in the world."""
     data = np.asarray(layer.data, float) - np.min(layer.data)
-    grid = np.stack(np.indices(data.shape), -1).reshape(-1, 2)
+    grid = np.moveaxis(np.indices(data.shape), 0, -1).reshape(-1, 2)
     middle = (grid * data.reshape(-1, 1)).sum(0) / data.sum()
     return np.asarray(layer.data_to_world(middle))
 

@@ -145,7 +145,7 @@ def simulate(source: LayerInput, simulation: Simulation) -> list[LayerData]:
     )
     planes = made.image[..., None] if made.image.ndim == 2 else made.image
     recorded = np.stack([record.record(p, rng) for p in np.moveaxis(planes, -1, 0)], axis=-1)
-    image = np.clip(recorded.reshape(made.image.shape), 0, None)
+    image: NDArray[Any] = np.clip(recorded.reshape(made.image.shape), 0, None)
     if simulation.jpeg:
         image = compressed(image, simulation.jpeg)
     hidden = _hidden((image.shape[0], image.shape[1]), simulation.hidden, rng)
