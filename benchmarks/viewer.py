@@ -1,13 +1,17 @@
-"""The plugin in a real viewer: stalls, opening, height, memory, previews.
+"""The plugin in a real viewer: stalls, opening, height, memory, previews, long use.
 
-    scripts/with-display python benchmarks/viewer.py
+    scripts/with-display python benchmarks/viewer.py [--soak 200]
 
-Drives napari as a user does, and prints one row for each figure.
+Drives napari as a user does, and prints one row for each figure. ``--soak`` makes that many runs in
+one viewer, half of them cancelled at a random moment, and compares what is left of them with what
+the same viewer keeps of the same layers without any run.
 """
 
 from __future__ import annotations
 
+import argparse
 import gc
+import threading
 import time
 from typing import Any
 
@@ -146,8 +150,58 @@ def cost_of_previews(widget: Any) -> float:
     return spent / seconds
 
 
+def soaked(runs: int) -> list[list[str]]:
+    """Return what many runs in one viewer leave behind."""
+    rng = np.random.default_rng(0)
+    viewer, widget, _ = opened()
+    viewer.layers[0].data = blurred(48)
+
+    def left() -> tuple[float, int, int]:
+        wait(QUIET)
+        return megabytes(), threading.active_count(), psutil.Process().num_fds()
+
+    def forget() -> list[Any]:
+        added = [layer.as_layer_data_tuple() for layer in viewer.layers[1:]]
+        del viewer.layers[1:]
+        return added
+
+    # What is loaded once is no growth.
+    for _ in range(10):
+        run(widget)
+        layers = forget()
+    before = left()
+    for _ in range(runs):
+        cancelled = rng.random() < 0.5
+        end = time.perf_counter() + rng.uniform(0, 0.4)
+        widget.run_button.native.click()
+        while not widget.run_button.enabled:
+            QApplication.processEvents()
+            if cancelled and time.perf_counter() > end and widget.cancel_button.enabled:
+                widget.cancel_button.native.click()
+        forget()
+    after = left()
+    for _ in range(runs // 2):
+        for layer in layers:
+            viewer.add_layer(napari.layers.Layer.create(*layer))
+        wait(0.1)
+        forget()
+    alone = left()
+    viewer.close()
+    names = ("memory (MB)", "threads", "handles")
+    return [
+        [f"{name}: growth by {runs} runs, and without runs", f"{b - a:.0f}, {c - b:.0f}"]
+        for name, a, b, c in zip(names, before, after, alone, strict=True)
+    ]
+
+
 def main() -> None:
     """Measure all and print a table."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--soak", type=int, default=0)
+    given = parser.parse_args()
+    if given.soak:
+        table("Long use", ["figure", "value"], soaked(given.soak))
+        return
     rows = []
     # The first viewer of a process loads what napari itself needs.
     first, _, seconds = opened()
