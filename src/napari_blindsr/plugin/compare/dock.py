@@ -92,7 +92,7 @@ class CompareWidget(Dock):
         self.profile.follow()
 
     def reset_choices(self, *_: Any) -> None:
-        """Bring the lists of layers up to date. napari calls this when layers come or go."""
+        """Update the lists of layers. napari calls this when layers come or go."""
         if self._gone:
             return
         self.picker.refresh()

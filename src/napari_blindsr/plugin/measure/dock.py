@@ -84,7 +84,7 @@ class MeasureWidget(RunDock[MeasureRun]):
         self._set_idle()
 
     def reset_choices(self, *_: Any) -> None:
-        """Bring the lists of layers up to date. napari calls this when layers come or go."""
+        """Update the lists of layers. napari calls this when layers come or go."""
         if self._gone:
             return
         self.form.reset_choices()

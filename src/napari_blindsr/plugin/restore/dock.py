@@ -130,7 +130,7 @@ class RestoreWidget(RunDock[RestoreRun]):
         self.status.value = "Choose an image and press Run."
 
     def reset_choices(self, *_: Any) -> None:
-        """Bring the list of images up to date. napari calls this when layers come or go."""
+        """Update the list of images. napari calls this when layers come or go."""
         if self._gone:
             return
         with self._follower.refreshing():
