@@ -159,7 +159,7 @@ class EdgeDrag:
         camera, active = camera_of(self._viewer), self._viewer.layers.selection.active
         panning, mode = camera.mouse_pan, None if active is None else active.mode
         if active is not None:
-            # The active layer hears of the same button, after the viewer.
+            # The active layer receives the same event after the viewer.
             active.mode = "pan_zoom"
         camera.mouse_pan = False
         event.handled = True

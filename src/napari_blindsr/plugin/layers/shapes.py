@@ -135,7 +135,7 @@ SMALLEST = 16
 """Least side of a region in pixels."""
 
 VIEW: Literal["view"] = "view"
-"""Stands for the visible field of view."""
+"""The choice of the visible field of view."""
 
 
 def read_region(

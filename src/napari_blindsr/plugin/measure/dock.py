@@ -175,7 +175,7 @@ class MeasureWidget(RunDock[MeasureRun]):
         self._layer = None
         super()._on_finished()
 
-    # How the dock keeps up
+    # Updates
 
     def _describe(self, *_: Any) -> None:
         """Show how large the image's pixels are, and whether there is an image."""

@@ -275,7 +275,7 @@ class RestoreWidget(RunDock[RestoreRun]):
         self._previews.remove()
         super()._on_finished()
 
-    # How the dock keeps up
+    # Updates
 
     def _look_for_devices(self) -> None:
         """Start to look for devices when the dock has been painted; later, fetch the answer."""

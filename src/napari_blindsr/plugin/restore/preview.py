@@ -62,7 +62,7 @@ class Previews:
             return None
         try:
             made = self._made(self._source, report.latest)
-        except Exception:  # noqa: BLE001 - whatever it is
+        except Exception:  # noqa: BLE001 - of any kind
             # The run must not end with what is only shown of it.
             _log.exception("A preview could not be made.")
             self._source = None

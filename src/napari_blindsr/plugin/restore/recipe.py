@@ -68,7 +68,7 @@ def python_text(recipe: Recipe) -> str:
         arguments.append(f"mask=viewer.layers[{recipe.mask.name!r}].data")
     lines = []
     if source.kernel is not None and recipe.kernel is not None:
-        lines.append("# The kernel that the layer stands for, as it was when this was copied.")
+        lines.append("# The kernel of the layer when this was copied.")
         lines.append(f"kernel = np.array({source.kernel.kernel.astype(float).tolist()})")
         arguments.append("known_kernel=kernel")
         imports.append("numpy as np")

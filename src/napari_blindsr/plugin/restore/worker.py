@@ -135,7 +135,7 @@ class RestoreRun(Run["Result | StackResult"]):
 def _resolutions(result: Result | StackResult, source: Source) -> Resolutions | None:
     try:
         return resolutions(result, source)
-    except Exception:  # noqa: BLE001 - whatever it is
+    except Exception:  # noqa: BLE001 - of any kind
         # The result must not be lost with what is only said about it.
         _log.exception("The resolution of a result could not be estimated.")
         return None

@@ -403,7 +403,7 @@ class SimulateWidget(Dock):
         """Put layers in the place of those that were simulated before."""
         before = [layer for layer in self._layers if layer in self._viewer.layers]
         hidden = {layer.name for layer in before if not layer.visible}
-        # The source stays chosen, whatever napari selects.
+        # The source stays chosen when napari selects another layer.
         self._layers = ()
         for layer in before:
             self._viewer.layers.remove(layer)

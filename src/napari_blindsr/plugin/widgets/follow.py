@@ -57,7 +57,7 @@ class LayerFollower:
             self._pinned = None
         if self._pinned is None and self._follow(self._viewer.layers.selection.active):
             return
-        # The chooser goes by names, so it loses a layer that was renamed.
+        # The chooser compares names, so it loses a renamed layer.
         if before in choices:
             self._set(before)
         elif choices and self._pinned is None:
