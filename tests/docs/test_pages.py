@@ -1,4 +1,4 @@
-"""What the pages show exists: commands and their options, imports, settings, links in the README."""
+"""What the pages show exists: commands, options, imports, settings, and linked files."""
 
 from __future__ import annotations
 
@@ -75,8 +75,9 @@ def test_every_setting_is_in_the_reference(options: type) -> None:
     assert not {f.name for f in dataclasses.fields(options) if f"`{f.name}`" not in text}
 
 
-def test_links_of_the_readme_lead_somewhere() -> None:
-    text = (ROOT / "README.md").read_text(encoding="utf-8")
-    links = re.findall(r"\]\(([^)#:]+)", text)
+@pytest.mark.parametrize("page", ["README.md", "CHANGELOG.md", "CONTRIBUTING.md", "SECURITY.md"])
+def test_links_of_pages_outside_the_site_lead_somewhere(page: str) -> None:
+    text = (ROOT / page).read_text(encoding="utf-8")
+    links = re.findall(r"\]\(([^)#:]+)[)#]", text)
     assert links
     assert not [link for link in links if not (ROOT / link).exists()]
