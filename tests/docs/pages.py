@@ -35,7 +35,10 @@ def namespace(page: str, heading: str) -> dict[str, Any]:
     # Dataclasses look their module up there.
     sys.modules[module.__name__] = module
     for code in blocks(page, "python", heading):
-        exec(  # noqa: S102
-            compile(code, f"{page}: {heading}", "exec", dont_inherit=True), vars(module)
-        )
+        run(code, vars(module))
     return vars(module)
+
+
+def run(code: str, names: dict[str, Any]) -> None:
+    """Run an example with some names, to which it adds its own."""
+    exec(compile(code, "example", "exec", dont_inherit=True), names)  # noqa: S102

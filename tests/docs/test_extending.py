@@ -16,6 +16,7 @@ from pytestqt.qtbot import QtBot
 from napari_blindsr import restore
 from napari_blindsr.errors import FileError
 from napari_blindsr.images import files
+from napari_blindsr.images.writer import Output
 from napari_blindsr.methods import Method
 from napari_blindsr.metrics import Evidence
 from napari_blindsr.metrics.measure import measure
@@ -62,9 +63,7 @@ def test_a_file_format(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     np.testing.assert_array_equal(source.array[...], pixels)
     with pytest.raises(FileError, match=r"expected \.tif"):
         entry.check(
-            files.Output(
-                path=path, shape=(3, 4), dtype=np.dtype("u1"), description=source.description
-            )
+            Output(path=path, shape=(3, 4), dtype=np.dtype("u1"), description=source.description)
         )
 
 
