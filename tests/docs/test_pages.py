@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 import typer
 
+import napari_blindsr
 from napari_blindsr.cli.app import app
 from napari_blindsr.settings import Settings
 from napari_blindsr.stacks.options import StackOptions
@@ -67,6 +68,13 @@ def test_every_option_is_in_the_reference(command: str) -> None:
         if option.startswith("--") and not re.search(rf"`{option}\b", text)
     }
     assert not missing - {"--help"}
+
+
+def test_every_public_name_is_in_the_reference() -> None:
+    text = (ROOT / "docs" / "api.md").read_text(encoding="utf-8")
+    homes = {f"{getattr(napari_blindsr, n).__module__}.{n}" for n in napari_blindsr.__all__}
+    # The errors are listed as a module.
+    assert {home for home in homes if home not in text} == {"napari_blindsr.errors.BlindSRError"}
 
 
 @pytest.mark.parametrize("options", [Settings, StackOptions])
