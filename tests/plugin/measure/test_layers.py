@@ -136,7 +136,7 @@ def test_what_the_run_took_for_covered_is_left_out(
     assert "The mask 'dust' is gone or changed" in widget.status.value
     source.data = dirty + 1
     measure(qtbot, widget)
-    assert "now shows other pixels than the result was made from" in widget.status.value
+    assert "has changed since the result was restored from it" in widget.status.value
 
 
 def test_a_result_of_a_region(
