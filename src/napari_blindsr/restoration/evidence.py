@@ -1,4 +1,4 @@
-"""What a run knows at its end, gathered for the flags."""
+"""Collects what the checks of a run need."""
 
 from __future__ import annotations
 
@@ -30,10 +30,10 @@ if TYPE_CHECKING:
 
 
 LEVELS = 256
-"""Levels of the range of an image; as much as rounding leaves of 8 bit."""
+"""Levels of the range: rounding to 8 bits."""
 
 LEAST_NOISE = 0.5 / LEVELS
-"""Of the range: differences below are those of rounding, whatever noise is found."""
+"""Fraction of the range; smaller differences are rounding errors, whatever the noise estimate."""
 
 
 def run_flags(
@@ -47,30 +47,30 @@ def run_flags(
     residual: Residual | None,
     device: torch.device,
 ) -> tuple[Flag, ...]:
-    """Return what speaks against a result.
+    """Return the flags of a result.
 
     Parameters
     ----------
     planes : Planes
         The image that was restored.
     kernel : ndarray, (K, K)
-        That was used.
+        The kernel of the result.
     settings : Settings
     blur : BlurEstimate or None
-        What was read off the image.
+        Estimate from the image.
     field : KernelField, optional
-        The kernels of its regions, if they vary: each is looked at.
+        The kernels of its regions, if they vary; each is checked.
     guess : Tensor, (C, h, w), or None
         The image with its gaps filled in, if there are any.
     residual : Residual or None
-        What image and kernel leave unexplained, of all or of a part.
+        Residual of the forward model, of the image or of one tile.
     device : torch.device
     """
     data, measured = planes.data, planes.measured
     values = data if measured is None else data[:, measured]
     gaps = measured is not None and guess is None
-    # A kernel that was read of other planes is like those, which is told there; that its parts have
-    # blurs of their own is no news of a field.
+    # A kernel estimated from other planes is checked on those; a field allows each part of the
+    # image its own blur.
     own = blur is not None or settings.kernel == "known" or method_named(settings.method).optimises
     evidence = RunEvidence(
         scale=settings.scale,
@@ -105,7 +105,7 @@ def run_flags(
 
 
 def _blocks(data: NDArray[np.float32] | Tensor) -> float:
-    """Return how much planes show the blocks of JPEG."""
+    """Return how strong the JPEG blocks of planes are."""
     return blocking(np.asarray(data if isinstance(data, np.ndarray) else data.cpu()).mean(axis=0))
 
 
@@ -125,19 +125,19 @@ def find_residual(
     border: Border,
     noise: float = 0.0,
 ) -> Residual | None:
-    """Return what image and kernel leave unexplained of planes, or None if they are too small.
+    """Return the residual of the forward model, or None if the planes are too small.
 
     Parameters
     ----------
     planes : Planes
         The image, or a part of it.
     pixels : Pixels
-        What came of that.
+        The restoration of these planes.
     settings : Settings
     border : {"extend", "circular"}
-        What lies beyond the planes' borders.
+        What the model assumes beyond the planes' borders.
     noise : float
-        Least standard deviation of what need not be explained, such as the blocks of JPEG.
+        Lower bound on the noise, such as that of JPEG blocks.
     """
     try:
         predicted = predict(
@@ -158,20 +158,20 @@ def find_residual(
             least=max(LEAST_NOISE * float(np.ptp(planes.data)), noise),
         )
     except InputError:
-        # An image hardly larger than its kernel has no pixel that is free of its border.
+        # All pixels of so small an image depend on what lies beyond the border.
         return None
 
 
 def piled_up(values: NDArray[np.float32]) -> float:
-    """Return the part of the pixels at the largest value, if that is no end of a tail.
+    """Return the fraction of pixels at the largest value, or 0 if the range is not cut off.
 
-    A range that is not cut off thins out towards its end; one that is has more pixels at the
-    largest value than just below.
+    Values of a range that is not cut off become rarer towards the largest; values of one that is
+    cut off pile up there.
 
     Parameters
     ----------
     values : ndarray, (C, ...)
-        The channel that has the most counts.
+        The channel with the most such pixels decides.
     """
     most = 0.0
     for channel in values.reshape(len(values), -1):

@@ -1,4 +1,4 @@
-"""From a job to pixels: in one go, or in tiles of which each sees enough of its surroundings."""
+"""Solve a problem: the whole image at once, or in overlapping tiles."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Restored:
-    """What all parts of a result amount to.
+    """The stitched reconstruction.
 
     Attributes
     ----------
@@ -47,21 +47,21 @@ class Restored:
         In the axes and intensities of the input.
     support : ndarray, (s·h, s·w)
     kernel : ndarray, (K, K)
-        In the middle, where it varies.
+        The kernel; of a field, the one in the middle.
     center, offset : float
         As in `Observation`.
     losses : ndarray, float32, (n,)
-        Of the last part.
+        Of the last tile.
     reason : StopReason
-        Why the whole ended.
+        Why the run ended.
     guess : Tensor, (C, h, w), or None
-        The image with its gaps filled in, if it has any and was made in one go.
+        The image with missing pixels filled in, if it has any and was solved at once.
     weights : Weights or None
-        What is handed on in a chain of optimisations; not what has diverged.
+        For the warm start of the next plane; None if the optimisation diverged.
     tiles : int
-        How many parts there were.
+        Number of tiles.
     residual : Residual or None
-        What the result leaves unexplained: of all, or of the part in the middle.
+        Of the image, or of the tile in the middle.
     notes : tuple of str
     """
 
@@ -80,7 +80,7 @@ class Restored:
 
 
 class _Delivery:
-    """Turns pixels into the user's intensities and puts them where they belong.
+    """Converts pixels to the user's intensities and writes them to the target.
 
     Parameters
     ----------
@@ -100,7 +100,7 @@ class _Delivery:
             )
 
     def __setitem__(self, index: tuple[slice, slice], block: NDArray[Any]) -> None:
-        """Take pixels (H, W, C)."""
+        """Write pixels (H, W, C)."""
         assert self._target is not None
         values = to_intensities(block, self._planes)
         self._target[index] = values[..., 0] if self._planes.axes == "YX" else values
@@ -109,7 +109,7 @@ class _Delivery:
 def restored(
     job: Job, target: Target | None, *, start: float, stop: bool
 ) -> Generator[Progress, bool | None, Restored]:
-    """Restore what is wanted, in one go or in tiles; in smaller ones if memory is short."""
+    """Solve a problem at once or in tiles; halve the tiles while memory is short."""
     tile = job.tile
     notes: tuple[str, ...] = ()
     while True:
@@ -136,7 +136,7 @@ def _in_one_go(
     job: Job, target: Target | None, *, start: float, stop: bool
 ) -> Generator[Progress, bool | None, Restored]:
     observation = observe(job)
-    # What is solved is at normal brightness, unless the published way is asked for.
+    # The solver works at normal brightness, unless the published way is asked for.
     solved = observation.brightened() if job.settings.schedule.brighten else observation
     solver = solver_for(job, solved)
     if stop:
@@ -168,7 +168,7 @@ def _in_one_go(
 
 
 class LocalTiles:
-    """Restores tiles in this process, in their order."""
+    """Restores tiles in this process, one after the other."""
 
     def tiles(
         self,
@@ -178,7 +178,7 @@ class LocalTiles:
         *,
         stop: bool,
     ) -> Generator[Progress, bool | None, None]:
-        """Restore tiles, at least one: there is no result without a kernel."""
+        """Restore the tiles; if asked to stop, the first one only, for a kernel."""
         for number, part in enumerate(plan.parts):
             piece = local(plan.job, part)
             deliver(number, restore_tile(piece, part, examined=plan.is_examined(number)))
@@ -188,7 +188,7 @@ class LocalTiles:
 
 
 def plan_tiles(job: Job, tile: int) -> Generator[Progress, bool | None, TilePlan]:
-    """Find the kernel of tiles of at most so many pixels a side, and where they lie."""
+    """Estimate the kernel of all tiles, and place tiles of at most `tile` pixels a side."""
     scale = job.settings.scale
     notes: tuple[str, ...] = ()
     if isinstance(job.source, KernelFamily):
@@ -208,20 +208,21 @@ def join_tiles(
     stop: bool,
     supported: bool = True,
 ) -> Generator[Progress, bool | None, Restored | None]:
-    """Have tiles restored, and join them as they come; None if not one of them was.
+    """Restore tiles and stitch them as they finish; None if none was restored.
 
     Parameters
     ----------
     plan : TilePlan
     runner : TileRunner
+        Restores the tiles, here or on workers.
     target : Target or None
         None makes an array.
     start : float
         When the run began.
     stop : bool
-        Restore as little as there can be.
+        Restore as little as possible.
     supported : bool
-        Whether anybody asks for the support, which is empty otherwise.
+        Whether to compute the support, which is empty otherwise.
     """
     job = plan.job
     delivery = _Delivery(job, target)
@@ -262,15 +263,15 @@ def join_tiles(
 
 
 def restore_tile(piece: Job, part: Part, *, examined: bool) -> TileOutcome:
-    """Restore a tile with the kernel that is known by now.
+    """Restore a tile with the kernel of its problem.
 
     Parameters
     ----------
     piece : Job
-        For what is seen of the part, with the kernel in its middle.
+        The problem of the tile, with the kernel in its middle.
     part : Part
     examined : bool
-        Look at what is left unexplained.
+        Also compute the residual.
     """
     observation = observe(piece)
     solved = observation.brightened()
@@ -302,7 +303,7 @@ def restore_tile(piece: Job, part: Part, *, examined: bool) -> TileOutcome:
 def _with_optimised_kernel(
     job: Job,
 ) -> Generator[Progress, bool | None, tuple[Job, tuple[str, ...]]]:
-    """Return the job with the kernel that its method finds on its most detailed part."""
+    """Return the problem with the kernel that its method estimates on its most detailed part."""
     box = most_detailed(job.planes.data[(..., *job.wanted.slices)], OPTIMISED_SIDE)
     box = box.moved(job.wanted.top, job.wanted.left)
     piece = replace(cut(job, box), border="extend")
@@ -313,8 +314,8 @@ def _with_optimised_kernel(
     if job.settings.recentres:
         _, kernel = recentre(canvas, kernel, center=observation.center, border="extend")
     note = (
-        f"the kernel is that of rows {box.top}:{box.bottom}, columns {box.left}:{box.right} of "
-        "what was looked at, which have the most detail"
+        f"the kernel was estimated from rows {box.top}:{box.bottom}, columns "
+        f"{box.left}:{box.right} of the input region, which have the most detail"
     )
     return replace(job, source=kernel.cpu().numpy()), (note,)
 
@@ -334,27 +335,27 @@ def _finished(job: Job, outcome: Outcome, observation: Observation) -> Pixels:
 
 
 def _at_once(solver: Solver[Any], observation: Observation) -> Outcome:
-    """Return what there is before the first step, for a run that is stopped by then."""
+    """Return the state before the first step, for a run that is stopped by then."""
     estimate = solver.estimate(solver.init(observation))
     return Outcome(estimate=estimate, losses=torch.empty(0), reason=StopReason.STOPPED)
 
 
 def short_of_memory(tile: int) -> str:
-    """Return what is said of tiles that were made smaller."""
+    """Return the note on tiles that were made smaller."""
     return f"memory was short: restored in tiles of at most {tile} pixels a side"
 
 
 def is_lack_of_memory(error: BaseException) -> bool:
-    """Tell whether torch or numpy could not get the memory that they asked for."""
+    """Return whether torch or numpy ran out of memory."""
     if isinstance(error, torch.cuda.OutOfMemoryError | MemoryError):
         return True
-    # On the CPU and on Apple's GPUs torch has no type of its own for it.
+    # torch has no exception type for this on the CPU and on Apple GPUs.
     text = str(error).lower()
     return "can't allocate memory" in text or "out of memory" in text or "not enough memory" in text
 
 
 def _free_memory(job: Job) -> None:
-    """Give back what a failed attempt has left in caches."""
+    """Empty the caches that a failed attempt has left."""
     gc.collect()
     if job.compute.device.type == "cuda":
         torch.cuda.empty_cache()

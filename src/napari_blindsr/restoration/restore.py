@@ -1,4 +1,4 @@
-"""Restore an array: what scripts, the command line and the dock call, step by step."""
+"""Restore one image: the entry point of scripts, the command line and the dock."""
 
 from __future__ import annotations
 
@@ -53,11 +53,11 @@ def iterate(
     target: Target | None = None,
     link: Link | None = None,
 ) -> Generator[Progress, bool | None, Result]:
-    """Run step by step: yields `Progress`, returns a `Result`.
+    """Restore step by step: yields `Progress`, returns a `Result`.
 
-    Sending a true value ends the run within one step; it then returns the best state so far. The
-    image and settings are checked when the first value is asked for, before any work.
-    Every failure comes as a `BlindSRError`, never as a `RuntimeError`.
+    Send a true value to stop within one step; the best state so far is then returned. Image and
+    settings are checked before any work, when the first value is requested. All failures are
+    `BlindSRError`, never `RuntimeError`.
 
     Parameters
     ----------
@@ -66,26 +66,26 @@ def iterate(
     settings : Settings
     axes : str, optional
     known_kernel : ndarray, (K, K) or (R, C, K, K), or KernelField, optional
-        A kernel, or a grid of the kernels of the image's regions. Needed if, and only if,
+        A kernel, or a grid of the kernels of the image's regions. Required if, and only if,
         ``settings.kernel`` is "known".
     found : bool
-        Whether that kernel was itself found by a method, on other planes, and is less sure.
+        Whether that kernel was estimated, from other planes, and so is uncertain.
     mask : array_like, (h, w), optional
         As in `restore`.
     region : Box, optional
-        What of the image is restored; what surrounds it is looked at, nothing else.
+        The output region; the input region extends around it as far as needed.
     target : Target, optional
-        Takes the restored pixels as they are complete, float32: rows × columns, × 3 for RGB,
+        Receives the restored pixels as they are computed, float32: rows × columns, × 3 for RGB,
         × C for "CYX". The `image` of the result is then empty.
     link : Link, optional
-        What an optimisation begins with; the result then has the `weights` to hand on.
+        Weights to start from; the result then has its `weights` for the next plane.
     """
     start = time.perf_counter()
     with translated_errors():
         if settings.uncertainty and target is not None:
             raise SettingsError(
                 f"uncertainty is {settings.uncertainty}, which needs the result in memory, but a "
-                "target takes its pixels; expected 0"
+                "target receives its pixels; expected 0"
             )
         job = prepare(
             image,
@@ -118,15 +118,15 @@ def iterate(
 
 
 def conclude(job: Job, joined: Restored, *, seconds: float) -> Result:
-    """Return the result of a job, with what speaks against it.
+    """Return the result of a problem, with its flags.
 
     Parameters
     ----------
     job : Job
     joined : Restored
-        What came of it.
+        The reconstruction.
     seconds : float
-        That it took.
+        Wall time of the run.
     """
     planes, settings = job.planes, job.settings
     field = job.source if isinstance(job.source, KernelField) else None
@@ -155,7 +155,7 @@ def conclude(job: Job, joined: Restored, *, seconds: float) -> Result:
         noise=job.noise * planes.span,
         finish=job.restorer.name,
         blur=job.blur,
-        # Its regions divide the image, whatever part of it was looked at.
+        # The regions divide the whole image, whatever its input region was.
         field=None if field is None else replace(field, extent=Box.whole(field.extent.shape)),
         notes=(*job.notes, *joined.notes),
         flags=flags,
@@ -169,7 +169,7 @@ def conclude(job: Job, joined: Restored, *, seconds: float) -> Result:
 
 
 def _reading(seconds: float) -> Progress:
-    """Return the report that the blur is being read."""
+    """Return the report that the blur is being estimated."""
     return Progress(
         step=0, total=1, stage="reading the blur", loss=None, seconds=seconds, remaining=None
     )
@@ -195,7 +195,7 @@ def _first_line(error: BaseException) -> str:
 
 @contextmanager
 def cpu_threads(count: int | None) -> Iterator[None]:
-    """Compute with so many CPU threads, and put the number back afterwards."""
+    """Compute with so many CPU threads, and restore the number afterwards."""
     if count is None:
         yield
         return
@@ -208,7 +208,7 @@ def cpu_threads(count: int | None) -> Iterator[None]:
 
 
 def versions() -> dict[str, str]:
-    """Return the versions that a result depends on."""
+    """Return the versions of the packages that a result depends on."""
     return {
         "napari-blindsr": version("napari-blindsr"),
         "torch": str(torch.__version__),
@@ -252,7 +252,7 @@ def restore(
     optics: Optics | None = None,
     progress: Callable[[Progress], bool | None] | None = None,
 ) -> Result:
-    """Estimate the blur of an image and an image that is `scale` times finer.
+    """Estimate the blur of an image, and restore the image on a grid `scale` times finer.
 
     Parameters
     ----------
@@ -262,14 +262,14 @@ def restore(
     scale : int
         1…8; 1 removes blur alone.
     method : str
-        One of `napari_blindsr.methods.METHODS`. "fast", the default, reads the blur off the
-        image and restores the image by networks that were trained once; the others optimise,
-        and learn from nothing but the image, unless USRNet finishes.
+        One of `napari_blindsr.methods.METHODS`. "fast", the default, estimates the blur and
+        restores the image with pretrained networks; the others optimise and learn from this image
+        alone, unless USRNet reconstructs it.
     kernel : str, path, KernelFamily, KernelField or ndarray
-        Name of a kernel family, or a family with its parameters; the blur is then
-        estimated. An array (K, K), or the path of a file with one, is a known
-        correlation kernel in HR pixels, which is held; one of (R, C, K, K) has the kernels of
-        R × C regions that divide the image, as has the field of an earlier result.
+        Name of a kernel family, or a family with its parameters, to estimate the kernel from. An
+        array (K, K), or the path of a file with one, is a known correlation kernel in HR pixels;
+        one of (R, C, K, K) holds the kernels of R × C regions that divide the image, as does the
+        field of an earlier result.
     axes : str, optional
         "YX", "YXC" or "CYX"; guessed from the shape if left out.
     geometry : {"camera", "benchmark"}
@@ -278,32 +278,32 @@ def restore(
     border : {"extend", "circular"}
         "extend" assumes nothing about what lies outside; "circular" wraps around.
     bounded : bool, optional
-        Whether the result is kept within the input's range of intensities, which a
-        blurred input understates. By default for ``benchmark`` geometry alone. It bounds the
-        image generator, so method "fast" takes neither.
+        Whether the result is limited to the input's range of intensities, although blurring lowers
+        peaks. By default for ``benchmark`` geometry alone. Applies to the image generator; an error
+        with method "fast".
     mask : array_like (h, w), optional
-        Nonzero where the image is covered: these pixels are filled in. Not for MLMC; the
-        other methods also take pixels that are not finite for covered.
+        Nonzero where pixels are missing; they are filled in. Not for MLMC; the other methods also
+        treat pixels that are not finite as missing.
     gain : float or "auto"
-        How bright the image is compared with the result; for dark inputs. Not for MLMC.
+        Brightness of the image relative to the result; below 1 for dark inputs. Not for MLMC.
     noise : float or "auto"
-        Standard deviation of the noise in the image's intensity unit: DDSR does not fit it,
-        and a finish removes it; "auto" estimates it. If left out, a finish estimates it
-        for ``camera`` geometry.
+        Standard deviation of the noise in the image's intensity unit, which DDSR does not fit and
+        the reconstruction removes; "auto" estimates it. If left out, the reconstruction estimates
+        it for ``camera`` geometry.
     mask_saturated : bool
-        Take pixels at the largest value of their integer type for covered. Not for MLMC.
+        Treat pixels at the largest value of an integer type as missing. Not for MLMC.
     finish : {"none", "prior", "usrnet", "measurement"}, optional
-        How the image is finished once the kernel is known: not at all, by the image prior
-        that ships, by USRNet, or from the measurement alone, without any learned prior. The
-        method's own way if left out.
+        How the image is reconstructed once the kernel is estimated: "none" keeps the image of the
+        optimisation, "prior" uses the image prior that ships, "usrnet" USRNet, "measurement" the
+        classical reconstruction without a neural network. By default that of the method.
     usrnet_weights : path, optional
         File with the published weights of USRNet.
     quality : {"fast", "refined"}
-        Whether "fast" leaves the blur as a network reads it, or refines it, too.
+        Whether "fast" also refines the network's blur estimate.
     schedule : Schedule or {"published", "reference"}
         Of the optimisation; "fast" has none.
     steps : int, optional
-        Image steps; the phases of the schedule scale with it. An error with "fast".
+        Image steps; the phases of the schedule scale with them. An error with "fast".
     seed : int
     device : str
         "auto", "cpu", "cuda" or "mps".
@@ -311,27 +311,27 @@ def restore(
     threads : int, optional
         CPU threads to compute with.
     tile : int, "auto" or None
-        Largest side, in pixels of the result, of the tiles that large results are made in, with
-        overlap; "auto" does so beyond 2048 × 2048 pixels, None never. MLMC and DDSR without a
-        finish make their image in one go only.
+        Largest side of a tile in pixels of the result; tiles overlap. "auto" uses tiles beyond
+        2048 × 2048 pixels, None never. MLMC and DDSR without a reconstruction solve the whole image
+        at once.
     region : Box or tuple of slice, optional
-        Rows and columns to restore, instead of all; around it the image is looked at as far as
-        it has an influence. The result is that of the region alone.
+        Rows and columns to restore, instead of all; pixels around them are used as far as they
+        have an influence. The result covers the region alone.
     uncertainty : int
-        From how many more restorations the standard deviation of each pixel is found; 0 finds none.
-        With the image prior the first one gives its map of errors, and 1 is enough. The others are
-        with other kernels that the image allows or with fresh noise. Not where an optimisation
-        would have to be repeated.
+        Number of further restorations from which the standard deviation of each pixel is
+        estimated; 0 for none. With the image prior the first one predicts the error, and 1 is
+        enough. The others use other kernels that fit the image, or fresh noise. Not where an
+        optimisation would have to be repeated.
     field : tuple of int
-        Rows and columns of the regions of the image that each have a blur of their own; it is
-        interpolated between their middles. (1, 1) is one blur for all. Not with methods that
-        optimise, unless a grid of kernels is given.
+        Rows and columns of regions with a kernel each; kernels are interpolated between the
+        regions' middles. (1, 1) is one kernel for all. Not with methods that optimise, unless a
+        grid of kernels is given.
     optics : Optics, optional
         Numerical aperture, emission wavelength and pixel size of a microscope, as far as they are
-        known: what image and optics say of the blur is taken together.
+        known; they are combined with the blur estimate.
     progress : callable, optional
-        Called with a `Progress` after each step; a true return value stops the run,
-        which then returns the best state so far.
+        Called with a `Progress` after each step; a true return value stops the run, which then
+        returns the best state so far.
 
     Returns
     -------
@@ -340,8 +340,7 @@ def restore(
     Raises
     ------
     BlindSRError
-        Bad input or settings (before any work starts), a missing device, or a failure of
-        the computation.
+        Bad input or settings (before any work starts), a missing device, or a failed computation.
     """
     settings, known = make_settings(
         scale=scale,
@@ -405,7 +404,7 @@ def make_settings(
     field: tuple[int, int] = ONE_BLUR,
     optics: Optics | None = None,
 ) -> tuple[Settings, NDArray[np.float32] | KernelField | None]:
-    """Check the options of `restore`; return its settings and the known kernel, if one is given."""
+    """Return the checked settings of `restore`, and the known kernel if one is given."""
     known: NDArray[np.float32] | KernelField | None = None
     family: KernelFamily | Literal["known"]
     if isinstance(kernel, KernelFamily):

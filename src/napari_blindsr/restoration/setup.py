@@ -1,4 +1,4 @@
-"""Makes a run ready: checks, blur, noise, the observation and its solver."""
+"""Set up a run: check the input, estimate blur and noise, build observation and solver."""
 
 from __future__ import annotations
 
@@ -53,10 +53,10 @@ if TYPE_CHECKING:
 
 
 READABLE = 128
-"""Pixels of the input that are looked at around a region, if there are so many: for its blur."""
+"""Least number of input pixels around a region, to estimate its blur from."""
 
 WIDE = 7
-"""Reach of the widest blur that is read off an image, in its pixels."""
+"""Reach of the widest blur that can be estimated, in pixels of the image."""
 
 
 def prepare(
@@ -69,7 +69,7 @@ def prepare(
     region: Box | None,
     found: bool = False,
 ) -> Job:
-    """Check an image and settings, and make everything ready; parameters as in `iterate`.
+    """Check image and settings, and return the problem; parameters as in `iterate`.
 
     Raises
     ------
@@ -86,7 +86,7 @@ def prepare(
     if region is not None:
         check_region(region, shape)
         wanted = region
-        # Regions with a blur of their own divide all of the image.
+        # The regions of a field divide the whole image.
         if settings.border == "extend" and not reads_field:
             size = size_of(source, settings)
             reach = max(context_for(size, settings.scale), WIDE)
@@ -101,7 +101,7 @@ def prepare(
         tile = field_tile(shape, grid, scale=settings.scale, tile=settings.tile)
     compute = choose_compute(settings.device, settings.precision)
     restorer, notes = load_restorer(settings, compute)
-    # Another one, if its weights are missing.
+    # Replaced by another restorer if its weights are missing.
     _check_tiles(settings, restorer.name, tile, wanted)
     finishes = restorer.name != "none"
     noise = noise_for_restorer(planes, settings) if finishes else noise_for_fit(planes, settings)
@@ -112,7 +112,7 @@ def prepare(
         conditions = conditions_of(
             planes.data, measured=planes.measured, together=colour, device=compute.device
         )
-        # What one kernel is estimated by decides on the noise as well.
+        # The network that estimates one kernel also corrects the noise estimate.
         if known is not None or reads_field or method_named(settings.method).optimises:
             decision = decide(
                 planes.data,
@@ -146,7 +146,7 @@ def prepare(
 def with_blur(
     job: Job, *, start: float, stop: bool = False
 ) -> Generator[Progress, bool | None, tuple[Job, bool]]:
-    """Return the job with the kernel that is read off its planes, and whether it shall stop.
+    """Return the problem with its estimated kernel, and whether to stop.
 
     Parameters
     ----------
@@ -154,7 +154,7 @@ def with_blur(
     start : float
         When the run began.
     stop : bool
-        Leave the blur as it is read.
+        Skip the refinement of the estimate.
     """
     settings, planes = job.settings, job.planes
     quality: Quality = "fast" if stop else settings.quality
@@ -194,22 +194,22 @@ def with_blur(
 
 
 def _decided(job: Job, posterior: BlurPosterior | None) -> Job:
-    """Return the job with what was decided on its noise."""
+    """Return the problem with the network's correction of its noise."""
     if job.conditions is None or posterior is None:
         return job
     return replace(job, conditions=replace(job.conditions, decision=posterior.decision))
 
 
 def _was_read(known: NDArray[Any] | KernelField) -> bool:
-    """Tell whether the kernels of a field were read off an image."""
+    """Return whether the kernels of a field were estimated from an image."""
     return isinstance(known, KernelField) and bool(known.blurs)
 
 
 def _is_colour(planes: Planes, noise: float, light: ShotNoise | None) -> bool:
-    """Tell whether planes are red, green and blue of one picture, not of several stains."""
+    """Return whether planes are red, green and blue of one picture, not separate stains."""
     if planes.axes != "YXC" or len(planes.data) != CHANNELS:
         return False
-    # Each channel of fluorescence has a unit of its own.
+    # Channels of fluorescence have separate units.
     if light is not None and bool(light.sparse.any()):
         return False
     levels = torch.full((CHANNELS,), noise) if light is None else light.typical.cpu()
@@ -220,7 +220,7 @@ def _is_colour(planes: Planes, noise: float, light: ShotNoise | None) -> bool:
 def _planes(
     array: Any, settings: Settings, *, axes: str, mask: ArrayLike | None, window: Box
 ) -> tuple[Planes, tuple[str, ...]]:
-    """Read a window of the image, and of the mask, as planes; with what was found amiss."""
+    """Read a window of the image and the mask as planes; also return notes on defects."""
     image = window_of(array, axes, window)
     if not method_named(settings.method).degradations:
         if mask is not None:
@@ -246,7 +246,7 @@ def _planes(
 
 
 def _check_readable(planes: Planes) -> None:
-    """Raise an `InputError` if an image is too small to read a blur off."""
+    """Raise an `InputError` if an image is too small for a blur estimate."""
     height, width = planes.data.shape[1:]
     if min(height, width) < SMALLEST_READ:
         raise InputError(
@@ -256,35 +256,35 @@ def _check_readable(planes: Planes) -> None:
 
 
 def _check_tiles(settings: Settings, finish: Finish, tile: int | None, wanted: Box) -> None:
-    """Raise a `SettingsError` if images are made in one go only, and this one is large."""
+    """Raise a `SettingsError` if the method cannot use tiles and the image is too large."""
     if tile is None or finish != "none":
         return
     height, width = wanted.scaled(settings.scale).shape
     raise SettingsError(
-        f"method {settings.method!r} with finish {finish!r} makes its image in one go, and "
-        f"{height} × {width} pixels would be made in tiles of {tile}; expected a finish "
+        f"method {settings.method!r} with finish {finish!r} solves the whole image at once, and "
+        f"{height} × {width} pixels would need tiles of {tile}; expected a reconstruction "
         "(finish='prior'), a method that has one "
         f"({[m.name for m in METHOD_TABLE if m.finish != 'none']}), a region, or tile=None"
     )
 
 
 MIDDLE = (0.2, 0.4)
-"""Heights of the median pixel, between the darkest and the brightest, that make an image sparse,
-and not."""
+"""Position of the median between the darkest and the brightest pixel, for a sparse image and for
+one that is not."""
 
 LEAST_BRIGHT = 1e-3
-"""What the brightest pixel of an image is taken for at least, in units of its range."""
+"""Least gain that is assumed for the brightest pixel, in units of the image's range."""
 
 
 def noise_for_fit(planes: Planes, settings: Settings) -> float:
-    """Return the noise that an optimisation is told of, in the planes' unit."""
+    """Return the noise that an optimisation is given, in the planes' unit."""
     if settings.noise == "auto":
         return estimate_noise(planes.data, planes.measured)
     return settings.noise / planes.span
 
 
 def noise_for_restorer(planes: Planes, settings: Settings) -> float:
-    """Return the noise that the finish is told of, in the planes' unit."""
+    """Return the noise that the reconstruction is given, in the planes' unit."""
     if settings.estimates_noise:
         return estimate_noise(planes.data, planes.measured)
     assert settings.noise != "auto"
@@ -292,22 +292,22 @@ def noise_for_restorer(planes: Planes, settings: Settings) -> float:
 
 
 def estimate_shot_noise(planes: Planes, settings: Settings, compute: Compute) -> ShotNoise | None:
-    """Return the noise in each pixel of an image whose noise grows with the light.
+    """Return the shot noise in each pixel; None if there is none.
 
-    Noise that is told is taken for what it is in every pixel; without any, nothing grows.
+    A noise level that the user set holds in every pixel.
     """
-    told = None if settings.estimates_noise else settings.noise
-    found = None if told == 0 else shot_noise(planes.data, planes.measured)
-    if found is None:
+    given = None if settings.estimates_noise else settings.noise
+    estimated = None if given == 0 else shot_noise(planes.data, planes.measured)
+    if estimated is None:
         return None
-    if told is not None:
-        assert told != "auto"
-        found = np.full_like(found, told / planes.span)
-    levels = torch.from_numpy(found).to(compute.device)
+    if given is not None:
+        assert given != "auto"
+        estimated = np.full_like(estimated, given / planes.span)
+    levels = torch.from_numpy(estimated).to(compute.device)
     measured = ... if planes.measured is None else planes.measured
     values = planes.data[:, measured].reshape(len(planes.data), -1)
     dark, middle, bright = np.quantile(values, (0.01, 0.5, 1), axis=1).astype(np.float32)
-    # Nothing is darker than zero, but for noise.
+    # Without noise nothing would be darker than zero.
     bright = np.maximum(bright, LEAST_BRIGHT)
     height = (middle - dark) / np.maximum(bright - dark, LEAST_BRIGHT)
     low, high = MIDDLE
@@ -319,7 +319,7 @@ def estimate_shot_noise(planes: Planes, settings: Settings, compute: Compute) ->
 
 
 def observe(job: Job) -> Observation:
-    """Return what was measured, on the device."""
+    """Return the observation on the device."""
     settings, planes, device = job.settings, job.planes, job.compute.device
     measured = None if planes.measured is None else torch.from_numpy(planes.measured)
     if measured is not None and bool(measured.all()):
@@ -344,14 +344,14 @@ def observe(job: Job) -> Observation:
 
 
 def solver_for(job: Job, observation: Observation, *, held: bool = False) -> Solver[Any]:
-    """Return what solves an observation.
+    """Return the solver of an observation.
 
     Parameters
     ----------
     job : Job
     observation : Observation
     held : bool
-        Take the job's kernel for granted and leave the image to the finish, whatever the method.
+        Keep the problem's kernel and leave the image to the restorer, whatever the method.
     """
     settings = job.settings
     kernel: KernelFamily | torch.Tensor
@@ -367,7 +367,7 @@ def solver_for(job: Job, observation: Observation, *, held: bool = False) -> Sol
     noise_power = None
     if method_named(settings.method).degradations:
         if observation.gain != 1:
-            # The published dark runs have no gradient prior.
+            # The published runs on dark images have no gradient prior.
             schedule = replace(schedule, prior_weight=0.0)
         if observation.noise > 0:
             noise_power = _noise_power(observation)
@@ -388,8 +388,8 @@ def check_size(observation: Observation, settings: Settings) -> None:
     height, width = observation.data.shape[1:]
     size = observation.kernel_size
     least = SMALLEST_SIDE if method_named(settings.method).optimises else 1
-    # What a pixel lacks at the border is counted on a periodic grid, which the kernel's reach
-    # must not exceed.
+    # The border's support is computed on a periodic grid, which must be larger than the kernel's
+    # reach.
     smallest = max(max(least, size) - 2 * observation.margin, size // 2)
     if settings.scale * min(height, width) < smallest:
         raise InputError(
@@ -399,9 +399,9 @@ def check_size(observation: Observation, settings: Settings) -> None:
 
 
 def _noise_power(observation: Observation) -> float:
-    """Return the mean squared difference to the data that the noise explains."""
+    """Return the mean squared error that the noise explains."""
     power = observation.noise**2
-    # Covered pixels are 0 in data and prediction.
+    # Missing pixels are 0 in data and prediction.
     return (
         power
         if observation.measured is None
