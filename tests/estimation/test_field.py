@@ -365,7 +365,7 @@ def test_flags_say_in_how_many_regions() -> None:
     assert "in 1 of 2 regions, such as row 0, column 1" in messages["kernel_at_bound"]
     everywhere = dataclasses.replace(facts, covered=0.5)
     (flag,) = run_field_checks({(0, 0): everywhere, (0, 1): everywhere})
-    assert flag.message == "50% of the pixels were not measured"
+    assert flag.message == "50% of the pixels are missing"
 
 
 @pytest.mark.parametrize("finish", ["prior", "measurement"])

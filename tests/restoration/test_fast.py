@@ -19,7 +19,7 @@ from napari_blindsr.physics.simulate import interpolate
 from napari_blindsr.progress import Progress, StopReason, drained
 from napari_blindsr.restoration.restore import make_settings
 from napari_blindsr.stacks.restore_stack import iterate_stack
-from napari_blindsr.types import FINISHES
+from napari_blindsr.types import FINISHES, PRECISIONS
 from tests.helpers import reference_data
 
 LEARNED = {"prior": ("image prior",), "usrnet": ("USRNet",), "measurement": ()}
@@ -221,6 +221,16 @@ def test_a_known_kernel_is_not_read(finish: str, sample: Sample, image: NDArray[
         for picture in (plain, result.image / 255)
     ]
     assert scores[1] > scores[0] + 0.5
+
+
+def test_the_precision_reaches_the_kernel_estimator(image: NDArray[np.uint8]) -> None:
+    means = []
+    for precision in PRECISIONS[1:]:
+        blur = restore(image[:32, :32], **options("measurement"), precision=precision).blur
+        assert blur is not None
+        assert blur.posterior is not None
+        means.append(blur.posterior.mean)
+    assert 0 < float((means[0] - means[1]).abs().max()) < 0.5
 
 
 def test_a_kernel_that_was_found_restores_as_it_did(image: NDArray[np.uint8]) -> None:

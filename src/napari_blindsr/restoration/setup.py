@@ -49,7 +49,7 @@ if TYPE_CHECKING:
     from napari_blindsr.progress import Progress
     from napari_blindsr.solvers.device import Compute
     from napari_blindsr.solvers.loop import Solver
-    from napari_blindsr.types import Finish, Quality
+    from napari_blindsr.types import Finish
 
 
 READABLE = 128
@@ -114,13 +114,7 @@ def prepare(
         )
         # The network that estimates one kernel also corrects the noise estimate.
         if known is not None or reads_field or method_named(settings.method).optimises:
-            decision = decide(
-                planes.data,
-                measured=planes.measured,
-                scale=settings.scale,
-                compute=compute,
-                optics=settings.optics,
-            )
+            decision = decide(planes.data, settings, measured=planes.measured, compute=compute)
             conditions = replace(conditions, decision=decision)
     job = Job(
         settings=settings,
@@ -157,38 +151,12 @@ def with_blur(
         Skip the refinement of the estimate.
     """
     settings, planes = job.settings, job.planes
-    quality: Quality = "fast" if stop else settings.quality
-    assert isinstance(job.source, KernelFamily)
+    settings = replace(settings, quality="fast") if stop else settings
     if settings.field != ONE_BLUR:
-        regions = field_of_image(
-            planes.data,
-            measured=planes.measured,
-            shape=settings.field,
-            scale=settings.scale,
-            family=job.source,
-            geometry=settings.geometry,
-            seed=settings.seed,
-            device=settings.device,
-            quality=quality,
-            noise=job.noise,
-            optics=settings.optics,
-        )
+        regions = field_of_image(planes.data, settings, measured=planes.measured, noise=job.noise)
         field, asked = yield from reported(regions, stage=REFINING, start=start)
         return replace(job, source=field), stop or asked
-    steps = estimate_blur(
-        planes.data,
-        measured=planes.measured,
-        scale=settings.scale,
-        family=job.source,
-        reader="network",
-        geometry=settings.geometry,
-        border=settings.border,
-        seed=settings.seed,
-        device=settings.device,
-        quality=quality,
-        noise=job.noise,
-        optics=settings.optics,
-    )
+    steps = estimate_blur(planes.data, settings, measured=planes.measured, noise=job.noise)
     blur, asked = yield from reported(steps, stage=REFINING, start=start)
     return replace(_decided(job, blur.posterior), source=blur.kernel, blur=blur), stop or asked
 
@@ -251,7 +219,7 @@ def _check_readable(planes: Planes) -> None:
     if min(height, width) < SMALLEST_READ:
         raise InputError(
             f"the image is {height} × {width} pixels; expected at least {SMALLEST_READ} on each "
-            "side to read a blur off, or a known kernel"
+            "side to estimate a blur, or a known kernel"
         )
 
 
