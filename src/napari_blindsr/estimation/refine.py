@@ -1,15 +1,15 @@
-"""Refine what was read of a blur by how well the restored image explains the data.
+"""Refine a blur estimate by how well the restored image explains the data.
 
-With a kernel that is too wide the image prior's result rings, with one that has the wrong shape or
-direction it has traces of that. Either way the prior departs from the data, and what it restored,
-blurred again, fits them worse. But a wider kernel leaves more to be explained in any case: the
-evidence for a kernel has a determinant beside the residual, which favours wide ones. So kernels k
-that agree with the posterior are weighed by
+With too wide a kernel the image prior's result rings, and with one of the wrong shape or direction
+it has similar traces; the prior then departs from the data, and its result, blurred again, fits
+them worse. But a wider kernel leaves a larger residual in any case: the evidence for a kernel has a
+determinant beside the residual, which favours wide ones. So kernels k drawn from the posterior get
+the weights
 
     exp(−w · (log ‖y − (x(k) ⋆ k)↓s‖ − b · log v(k))),
 
-x(k) the restored image, v the variance of the kernel (the geometric mean of both axes). What is
-noise in the residual tells nothing, so w counts for the part that exceeds it.
+x(k) the restored image, v the variance of the kernel (the geometric mean of both axes). Noise in
+the residual says nothing of the kernel, so w counts for what exceeds the noise.
 """
 
 from __future__ import annotations
@@ -47,47 +47,45 @@ Refinement: TypeAlias = "Generator[Done, bool | None, BlurPosterior | None]"
 Residuals: TypeAlias = "Generator[Done, bool | None, Tensor | None]"
 
 EVIDENCE = 10.0
-"""w: how much the residual counts. This, b and the next were chosen on crops of the training
+"""w: the weight of the residual. This, b and the next were chosen on crops of the training
 photographs."""
 
 GROWTH = 0.6
-"""b: how fast the residual grows with the variance of the blur, other things equal."""
+"""b: how fast the residual grows with the variance of the blur."""
 
 EVIDENCE_ERROR = 0.5
-"""Standard deviation of the logarithm of the covariance that the evidence tells: b differs from
-image to image, and so does what the prior takes for detail of one direction."""
+"""Standard deviation of the log covariance that the evidence gives: b and the prior's errors differ
+from image to image."""
 
 NARROW = -2.0
-"""Logarithm of the variance in LR px² below which the evidence errs more about the width, by as
-much as the logarithm is below: within a pixel, hardly anything of a blur is to be seen."""
+"""Log variance in LR px² below which the evidence errs more about the width, by the difference:
+blur within a pixel is hardly visible."""
 
 DRAWN = 32
-"""Kernels that are weighed."""
+"""Number of kernels that are weighted."""
 
 EDGE = 1e-3
-"""Of the unit interval: a draw from a normal distribution goes no farther than three deviations."""
+"""Of the unit interval: limits draws from a normal distribution to three standard deviations."""
 
 LEAST_VARIANCE = 0.1
-"""Of that of the draw, after the evidence: about that of cells that so many points of three
-dimensions share among them."""
+"""Smallest variance after the evidence, relative to that of the draw: about that of the cells among
+which so many points of three dimensions divide the space."""
 
 NEGLIGIBLE = 1e-4
-"""Part of a variance; in some directions the kernels of a family do not differ at all."""
+"""Fraction of a variance; in some directions the kernels of a family do not differ at all."""
 
 
 def gaussian_candidates(
     posterior: BlurPosterior, *, scale: int, center_offset: float, seed: int
 ) -> Tensor:
-    """Return Gaussian kernels (n, K, K), drawn as often as a posterior tells.
-
-    They are spread evenly (Sobol's sequence, scrambled).
+    """Return Gaussian kernels (n, K, K) drawn from a posterior, evenly (scrambled Sobol sequence).
 
     Parameters
     ----------
     posterior : BlurPosterior
     scale : int
     center_offset : float
-        δ: where a kernel's centre lies, in HR pixels from the middle of its array.
+        δ: a kernel's centre in HR pixels from the middle of its array.
     seed : int
     """
     even = torch.quasirandom.SobolEngine(3, scramble=True, seed=seed).draw(DRAWN).double()
@@ -111,12 +109,11 @@ def refine(
     noise: float,
     autocast: AbstractContextManager[object],
 ) -> Refinement:
-    """Return a posterior nearer to the truth, for a blur that is like one of some kernels.
+    """Return the refined posterior of a blur whose kernel resembles one of the candidates.
 
-    `DRAWN` of them are taken as often as their weights ask for, and weighed by the evidence. By
-    what that moves the mean of their covariances' logarithms, the posterior is moved, and its
-    deviation falls as theirs does: the draw itself tells of the family, too, which is no part of
-    the posterior.
+    `DRAWN` candidates are chosen by their weights, and weighted by the evidence. The posterior
+    moves by as much as that moves the mean of their log covariances, and its deviation shrinks as
+    theirs does.
 
     Parameters
     ----------
@@ -126,12 +123,12 @@ def refine(
     prior : UnfoldedPrior
         On the device of the plane.
     candidates : Tensor, (n, K, K)
-        With their centre where the geometry asks for it.
+        Centred as the geometry requires.
     weights : Tensor, (n,)
-        How probable each is, given the posterior: sum 1.
+        Their probabilities, given the posterior: sum 1.
     scale : int
     periodic : bool
-        Whether the image goes on at its opposite borders.
+        Whether the image's borders are circular.
     noise : float
         Standard deviation of the noise in the plane.
     autocast : context manager
@@ -140,7 +137,7 @@ def refine(
     Yields
     ------
     tuple of int
-        How many restorations are done, and of how many. Sending a true value ends the work.
+        Restorations that are done, and their number. Sending a true value ends the work.
 
     Returns
     -------
@@ -196,7 +193,7 @@ def refine(
 
 
 def _trust(variance: float, error: float) -> float:
-    """Return how much of a correction to take, of a posterior's variance and its own error."""
+    """Return the factor of a correction, from a posterior's variance and the correction's error."""
     return variance / (variance + error**2)
 
 
@@ -208,7 +205,7 @@ def _moments(values: Tensor, weights: Tensor) -> tuple[Tensor, Tensor]:
 
 @dataclass(kw_only=True)
 class _Restore:
-    """A plane, what restores it, and how often it has."""
+    """Restores a plane with several kernels, and counts them."""
 
     plane: Tensor
     prior: UnfoldedPrior
@@ -220,7 +217,7 @@ class _Restore:
     done: int = 0
 
     def residuals(self, kernels: Tensor) -> Residuals:
-        """Return the logarithm of the residual for each of some kernels (n, K, K)."""
+        """Return the log residual for each of some kernels (n, K, K)."""
         found = []
         for some in kernels.split(TOGETHER):
             found.append(self._residuals(some))

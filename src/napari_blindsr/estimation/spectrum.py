@@ -1,12 +1,12 @@
-"""The blur from the power spectrum alone: no weights, no training.
+"""Estimate a Gaussian blur from the power spectrum: no weights, no training.
 
 Pictures have spectra near A/|f|². Blurred by a Gaussian, sampled, and with white noise, the
 expected power at LR frequency f is
 
     S(f) = Σ_m A · |G(f + m)|² / |f + m|² + N,    |G(f)|² = exp(−4π² fᵀ Σ f),
 
-m running over the aliases of the HR grid. Σ, A and N are those of the largest likelihood of the
-periodogram I (Whittle, 1953): the minimum of Σ_f log S(f) + I(f)/S(f).
+m running over the aliases of the HR grid. Σ, A and N maximise the likelihood of the
+periodogram I (Whittle, 1953), the minimum of Σ_f log S(f) + I(f)/S(f).
 """
 
 from __future__ import annotations
@@ -23,31 +23,27 @@ if TYPE_CHECKING:
 
 
 LOWEST = 0.03
-"""Frequencies below, in cycles per LR pixel, tell of the picture rather than of the blur."""
+"""Lowest frequency in cycles per LR pixel; those below depend on the picture more than on the
+blur."""
 
 ALIASES = 2
 """Aliases on each side; beyond, the power of a picture adds little."""
 
 STARTS = (0.1, 0.4, 1.5)
-"""Variances in LR px² that the search starts from."""
+"""Variances in LR px² at which the search starts."""
 
 
 def spectral_covariance(planes: Tensor, scale: int, *, taper: bool = True) -> Tensor:
-    """Return the covariance of the Gaussian blur that explains the power spectrum best.
+    """Return the covariance (2, 2) in LR px² of the Gaussian blur that fits the spectrum best.
 
     Parameters
     ----------
     planes : Tensor, (C, h, w)
-        The LR image; all channels are taken to be blurred alike.
+        The LR image; all channels have the same blur.
     scale : int
-        s, which limits the aliases there are.
+        s, which limits the number of aliases.
     taper : bool
-        Multiply by a Hann window; not needed for an image with circular borders.
-
-    Returns
-    -------
-    Tensor, float64, (2, 2)
-        In LR px², rows before columns.
+        Multiply by a Hann window; not needed with circular borders.
     """
     periodogram, rows, columns = _periodogram(planes.double(), taper=taper)
     reach = min(ALIASES, scale // 2)
