@@ -1,8 +1,7 @@
-"""Evaluate a network by captured CUDA graphs, where they have been seen to do the same.
+"""Evaluate a network by captured CUDA graphs, after comparing them with the plain evaluation.
 
-A graph replays all the launches of a forward or backward pass at once, which is most of the
-time of a small image on a fast GPU. It is used only after one captured pass has been compared,
-on the device at hand, with one that was not captured.
+A graph replays all the launches of a forward or backward pass at once, which take most of the
+time for a small image on a fast GPU.
 """
 
 from __future__ import annotations
@@ -21,7 +20,7 @@ if TYPE_CHECKING:
 
 
 TOLERANCE = {torch.float32: 1e-3, torch.bfloat16: 5e-2}
-"""Relative difference of outputs and gradients that rounding may make."""
+"""Relative difference of outputs and gradients that rounding may cause."""
 
 
 class _Autocast(nn.Module):
@@ -44,7 +43,7 @@ class _Autocast(nn.Module):
 
 
 def captured(network: nn.Module, x: Tensor, compute: Compute) -> Callable[[Tensor], Tensor] | None:
-    """Return what evaluates a network at inputs like `x` by graphs, or None if it cannot.
+    """Return a function that evaluates a network at inputs like `x` by graphs, or None.
 
     Parameters
     ----------
@@ -57,8 +56,8 @@ def captured(network: nn.Module, x: Tensor, compute: Compute) -> Callable[[Tenso
     Returns
     -------
     callable or None
-        None on devices other than CUDA, if the capture fails, and if what was captured gives
-        another output or other gradients.
+        None on devices other than CUDA, if the capture fails, and if the graph gives another output
+        or other gradients.
     """
     if compute.device.type != "cuda":
         return None
@@ -83,7 +82,7 @@ def captured(network: nn.Module, x: Tensor, compute: Compute) -> Callable[[Tenso
 
 
 def _evaluate(function: Callable[[Tensor], Tensor], network: nn.Module, x: Tensor) -> list[Tensor]:
-    """Return output and gradients of a pass, and leave no gradients behind."""
+    """Return output and gradients of a pass, and reset the gradients."""
     network.zero_grad(set_to_none=True)
     output = function(x)
     # Uneven weights, so that no gradient is zero by symmetry.
@@ -96,7 +95,7 @@ def _evaluate(function: Callable[[Tensor], Tensor], network: nn.Module, x: Tenso
 
 
 def same(first: list[Tensor], second: list[Tensor], tolerance: float) -> bool:
-    """Tell whether tensors agree, all of them together, up to a relative difference."""
+    """Return whether tensors are equal, all together, up to a relative difference."""
     if len(first) != len(second) or any(
         a.shape != b.shape for a, b in zip(first, second, strict=True)
     ):

@@ -1,4 +1,4 @@
-"""From the kernel to the image that is delivered: which restorer, and in what unit."""
+"""Non-blind reconstruction: the restorer of a run, and its use on an observation."""
 
 from __future__ import annotations
 
@@ -40,27 +40,25 @@ FINISH_NAMES: dict[Finish, str] = {
     "usrnet": "USRNet (trained)",
     "measurement": "measurement only (no learned prior)",
 }
-"""What is said of each finish."""
+"""Names of the reconstructions for people."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class NonblindRestorer:
-    """What makes the image once the kernel is known, loaded and ready.
+    """Restores an image with a given kernel.
 
     Attributes
     ----------
     name : {"none", "prior", "usrnet", "measurement"}
     usrnet : USRNet or None
     unexplained : float
-        What a kernel that is not known leaves unexplained: USRNet is told of it as of noise of this
-        standard deviation.
+        Standard deviation of the residual of an estimated kernel, added to the noise for USRNet.
     prior : UnfoldedPrior or None
     errors : ErrorMap or None
-        Make, instead of the image, what this tells of the standard deviation of its error; with
-        the image prior only.
+        If given, the result is the standard deviation of the image prior's error instead of the
+        image.
     log_variance_sd : float
-        Told to `errors`: the standard deviation of the error of the logarithm of the kernel's
-        variances.
+        For `errors`: standard deviation of the error of the kernel's log variances.
     compute : Compute
     """
 
@@ -74,7 +72,7 @@ class NonblindRestorer:
 
     @property
     def uses_shot_noise(self) -> bool:
-        """Whether it makes a difference that noise grows with the light."""
+        """Whether shot noise is taken into account."""
         return self.name in ("prior", "measurement")
 
     def __call__(
@@ -91,9 +89,8 @@ class NonblindRestorer:
     ) -> Tensor:
         """Return the image (C, s·h, s·w) of an observation at normal brightness.
 
-        Only the image prior makes use of the noise in each pixel and treats `colour` pictures as
-        such; what it returns has the mean brightness of the data in each region. USRNet is given
-        more noise where the kernel is not known.
+        Only the image prior uses the noise in each pixel and `colour`; its result has the mean
+        brightness of the data in each region.
         """
         if self.usrnet is not None:
             told = noise if kernel_is_known else math.hypot(noise, self.unexplained)
@@ -162,7 +159,7 @@ class NonblindRestorer:
 
 
 def load_restorer(settings: Settings, compute: Compute) -> tuple[NonblindRestorer, tuple[str, ...]]:
-    """Return the finish, or another with the reason why, before any long work."""
+    """Return the restorer of a run, or a substitute with the reason, before any long work."""
     name = settings.used_finish
     if name == "prior":
         layout = compute.layout(gradients=False)
@@ -191,7 +188,7 @@ def load_restorer(settings: Settings, compute: Compute) -> tuple[NonblindRestore
 
 
 def finishing(name: Finish, total: int, seconds: float) -> Progress:
-    """Return the report that the finish is under way, after so many image steps."""
+    """Return the report that the reconstruction has begun, after so many image steps."""
     return Progress(
         step=total,
         total=total,
@@ -204,7 +201,7 @@ def finishing(name: Finish, total: int, seconds: float) -> Progress:
 
 @dataclass(frozen=True, kw_only=True)
 class Pixels:
-    """Image planes (C, s·h, s·w), kernel (K, K) and support (s·h, s·w), in their place."""
+    """Image planes (C, s·h, s·w), kernel (K, K) and support (s·h, s·w) of a result."""
 
     image: NDArray[np.float32]
     kernel: NDArray[np.float32]
@@ -223,7 +220,7 @@ def finish(
     kernel_is_known: bool = False,
     colour: bool = False,
 ) -> Pixels:
-    """Put kernel and image in their place, and finish the image.
+    """Centre kernel and image, and restore the image.
 
     Parameters
     ----------
@@ -235,11 +232,11 @@ def finish(
     noise : float
         Standard deviation of the noise in the observation's data.
     light : ShotNoise, optional
-        That in each pixel, where it is known to grow with the light.
+        Noise in each pixel.
     conditions : Conditions, optional
-        What the image prior is given of the whole image.
+        Unit and noise for the image prior.
     kernel_is_known : bool
-        Whether the kernel is known, not found.
+        Whether the kernel is given, not estimated.
     colour : bool
         Whether the channels are red, green and blue that share their detail.
     """
