@@ -1,4 +1,4 @@
-"""Kernels as files: one, a grid of them, or a folder; checked as they are read."""
+"""Kernels in files: one, a grid, or a folder of them; checked as they are read."""
 
 from __future__ import annotations
 
@@ -34,8 +34,8 @@ def read_kernel_folder(folder: str | os.PathLike[str]) -> KernelSet:
     Parameters
     ----------
     folder : path
-        Of .mat and .npy files, each with one correlation kernel (K, K) in HR pixels; the
-        sizes may differ. Other files and subfolders are left alone.
+        With .mat and .npy files, each with one correlation kernel (K, K) in HR pixels, of any size.
+        Other files and subfolders are ignored.
 
     Returns
     -------
@@ -73,7 +73,7 @@ KERNEL_OUT_SUFFIXES = (".npy", ".tif", ".tiff", ".png")
 
 
 def read_kernel(path: str | os.PathLike[str]) -> NDArray[np.float32]:
-    """Read a correlation kernel, or a grid of them.
+    """Read a correlation kernel, or a grid of kernels.
 
     Parameters
     ----------
@@ -84,8 +84,8 @@ def read_kernel(path: str | os.PathLike[str]) -> NDArray[np.float32]:
     Returns
     -------
     ndarray, float32, (K, K) or (R, C, K, K)
-        As it is in the file, not normalised: one kernel, or a grid of kernels of the regions of
-        an image (.npy and TIFF).
+        As it is in the file, not normalised: one kernel, or a grid of the kernels of an image's
+        regions (.npy and TIFF).
 
     Raises
     ------
@@ -114,7 +114,7 @@ def _single_precision(values: NDArray[Any]) -> NDArray[np.float32]:
 
 
 def _read_grid(file: Path, suffix: str) -> NDArray[np.float32] | None:
-    """Return the kernels (R, C, K, K) of a file, or None if it holds something else."""
+    """Return the kernels (R, C, K, K) of a file; None if it has no grid."""
     values: NDArray[Any]
     if suffix == ".npy":
         values = read_npy(file)
@@ -151,18 +151,17 @@ def _read_mat(file: Path) -> NDArray[Any]:
 def write_kernel(
     path: Path, kernel: NDArray[np.float32], *, force: bool = False, bundle: Bundle | None = None
 ) -> None:
-    """Write a correlation kernel, or a grid of them.
+    """Write a correlation kernel, or a grid of kernels.
 
     Parameters
     ----------
     path : Path
-        .npy or TIFF: float32 as it is. PNG: scaled to 8 bit, for viewing; of a grid, all of them
-        side by side.
+        .npy or TIFF: float32 as it is. PNG: scaled to 8 bit, for viewing; a grid side by side.
     kernel : ndarray, (K, K) or (R, C, K, K)
     force : bool
         Replace an existing file.
     bundle : Bundle, optional
-        Files with which it takes its name together.
+        Files that are written together.
     """
     suffix = check_suffix(path, KERNEL_OUT_SUFFIXES, "write")
     values = np.ascontiguousarray(kernel, dtype=np.float32)
@@ -229,7 +228,7 @@ def check_kernels(kernels: ArrayLike) -> NDArray[np.float32]:
     Returns
     -------
     ndarray, (K, K) or (R, C, K, K)
-        Each of sum 1, with an odd side; a grid of one is that kernel.
+        Each of sum 1, with an odd side; a grid of one becomes a single kernel.
 
     Raises
     ------

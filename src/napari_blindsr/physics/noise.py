@@ -1,4 +1,4 @@
-"""How much noise an image has, read off the image."""
+"""Estimate the noise of an image: level, kind, and shot noise."""
 
 from __future__ import annotations
 
@@ -28,22 +28,21 @@ QUANTILE_OF_NOISE = 0.8
 def estimate_noise(planes: NDArray[np.float32], measured: NDArray[np.bool_] | None = None) -> float:
     """Return the standard deviation of the noise.
 
-    The residual of a 3 × 3 Laplacian difference, which cancels planes and edges along the
-    axes (Immerkær, 1996), in blocks of 8 × 8 pixels, of which the least textured tenth counts:
-    at low resolution, detail as fine as a pixel is the rule, and the median of the whole image
-    would take it for noise.
+    The residual of a 3 × 3 Laplacian difference (Immerkær, 1996), in blocks of 8 × 8 pixels, of
+    which the least textured tenth counts: low-resolution images have detail as fine as a pixel, so
+    that the median of the whole image would be too large.
 
     Parameters
     ----------
     planes : ndarray, (C, h, w)
     measured : ndarray, bool, (h, w), optional
-        Pixels that count, with their neighbours.
+        Valid pixels.
 
     Returns
     -------
     float
-        In the unit of the planes; the root mean square over channels. 0 if no measured pixel
-        has only measured neighbours, so that nothing tells.
+        In the unit of the planes; the root mean square over channels. 0 if no valid pixel has only
+        valid neighbours.
     """
     turn = canonical(planes)
     planes = turn.apply(planes)
@@ -73,17 +72,9 @@ JPEG_BLOCK = 8
 def blocking(plane: NDArray[np.floating]) -> float:
     """Return how much stronger steps are at the borders of JPEG's blocks than elsewhere.
 
-    Third differences across each pair of neighbours, which cancel smooth intensities, are averaged
-    along rows and columns; the strongest of the eight phases is compared with the others.
-
-    Parameters
-    ----------
-    plane : ndarray, (h, w)
-
-    Returns
-    -------
-    float
-        A logarithm; about 0.1 or less for an image that was never compressed.
+    Third differences, which cancel smooth intensities, are averaged along rows and columns; the
+    strongest of the eight phases is compared with the others. The result is a logarithm, about 0.1
+    or less for an image (h, w) that was never compressed.
     """
     logarithms = []
     for image in (plane, plane.T):
@@ -98,7 +89,7 @@ def blocking(plane: NDArray[np.floating]) -> float:
 
 
 def noise_statistics(plane: NDArray[np.floating], noise: float) -> tuple[float, float, float]:
-    """Return what tells of the kind of noise, in plain numbers without units.
+    """Return numbers without units that describe the kind of noise.
 
     Parameters
     ----------
@@ -110,8 +101,7 @@ def noise_statistics(plane: NDArray[np.floating], noise: float) -> tuple[float, 
     -------
     tuple of float
         The logarithm of the noise in units of the root mean square of the image's differences;
-        that of how much more noise the mean of 2 × 2 pixels has than white noise would leave; and
-        the `blocking`.
+        that of the noise of the mean of 2 × 2 pixels over that of white noise; and the `blocking`.
     """
     image = np.asarray(plane, dtype=np.float32)
     image = canonical(image[None]).apply(image)
@@ -129,7 +119,7 @@ def noise_statistics(plane: NDArray[np.floating], noise: float) -> tuple[float, 
 
 
 SMOOTHING = 1.0
-"""Of an image whose range is looked for, in pixels: single noisy pixels do not decide."""
+"""Standard deviation in pixels of the Gaussian filter before a range is taken."""
 
 
 def smooth_range(
@@ -157,37 +147,27 @@ def _filled(plane: NDArray[np.floating], measured: NDArray[np.bool_]) -> NDArray
 
 
 LEVELS = 12
-"""Ranges of intensity in which noise is looked at."""
+"""Number of intensity ranges in which noise is estimated."""
 
 FEWEST = 24
-"""Pixels in a range that counts."""
+"""Smallest number of pixels in such a range."""
 
 QUARTILE_OF_NOISE = 0.3186
 """First quartile of the absolute value of a normal variable, over its standard deviation."""
 
 CONSISTENT = 0.3
-"""What nearly all slopes reach, over the median one, where noise grows with the light."""
+"""Smallest ratio of low slopes to the median one in shot noise."""
 
 
 def shot_noise(
     planes: NDArray[np.float32], measured: NDArray[np.bool_] | None = None
 ) -> NDArray[np.float32] | None:
-    """Return the standard deviation of the noise in each pixel, if it grows with the light.
+    """Return the standard deviation of shot noise in each pixel, (C, h, w).
 
-    That of photons does: its variance is a straight line over the intensity. Detail makes the
-    residuals larger, never smaller, so the line lies at the lower end of what is seen in
-    ranges of intensity; and noise that is the same everywhere, or mere detail, gives no
-    consistent slope.
-
-    Parameters
-    ----------
-    planes : ndarray, (C, h, w)
-    measured : ndarray, bool, (h, w), optional
-
-    Returns
-    -------
-    ndarray, (C, h, w), or None
-        None if in any plane the noise does not grow with the light, or nothing tells.
+    The variance of photon noise is a straight line over the intensity. Detail makes the residuals
+    larger, never smaller, so the line is fitted to the lower end of the variances in ranges of
+    intensity; constant noise and detail give no consistent slope. None if any plane (h, w) has no
+    shot noise.
     """
     maps = []
     for plane in planes if measured is None else [_filled(p, measured) for p in planes]:
@@ -202,7 +182,7 @@ def shot_noise(
 def _photon_transfer(
     plane: NDArray[np.float32], measured: NDArray[np.bool_] | None
 ) -> tuple[float, float]:
-    """Return by how much the variance grows with the intensity, and where it starts."""
+    """Return the slope of the variance over the intensity, and the intensity where it starts."""
     residual = np.abs(convolve(plane.astype(np.float64), LAPLACIAN, mode="nearest"))
     smooth = uniform_filter(plane.astype(np.float64), 5, mode="nearest")
     usable = np.ones(plane.shape, dtype=bool)
@@ -242,9 +222,9 @@ def noise_map(
     ----------
     plane : ndarray, (h, w)
     shot : float
-        By how much the variance grows with the intensity: 1 over the photons of a unit.
+        Slope of the variance over the intensity: 1 over the photons of a unit.
     base : float
-        Variance where no light falls.
+        Variance without light.
     black : float
         Intensity up to which the variance is `base`.
     """
@@ -254,7 +234,7 @@ def noise_map(
 
 
 def _block_sums(plane: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Sum blocks of a plane; those at the lower and right border may be cut."""
+    """Return the sums of blocks of 8 × 8 pixels; those at the border may be smaller."""
     rows = np.arange(0, plane.shape[0], BLOCK)
     columns = np.arange(0, plane.shape[1], BLOCK)
     sums: NDArray[np.float64] = np.add.reduceat(np.add.reduceat(plane, rows), columns, axis=1)
@@ -280,7 +260,7 @@ class ShotNoise:
     sparse: Tensor
 
     def times(self, factor: float | Tensor) -> ShotNoise:
-        """Return the noise of an image that is so many times as bright: all, or each channel."""
+        """Return the noise of an image that is brighter by a factor."""
         import torch  # noqa: PLC0415  (takes seconds, and estimating noise needs none of it)
 
         factors = torch.as_tensor(factor, dtype=self.levels.dtype, device=self.levels.device)

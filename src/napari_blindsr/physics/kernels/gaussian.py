@@ -39,7 +39,7 @@ class Gaussian(KernelFamily):
             check_range("variance", self.variance, least=0, strict=True)
 
     def variance_range(self, scale: int) -> tuple[float, float]:
-        """Return the range of variances that is drawn from."""
+        """Return the range of the variances."""
         if self.variance is not None:
             return self.variance
         if scale == 1:
@@ -49,13 +49,13 @@ class Gaussian(KernelFamily):
         return 0.175 * scale + 3 + shift, min(2.5 * scale, 10) + 10 + shift
 
     def reach(self, scale: int) -> float:
-        """Return how far the widest kernels reach from their centre, in HR pixels."""
+        """Return the reach of the widest kernels from their centre, in HR pixels."""
         return 3 * math.sqrt(self.variance_range(scale)[1])
 
     def size(self, scale: int) -> int:
         """Return the side of the kernels.
 
-        The published range goes with the published side, although that cuts its widest
+        The published range of variances goes with the published side, although that cuts its widest
         kernels at their edges.
         """
         if self.variance is None and scale > 1:
@@ -65,7 +65,7 @@ class Gaussian(KernelFamily):
     def sample(
         self, count: int, *, scale: int, size: int, center: float, generator: Generator
     ) -> Tensor:
-        """Draw kernels, as `KernelFamily.sample` says."""
+        """Draw kernels; see `KernelFamily.sample`."""
         import torch  # noqa: PLC0415
 
         low, high = self.variance_range(scale)
@@ -117,15 +117,15 @@ def gaussian_of(
     Parameters
     ----------
     family : Gaussian
-        Whose widths it has at most, and at least.
+        Its range of variances limits the kernel.
     logarithm : Tensor, (3,)
         As `moments.log_covariance` writes it.
     scale : int
     geometry : {"camera", "benchmark"}
     largest : int, optional
-        Largest side, odd: what lies outside is cut off.
+        Largest side, odd; larger kernels are cut.
     size : int, optional
-        Side; what the family and the reach of the kernel ask for if left out.
+        Side; that of the family, or of the kernel's reach if larger, if left out.
     """
     # torch takes seconds to import.
     from napari_blindsr.physics.kernels.moments import (  # noqa: PLC0415
