@@ -251,29 +251,15 @@ class ShotNoise:
         Its standard deviation in each pixel of an image, or of a part of one.
     typical : Tensor, (C,)
         The root mean square of that over the whole image.
-    sparse : Tensor, (C,)
-        From 0 to 1: whether few pixels are bright and most are dark, as in fluorescence.
     """
 
     levels: Tensor
     typical: Tensor
-    sparse: Tensor
 
-    def times(self, factor: float | Tensor) -> ShotNoise:
+    def times(self, factor: float) -> ShotNoise:
         """Return the noise of an image that is brighter by a factor."""
-        import torch  # noqa: PLC0415  (takes seconds, and estimating noise needs none of it)
-
-        factors = torch.as_tensor(factor, dtype=self.levels.dtype, device=self.levels.device)
-        return ShotNoise(
-            levels=factors.reshape(-1, 1, 1) * self.levels,
-            typical=factors * self.typical,
-            sparse=self.sparse,
-        )
+        return ShotNoise(levels=factor * self.levels, typical=factor * self.typical)
 
     def to(self, device: torch.device) -> ShotNoise:
         """Return the same on a device."""
-        return ShotNoise(
-            levels=self.levels.to(device),
-            typical=self.typical.to(device),
-            sparse=self.sparse.to(device),
-        )
+        return ShotNoise(levels=self.levels.to(device), typical=self.typical.to(device))

@@ -178,7 +178,7 @@ def _is_colour(planes: Planes, noise: float, light: ShotNoise | None) -> bool:
     if planes.axes != "YXC" or len(planes.data) != CHANNELS:
         return False
     # Channels of fluorescence have separate units.
-    if light is not None and bool(light.sparse.any()):
+    if light is not None and (median_height(planes) < SPARSE).any():
         return False
     levels = torch.full((CHANNELS,), noise) if light is None else light.typical.cpu()
     measured = None if planes.measured is None else torch.from_numpy(planes.measured)
@@ -236,12 +236,11 @@ def _check_tiles(settings: Settings, finish: Finish, tile: int | None, wanted: B
     )
 
 
-MIDDLE = (0.2, 0.4)
-"""Position of the median between the darkest and the brightest pixel, for a sparse image and for
-one that is not."""
+SPARSE = 0.4
+"""Median height below which an image has few bright pixels, as in fluorescence."""
 
 LEAST_BRIGHT = 1e-3
-"""Least gain that is assumed for the brightest pixel, in units of the image's range."""
+"""Least brightness of the brightest pixel, and least range, in units of the image's range."""
 
 
 def noise_for_fit(planes: Planes, settings: Settings) -> float:
@@ -272,18 +271,17 @@ def estimate_shot_noise(planes: Planes, settings: Settings, compute: Compute) ->
         assert given != "auto"
         estimated = np.full_like(estimated, given / planes.span)
     levels = torch.from_numpy(estimated).to(compute.device)
+    return ShotNoise(levels=levels, typical=levels.square().mean(dim=(1, 2)).sqrt())
+
+
+def median_height(planes: Planes) -> NDArray[np.float32]:
+    """Return the position of each channel's median between its darkest and brightest pixel."""
     measured = ... if planes.measured is None else planes.measured
     values = planes.data[:, measured].reshape(len(planes.data), -1)
     dark, middle, bright = np.quantile(values, (0.01, 0.5, 1), axis=1).astype(np.float32)
     # Without noise nothing would be darker than zero.
     bright = np.maximum(bright, LEAST_BRIGHT)
-    height = (middle - dark) / np.maximum(bright - dark, LEAST_BRIGHT)
-    low, high = MIDDLE
-    return ShotNoise(
-        levels=levels,
-        typical=levels.square().mean(dim=(1, 2)).sqrt(),
-        sparse=torch.from_numpy(np.clip((high - height) / (high - low), 0, 1)).to(compute.device),
-    )
+    return np.asarray((middle - dark) / np.maximum(bright - dark, LEAST_BRIGHT))
 
 
 def observe(job: Job) -> Observation:

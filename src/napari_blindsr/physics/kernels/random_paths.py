@@ -23,13 +23,7 @@ PATH_POINTS = 256
 
 @dataclass(frozen=True, eq=False)
 class KernelSet:
-    """Kernels to draw from.
-
-    Attributes
-    ----------
-    tensor : Tensor, float32, (n, k, k)
-        On the CPU; non-negative, each of sum 1, anywhere in its array.
-    """
+    """Kernels to draw from: `tensor`, float32, (n, k, k), on the CPU, non-negative and of sum 1."""
 
     tensor: Tensor
 
