@@ -163,17 +163,14 @@ class KernelEstimator(nn.Module):
         looks = self.look(body).float().flatten(2)
         outlook = (looks[:, :-1] * torch.softmax(looks[:, -1:], dim=2)).sum(dim=2)
         weights = torch.softmax(votes[:, -1:], dim=2)
-        pool_posteriors = (votes[:, :-1] * weights).sum(dim=2)
-        mean, spread = (
-            pool_posteriors[:, :COVARIANCE],
-            pool_posteriors[:, COVARIANCE : 2 * COVARIANCE],
-        )
+        pooled = (votes[:, :-1] * weights).sum(dim=2)
+        mean, spread = pooled[:, :COVARIANCE], pooled[:, COVARIANCE : 2 * COVARIANCE]
         area = min(planes.shape[-1] * planes.shape[-2], LARGEST_AREA)
         spread = spread + self.area_rate * math.log(area / REFERENCE_AREA)
         return Votes(
             mean=mean,
             log_variance=spread.clamp(-10, 4),
-            families=pool_posteriors[:, 2 * COVARIANCE :],
+            families=pooled[:, 2 * COVARIANCE :],
             outlook=outlook,
         )
 

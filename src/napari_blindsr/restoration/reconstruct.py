@@ -15,11 +15,11 @@ from napari_blindsr.images.planes import result_array, to_intensities
 from napari_blindsr.images.tiling import OPTIMISED_SIDE, context_for, most_detailed, plan_parts
 from napari_blindsr.physics.centring import recentre
 from napari_blindsr.physics.kernels import KernelFamily
-from napari_blindsr.progress import Progress, StopReason
+from napari_blindsr.progress import Progress, ProgressCounter, StopReason, drained
 from napari_blindsr.restoration.evidence import find_residual
 from napari_blindsr.restoration.problem import Job, cut, local, size_of, wrapped
 from napari_blindsr.restoration.setup import observe, solver_for
-from napari_blindsr.restoration.tiles import TileClock, TileJoiner, TileOutcome, TilePlan
+from napari_blindsr.restoration.tiles import TileJoiner, TileOutcome, TilePlan
 from napari_blindsr.settings import SMALLEST_TILE
 from napari_blindsr.solvers.loop import Outcome, Solver, solve
 from napari_blindsr.solvers.nonblind.restorers import Pixels, finish, finishing
@@ -173,7 +173,7 @@ class LocalTiles:
     def tiles(
         self,
         plan: TilePlan,
-        clock: TileClock,
+        counter: ProgressCounter,
         deliver: Callable[[int, TileOutcome], None],
         *,
         stop: bool,
@@ -182,7 +182,7 @@ class LocalTiles:
         for number, part in enumerate(plan.parts):
             piece = local(plan.job, part)
             deliver(number, restore_tile(piece, part, examined=plan.is_examined(number)))
-            stop = bool((yield clock.progress())) or stop
+            stop = bool((yield counter.progress())) or stop
             if stop:
                 break
 
@@ -229,22 +229,22 @@ def join_tiles(
     shape = job.wanted.scaled(job.settings.scale).shape
     support = np.zeros(shape if supported else (0, 0), dtype=np.float32)
     joiner = TileJoiner(plan, image=delivery, support=support if supported else None)
-    clock = TileClock(start=start, total=len(plan.parts))
+    counter = ProgressCounter(start=start, unit="tile", total=len(plan.parts))
 
     def deliver(number: int, outcome: TileOutcome) -> None:
         joiner.take(number, outcome)
-        clock.done += 1
+        counter.done += 1
 
-    yield from runner.tiles(plan, clock, deliver, stop=stop)
+    yield from runner.tiles(plan, counter, deliver, stop=stop)
     last, notes = joiner.last, plan.notes
     if last is None:
         return None
-    whole = joiner.done == clock.total
+    whole = joiner.done == counter.total
     if not whole:
         joiner.fill()
         notes = (
             *notes,
-            f"{joiner.done} of {clock.total} tiles were restored; the others have no values",
+            f"{joiner.done} of {counter.total} tiles were restored; the others have no values",
         )
     return Restored(
         image=delivery.array,
@@ -256,7 +256,7 @@ def join_tiles(
         offset=last.offset,
         losses=last.losses,
         reason=StopReason.COMPLETED if whole else StopReason.STOPPED,
-        tiles=clock.total,
+        tiles=counter.total,
         residual=joiner.residual,
         notes=notes,
     )
@@ -275,13 +275,7 @@ def restore_tile(piece: Job, part: Part, *, examined: bool) -> TileOutcome:
     """
     observation = observe(piece)
     solved = observation.brightened()
-    steps = solve(solver_for(piece, solved, held=True), solved)
-    while True:
-        try:
-            next(steps)
-        except StopIteration as end:
-            outcome: Outcome = end.value
-            break
+    outcome = drained(solve(solver_for(piece, solved, held=True), solved))
     pixels = _finished(piece, outcome, observation)
     inner = part.kept.moved(-part.seen.top, -part.seen.left).scaled(piece.settings.scale).slices
     residual = None

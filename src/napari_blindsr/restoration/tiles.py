@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
 from napari_blindsr.images.tiling import Mosaic
-from napari_blindsr.progress import Progress
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator
@@ -18,6 +16,7 @@ if TYPE_CHECKING:
 
     from napari_blindsr.images.tiling import Part, Target
     from napari_blindsr.metrics.residual import Residual
+    from napari_blindsr.progress import Progress, ProgressCounter
     from napari_blindsr.restoration.problem import Job
 
 
@@ -74,37 +73,13 @@ class TileOutcome:
     residual: Residual | None = None
 
 
-@dataclass(kw_only=True)
-class TileClock:
-    """Counts the tiles that are done, and since when."""
-
-    start: float
-    total: int
-    done: int = 0
-    began: float = field(default_factory=time.perf_counter)
-
-    def progress(self) -> Progress:
-        """Return the report on the tiles that are done."""
-        now = time.perf_counter()
-        pace = (now - self.began) / self.done if self.done else None
-        return Progress(
-            step=self.done,
-            total=self.total,
-            stage=f"tile {self.done} of {self.total}",
-            loss=None,
-            seconds=now - self.start,
-            remaining=None if pace is None else pace * (self.total - self.done),
-            unit="tile",
-        )
-
-
 class TileRunner(Protocol):
     """Restores tiles."""
 
     def tiles(
         self,
         plan: TilePlan,
-        clock: TileClock,
+        counter: ProgressCounter,
         deliver: Callable[[int, TileOutcome], None],
         *,
         stop: bool,

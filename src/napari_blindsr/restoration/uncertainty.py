@@ -9,7 +9,6 @@ these are in the network's map, and are larger where there is detail. `combine` 
 
 from __future__ import annotations
 
-import time
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal
 
@@ -22,7 +21,7 @@ from napari_blindsr.images.tiling import Box
 from napari_blindsr.methods import METHODS
 from napari_blindsr.metrics.residual import border_margin, predict
 from napari_blindsr.physics.kernels import KernelFamily
-from napari_blindsr.progress import Progress, StopReason
+from napari_blindsr.progress import ProgressCounter, StopReason
 from napari_blindsr.restoration.reconstruct import restored
 from napari_blindsr.restoration.setup import estimate_shot_noise
 from napari_blindsr.solvers.nonblind.error_map import load_error_map
@@ -33,6 +32,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from napari_blindsr.progress import Progress
     from napari_blindsr.restoration.problem import Job
     from napari_blindsr.restoration.reconstruct import Restored
 
@@ -77,9 +77,10 @@ def find_changes(
     count = job.settings.uncertainty
     sums: dict[Kind, NDArray[np.float32]] = {}
     numbers: dict[Kind, int] = {}
-    began = time.perf_counter()
+    counter = ProgressCounter(start=start, unit="restoration", total=count)
     for index, (kind, other) in enumerate(alternatives(job, joined, count)):
-        if (yield _progress(index, count, began=began, start=start)):
+        counter.done, stage = index, f"uncertainty: restoration {index + 1} of {count}"
+        if (yield counter.progress(stage)):
             return None
         steps = restored(other, None, start=start, stop=False)
         while True:
@@ -89,7 +90,7 @@ def find_changes(
                 found: Restored = end.value
                 break
             # Tiles may take long: a stop counts between them.
-            if (yield _progress(index, count, began=began, start=start)):
+            if (yield counter.progress(stage)):
                 return None
         square = squared(kind, found, job, joined)
         sums[kind] = sums[kind] + square if kind in sums else square
@@ -195,20 +196,6 @@ def _noise_levels(job: Job) -> NDArray[np.float32]:
         light = estimate_shot_noise(job.planes, job.settings, job.compute)
     level = np.float32(job.noise) if light is None else light.levels.cpu().numpy()
     return np.sqrt(np.square(level) + np.float32(ROUNDING) ** 2).astype(np.float32)
-
-
-def _progress(index: int, count: int, *, began: float, start: float) -> Progress:
-    """Return the report that so many of the restorations are done."""
-    now = time.perf_counter()
-    return Progress(
-        step=index,
-        total=count,
-        stage=f"uncertainty: restoration {index + 1} of {count}",
-        loss=None,
-        seconds=now - start,
-        remaining=(now - began) / index * (count - index) if index else None,
-        unit="restoration",
-    )
 
 
 WINDOW = 3
@@ -340,7 +327,7 @@ def combine(
     for power, squares in ((rule.data, changes.data), (rule.kernel, changes.kernel)):
         if power:
             assert squares is not None
-            factors.append((power, np.sqrt(pool_posteriors(squares, axes, scale))))
+            factors.append((power, np.sqrt(average_neighbours(squares, axes, scale))))
     if rule.typical:
         assert changes.data is not None
         factors.append((rule.typical, np.sqrt(np.mean(changes.data, keepdims=True))))
@@ -362,7 +349,7 @@ def local_sd(image: NDArray[np.floating], axes: str, window: int = WINDOW) -> ND
     return deviation
 
 
-def pool_posteriors(squares: NDArray[np.float32], axes: str, scale: int) -> NDArray[np.float32]:
+def average_neighbours(squares: NDArray[np.float32], axes: str, scale: int) -> NDArray[np.float32]:
     """Return squared changes averaged with their neighbours', channel by channel."""
     sigmas = tuple(POOLED * scale if axis in "YX" else 0.0 for axis in axes)
     averaged: NDArray[np.float32] = gaussian_filter(squares, sigmas, mode="nearest")
