@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 Returned = TypeVar("Returned")
 Report = TypeVar("Report")
 
-REFINING = "refining the blur"
+REFINING = "improving the estimate of the blur"
 """Stage of the refinement of a blur estimate."""
 
 

@@ -16,7 +16,7 @@ from napari_blindsr.metrics import psnr_y
 from napari_blindsr.physics.kernels import Gaussian, Motion
 from napari_blindsr.physics.kernels.base import KernelFamily
 from napari_blindsr.physics.simulate import interpolate
-from napari_blindsr.progress import Progress, StopReason, drained
+from napari_blindsr.progress import REFINING, Progress, StopReason, drained
 from napari_blindsr.restoration.restore import make_settings
 from napari_blindsr.stacks.restore_stack import iterate_stack
 from napari_blindsr.types import FINISHES, PRECISIONS
@@ -116,10 +116,10 @@ def test_a_refinement_says_how_far_it_is_and_hears_a_stop(
 
     def stop(report: Progress) -> bool:
         reports.append(report)
-        return report.stage == "refining the blur" and report.step > report.total / 2
+        return report.stage == REFINING and report.step > report.total / 2
 
     stopped = restore(small, progress=stop, **chosen)
-    refining = [report for report in reports if report.stage == "refining the blur"]
+    refining = [report for report in reports if report.stage == REFINING]
     assert [report.step for report in refining] == sorted({report.step for report in refining})
     assert refining[-1].total / 2 < refining[-1].step < refining[-1].total
     # Kernels that are drawn twice are restored once.
@@ -146,7 +146,7 @@ def test_a_stop_before_a_refinement_leaves_it_out(image: NDArray[np.uint8]) -> N
     result = restore(
         image[:24, :24], progress=stop, **{**options("measurement"), "quality": "refined"}
     )
-    assert "refining the blur" not in stages
+    assert REFINING not in stages
     assert result.blur is not None
     assert not result.blur.refined
 
@@ -213,7 +213,7 @@ def test_a_known_kernel_is_not_read(finish: str, sample: Sample, image: NDArray[
     result = restore(image, kernel=sample.kernel, progress=reports.append, **options(finish))
     assert result.blur is None
     assert result.learned_priors == LEARNED[finish]
-    assert "reading the blur" not in [report.stage for report in reports]
+    assert "estimating the blur" not in [report.stage for report in reports]
     np.testing.assert_allclose(result.kernel, sample.kernel, atol=1e-5)
     plain = interpolate(sample.image, 4) / 255
     scores = [
@@ -294,9 +294,9 @@ def test_progress_tells_the_stages(image: NDArray[np.uint8]) -> None:
     reports: list[Progress] = []
     restore(image, progress=reports.append, **options("prior"))
     assert [(report.step, report.stage) for report in reports] == [
-        (0, "reading the blur"),
-        (1, "holding the kernel"),
-        (1, "finishing: image prior (trained)"),
+        (0, "estimating the blur"),
+        (1, "preparing the reconstruction"),
+        (1, "reconstructing: image prior"),
     ]
     assert {report.total for report in reports} == {1}
 
@@ -316,7 +316,7 @@ def test_covered_pixels_take_some_rounds(sample: Sample, image: NDArray[np.uint8
     assert error < np.abs(truth - sample.truth.mean()).mean() / 2
 
 
-@pytest.mark.parametrize("moment", ["reading the blur", "fitting the measurement"])
+@pytest.mark.parametrize("moment", ["estimating the blur", "fitting the measurement"])
 def test_a_stop_keeps_what_there_is(moment: str, image: NDArray[np.uint8]) -> None:
     mask = np.zeros(image.shape)
     mask[10:14, 20:23] = 1
@@ -328,9 +328,9 @@ def test_a_stop_keeps_what_there_is(moment: str, image: NDArray[np.uint8]) -> No
 
     result = restore(image, mask=mask, progress=stop, **options("measurement"))
     assert result.reason is StopReason.STOPPED
-    assert seen == [*dict.fromkeys(["reading the blur", moment]), seen[-1]]
-    assert seen[-1].startswith("finishing: ")
-    assert result.trace.size == (0 if moment == "reading the blur" else 1)
+    assert seen == [*dict.fromkeys(["estimating the blur", moment]), seen[-1]]
+    assert seen[-1].startswith("reconstructing: ")
+    assert result.trace.size == (0 if moment == "estimating the blur" else 1)
     assert np.isfinite(result.image).all()
 
 

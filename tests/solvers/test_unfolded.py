@@ -15,11 +15,10 @@ from torch import Tensor
 
 from napari_blindsr.physics.kernels import render_gaussian
 from napari_blindsr.physics.observation import Observation, kernel_center
-from napari_blindsr.solvers.nonblind.data_step import LEVELS, DataModule
+from napari_blindsr.solvers.nonblind.data_step import LEVELS, ROUNDING, DataModule
 from napari_blindsr.solvers.nonblind.image_prior import unfolded
 from napari_blindsr.solvers.nonblind.unfolded import (
     ITERATIONS,
-    ROUNDING,
     Denoiser,
     UnfoldedPrior,
     _level_maps,

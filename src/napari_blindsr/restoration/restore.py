@@ -22,7 +22,7 @@ from napari_blindsr.images.tiling import Box, as_box
 from napari_blindsr.methods import METHODS, plan_schedule
 from napari_blindsr.optics import UNKNOWN
 from napari_blindsr.physics.kernel_files import check_kernels, read_kernel
-from napari_blindsr.physics.kernels import FAMILIES, KernelFamily
+from napari_blindsr.physics.kernels import FAMILY_NAMES, KernelFamily
 from napari_blindsr.progress import Progress, drained
 from napari_blindsr.restoration.evidence import run_flags
 from napari_blindsr.restoration.reconstruct import is_lack_of_memory, restored
@@ -43,9 +43,6 @@ if TYPE_CHECKING:
     from napari_blindsr.restoration.problem import Job, Link
     from napari_blindsr.restoration.reconstruct import Restored
     from napari_blindsr.types import Border, Finish, Geometry, Precision, Quality
-
-
-FAMILY_NAMES = tuple(family.name for family in FAMILIES)
 
 
 class Options(TypedDict, total=False):
@@ -251,7 +248,7 @@ def conclude(job: Job, joined: Restored, *, seconds: float) -> Result:
 def _reading(seconds: float) -> Progress:
     """Return the report that the blur is being estimated."""
     return Progress(
-        step=0, total=1, stage="reading the blur", loss=None, seconds=seconds, remaining=None
+        step=0, total=1, stage="estimating the blur", loss=None, seconds=seconds, remaining=None
     )
 
 

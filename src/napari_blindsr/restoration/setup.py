@@ -104,7 +104,8 @@ def prepare(
     # Replaced by another restorer if its weights are missing.
     _check_tiles(settings, restorer.name, tile, wanted)
     finishes = restorer.name != "none"
-    noise = noise_for_restorer(planes, settings) if finishes else noise_for_fit(planes, settings)
+    estimated = settings.estimates_noise if finishes else settings.noise == "auto"
+    noise = noise_level(planes, settings, estimated=estimated)
     light = estimate_shot_noise(planes, settings, compute) if restorer.uses_shot_noise else None
     colour = restorer.prior is not None and _is_colour(planes, noise, light)
     conditions: Conditions | None = None
@@ -243,16 +244,9 @@ LEAST_BRIGHT = 1e-3
 """Least brightness of the brightest pixel, and least range, in units of the image's range."""
 
 
-def noise_for_fit(planes: Planes, settings: Settings) -> float:
-    """Return the noise that an optimisation is given, in the planes' unit."""
-    if settings.noise == "auto":
-        return estimate_noise(planes.data, planes.measured)
-    return settings.noise / planes.span
-
-
-def noise_for_restorer(planes: Planes, settings: Settings) -> float:
-    """Return the noise that the reconstruction is given, in the planes' unit."""
-    if settings.estimates_noise:
+def noise_level(planes: Planes, settings: Settings, *, estimated: bool) -> float:
+    """Return the standard deviation of the noise in the planes' unit: estimated, or as set."""
+    if estimated:
         return estimate_noise(planes.data, planes.measured)
     assert settings.noise != "auto"
     return settings.noise / planes.span
@@ -290,7 +284,9 @@ def observe(job: Job) -> Observation:
     measured = None if planes.measured is None else torch.from_numpy(planes.measured)
     if measured is not None and bool(measured.all()):
         measured = None
-    noise = noise_for_fit(planes, settings) if job.optimises else job.noise
+    noise = job.noise
+    if job.optimises:
+        noise = noise_level(planes, settings, estimated=settings.noise == "auto")
     observation = Observation(
         data=torch.from_numpy(planes.data).to(device),
         scale=settings.scale,

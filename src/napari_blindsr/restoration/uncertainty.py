@@ -24,8 +24,8 @@ from napari_blindsr.physics.kernels import KernelFamily
 from napari_blindsr.progress import ProgressCounter, StopReason
 from napari_blindsr.restoration.reconstruct import restored
 from napari_blindsr.restoration.setup import estimate_shot_noise
+from napari_blindsr.solvers.nonblind.data_step import ROUNDING
 from napari_blindsr.solvers.nonblind.error_map import load_error_map
-from napari_blindsr.solvers.nonblind.unfolded import ROUNDING
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterator

@@ -98,8 +98,8 @@ def test_a_run_without_steps_tells_what_it_does(
     click(widget.run_button)
     wait_idle(qtbot, widget)
     assert_free(widget)
-    assert seen[0] == "reading the blur"
-    assert seen[-2:] == ["holding the kernel", "finishing: image prior (trained)"]
+    assert seen[0] == "estimating the blur"
+    assert seen[-2:] == ["preparing the reconstruction", "reconstructing: image prior"]
     assert said[0] == "Estimating the blur"
     assert said[-1] == "Reconstructing: image prior"
     assert widget.status.value.startswith("Done in ")
@@ -134,7 +134,7 @@ def test_a_stop_during_refinement_keeps_the_blur_as_it_was_read(
     def listen(progress: Any) -> None:
         nonlocal weighed
         report(progress)
-        if progress.stage != "refining the blur":
+        if progress.stage != "improving the estimate of the blur":
             return
         weighed = progress.step
         text = widget.status.value.replace(NO_BREAK, " ")

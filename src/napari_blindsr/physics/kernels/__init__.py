@@ -17,8 +17,11 @@ from napari_blindsr.physics.kernels.motion import Motion
 
 FAMILIES: tuple[type[KernelFamily], ...] = (Automatic, Gaussian, Disk, Line, Motion, Airy)
 
+FAMILY_NAMES = tuple(family.name for family in FAMILIES)
+
 __all__ = [
     "FAMILIES",
+    "FAMILY_NAMES",
     "Airy",
     "Automatic",
     "Disk",

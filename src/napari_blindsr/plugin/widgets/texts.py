@@ -43,18 +43,9 @@ def duration_text(seconds: float) -> str:
     return f"{hours} h {minutes} min"
 
 
-STAGES = {
-    "reading the blur": "estimating the blur",
-    "refining the blur": "improving the estimate of the blur",
-    "holding the kernel": "preparing the reconstruction",
-}
-"""What stages are called for people, where the run calls them otherwise."""
-
-
 def stage_text(progress: Progress) -> str:
-    """Return what is going on."""
-    stage = STAGES.get(progress.stage, progress.stage)
-    return sentence(stage.replace("finishing: ", "reconstructing: ").replace(" (trained)", ""))
+    """Return the stage of a run as a sentence."""
+    return sentence(progress.stage)
 
 
 def progress_text(progress: Progress) -> str:

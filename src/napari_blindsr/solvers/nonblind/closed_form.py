@@ -72,7 +72,7 @@ class KnownKernelSolver:
         observation = state.observation
         state.rounds += 1
         if self._holds:
-            return Step(image_steps=state.rounds, stage="holding the kernel")
+            return Step(image_steps=state.rounds, stage="preparing the reconstruction")
         state.canvas = self._restore(observation, state.canvas)
         residual = observation.predict(state.canvas, self.kernel[None])[0] - observation.data
         squared = residual.square().mean()

@@ -25,6 +25,9 @@ if TYPE_CHECKING:
 SPECTRAL_CONTRAST = 0.1
 """Root mean square difference between neighbouring pixels of a sharp picture in [0, 1]."""
 
+ROUNDING = 0.3 / 255
+"""Standard deviation of the error of rounding to 8 bits: all data have some noise."""
+
 FREE = 1e-6
 """Weight of an image's square beside that of its differences, which keeps its mean finite."""
 

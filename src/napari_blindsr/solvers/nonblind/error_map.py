@@ -32,7 +32,7 @@ MEAN_ERROR = math.sqrt(2 / math.pi)
 LEAST = 1e-4
 """Smallest standard deviation, in units of the range of the data."""
 
-DOUBTED = 3.0
+UNCERTAINTY = 3.0
 """Factor that brings a usual uncertainty of the kernel to the magnitude of the other conditions."""
 
 WIDTH = 48
@@ -72,7 +72,7 @@ class ErrorMap(nn.Module):
         nn.init.zeros_(last.bias)
         self.gains = nn.Sequential(nn.Linear(CONDITIONS, 32), nn.ReLU(), last)
 
-    def forward(self, last: Round, doubt: Tensor) -> Tensor:
+    def forward(self, last: Round, log_variance_sd: Tensor) -> Tensor:
         """Return standard deviations (n, H, W) in the unit of the image.
 
         Errors are not normal: a standard deviation σ means that their mean absolute value is
@@ -81,7 +81,7 @@ class ErrorMap(nn.Module):
         Parameters
         ----------
         last : Round
-        doubt : Tensor, (n,) or a scalar
+        log_variance_sd : Tensor, (n,) or a scalar
             Standard deviation of the error of the kernel's log variances; 0 for a known kernel.
         """
         image = last.image.float()
@@ -97,23 +97,22 @@ class ErrorMap(nn.Module):
         )
         planes = F.pad(planes, (0, -width % 8, 0, -height % 8), mode="replicate")
         folded = F.pixel_unshuffle(planes, 2)
-        # What is told of the noise, of scale and kernel, and how much in doubt the kernel is.
-        unsure = DOUBTED * doubt.reshape(-1, 1, 1, 1) * last.noise[:, None]
-        told = torch.cat((last.levels, unsure.expand_as(last.levels[:, :1])), dim=1)
-        first, second = self._gains(last, doubt)
-        one = first * F.relu(self.head(torch.cat((last.memory, folded, told), dim=1)))
+        uncertain = UNCERTAINTY * log_variance_sd.reshape(-1, 1, 1, 1) * last.noise[:, None]
+        levels = torch.cat((last.levels, uncertain.expand_as(last.levels[:, :1])), dim=1)
+        first, second = self._gains(last, log_variance_sd)
+        one = first * F.relu(self.head(torch.cat((last.memory, folded, levels), dim=1)))
         two = second * F.relu(self.body(one))
         error = F.pixel_shuffle(self.tail(two), 2)[:, 0, :height, :width].float()
         deviation: Tensor = (error.square() + LEAST**2).sqrt()
         return deviation
 
-    def _gains(self, last: Round, doubt: Tensor) -> tuple[Tensor, Tensor]:
+    def _gains(self, last: Round, log_variance_sd: Tensor) -> tuple[Tensor, Tensor]:
         """Return factors (n, WIDTH, 1, 1) of the two layers' features."""
         # The levels of scale and kernel are the same everywhere.
         conditions = torch.cat(
             (
                 last.levels[:, 1:, 0, 0] / last.noise[:, 0],
-                DOUBTED * doubt.reshape(-1, 1).expand(len(last.noise), 1),
+                UNCERTAINTY * log_variance_sd.reshape(-1, 1).expand(len(last.noise), 1),
             ),
             dim=1,
         )

@@ -35,10 +35,9 @@ if TYPE_CHECKING:
 
 
 FINISH_NAMES: dict[Finish, str] = {
-    "none": "as the optimisation left it",
-    "prior": "image prior (trained)",
-    "usrnet": "USRNet (trained)",
-    "measurement": "measurement only (no learned prior)",
+    "prior": "image prior",
+    "usrnet": "USRNet",
+    "measurement": "classical (no neural network)",
 }
 """Names of the reconstructions for people."""
 
@@ -192,7 +191,7 @@ def finishing(name: Finish, total: int, seconds: float) -> Progress:
     return Progress(
         step=total,
         total=total,
-        stage=f"finishing: {FINISH_NAMES[name]}",
+        stage=f"reconstructing: {FINISH_NAMES[name]}",
         loss=None,
         seconds=seconds,
         remaining=None,

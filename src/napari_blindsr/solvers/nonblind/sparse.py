@@ -13,16 +13,13 @@ from typing import TYPE_CHECKING
 import torch
 
 from napari_blindsr.solvers.nonblind.borders import with_periodic_borders
-from napari_blindsr.solvers.nonblind.data_step import DataModule
+from napari_blindsr.solvers.nonblind.data_step import ROUNDING, DataModule
 
 if TYPE_CHECKING:
     from torch import Tensor
 
     from napari_blindsr.physics.observation import Observation
 
-
-ROUNDING = 0.3 / 255
-"""Standard deviation of the error of rounding to 8 bits: all data have some noise."""
 
 ROUNDS = 12
 FIRST_CONTRAST, LAST_CONTRAST = 0.1, 0.01

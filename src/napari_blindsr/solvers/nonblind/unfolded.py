@@ -17,7 +17,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from napari_blindsr.solvers.nonblind.data_step import LEVELS, WIDTHS, DataModule, Round
+from napari_blindsr.solvers.nonblind.data_step import LEVELS, ROUNDING, WIDTHS, DataModule, Round
 from napari_blindsr.weights.tensors import fill, read_tensors, shipped_file
 
 if TYPE_CHECKING:
@@ -33,9 +33,6 @@ ITERATIONS = 5
 
 BRIEF = (1, ITERATIONS - 1)
 """The two rounds of a short restoration."""
-
-ROUNDING = 0.3 / 255
-"""Standard deviation of the error of rounding to 8 bits: all data have some noise."""
 
 
 class _Residual(nn.Module):
