@@ -295,18 +295,18 @@ def image_batch(
         observed = observe(plane, kind, rng)
         data.append(torch.from_numpy(observed.plane))
         lights.append(observed.shot > 0)
-        # What is told of the noise is an estimate, too.
+        # The noise is an estimate, too.
         level = noise_map(observed.plane, shot=observed.shot, base=observed.base)
         noises.append(torch.from_numpy(level * np.float32(math.exp(rng.normal(0, 0.15)))))
-    doubts = [rng.uniform(*MISJUDGEMENT) if rng.random() < misjudged_share else 0.0 for _ in blurs]
-    told = [misjudged(blur, d, scale, rng) for blur, d in zip(blurs, doubts, strict=True)]
+    errors = [rng.uniform(*MISJUDGEMENT) if rng.random() < misjudged_share else 0.0 for _ in blurs]
+    given = [misjudged(blur, d, scale, rng) for blur, d in zip(blurs, errors, strict=True)]
     return ImageBatch(
         sharp=sharp,
         data=torch.stack(data),
-        kernels=stack(told),
+        kernels=stack(given),
         scale=scale,
         noise=torch.stack(noises),
-        log_variance_sd=torch.tensor(doubts, dtype=torch.float32),
+        log_variance_sd=torch.tensor(errors, dtype=torch.float32),
         light=torch.tensor(lights),
     )
 

@@ -95,7 +95,9 @@ class ErrorTask:
             for _ in range(AGAIN if self._kept else 0)
         ]
         self._kept.append(new)
-        losses = [unlikelihood(self._told(self.network, one), one.error) for one in (new, *again)]
+        losses = [
+            unlikelihood(self._predicted(self.network, one), one.error) for one in (new, *again)
+        ]
         return torch.stack(losses).mean()
 
     @torch.no_grad()
@@ -109,7 +111,7 @@ class ErrorTask:
             error=rounds[-1].image.float() - batch.sharp,
         )
 
-    def _told(self, network: ErrorMap, one: _Restored) -> Tensor:
+    def _predicted(self, network: ErrorMap, one: _Restored) -> Tensor:
         with self._compute.autocast:
             expected: Tensor = network(one.last, one.log_variance_sd)
         return expected
@@ -120,11 +122,11 @@ class ErrorTask:
         assert isinstance(network, ErrorMap)
         losses, ranks, ratios = [], [], []
         for one in self._validation:
-            expected = self._told(network, one)
+            expected = self._predicted(network, one)
             losses.append(float(unlikelihood(expected, one.error)))
-            for told, true in zip(expected, one.error.abs(), strict=True):
-                ranks.append(float(spearmanr(told.flatten(), true.flatten())[0]))
-                ratios.append(float(true.mean() / (MEAN_ERROR * told.mean())))
+            for predicted, true in zip(expected, one.error.abs(), strict=True):
+                ranks.append(float(spearmanr(predicted.flatten(), true.flatten())[0]))
+                ratios.append(float(true.mean() / (MEAN_ERROR * predicted.mean())))
         return {
             "unlikelihood": float(np.mean(losses)),
             "rank": float(np.nanmean(ranks)),

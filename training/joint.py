@@ -127,7 +127,7 @@ def observed(
         return torch.from_numpy(np.asarray(value, dtype=np.float32))[None]
 
     return Batch(
-        # What is added to all pixels is no part of the object.
+        # The offset of all pixels is no part of the object.
         sharp=one((sharp + record.offset - low) / unit),
         data=one((plane - low) / unit),
         planes=one(plane),

@@ -83,6 +83,6 @@ def quadrant_consistency(
         range=(float(widths.min()), float(widths.max())),
         # The trace of the logarithm is the same in all directions.
         variance=float(middle[:2].mean()),
-        # What makes the network err is common to the parts: their number is no gain.
+        # The network's error is common to the parts, so their number does not reduce it.
         log_variance_sd=calibration * float(variances[:, :2].mean().sqrt()),
     )

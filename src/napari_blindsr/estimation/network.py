@@ -144,7 +144,7 @@ class KernelEstimator(nn.Module):
         nn.init.zeros_(last.weight)
         with torch.no_grad():
             last.bias.copy_(torch.tensor([-0.15, -0.15, 0.0, 0.2, -4.5]))
-        # The logarithm of the variance falls with that of the area, at a rate to be learnt.
+        # The log variance falls with the log area, at a learned rate.
         self.area_rate = nn.Parameter(torch.full((COVARIANCE,), -0.3))
 
     def forward(self, planes: Tensor, scale: int, optics: Tensor | None = None) -> Votes:
@@ -282,15 +282,15 @@ def blur_posterior(
         Logarithm of the variance of the diffraction-limited blur in LR px²; NaN if unknown.
     """
     orientation = canonical(planes.cpu().numpy())
-    told = planes.new_tensor([list(statistics)]), planes.new_tensor([optics])
+    conditions = planes.new_tensor([list(statistics)]), planes.new_tensor([optics])
     tiles = _tiles(orientation.apply(planes))
-    posteriors = [_read_tile(tile, scale, network, *told) for tile in tiles]
+    posteriors = [_estimate_tile(tile, scale, network, *conditions) for tile in tiles]
     means, variances, families, decisions = (
         torch.stack(values) for values in zip(*posteriors, strict=True)
     )
     precision = 1 / variances
     mean = (precision * means).sum(dim=0) / precision.sum(dim=0)
-    # Tiles and orientations share what makes the network err: their number is no gain.
+    # Tiles and orientations share the network's error, so their number does not reduce it.
     deviation = calibration * variances.mean(dim=0).sqrt()
     decided = decisions.mean(dim=0)
     if orientation.transposed:
@@ -337,13 +337,13 @@ def _parts(height: int, width: int) -> list[tuple[int, tuple[slice, slice]]]:
     return parts
 
 
-def _read_tile(
+def _estimate_tile(
     planes: Tensor, scale: int, network: KernelEstimator, statistics: Tensor, optics: Tensor
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """Return mean and variance of the log covariance, the families' probabilities, the decision."""
     views = [planes.mean(dim=0), *planes] if len(planes) > 1 else [planes[0]]
-    found = []
-    # The orientations are shared out over the channels.
+    outputs = []
+    # Each orientation uses another channel.
     for number, (index, part) in enumerate(_parts(*planes.shape[-2:])):
         plane = views[number % len(views)][part]
         turned, flipped = bool(index & TURNED), bool(index & FLIPPED)
@@ -356,7 +356,7 @@ def _read_tile(
         )[0]
         sign = decided.new_tensor([1, 1, -1 if flipped else 1, 1, 1])
         order = [1, 0, 2] if turned else [0, 1, 2]
-        found.append(
+        outputs.append(
             (
                 (votes.mean[0] * sign[:3])[order],
                 votes.log_variance[0].exp()[order],
@@ -365,7 +365,7 @@ def _read_tile(
             )
         )
     mean, variance, families, decision = (
-        torch.stack(values).mean(dim=0) for values in zip(*found, strict=True)
+        torch.stack(values).mean(dim=0) for values in zip(*outputs, strict=True)
     )
     return mean, variance, families, decision
 

@@ -167,17 +167,17 @@ def draw_candidates(family: KernelFamily, *, scale: int, geometry: Geometry, see
 
 def candidate_weights(candidates: Tensor, posterior: BlurPosterior, scale: int) -> Tensor:
     """Return the probability of each of some kernels (n, K, K), given a posterior: sum 1."""
-    # What is decided on is how wide a Gaussian should be; other shapes are taken as they are.
+    # The decision is on the width of Gaussians; other shapes use the mean.
     mean, deviation = posterior.mean.double().cpu(), posterior.deviation.double().cpu()
-    found = torch.cat(
+    logs = torch.cat(
         [
             log_covariance(core_covariance(some.double()) / scale**2)
             for some in candidates.split(TOGETHER)
         ]
     )
-    # Without an uncertainty the nearest few count.
+    # Without an uncertainty the nearest few get all the weight.
     spread = torch.where(deviation.isnan(), torch.full_like(deviation, 0.1), deviation)
-    distances = ((found - mean) / spread).square().sum(dim=1)
+    distances = ((logs - mean) / spread).square().sum(dim=1)
     return torch.softmax(-0.5 * distances, dim=0)
 
 

@@ -145,7 +145,7 @@ def refine(
         None if it was ended.
     """
     crop = _textured(plane, crop_side(scale))
-    # Evenly spaced along the sum of weights, so that the draw adds no chance of its own.
+    # Evenly spaced along the sum of weights, so that the choice adds no noise.
     levels = (torch.arange(DRAWN, dtype=torch.float64) + 0.5) / DRAWN
     chosen = torch.searchsorted(weights.double().cumsum(0), levels).clamp_max(len(weights) - 1)
     kernels, counts = chosen.unique(return_counts=True)
@@ -165,21 +165,21 @@ def refine(
     logs = log_covariance(core_covariance(drawn.double()) / scale**2)
     before = counts.double() / DRAWN
     unexplained = float((before * (2 * fits).exp()).sum())
-    # Of what is noise the kernels differ in nothing but how much of it they let be fitted.
-    told = EVIDENCE * max(0.0, 1 - noise**2 / unexplained)
-    costs = told * (fits - GROWTH * logs[:, :2].mean(dim=1))
+    # Noise in the residual does not depend on the kernel.
+    strength = EVIDENCE * max(0.0, 1 - noise**2 / unexplained)
+    costs = strength * (fits - GROWTH * logs[:, :2].mean(dim=1))
     after = torch.softmax(before.log() - costs, dim=0)
     center, spread = _moments(logs, before)
     moved, narrowed = _moments(logs, after)
     deviation = posterior.deviation.double().cpu()
-    read = deviation.square()
-    none = NEGLIGIBLE * read
-    # Evidence takes nothing away, and a few kernels that count are no certainty.
+    variance = deviation.square()
+    none = NEGLIGIBLE * variance
+    # A few kernels with large weights are no certainty.
     part = ((narrowed + none) / (spread + none)).clamp(LEAST_VARIANCE, 1)
-    # The less sure the posterior is, the more the evidence counts: of shape and width each.
-    shape = _trust(float(read.mean()), EVIDENCE_ERROR)
+    # The evidence counts more where the posterior is uncertain, for shape and width separately.
+    shape = _trust(float(variance.mean()), EVIDENCE_ERROR)
     narrow = max(0.0, NARROW - float(posterior.mean[:2].mean()))
-    width = _trust(float(read[:2].mean()), math.hypot(EVIDENCE_ERROR, narrow))
+    width = _trust(float(variance[:2].mean()), math.hypot(EVIDENCE_ERROR, narrow))
     shift = moved - center
     common = shift[:2].mean()
     shift *= shape

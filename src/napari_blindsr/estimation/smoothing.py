@@ -76,13 +76,13 @@ def krige(
         Places of the returned posteriors.
     """
     taken = [index for index, posterior in enumerate(posteriors) if posterior is not None]
-    read = [posterior for posterior in posteriors if posterior is not None]
-    means = torch.stack([posterior.mean.double().cpu() for posterior in read])
-    variances = torch.stack([posterior.deviation.double().cpu() for posterior in read]).square()
-    families = torch.stack([posterior.families.cpu() for posterior in read]).mean(dim=0)
-    decisions = [posterior.decision for posterior in read if posterior.decision is not None]
+    given = [posterior for posterior in posteriors if posterior is not None]
+    means = torch.stack([posterior.mean.double().cpu() for posterior in given])
+    variances = torch.stack([posterior.deviation.double().cpu() for posterior in given]).square()
+    families = torch.stack([posterior.families.cpu() for posterior in given]).mean(dim=0)
+    decisions = [posterior.decision for posterior in given if posterior.decision is not None]
     decision = Decision.mean(decisions) if decisions else None
-    # One amplitude and distance for all three elements, whose errors are each their own.
+    # The three elements share amplitude and distance; their errors are independent.
     candidates = [
         [
             _model(means[:, n], OWN * variances[:, n], among, across, peak)
@@ -137,7 +137,7 @@ def _model(values: Tensor, variances: Tensor, among: Tensor, across: Tensor, pea
     ones = torch.ones(len(values), 1, dtype=values.dtype)
     solved = torch.cholesky_solve(ones, factor)
     weight = float(solved.sum())
-    # The mean, by generalised least squares, and what is left of the posteriors.
+    # The mean, by generalised least squares, and the remainder.
     average = solved.T / weight
     rest = torch.eye(len(values), dtype=values.dtype) - ones @ average
     left = rest @ values

@@ -51,7 +51,7 @@ def spectral_covariance(planes: Tensor, scale: int, *, taper: bool = True) -> Te
     # (f, m): the coordinates of every alias of every frequency.
     y = rows[:, None, None] + shifts[None, :, None]
     x = columns[:, None, None] + shifts[None, None, :]
-    # Beyond the HR grid's own limit there is nothing.
+    # The HR grid has no higher frequencies.
     inside = (y.abs() <= scale / 2) & (x.abs() <= scale / 2)
     natural = inside / (y.square() + x.square())
 
@@ -79,7 +79,7 @@ def spectral_covariance(planes: Tensor, scale: int, *, taper: bool = True) -> Te
         ) -> Tensor:
             optimiser.zero_grad()
             power = expected(parameters)
-            # A weak preference keeps what the data do not tell from running away.
+            # A weak penalty bounds what the data do not determine.
             penalty = 1e-3 * parameters[:3].square().sum()
             loss = (power.log() + periodogram / power).mean() + penalty
             loss.backward()
@@ -109,7 +109,7 @@ def _periodogram(planes: Tensor, *, taper: bool) -> tuple[Tensor, Tensor, Tensor
     power = torch.fft.rfft2(planes).abs().square().mean(dim=0) / (height * width)
     rows = torch.fft.fftfreq(height, dtype=planes.dtype)[:, None].expand_as(power)
     columns = torch.fft.rfftfreq(width, dtype=planes.dtype)[None, :].expand_as(power)
-    # What jumps at the borders lies on the axes.
+    # Jumps at the borders give power on the axes.
     axes = 1.5 / min(height, width)
     used = (rows.abs() > axes) & (columns > axes) & (torch.hypot(rows, columns) > LOWEST)
     return power[used].clamp_min(1e-12), rows[used], columns[used]

@@ -145,7 +145,7 @@ def defects_of(
         if not measured.any():
             return None
         values = np.where(measured, values, values[:, measured].mean(axis=1)[:, None, None])
-    # What cannot be worked with is refused with reasons, not here.
+    # The checks of the image refuse such values with reasons.
     held = np.isfinite(values).all() and np.abs(values).max() < np.finfo(np.float32).max / 4
     if not held or np.ptp(values) == 0:
         return None

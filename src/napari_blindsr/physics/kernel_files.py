@@ -108,7 +108,7 @@ def read_kernel(path: str | os.PathLike[str]) -> NDArray[np.float32]:
 
 
 def _single_precision(values: NDArray[Any]) -> NDArray[np.float32]:
-    # What does not fit becomes infinite, which no kernel may be.
+    # Values that are too large become infinite, which the checks refuse.
     with np.errstate(over="ignore"):
         return values.astype(np.float32)
 
@@ -127,7 +127,7 @@ def _read_grid(file: Path, suffix: str) -> NDArray[np.float32] | None:
                 check_pages(file, tif)
                 check_expansion(file, tif.series[0].nbytes, tif.filehandle.size)
                 values = tif.series[0].asarray(squeeze=False)
-        except Exception:  # noqa: BLE001 - what is wrong with it is said by whoever reads an image
+        except Exception:  # noqa: BLE001 - reading the image says what is wrong
             return None
     else:
         return None
@@ -174,7 +174,7 @@ def write_kernel(
             view = np.rint(255 * np.clip(values / values.max(), 0, 1)).astype(np.uint8)
             Image.fromarray(view).save(stream, format="PNG")
         else:
-            # What tells a grid from a stack of pages is the shape that is written with it.
+            # The shape in the metadata distinguishes a grid from a stack of pages.
             metadata: dict[str, Any] | None = {} if values.ndim == 4 else None
             tifffile.imwrite(stream, values, photometric="minisblack", metadata=metadata)
 

@@ -115,7 +115,7 @@ def _unpacked(data: bytes, room: int) -> bytes:
     unpacker = zlib.decompressobj()
     found = unpacker.decompress(data, max(1, room))
     if not unpacker.eof:
-        raise _Damaged("what is compressed is too large, or cut short")
+        raise _Damaged("compressed data are too large, or cut short")
     return found
 
 

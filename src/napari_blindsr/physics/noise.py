@@ -21,7 +21,7 @@ LAPLACIAN = np.outer([1.0, -2.0, 1.0], [1.0, -2.0, 1.0]) / 6
 
 BLOCK = 8
 QUANTILE = 0.1
-# What the quantile of blocks of pure noise is, in units of its standard deviation; measured.
+# Measured: the quantile of blocks of pure noise, in units of its standard deviation.
 QUANTILE_OF_NOISE = 0.8
 
 

@@ -223,7 +223,7 @@ def _check_field(grid: tuple[int, int], settings: Settings, shape: tuple[int, in
     """Raise an error if a grid of known kernels does not fit an image (h, w) or the settings."""
     rows, columns = grid
     _check_grid(settings, grid)
-    # All that a field forbids, also where the settings do not tell of it.
+    # The settings may say 1 × 1, so check the grid itself.
     checked = replace(settings, field=(rows, columns))
     if checked.used_finish == "none":
         raise SettingsError(

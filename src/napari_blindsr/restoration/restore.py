@@ -181,15 +181,15 @@ def iterate(
                 job, stop = yield from with_blur(job, start=start, stop=bool(stop))
             joined = yield from restored(job, target, start=start, stop=bool(stop))
             uncertainty: NDArray[np.float32] | None = None
-            doubts: tuple[str, ...] = ()
+            more_notes: tuple[str, ...] = ()
             if settings.uncertainty:
-                uncertainty, doubts = yield from find_uncertainty(job, joined, start=start)
+                uncertainty, more_notes = yield from find_uncertainty(job, joined, start=start)
             result = conclude(job, joined, seconds=time.perf_counter() - start)
     return replace(
         result,
         uncertainty=uncertainty,
         region=box,
-        notes=(*result.notes, *doubts),
+        notes=(*result.notes, *more_notes),
         seconds=time.perf_counter() - start,
     )
 

@@ -61,10 +61,10 @@ def find_uncertainty(
         Notes.
     """
     if joined.reason == StopReason.STOPPED or not np.isfinite(joined.image).all():
-        return None, ("stopped before the uncertainty was found",)
+        return None, ("stopped before the uncertainty was estimated",)
     changes = yield from find_changes(job, joined, start=start)
     if changes is None:
-        return None, ("stopped before the uncertainty was found",)
+        return None, ("stopped before the uncertainty was estimated",)
     axes, scale = job.planes.axes, job.settings.scale
     rule = rule_for(changes, light=job.light is not None)
     return combine(joined.image, changes, rule, axes=axes, scale=scale), ()
@@ -89,7 +89,7 @@ def find_changes(
             except StopIteration as end:
                 found: Restored = end.value
                 break
-            # Tiles may take long: a stop counts between them.
+            # Tiles may take long, so a stop takes effect between them.
             if (yield counter.progress(stage)):
                 return None
         square = squared(kind, found, job, joined)
@@ -101,7 +101,7 @@ def find_changes(
 
 def squared(kind: Kind, found: Restored, job: Job, joined: Restored) -> NDArray[np.float32]:
     """Return the squared error map, or the squared differences to the result."""
-    # Maps of errors came through the same hands as images: only their unit is theirs.
+    # Error maps were shifted to the unit of the image, like images.
     middle = np.float32(job.planes.low) if kind == "error" else joined.image
     square: NDArray[np.float32] = np.square(found.image - middle)
     return square
@@ -115,7 +115,7 @@ def alternatives(job: Job, joined: Restored, count: int) -> Iterator[tuple[Kind,
     """
     plain = replace(
         job,
-        # Kernel in hand, a method that optimises has nothing left to do but its finish.
+        # With a known kernel only the non-blind step runs.
         settings=replace(
             job.settings, method=METHODS[0], finish=job.restorer.name, bounded=None, uncertainty=0
         ),
@@ -147,7 +147,7 @@ def _kernels(job: Job, count: int) -> list[NDArray[np.float32]]:
     posterior = job.posterior
     if not count or posterior is None or not isinstance(family, KernelFamily):
         return []
-    # The finish takes kernels up to the size of the result.
+    # A restorer accepts kernels up to the size of the result.
     side = job.settings.scale * min(job.shape)
     return draw_kernels(
         family_of(family, posterior),
@@ -332,7 +332,7 @@ def combine(
         assert changes.data is not None
         factors.append((rule.typical, np.sqrt(np.mean(changes.data, keepdims=True))))
     for power, values in factors:
-        # Far below what counts, so that a product with nothing is as good as nothing.
+        # The bound is negligible, and keeps the logarithm finite.
         logarithm += power * np.log(np.maximum(values, 1e-6 * contrast))
     deviation: NDArray[np.float32] = np.exp(logarithm).astype(np.float32)
     return deviation
@@ -341,7 +341,7 @@ def combine(
 def local_sd(image: NDArray[np.floating], axes: str, window: int = WINDOW) -> NDArray[np.float64]:
     """Return the standard deviation in square windows around each pixel of each channel."""
     sides = tuple(window if axis in "YX" else 1 for axis in axes)
-    # About a constant, so that the difference of squares keeps its digits.
+    # Subtracting the mean keeps the digits of the difference of squares.
     values = image.astype(np.float64) - float(image.mean())
     mean = uniform_filter(values, sides, mode="nearest")
     square = uniform_filter(values**2, sides, mode="nearest")

@@ -67,7 +67,7 @@ def captured(network: nn.Module, x: Tensor, compute: Compute) -> Callable[[Tenso
         graphed: Any = torch.cuda.make_graphed_callables(module, (x,))
         found = _evaluate(graphed, network, x)
     except RuntimeError:
-        # Without graphs all is as before; what else is wrong shows there.
+        # Run without graphs, which raises any other error again.
         torch.cuda.synchronize(compute.device)
         return None
     if not same(found, expected, TOLERANCE[compute.dtype]):
@@ -104,7 +104,7 @@ def same(first: list[Tensor], second: list[Tensor], tolerance: float) -> bool:
     for ours, theirs in pairs:
         difference = sum((a - b).double().square().sum() for a, b in zip(ours, theirs, strict=True))
         size = sum((b.double().square().sum() for b in theirs), start=torch.zeros(()))
-        # A comparison with what is not finite is false.
+        # Comparisons with values that are not finite are false.
         if not bool(torch.as_tensor(difference) <= tolerance**2 * size):
             return False
     return True

@@ -82,8 +82,8 @@ def _cpu_has(name: str) -> bool:
     # Before torch 2.10 there is a function for each, and before 2.6 for none but this.
     if name == "avx512_f":
         return torch.backends.cpu.get_cpu_capability() == "AVX512"
-    tell = getattr(torch.cpu, f"_is_{name}_supported", None)
-    return tell is not None and bool(tell())
+    supports = getattr(torch.cpu, f"_is_{name}_supported", None)
+    return supports is not None and bool(supports())
 
 
 def _differentiates_channels_last(device: torch.device) -> bool:

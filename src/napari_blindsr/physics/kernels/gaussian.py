@@ -144,7 +144,7 @@ def gaussian_of(
         size = min(size, largest)
     center = kernel_center(size, scale, geometry)
     kernel = render_gaussian(variances[None], angle[None], size=size, center=center)[0].numpy()
-    # What reaches farther on one side than on the other would tell a mirrored image apart.
+    # A longer reach on one side would treat mirrored images differently.
     excess = round(2 * center) - (size - 1)
     cut = slice(None, excess) if excess >= 0 else slice(excess, None)
     kernel[cut] = kernel[:, cut] = 0

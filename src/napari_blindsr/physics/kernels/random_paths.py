@@ -71,7 +71,7 @@ class KernelSet:
         axis = torch.arange(side)
         rows, columns = torch.meshgrid(axis, axis, indexing="ij")
         distances = torch.stack((rows, columns)) - centres(self.tensor)[..., None, None]
-        # What is below 1 % of the peak may be cut.
+        # Values below 1 % of the peak may be cut.
         seen = self.tensor > 0.01 * self.tensor.amax(dim=(1, 2), keepdim=True)
         return float((distances.abs().amax(dim=1) * seen).max())
 

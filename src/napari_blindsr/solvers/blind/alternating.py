@@ -288,7 +288,7 @@ class AlternatingSolver:
             networks.append((part.network, part.optimiser, good.kernel))
         for network, optimiser, weights in networks:
             network.load_state_dict(weights)
-            # What it has gathered of gradients is of the way that led astray.
+            # The moments belong to the steps that diverged.
             optimiser.state.clear()
             for group in optimiser.param_groups:
                 group["lr"] *= CAREFUL

@@ -92,8 +92,8 @@ class NonblindRestorer:
         brightness of the data in each region.
         """
         if self.usrnet is not None:
-            told = noise if kernel_is_known else math.hypot(noise, self.unexplained)
-            return usrnet(observation, kernel, self.usrnet, noise=told, measured=measured)
+            level = noise if kernel_is_known else math.hypot(noise, self.unexplained)
+            return usrnet(observation, kernel, self.usrnet, noise=level, measured=measured)
         if self.prior is None:
             return sparse(observation, kernel, noise=noise, measured=measured)
         assert conditions is not None
@@ -171,12 +171,12 @@ def load_restorer(settings: Settings, compute: Compute) -> tuple[NonblindRestore
     except WeightsError as error:
         if settings.usrnet_weights is not None:
             raise
-        # A method without an optimisation has no image of its own to deliver.
+        # A method without an optimisation has no image without a reconstruction.
         instead: Finish = "none" if method_named(settings.method).optimises else "prior"
         other = replace(settings, finish=instead)
         restorer, notes = load_restorer(other, compute)
         return restorer, (f"not finished with USRNet: {error}", *notes)
-    # What the estimator reads is near enough to the truth.
+    # Kernels of the estimator leave no such residual.
     optimises = method_named(settings.method).optimises
     return NonblindRestorer(
         name=name,

@@ -211,15 +211,15 @@ class UnfoldedPrior(nn.Module):
         for number in BRIEF if brief else range(len(self.weights)):
             before, level = levels[number], levels[number + 1]
             alpha = self.weights[number].exp() * power / before.square()
-            previous, told = image, level[..., None] * maps
+            previous, scaled = image, level[..., None] * maps
             explained = explain(previous, alpha)
-            image, memory = self.denoiser(explained, previous, told, memory)
+            image, memory = self.denoiser(explained, previous, scaled, memory)
             yield Round(
                 before=previous,
                 explained=explained,
                 image=image,
                 noise=level,
-                levels=told,
+                levels=scaled,
                 memory=memory,
             )
 
