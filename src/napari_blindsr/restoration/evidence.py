@@ -25,7 +25,6 @@ if TYPE_CHECKING:
     from napari_blindsr.estimation.kernel_field import KernelField
     from napari_blindsr.images.planes import Planes
     from napari_blindsr.settings import Settings
-    from napari_blindsr.solvers.nonblind.restorers import Pixels
     from napari_blindsr.types import Border
 
 
@@ -119,7 +118,8 @@ def kernel_widths(kernel: NDArray[np.float32]) -> tuple[float, float]:
 
 def find_residual(
     planes: Planes,
-    pixels: Pixels,
+    image: NDArray[np.float32],
+    kernel: NDArray[np.float32],
     settings: Settings,
     *,
     border: Border,
@@ -131,8 +131,9 @@ def find_residual(
     ----------
     planes : Planes
         The image, or a part of it.
-    pixels : Pixels
+    image : ndarray, (C, s·h, s·w)
         The restoration of these planes.
+    kernel : ndarray, (K, K)
     settings : Settings
     border : {"extend", "circular"}
         What the model assumes beyond the planes' borders.
@@ -141,8 +142,8 @@ def find_residual(
     """
     try:
         predicted = predict(
-            pixels.image.astype(np.float64),
-            pixels.kernel,
+            image.astype(np.float64),
+            kernel,
             scale=settings.scale,
             geometry=settings.geometry,
             border=border,
@@ -151,7 +152,7 @@ def find_residual(
         return residual_of(
             planes.data.astype(np.float64),
             predicted,
-            pixels.kernel,
+            kernel,
             scale=settings.scale,
             border=border,
             measured=planes.measured,

@@ -15,6 +15,7 @@ from napari_blindsr.images.planes import result_array, to_intensities
 from napari_blindsr.images.tiling import OPTIMISED_SIDE, context_for, most_detailed, plan_parts
 from napari_blindsr.physics.centring import recentre
 from napari_blindsr.physics.kernels import KernelFamily
+from napari_blindsr.physics.kernels.base import CORE
 from napari_blindsr.progress import Progress, ProgressCounter, StopReason, drained
 from napari_blindsr.restoration.evidence import find_residual
 from napari_blindsr.restoration.problem import Job, cut, local, size_of, wrapped
@@ -22,7 +23,7 @@ from napari_blindsr.restoration.setup import observe, solver_for
 from napari_blindsr.restoration.tiles import TileJoiner, TileOutcome, TilePlan
 from napari_blindsr.settings import SMALLEST_TILE
 from napari_blindsr.solvers.loop import Outcome, Solver, solve
-from napari_blindsr.solvers.nonblind.restorers import Pixels, finish, finishing
+from napari_blindsr.solvers.nonblind.restorers import finishing
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator
@@ -145,25 +146,23 @@ def _in_one_go(
         outcome = yield from solve(solver, solved)
     if job.restorer.name != "none":
         yield finishing(job.restorer.name, solver.total, time.perf_counter() - start)
-    pixels = _finished(job, outcome, observation)
     inner = job.wanted.scaled(job.settings.scale).slices
+    whole = _reconstruct(job, outcome, observation, inner, examined=True)
     delivery = _Delivery(job, target)
-    delivery[:, :] = np.moveaxis(pixels.image[(..., *inner)], 0, -1)
+    delivery[:, :] = whole.image
     return Restored(
         image=delivery.array,
-        support=pixels.support[inner],
-        kernel=pixels.kernel,
-        center=observation.center,
-        offset=observation.offset,
-        losses=outcome.losses.numpy(),
+        support=whole.support,
+        kernel=whole.kernel,
+        center=whole.center,
+        offset=whole.offset,
+        losses=whole.losses,
         reason=outcome.reason,
         guess=observation.guess,
         weights=None if outcome.reason is StopReason.DIVERGED else outcome.estimate.weights,
         notes=outcome.notes,
         tiles=1,
-        residual=find_residual(
-            job.planes, pixels, job.settings, border=job.border, noise=job.unexplained
-        ),
+        residual=whole.residual,
     )
 
 
@@ -276,17 +275,49 @@ def restore_tile(piece: Job, part: Part, *, examined: bool) -> TileOutcome:
     observation = observe(piece)
     solved = observation.brightened()
     outcome = drained(solve(solver_for(piece, solved, held=True), solved))
-    pixels = _finished(piece, outcome, observation)
     inner = part.kept.moved(-part.seen.top, -part.seen.left).scaled(piece.settings.scale).slices
+    return _reconstruct(piece, outcome, observation, inner, examined=examined)
+
+
+def _reconstruct(
+    job: Job,
+    outcome: Outcome,
+    observation: Observation,
+    inner: tuple[slice, slice],
+    *,
+    examined: bool,
+) -> TileOutcome:
+    """Centre kernel and image of a solver's outcome, restore the image, and crop it to `inner`.
+
+    If it is examined, also compute the residual.
+    """
+    settings, gain = job.settings, observation.gain
+    canvas, kernel = outcome.estimate.image.float(), outcome.estimate.kernel.float()
+    if settings.recentres:
+        canvas, kernel = recentre(canvas, kernel, center=observation.center, border=settings.border)
+    result = observation.crop(canvas)
+    if job.restorer.name != "none":
+        result = job.restorer(
+            replace(observation, data=observation.completed(canvas, kernel), gain=1.0),
+            kernel,
+            noise=job.noise / gain,
+            measured=observation.measured,
+            light=None if job.light is None else job.light.times(1 / gain),
+            conditions=None if job.conditions is None else job.conditions.times(1 / gain),
+            kernel_is_known=job.kernel_is_known,
+            colour=job.colour,
+        )
+    support = observation.support(kernel > CORE * kernel.max()).cpu().numpy()
+    image, weights = result.cpu().numpy(), kernel.cpu().numpy()
     residual = None
     if examined:
         residual = find_residual(
-            piece.planes, pixels, piece.settings, border=piece.border, noise=piece.unexplained
+            job.planes, image, weights, settings, border=job.border, noise=job.unexplained
         )
     return TileOutcome(
-        image=np.moveaxis(pixels.image[(..., *inner)], 0, -1),
-        support=pixels.support[inner],
-        kernel=pixels.kernel,
+        image=np.moveaxis(image[(..., *inner)], 0, -1),
+        support=support[inner],
+        kernel=weights,
         center=observation.center,
         offset=observation.offset,
         losses=outcome.losses.numpy(),
@@ -312,20 +343,6 @@ def _with_optimised_kernel(
         f"{box.left}:{box.right} of the input region, which have the most detail"
     )
     return replace(job, source=kernel.cpu().numpy()), (note,)
-
-
-def _finished(job: Job, outcome: Outcome, observation: Observation) -> Pixels:
-    return finish(
-        outcome,
-        observation,
-        job.settings,
-        job.restorer,
-        noise=job.noise,
-        light=job.light,
-        conditions=job.conditions,
-        kernel_is_known=job.kernel_is_known,
-        colour=job.colour,
-    )
 
 
 def _at_once(solver: Solver[Any], observation: Observation) -> Outcome:

@@ -9,8 +9,6 @@ from typing import TYPE_CHECKING
 from napari_blindsr.errors import WeightsError
 from napari_blindsr.images.orientation import canonical
 from napari_blindsr.methods import method_named
-from napari_blindsr.physics.centring import recentre
-from napari_blindsr.physics.kernels.base import CORE
 from napari_blindsr.progress import Progress
 from napari_blindsr.solvers.nonblind.image_prior import unfolded
 from napari_blindsr.solvers.nonblind.photometry import mean_correction, predicted, turned_kernel
@@ -19,15 +17,12 @@ from napari_blindsr.solvers.nonblind.unfolded import load_image_prior
 from napari_blindsr.solvers.nonblind.usrnet import USRNet, load_usrnet, usrnet
 
 if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
     from torch import Tensor
 
     from napari_blindsr.physics.noise import ShotNoise
     from napari_blindsr.physics.observation import Observation
     from napari_blindsr.settings import Settings
     from napari_blindsr.solvers.device import Compute
-    from napari_blindsr.solvers.loop import Outcome
     from napari_blindsr.solvers.nonblind.conditions import Conditions
     from napari_blindsr.solvers.nonblind.error_map import ErrorMap
     from napari_blindsr.solvers.nonblind.unfolded import UnfoldedPrior
@@ -195,67 +190,4 @@ def finishing(name: Finish, total: int, seconds: float) -> Progress:
         loss=None,
         seconds=seconds,
         remaining=None,
-    )
-
-
-@dataclass(frozen=True, kw_only=True)
-class Pixels:
-    """Image planes (C, s·h, s·w), kernel (K, K) and support (s·h, s·w) of a result."""
-
-    image: NDArray[np.float32]
-    kernel: NDArray[np.float32]
-    support: NDArray[np.float32]
-
-
-def finish(
-    outcome: Outcome,
-    observation: Observation,
-    settings: Settings,
-    restorer: NonblindRestorer,
-    *,
-    noise: float,
-    light: ShotNoise | None = None,
-    conditions: Conditions | None = None,
-    kernel_is_known: bool = False,
-    colour: bool = False,
-) -> Pixels:
-    """Centre kernel and image, and restore the image.
-
-    Parameters
-    ----------
-    outcome : Outcome
-        Of the solver.
-    observation : Observation
-    settings : Settings
-    restorer : NonblindRestorer
-    noise : float
-        Standard deviation of the noise in the observation's data.
-    light : ShotNoise, optional
-        Noise in each pixel.
-    conditions : Conditions, optional
-        Unit and noise for the image prior.
-    kernel_is_known : bool
-        Whether the kernel is given, not estimated.
-    colour : bool
-        Whether the channels are red, green and blue that share their detail.
-    """
-    canvas, kernel = outcome.estimate.image.float(), outcome.estimate.kernel.float()
-    if settings.recentres:
-        canvas, kernel = recentre(canvas, kernel, center=observation.center, border=settings.border)
-    image = observation.crop(canvas)
-    if restorer.name != "none":
-        bright = replace(observation, data=observation.completed(canvas, kernel), gain=1.0)
-        image = restorer(
-            bright,
-            kernel,
-            noise=noise / observation.gain,
-            measured=observation.measured,
-            light=None if light is None else light.times(1 / observation.gain),
-            conditions=None if conditions is None else conditions.times(1 / observation.gain),
-            kernel_is_known=kernel_is_known,
-            colour=colour,
-        )
-    support = observation.support(kernel > CORE * kernel.max())
-    return Pixels(
-        image=image.cpu().numpy(), kernel=kernel.cpu().numpy(), support=support.cpu().numpy()
     )
