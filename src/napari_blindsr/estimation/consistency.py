@@ -33,8 +33,7 @@ class Consistency:
     spread : float
         Root mean square difference of their log covariances from their mean.
     range : tuple of float
-        The smallest and the largest of their geometric mean widths, as standard deviations in
-        LR pixels.
+        Smallest and largest of their geometric mean widths, standard deviations in LR pixels.
     variance : float
         Logarithm of the common variance in LR px², the mean of both axes.
     log_variance_sd : float

@@ -210,15 +210,7 @@ def _is_usable(values: NDArray[np.float32], measured: NDArray[np.bool_] | None) 
 def field_of(
     posteriors: Sequence[BlurPosterior | None], settings: Settings, *, extent: Box
 ) -> KernelField:
-    """Return the kernels of regions from their posteriors, smoothed over neighbouring regions.
-
-    Parameters
-    ----------
-    posteriors : sequence of BlurPosterior or None
-        Of the regions, row by row.
-    settings : Settings
-    extent : Box
-        What is divided into regions.
+    """Return the kernels of regions from their posteriors, row by row, smoothed over neighbours.
 
     Raises
     ------

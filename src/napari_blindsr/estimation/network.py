@@ -148,15 +148,9 @@ class KernelEstimator(nn.Module):
         self.area_rate = nn.Parameter(torch.full((COVARIANCE,), -0.3))
 
     def forward(self, planes: Tensor, scale: int, optics: Tensor | None = None) -> Votes:
-        """Estimate the blur of images.
+        """Estimate the blur of LR images (n, h, w) in any unit.
 
-        Parameters
-        ----------
-        planes : Tensor, (n, h, w)
-            LR images in any unit.
-        scale : int
-        optics : Tensor, (n,), optional
-            Logarithm of the variance of the diffraction-limited blur in LR px²; NaN if unknown.
+        `optics` (n,) is the log variance of the diffraction-limited blur in LR px², or NaN.
         """
         body = self.body(features(planes, scale, optics))
         votes = self.vote(body).float().flatten(2)
@@ -185,19 +179,10 @@ class KernelEstimator(nn.Module):
     ) -> Tensor:
         """Return the corrections with which images are best restored, (n, 5).
 
-        Trained for the error of the restored image, which too wide a kernel raises far more than
-        too narrow a one. They are: three terms added to the mean log covariance; the logarithm of a
-        factor for the noise; and that of further noise, in units of the images' slope.
-
-        Parameters
-        ----------
-        votes : Votes
-        statistics : Tensor, (n, STATISTICS)
-        scale : int
-        area : int
-            LR pixels of the images.
-        optics : Tensor, (n,), optional
-            As in `forward`.
+        Three terms added to the mean log covariance; the logarithm of a factor for the noise; and
+        that of further noise, in units of the images' slope. Trained for the error of the restored
+        image, which too wide a kernel raises far more than too narrow a one. `area` is that of an
+        image in LR pixels.
         """
         known, diffraction = optics_inputs(votes.mean[:, 0], optics)
         like = votes.mean.new_ones(len(votes.mean), 1)
@@ -267,19 +252,8 @@ def blur_posterior(
 ) -> BlurPosterior:
     """Return the posterior of an image from its channels, several orientations and its corners.
 
-    Parameters
-    ----------
-    planes : Tensor, (C, h, w)
-        The LR image; missing pixels filled in.
-    scale : int
-    network : KernelEstimator
-        On the device of the planes.
-    calibration : float
-        Factor of the network's standard deviations.
-    statistics : sequence of float
-        See `physics.noise.noise_statistics`.
-    optics : float
-        Logarithm of the variance of the diffraction-limited blur in LR px²; NaN if unknown.
+    `planes` (C, h, w) have no missing pixels; `calibration` is a factor of the network's standard
+    deviations; `optics` is the log variance of the diffraction-limited blur in LR px², or NaN.
     """
     orientation = canonical(planes.cpu().numpy())
     conditions = planes.new_tensor([list(statistics)]), planes.new_tensor([optics])
@@ -373,11 +347,6 @@ def _estimate_tile(
 @cache
 def load_kernel_estimator(path: Path | None = None) -> tuple[KernelEstimator, float]:
     """Return the kernel estimator on the CPU, and its calibration.
-
-    Parameters
-    ----------
-    path : Path, optional
-        A file of weights from a training; by default the one that ships.
 
     Raises
     ------

@@ -80,13 +80,7 @@ def gaussian_candidates(
 ) -> Tensor:
     """Return Gaussian kernels (n, K, K) drawn from a posterior, evenly (scrambled Sobol sequence).
 
-    Parameters
-    ----------
-    posterior : BlurPosterior
-    scale : int
-    center_offset : float
-        δ: a kernel's centre in HR pixels from the middle of its array.
-    seed : int
+    `center_offset` is δ: a kernel's centre in HR pixels from the middle of its array.
     """
     even = torch.quasirandom.SobolEngine(3, scramble=True, seed=seed).draw(DRAWN).double()
     steps = torch.special.ndtri(even.clamp(EDGE, 1 - EDGE))
@@ -109,40 +103,13 @@ def refine(
     noise: float,
     autocast: AbstractContextManager[object],
 ) -> Refinement:
-    """Return the refined posterior of a blur whose kernel resembles one of the candidates.
+    """Return the refined posterior of a blur; None on stop.
 
-    `DRAWN` candidates are chosen by their weights, and weighted by the evidence. The posterior
-    moves by as much as that moves the mean of their log covariances, and its deviation shrinks as
-    theirs does.
-
-    Parameters
-    ----------
-    plane : Tensor, (h, w)
-        The LR image, or its mean over channels.
-    posterior : BlurPosterior
-    prior : UnfoldedPrior
-        On the device of the plane.
-    candidates : Tensor, (n, K, K)
-        Centred as the geometry requires.
-    weights : Tensor, (n,)
-        Their probabilities, given the posterior: sum 1.
-    scale : int
-    periodic : bool
-        Whether the image's borders are circular.
-    noise : float
-        Standard deviation of the noise in the plane.
-    autocast : context manager
-        In which the prior is evaluated.
-
-    Yields
-    ------
-    tuple of int
-        Restorations that are done, and their number. Sending a true value ends the work.
-
-    Returns
-    -------
-    BlurPosterior or None
-        None if it was ended.
+    `DRAWN` candidates (n, K, K), centred as the geometry requires, are chosen by their `weights`
+    (n,) of sum 1, and weighted by the evidence. The posterior moves by as much as that moves the
+    mean of their log covariances, and its deviation shrinks as theirs does. `plane` (h, w) is the
+    LR image, or its mean over channels, with noise of a standard deviation `noise`. Yields the
+    number of restorations that are done, and their total.
     """
     crop = _textured(plane, crop_side(scale))
     # Evenly spaced along the sum of weights, so that the choice adds no noise.

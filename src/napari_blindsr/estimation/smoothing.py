@@ -42,14 +42,8 @@ JITTER = 1e-6
 class _Model:
     """One way in which a blur may vary.
 
-    Attributes
-    ----------
-    likelihood : Tensor, ()
-        Logarithm.
-    mixing : Tensor, (m, n)
-        Weights of n posteriors in the blur of m places; each place's sum to 1.
-    spread : Tensor, (m,)
-        Variance that would remain if the posteriors were exact.
+    Its log likelihood; weights (m, n) of n posteriors in the blur of m places, of sum 1 for each
+    place; and the variances (m,) that would remain if the posteriors were exact.
     """
 
     likelihood: Tensor
@@ -60,20 +54,12 @@ class _Model:
 def krige(
     posteriors: Sequence[BlurPosterior | None], seen: Tensor, wanted: Tensor
 ) -> list[BlurPosterior]:
-    """Return the posteriors of places from those of others.
+    """Return the posteriors of places `wanted` (m, 2) from those of places `seen` (n, 2).
 
-    Uncertain posteriors move towards their neighbours', certain ones stay. All get the mean
-    probabilities of the families, since a lens has one kind of blur. The network's error is common
-    to all posteriors, so their number does not reduce the deviation.
-
-    Parameters
-    ----------
-    posteriors : sequence of BlurPosterior or None
-        At least one is not None.
-    seen : Tensor, (n, 2)
-        Their places, in units of the field's longer side.
-    wanted : Tensor, (m, 2)
-        Places of the returned posteriors.
+    Places are in units of the field's longer side. Uncertain posteriors move towards their
+    neighbours', certain ones stay. All get the mean probabilities of the families, since a lens has
+    one kind of blur. The network's error is common to all posteriors, so their number does not
+    reduce the deviation.
     """
     taken = [index for index, posterior in enumerate(posteriors) if posterior is not None]
     given = [posterior for posterior in posteriors if posterior is not None]
@@ -165,17 +151,10 @@ def smoothed(
 ) -> list[BlurPosterior]:
     """Return the posteriors of consecutive planes, each estimated from all of them.
 
-    The log covariance is a random walk, observed with the stated variances: a Kalman filter and the
-    smoother of Rauch, Tung and Striebel (1965). Neighbours share the network's error, so the stated
-    deviations stay.
-
-    Parameters
-    ----------
-    posteriors : sequence of BlurPosterior
-    steps : sequence of int
-        Number of steps of the walk from each to the next.
-    drift : float
-        Variance of a step.
+    The log covariance is a random walk with steps of a variance `drift`, of which `steps` lead from
+    each plane to the next, observed with the stated variances: a Kalman filter and the smoother of
+    Rauch, Tung and Striebel (1965). Neighbours share the network's error, so the stated deviations
+    stay.
     """
     if not posteriors:
         return []

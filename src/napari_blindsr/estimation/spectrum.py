@@ -36,14 +36,8 @@ STARTS = (0.1, 0.4, 1.5)
 def spectral_covariance(planes: Tensor, scale: int, *, taper: bool = True) -> Tensor:
     """Return the covariance (2, 2) in LR px² of the Gaussian blur that fits the spectrum best.
 
-    Parameters
-    ----------
-    planes : Tensor, (C, h, w)
-        The LR image; all channels have the same blur.
-    scale : int
-        s, which limits the number of aliases.
-    taper : bool
-        Multiply by a Hann window; not needed with circular borders.
+    All channels of the LR image (C, h, w) have the same blur. `taper` multiplies by a Hann window,
+    which circular borders do not need.
     """
     periodogram, rows, columns = _periodogram(planes.double(), taper=taper)
     reach = min(ALIASES, scale // 2)

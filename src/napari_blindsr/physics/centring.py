@@ -64,15 +64,10 @@ def _gaussian_peak(y: Tensor, x: Tensor, values: Tensor) -> Tensor | None:
 
 
 def shift(planes: Tensor, offset: tuple[float, float], *, border: str) -> Tensor:
-    """Return planes sampled at their own positions plus an offset.
+    """Return planes (..., H, W) sampled at their own positions plus an offset (row, column).
 
-    Parameters
-    ----------
-    planes : Tensor, (..., H, W)
-    offset : tuple of float
-        (row, column): result[i, j] = planes[i + row, j + column], by Lanczos interpolation.
-    border : {"circular", "replicate", "zero"}
-        What is assumed beyond the borders.
+    result[i, j] = planes[i + row, j + column], by Lanczos interpolation; `border` is "circular",
+    "replicate" or "zero".
     """
     stack = planes.reshape(-1, 1, *planes.shape[-2:])
     for dim, distance in ((2, offset[0]), (3, offset[1])):
@@ -100,21 +95,9 @@ def _lanczos(fraction: float) -> Tensor:
 
 
 def recentre(image: Tensor, kernel: Tensor, *, center: float, border: str) -> tuple[Tensor, Tensor]:
-    """Shift a kernel's centre to its place, and the image with it.
+    """Shift a kernel's centre to a row and column, and the image (C, H, W) with it.
 
-    Parameters
-    ----------
-    image : Tensor, (C, H, W)
-    kernel : Tensor, (K, K)
-    center : float
-        Row and column of the kernel's centre in the result.
-    border : {"extend", "circular"}
-
-    Returns
-    -------
-    image : Tensor, (C, H, W)
-    kernel : Tensor, (K, K)
-        Non-negative, sum 1.
+    The kernel (K, K) is then non-negative, of sum 1.
     """
     row, column = locate(kernel)
     offset = (row - center, column - center)

@@ -92,18 +92,10 @@ class Defects:
 def find_defects(
     planes: NDArray[np.floating], noise: float, *, measured: NDArray[np.bool_] | None = None
 ) -> Defects:
-    """Return the pixels of planes (C, h, w) that do not show the object.
+    """Return the pixels of planes (C, h, w) that do not show the object, of those `measured`.
 
     A pixel is hot or dead if it exceeds the noise, the image's detail and the range of its eight
     neighbours, while its four nearest neighbours show no trace of it: no blurred object looks so.
-
-    Parameters
-    ----------
-    planes : ndarray, (C, h, w)
-    noise : float
-        Standard deviation of the noise.
-    measured : ndarray, bool, (h, w), optional
-        Valid pixels.
     """
     shape = planes.shape[1:]
     nothing = np.zeros(shape, dtype=bool)
@@ -126,15 +118,7 @@ def defects_of(
 ) -> Defects | None:
     """Return the defects of an image in its own axes; None if it cannot be restored anyway.
 
-    Parameters
-    ----------
-    image : ndarray
-        "YX", "YXC" or "CYX", of any real type.
-    axes : str
-    covered : ndarray, bool, (h, w), optional
-        Missing pixels.
-    saturation : bool
-        Whether to include saturated pixels.
+    `covered` (h, w) are missing pixels; `saturation` includes saturated ones.
     """
     planes = np.asarray(image[None] if axes == "YX" else np.moveaxis(image, axes.index("C"), 0))
     if planes.dtype.kind not in "iuf" or planes.size == 0:

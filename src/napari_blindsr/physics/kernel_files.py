@@ -29,18 +29,9 @@ SUFFIXES = (".mat", ".npy")
 
 
 def read_kernel_folder(folder: str | os.PathLike[str]) -> KernelSet:
-    """Read all kernels of a folder, for ``Motion(kernels=...)``.
+    """Read the kernels (K, K) of a folder's .mat and .npy files, in the order of their names.
 
-    Parameters
-    ----------
-    folder : path
-        With .mat and .npy files, each with one correlation kernel (K, K) in HR pixels, of any size.
-        Other files and subfolders are ignored.
-
-    Returns
-    -------
-    KernelSet
-        In the order of the file names.
+    For ``Motion(kernels=...)``. Sizes may differ; other files and subfolders are ignored.
 
     Raises
     ------
@@ -73,19 +64,10 @@ KERNEL_OUT_SUFFIXES = (".npy", ".tif", ".tiff", ".png")
 
 
 def read_kernel(path: str | os.PathLike[str]) -> NDArray[np.float32]:
-    """Read a correlation kernel, or a grid of kernels.
+    """Read a kernel (K, K), or a grid of kernels (R, C, K, K), not normalised.
 
-    Parameters
-    ----------
-    path : path
-        Of a .npy, TIFF or PNG file, or of a MATLAB file with a variable ``Kernel`` or with
-        just one matrix.
-
-    Returns
-    -------
-    ndarray, float32, (K, K) or (R, C, K, K)
-        As it is in the file, not normalised: one kernel, or a grid of the kernels of an image's
-        regions (.npy and TIFF).
+    From a .npy, TIFF or PNG file, or a MATLAB file with a variable ``Kernel`` or with just one
+    matrix; grids from .npy and TIFF.
 
     Raises
     ------
@@ -151,17 +133,10 @@ def _read_mat(file: Path) -> NDArray[Any]:
 def write_kernel(
     path: Path, kernel: NDArray[np.float32], *, force: bool = False, bundle: Bundle | None = None
 ) -> None:
-    """Write a correlation kernel, or a grid of kernels.
+    """Write a correlation kernel (K, K), or a grid of kernels (R, C, K, K).
 
-    Parameters
-    ----------
-    path : Path
-        .npy or TIFF: float32 as it is. PNG: scaled to 8 bit, for viewing; a grid side by side.
-    kernel : ndarray, (K, K) or (R, C, K, K)
-    force : bool
-        Replace an existing file.
-    bundle : Bundle, optional
-        Files that are written together.
+    .npy or TIFF: float32 as it is. PNG: scaled to 8 bit, for viewing; a grid side by side. `bundle`
+    holds files that are written together.
     """
     suffix = check_suffix(path, KERNEL_OUT_SUFFIXES, "write")
     values = np.ascontiguousarray(kernel, dtype=np.float32)
@@ -180,12 +155,9 @@ def write_kernel(
 
 
 def check_kernel(kernel: ArrayLike) -> NDArray[np.float32]:
-    """Check a known kernel and return it with sum 1 and an odd side.
+    """Check a known kernel (K, K) and return it with sum 1 and an odd side.
 
-    Parameters
-    ----------
-    kernel : array_like, (K, K)
-        Finite, non-negative up to rounding, of positive sum.
+    It is finite, non-negative up to rounding, and of positive sum.
 
     Raises
     ------
@@ -218,17 +190,9 @@ def check_kernel(kernel: ArrayLike) -> NDArray[np.float32]:
 
 
 def check_kernels(kernels: ArrayLike) -> NDArray[np.float32]:
-    """Check a known kernel, or a grid of the kernels of an image's regions.
+    """Check a known kernel, or a grid (R, C, K, K); return each with sum 1 and an odd side.
 
-    Parameters
-    ----------
-    kernels : array_like, (K, K) or (R, C, K, K)
-        Each as in `check_kernel`.
-
-    Returns
-    -------
-    ndarray, (K, K) or (R, C, K, K)
-        Each of sum 1, with an odd side; a grid of one becomes a single kernel.
+    A grid of one becomes a single kernel.
 
     Raises
     ------

@@ -26,23 +26,12 @@ QUANTILE_OF_NOISE = 0.8
 
 
 def estimate_noise(planes: NDArray[np.float32], measured: NDArray[np.bool_] | None = None) -> float:
-    """Return the standard deviation of the noise.
+    """Return the standard deviation of the noise of planes (C, h, w), the RMS over channels.
 
     The residual of a 3 × 3 Laplacian difference (Immerkær, 1996), in blocks of 8 × 8 pixels, of
     which the least textured tenth counts: low-resolution images have detail as fine as a pixel, so
-    that the median of the whole image would be too large.
-
-    Parameters
-    ----------
-    planes : ndarray, (C, h, w)
-    measured : ndarray, bool, (h, w), optional
-        Valid pixels.
-
-    Returns
-    -------
-    float
-        In the unit of the planes; the root mean square over channels. 0 if no valid pixel has only
-        valid neighbours.
+    that the median of the whole image would be too large. 0 if no valid pixel has only valid
+    neighbours.
     """
     turn = canonical(planes)
     planes = turn.apply(planes)
@@ -89,19 +78,10 @@ def blocking(plane: NDArray[np.floating]) -> float:
 
 
 def noise_statistics(plane: NDArray[np.floating], noise: float) -> tuple[float, float, float]:
-    """Return numbers without units that describe the kind of noise.
+    """Return numbers without units that describe the kind of noise of a plane (h, w).
 
-    Parameters
-    ----------
-    plane : ndarray, (h, w)
-    noise : float
-        Standard deviation of its noise, by `estimate_noise`.
-
-    Returns
-    -------
-    tuple of float
-        The logarithm of the noise in units of the root mean square of the image's differences;
-        that of the noise of the mean of 2 × 2 pixels over that of white noise; and the `blocking`.
+    The logarithm of the noise in units of the root mean square of the image's differences; that of
+    the noise of the mean of 2 × 2 pixels over that of white noise; and the `blocking`.
     """
     image = np.asarray(plane, dtype=np.float32)
     image = canonical(image[None]).apply(image)
@@ -216,17 +196,10 @@ def _photon_transfer(
 def noise_map(
     plane: NDArray[np.float32], *, shot: float, base: float, black: float = 0.0
 ) -> NDArray[np.float32]:
-    """Return the standard deviation of a camera's noise in each pixel of a plane.
+    """Return the standard deviation of a camera's noise in each pixel of a plane (h, w).
 
-    Parameters
-    ----------
-    plane : ndarray, (h, w)
-    shot : float
-        Slope of the variance over the intensity: 1 over the photons of a unit.
-    base : float
-        Variance without light.
-    black : float
-        Intensity up to which the variance is `base`.
+    The variance is `base` up to an intensity `black`, and grows with a slope `shot`: 1 over the
+    photons of a unit.
     """
     light = np.maximum(uniform_filter(plane, 3, mode="nearest") - black, 0) if shot > 0 else 0.0
     level: NDArray[np.float32] = np.sqrt(shot * light + base) * np.ones_like(plane)

@@ -46,24 +46,10 @@ def run_flags(
     residual: Residual | None,
     device: torch.device,
 ) -> tuple[Flag, ...]:
-    """Return the flags of a result.
+    """Return the flags of a result from its planes and its kernel (K, K), or kernels.
 
-    Parameters
-    ----------
-    planes : Planes
-        The image that was restored.
-    kernel : ndarray, (K, K)
-        The kernel of the result.
-    settings : Settings
-    blur : BlurEstimate or None
-        Estimate from the image.
-    field : KernelField, optional
-        The kernels of its regions, if they vary; each is checked.
-    guess : Tensor, (C, h, w), or None
-        The image with its gaps filled in, if there are any.
-    residual : Residual or None
-        Residual of the forward model, of the image or of one tile.
-    device : torch.device
+    `guess` (C, h, w) is the image with missing pixels filled in, if it has any; `residual` that of
+    the image or of one tile.
     """
     data, measured = planes.data, planes.measured
     values = data if measured is None else data[:, measured]
@@ -125,20 +111,9 @@ def find_residual(
     border: Border,
     noise: float = 0.0,
 ) -> Residual | None:
-    """Return the residual of the forward model, or None if the planes are too small.
+    """Return the residual of an image (C, s·h, s·w), or None if the planes are too small.
 
-    Parameters
-    ----------
-    planes : Planes
-        The image, or a part of it.
-    image : ndarray, (C, s·h, s·w)
-        The restoration of these planes.
-    kernel : ndarray, (K, K)
-    settings : Settings
-    border : {"extend", "circular"}
-        What the model assumes beyond the planes' borders.
-    noise : float
-        Lower bound on the noise, such as that of JPEG blocks.
+    `noise` is a lower bound on the noise, such as that of JPEG blocks.
     """
     try:
         predicted = predict(
@@ -167,12 +142,7 @@ def piled_up(values: NDArray[np.float32]) -> float:
     """Return the fraction of pixels at the largest value, or 0 if the range is not cut off.
 
     Values of a range that is not cut off become rarer towards the largest; values of one that is
-    cut off pile up there.
-
-    Parameters
-    ----------
-    values : ndarray, (C, ...)
-        The channel with the most such pixels decides.
+    cut off pile up there. The channel of values (C, ...) with the most such pixels decides.
     """
     most = 0.0
     for channel in values.reshape(len(values), -1):

@@ -78,23 +78,9 @@ def estimate_memory(
 ) -> int:
     """Return the bytes that a run takes at its peak, above the loaded interpreter.
 
-    Parameters
-    ----------
-    shape : tuple of int
-        (h, w) of the image, or of its output region.
-    channels : int
-        3 for RGB.
-    settings : Settings
-    planes : int
-        Planes of a stack whose results stay in memory; 0 if they go to a file.
-    half : bool
-        Whether the networks compute in bfloat16.
-
-    Returns
-    -------
-    int
-        Within a quarter of the measurement on a CPU, under Linux; within a third for the classical
-        reconstruction in colour. Much wider kernels than the family's usual ones take more.
+    `planes` of a stack stay in memory, 0 if they go to a file; `half` is for networks in bfloat16.
+    Within a quarter of the measurement on a CPU, under Linux; within a third for the classical
+    reconstruction in colour. Much wider kernels than the family's usual ones take more.
     """
     kept = result_memory(shape, channels, settings) * max(planes - 1, 0)
     return FIXED + round(_largest_part(shape, channels, settings, half=half)) + kept

@@ -209,19 +209,7 @@ def join_tiles(
 ) -> Generator[Progress, bool | None, Restored | None]:
     """Restore tiles and stitch them as they finish; None if none was restored.
 
-    Parameters
-    ----------
-    plan : TilePlan
-    runner : TileRunner
-        Restores the tiles, here or on workers.
-    target : Target or None
-        None makes an array.
-    start : float
-        When the run began.
-    stop : bool
-        Restore as little as possible.
-    supported : bool
-        Whether to compute the support, which is empty otherwise.
+    `stop` restores as little as possible; without `supported` the support is empty.
     """
     job = plan.job
     delivery = _Delivery(job, target)
@@ -262,16 +250,7 @@ def join_tiles(
 
 
 def restore_tile(piece: Job, part: Part, *, examined: bool) -> TileOutcome:
-    """Restore a tile with the kernel of its problem.
-
-    Parameters
-    ----------
-    piece : Job
-        The problem of the tile, with the kernel in its middle.
-    part : Part
-    examined : bool
-        Also compute the residual.
-    """
+    """Restore a tile with the kernel of its problem; if it is examined, with its residual."""
     observation = observe(piece)
     solved = observation.brightened()
     outcome = drained(solve(solver_for(piece, solved, held=True), solved))

@@ -195,16 +195,7 @@ def iterate(
 
 
 def conclude(job: Job, joined: Restored, *, seconds: float) -> Result:
-    """Return the result of a problem, with its flags.
-
-    Parameters
-    ----------
-    job : Job
-    joined : Restored
-        The reconstruction.
-    seconds : float
-        Wall time of the run.
-    """
+    """Return the result of a problem, with its flags."""
     planes, settings = job.planes, job.settings
     field = job.source if isinstance(job.source, KernelField) else None
     flags = run_flags(

@@ -143,13 +143,7 @@ def with_blur(
 ) -> Generator[Progress, bool | None, tuple[Job, bool]]:
     """Return the problem with its estimated kernel, and whether to stop.
 
-    Parameters
-    ----------
-    job : Job
-    start : float
-        When the run began.
-    stop : bool
-        Skip the refinement of the estimate.
+    `stop` skips the refinement of the estimate.
     """
     settings, planes = job.settings, job.planes
     settings = replace(settings, quality="fast") if stop else settings
@@ -308,12 +302,7 @@ def observe(job: Job) -> Observation:
 def solver_for(job: Job, observation: Observation, *, held: bool = False) -> Solver[Any]:
     """Return the solver of an observation.
 
-    Parameters
-    ----------
-    job : Job
-    observation : Observation
-    held : bool
-        Keep the problem's kernel and leave the image to the restorer, whatever the method.
+    If the kernel is `held`, the solver keeps the problem's kernel, whatever the method.
     """
     settings = job.settings
     kernel: KernelFamily | torch.Tensor

@@ -43,23 +43,7 @@ Kind = Literal["error", "data", "kernel"]
 def find_uncertainty(
     job: Job, joined: Restored, *, start: float
 ) -> Generator[Progress, bool | None, tuple[NDArray[np.float32] | None, tuple[str, ...]]]:
-    """Return the standard deviation of a result, from further restorations.
-
-    Parameters
-    ----------
-    job : Job
-    joined : Restored
-        The result of the problem.
-    start : float
-        When the run began.
-
-    Returns
-    -------
-    ndarray, in the shape of the image, or None
-        In the unit of the image; None if the run was stopped before.
-    tuple of str
-        Notes.
-    """
+    """Return the standard deviation of a result in its shape and unit, and notes; None on stop."""
     if joined.reason == StopReason.STOPPED or not np.isfinite(joined.image).all():
         return None, ("stopped before the uncertainty was estimated",)
     changes = yield from find_changes(job, joined, start=start)

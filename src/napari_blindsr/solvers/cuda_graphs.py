@@ -45,19 +45,8 @@ class _Autocast(nn.Module):
 def captured(network: nn.Module, x: Tensor, compute: Compute) -> Callable[[Tensor], Tensor] | None:
     """Return a function that evaluates a network at inputs like `x` by graphs, or None.
 
-    Parameters
-    ----------
-    network : nn.Module
-        In training mode, on the device; its weights may change between calls.
-    x : Tensor
-        An input that needs no gradient.
-    compute : Compute
-
-    Returns
-    -------
-    callable or None
-        None on devices other than CUDA, if the capture fails, and if the graph gives another output
-        or other gradients.
+    None on devices other than CUDA, if the capture fails, and if the graph gives another output or
+    other gradients. The network is in training mode; its weights may change between calls.
     """
     if compute.device.type != "cuda":
         return None

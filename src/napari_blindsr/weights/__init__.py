@@ -28,13 +28,8 @@ def cache_folder() -> Path:
 def find_usrnet(path: str | os.PathLike[str] | None = None, *, cache: Path | None = None) -> Path:
     """Return the file with the published weights of USRNet-tiny; download it if necessary.
 
-    Parameters
-    ----------
-    path : path, optional
-        A local file; else that of the environment variable NAPARI_BLINDSR_USRNET; else the one in
-        the cache, which is downloaded once from the authors' public repository.
-    cache : Path, optional
-        Folder of the cache; by default the user's.
+    It is `path`; else that of the environment variable NAPARI_BLINDSR_USRNET; else the one in the
+    cache, which is downloaded once from the authors' public repository.
 
     Raises
     ------

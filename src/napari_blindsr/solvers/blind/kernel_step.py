@@ -81,19 +81,7 @@ def start_kernel(
 ) -> KernelState:
     """Build the kernel generator and draw all random kernels of the run.
 
-    Parameters
-    ----------
-    observation : Observation
-    family : KernelFamily
-        Of the random kernels.
-    schedule : Schedule
-    generator : torch.Generator
-        On the CPU, for the generator's weights.
-    seed : int
-        Of the random kernels.
-    device : torch.device
-    weights : dict of Tensor or None
-        Of an earlier run.
+    `generator`, on the CPU, draws the initial weights; `weights` of an earlier run replace them.
     """
     network = build_kernel_generator(observation.kernel_size, generator=generator)
     code = INPUT_AMPLITUDE * torch.rand(network.INPUTS, generator=generator)

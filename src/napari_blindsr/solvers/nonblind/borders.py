@@ -54,19 +54,8 @@ def with_periodic_borders(
     """Restore an observation by a method whose borders are periodic.
 
     For the border "extend", the data are continued as a guess that need not be explained, and the
-    result is cropped.
-
-    Parameters
-    ----------
-    observation : Observation
-    kernel_size : int
-        K in HR pixels.
-    restore : callable
-        Restores data (C, h, w) with valid pixels, bool (h, w) or None, to an image (C, s·h, s·w).
-    measured : Tensor, bool, (h, w), optional
-        Valid pixels; the others should hold a guess.
-    canvas : bool
-        Return the whole canvas of the observation.
+    result is cropped. `restore` turns data (C, h, w) with valid pixels (h, w) into an image (C,
+    s·h, s·w); `canvas` returns the whole canvas of the observation.
     """
     data = observation.data
     if observation.border != "extend":

@@ -109,16 +109,9 @@ def conditions_of(
     together: bool,
     device: torch.device,
 ) -> Conditions:
-    """Return the conditions of planes (C, h, w).
+    """Return the conditions of planes (C, h, w) from their valid pixels.
 
-    Parameters
-    ----------
-    planes : ndarray, (C, h, w)
-    measured : ndarray, bool, (h, w), optional
-        Valid pixels.
-    together : bool
-        Use one unit for all channels, as those of a colour picture.
-    device : torch.device
+    `together` uses one unit for all channels, as those of a colour picture.
     """
     ranges = np.array([smooth_range(plane, measured) for plane in planes])
     if together:

@@ -33,18 +33,10 @@ FREE = 1e-6
 
 
 def transfer_function(kernel: Tensor, height: int, width: int) -> Tensor:
-    """Return the spectrum by which correlation with a kernel multiplies an image's.
+    """Return the spectrum (..., height, width//2 + 1) by which correlation multiplies an image's.
 
-    Parameters
-    ----------
-    kernel : Tensor, (..., K, K)
-        Correlation kernel; it acts about its element (K//2, K//2).
-    height, width : int
-        Size of the image. It may be smaller than the kernel, which then wraps around.
-
-    Returns
-    -------
-    Tensor, complex, (..., height, width//2 + 1)
+    The kernels (..., K, K) act about their element (K//2, K//2), and wrap around if larger than the
+    image.
     """
     size = kernel.shape[-1]
     axis = torch.arange(size, device=kernel.device) - size // 2
@@ -101,19 +93,10 @@ class DataModule:
     ) -> Tensor:
         """Return the linear estimate for images with a 1/f² spectrum.
 
-        The minimum of ‖y − (x ⋆ k)↓s‖²/σ² + ‖∇x − g‖²/c². For g = 0 that is the Wiener filter
-        with the aliases of all frequencies.
-
-        Parameters
-        ----------
-        noise_power : float or Tensor
-            σ², variance of the noise in the data, broadcastable to them.
-        contrast : float
-            c, root mean square of the differences between neighbouring pixels of the image.
-        gradients : tuple of Tensor (..., s·h, s·w), optional
-            g, expected differences to the next row and column.
-        guess : Tensor, (..., s·h, s·w), optional
-            An image whose prediction replaces the missing data.
+        The minimum of ‖y − (x ⋆ k)↓s‖²/σ² + ‖∇x − g‖²/c², σ² the noise power and c the contrast:
+        the root mean square difference between neighbouring pixels. For g = 0 that is the Wiener
+        filter with the aliases of all frequencies. `gradients` are g to the next row and column;
+        the prediction of `guess` replaces missing data.
         """
         like: dict[str, Any] = {"device": self._data.device, "dtype": self._data.dtype}
         slopes = [
@@ -163,15 +146,7 @@ class DataModule:
         return small.repeat(*[1] * (small.ndim - 2), self._scale, 1)[..., self._columns]
 
     def __call__(self, image: Tensor, alpha: Tensor) -> Tensor:
-        """Return the solution.
-
-        Parameters
-        ----------
-        image : Tensor, (..., s·h, s·w)
-            z, the image to stay near to.
-        alpha : Tensor
-            α > 0, a scalar or broadcastable to the data.
-        """
+        """Return the solution near an image z (..., s·h, s·w), for α > 0 that fits the data."""
         residual = self._data - self.predict(image)
         if self._measured is not None:
             residual = residual * self._measured

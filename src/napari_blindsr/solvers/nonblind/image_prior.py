@@ -34,7 +34,7 @@ def unfolded(
     errors: ErrorMap | None = None,
     log_variance_sd: float = 0.0,
 ) -> Tensor:
-    """Restore an observation with a known kernel.
+    """Restore an observation with a known kernel (K, K); the result is not clipped.
 
     Of a colour picture the luma is restored as a single channel is, and the colour differences,
     which have little detail, in two rounds: better and faster. The differences and their negatives
@@ -42,11 +42,6 @@ def unfolded(
 
     Parameters
     ----------
-    observation : Observation
-    kernel : Tensor, (K, K)
-        Correlation kernel in HR pixels, non-negative, sum 1.
-    network : UnfoldedPrior
-        On the device of the observation.
     noise : float or Tensor, (C,) or (C, h, w)
         σ, standard deviation of the noise in ``observation.data``, everywhere or in each pixel.
     typical : Tensor, (C,), optional
@@ -55,18 +50,10 @@ def unfolded(
         Valid pixels; the others should hold a guess.
     colour : bool
         Whether the channels are red, green and blue of one picture (`shares_detail`).
-    autocast : torch.autocast, optional
-        Context in which the denoiser is evaluated.
     errors : ErrorMap, optional
-        Return the standard deviation of the error instead, of each channel by itself, whatever
-        `colour` is.
+        Return the standard deviation of the error instead, of each channel by itself.
     log_variance_sd : float
         For `errors`: standard deviation of the error of the kernel's log variances.
-
-    Returns
-    -------
-    Tensor, (C, s·h, s·w)
-        In the intensities of the observation, not clipped.
     """
     sigma = torch.as_tensor(noise, dtype=observation.data.dtype, device=observation.data.device)
     sigma = sigma.expand(len(observation.data)) if sigma.ndim == 0 else sigma
@@ -144,16 +131,10 @@ def noise_of_luma(noise: Tensor) -> Tensor:
 
 
 def shares_detail(channels: Tensor, noise: Tensor, *, measured: Tensor | None = None) -> bool:
-    """Return whether channels share their detail, as those of a photograph do.
+    """Return whether channels (3, h, w) share their detail, as those of a photograph do.
 
-    Parameters
-    ----------
-    channels : Tensor, (3, h, w)
-        Red, green, blue.
-    noise : Tensor, (3,)
-        Standard deviation of the noise in each, which does not count as detail.
-    measured : Tensor, bool, (h, w), optional
-        Valid pixels.
+    Noise of standard deviations (3,) does not count as detail, nor do pixels that are not
+    `measured`.
     """
     luma, *differences = _detail(to_luma(channels), noise_of_luma(noise), measured)
     # Halves have a quarter of the power.

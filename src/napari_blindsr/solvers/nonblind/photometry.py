@@ -74,21 +74,10 @@ def mean_correction(
     """Return the smooth image (C, s·h, s·w) that gives each region its measured mean.
 
     Networks that suppress noise tend to change the mean. The correction is linear between knots.
-    Regions are counted from all four corners of an image, so that mirrored images are treated
-    alike. Exact means would bring noise back, so they are followed as far as the photometry of the
-    signal requires.
-
-    Parameters
-    ----------
-    residual : Tensor, (C, h, w)
-        The data minus the prediction of the restored image.
-    scale : int
-    noise, signal : float
-        Standard deviation of the data's noise, and their mean above the darkest intensity.
-    measured : Tensor, bool, (h, w), optional
-        Valid pixels.
-    origin : tuple of int
-        Row and column of the first pixel in the whole image, whose regions begin at its corner.
+    Regions are counted from all four corners of the whole image, in which the first pixel is at
+    `origin`, so that mirrored images are treated alike. Exact means would bring noise back, so they
+    are followed as far as the photometry of the signal requires: its mean above the darkest
+    intensity. `residual` (C, h, w) is the data minus the prediction of the restored image.
     """
     values = residual.double()
     if measured is not None:

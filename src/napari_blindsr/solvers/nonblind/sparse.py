@@ -66,24 +66,16 @@ def sparse(
     measured: Tensor | None = None,
     canvas: bool = False,
 ) -> Tensor:
-    """Restore an observation with a known kernel and no neural network.
+    """Restore an observation with a known kernel (K, K); the result is not clipped.
 
     Parameters
     ----------
-    observation : Observation
-    kernel : Tensor, (K, K)
-        Correlation kernel in HR pixels, non-negative, sum 1.
     noise : float or Tensor, (C,)
         σ, standard deviation of the noise in ``observation.data``, for all or for each channel.
     measured : Tensor, bool, (h, w), optional
         Valid pixels; the others should hold a guess.
     canvas : bool
         Return the observation's whole canvas.
-
-    Returns
-    -------
-    Tensor, (C, s·h, s·w), or the observation's `canvas_shape`
-        In the intensities of the observation, not clipped.
     """
 
     def restore(data: Tensor, measured: Tensor | None) -> Tensor:

@@ -80,15 +80,9 @@ class Denoiser(nn.Module):
     ) -> tuple[Tensor, Tensor]:
         """Return planes without their noise, and features for the next round.
 
-        Parameters
-        ----------
-        planes, before : Tensor, (n, H, W)
-            The image after the data step, and before it.
-        levels : Tensor, (n, 3, ⌈H/8⌉·4, ⌈W/8⌉·4)
-            Standard deviation of the noise at half the resolution, also multiplied by functions of
-            scale and kernel.
-        memory : Tensor or None
-            Features of the round before.
+        `planes` and `before` (n, H, W) are the image after and before the data step; `levels`, (n,
+        3, ⌈H/8⌉·4, ⌈W/8⌉·4), the noise level at half the resolution, multiplied by the
+        `_level_maps`.
         """
         height, width = planes.shape[-2:]
         # Folding and two levels halve the sides three times.
@@ -136,19 +130,16 @@ class UnfoldedPrior(nn.Module):
         errors: ErrorMap | None = None,
         log_variance_sd: float = 0.0,
     ) -> Tensor:
-        """Restore planes, their borders taken as periodic.
+        """Restore planes (n, h, w) with periodic borders; the result is (n, s·h, s·w).
 
         Parameters
         ----------
-        data : Tensor, (n, h, w)
         kernel : Tensor, (K, K) or (n, K, K)
             Correlation kernel in HR pixels.
-        scale : int
         noise : float or Tensor, (n,) or (n, h, w)
             Standard deviation of the noise in `data`, for all, for each, or in each pixel.
         typical : float or Tensor, (n,), optional
-            Root mean square of `noise` over the whole image, if `data` are a part of one, so that
-            all parts are treated alike.
+            Root mean square of `noise` over the whole image, if `data` are a part of one.
         measured : Tensor, bool, (h, w), optional
             Valid pixels of `data`; the others are only a guess to start from.
         brief : bool
@@ -157,10 +148,6 @@ class UnfoldedPrior(nn.Module):
             Return the standard deviation of the image's error instead of the image.
         log_variance_sd : float
             For `errors`: standard deviation of the error of the kernel's log variances.
-
-        Returns
-        -------
-        Tensor, (n, s·h, s·w)
         """
         rounds = self.rounds(
             data,

@@ -154,22 +154,10 @@ class USRNet(nn.Module):
         noise: float,
         measured: Tensor | None = None,
     ) -> Tensor:
-        """Restore a batch of colour images, their borders taken as periodic.
+        """Restore colour images (n, 3, h, w) with periodic borders; the result is (n, 3, s·h, s·w).
 
-        Parameters
-        ----------
-        data : Tensor, (n, 3, h, w)
-        kernel : Tensor, (K, K)
-            Correlation kernel in HR pixels.
-        scale : int
-        noise : float
-            Standard deviation of the noise in `data`.
-        measured : Tensor, bool, (h, w), optional
-            Valid pixels of `data`; the others are only a guess to start from.
-
-        Returns
-        -------
-        Tensor, (n, 3, s·h, s·w)
+        `noise` is its standard deviation in `data`, which is only a guess where it is not
+        `measured`.
         """
         alphas, betas = self.h(data.new_tensor(noise), scale)
         explain = DataModule(data, kernel, scale, measured=measured)
@@ -189,15 +177,10 @@ def usrnet(
     colour: bool | None = None,
     measured: Tensor | None = None,
 ) -> Tensor:
-    """Restore an observation with a known kernel.
+    """Restore an observation with a known kernel (K, K); the result is not clipped.
 
     Parameters
     ----------
-    observation : Observation
-    kernel : Tensor, (K, K)
-        Correlation kernel in HR pixels, non-negative, sum 1.
-    network : USRNet
-        On the device of the observation.
     noise : float
         σ, standard deviation of the noise in ``observation.data``; 0…about 0.1.
     colour : bool, optional
@@ -205,11 +188,6 @@ def usrnet(
         each channel is restored by itself as a grey image.
     measured : Tensor, bool, (h, w), optional
         Valid pixels; the others should hold a guess, from which the network starts.
-
-    Returns
-    -------
-    Tensor, (C, s·h, s·w)
-        In the intensities of the observation, not clipped.
     """
     data, scale = observation.data, observation.scale
     if colour and len(data) != COLOURS:
@@ -236,18 +214,7 @@ def usrnet(
 
 
 def load_usrnet(path: str | os.PathLike[str] | None = None, *, cache: Path | None = None) -> USRNet:
-    """Return USRNet-tiny with its published weights, on the CPU.
-
-    Parameters
-    ----------
-    path, cache
-        As in `find_usrnet`.
-
-    Raises
-    ------
-    WeightsError
-        As `find_usrnet`, and if the file does not hold the tensors of the network.
-    """
+    """Return USRNet-tiny with its published weights, on the CPU; errors as in `find_usrnet`."""
     return read_usrnet(find_usrnet(path, cache=cache))
 
 
