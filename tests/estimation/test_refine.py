@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Generator
 from contextlib import nullcontext
 
 import pytest
@@ -11,9 +12,10 @@ from torch import Tensor
 
 from napari_blindsr.estimation.network import FAMILY_ORDER
 from napari_blindsr.estimation.posterior import BlurPosterior
-from napari_blindsr.estimation.refine import Refinement, gaussian_candidates, refine
+from napari_blindsr.estimation.refine import gaussian_candidates, refine
 from napari_blindsr.physics.kernels import Line, render_gaussian
 from napari_blindsr.physics.kernels.moments import core_covariance, log_covariance
+from napari_blindsr.progress import Done
 from napari_blindsr.solvers.nonblind.data_step import DataModule
 from napari_blindsr.solvers.nonblind.unfolded import load_image_prior
 
@@ -35,7 +37,7 @@ def log_of(kernel: Tensor) -> Tensor:
     return log_covariance(core_covariance(kernel[None].double()) / SCALE**2)[0].float()
 
 
-def ended(steps: Refinement) -> BlurPosterior:
+def ended(steps: Generator[Done, bool | None, BlurPosterior | None]) -> BlurPosterior:
     """Take all steps; they are counted."""
     last, reports = 0, []
     while True:

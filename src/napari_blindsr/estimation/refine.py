@@ -15,8 +15,9 @@ the residual says nothing of the kernel, so w counts for what exceeds the noise.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, TypeAlias
+from dataclasses import replace
+from functools import partial
+from typing import TYPE_CHECKING
 
 import torch
 import torch.nn.functional as F
@@ -42,9 +43,6 @@ if TYPE_CHECKING:
     from napari_blindsr.progress import Done
     from napari_blindsr.solvers.nonblind.unfolded import UnfoldedPrior
 
-
-Refinement: TypeAlias = "Generator[Done, bool | None, BlurPosterior | None]"
-Residuals: TypeAlias = "Generator[Done, bool | None, Tensor | None]"
 
 EVIDENCE = 10.0
 """w: the weight of the residual. This, b and the next were chosen on crops of the training
@@ -102,7 +100,7 @@ def refine(
     periodic: bool,
     noise: float,
     autocast: AbstractContextManager[object],
-) -> Refinement:
+) -> Generator[Done, bool | None, BlurPosterior | None]:
     """Return the refined posterior of a blur; None on stop.
 
     `DRAWN` candidates (n, K, K), centred as the geometry requires, are chosen by their `weights`
@@ -117,18 +115,21 @@ def refine(
     chosen = torch.searchsorted(weights.double().cumsum(0), levels).clamp_max(len(weights) - 1)
     kernels, counts = chosen.unique(return_counts=True)
     drawn = candidates[kernels]
-    restore = _Restore(
+    residuals = partial(
+        _residuals,
         plane=crop,
         prior=prior,
         scale=scale,
         periodic=periodic and crop.shape == plane.shape,
         noise=noise,
         autocast=autocast,
-        total=len(drawn),
     )
-    fits = yield from restore.residuals(drawn.to(plane))
-    if fits is None:
-        return None
+    found: list[Tensor] = []
+    for some in drawn.to(plane).split(TOGETHER):
+        found.append(residuals(some))
+        if (yield sum(map(len, found)), len(drawn)):
+            return None
+    fits = torch.cat(found)
     logs = log_covariance(core_covariance(drawn.double()) / scale**2)
     before = counts.double() / DRAWN
     unexplained = float((before * (2 * fits).exp()).sum())
@@ -170,46 +171,31 @@ def _moments(values: Tensor, weights: Tensor) -> tuple[Tensor, Tensor]:
     return mean, (weights[:, None] * (values - mean).square()).sum(dim=0)
 
 
-@dataclass(kw_only=True)
-class _Restore:
-    """Restores a plane with several kernels, and counts them."""
-
-    plane: Tensor
-    prior: UnfoldedPrior
-    scale: int
-    periodic: bool
-    noise: float
-    autocast: AbstractContextManager[object]
-    total: int
-    done: int = 0
-
-    def residuals(self, kernels: Tensor) -> Residuals:
-        """Return the log residual for each of some kernels (n, K, K)."""
-        found = []
-        for some in kernels.split(TOGETHER):
-            found.append(self._residuals(some))
-            self.done += len(some)
-            if (yield self.done, self.total):
-                return None
-        return torch.cat(found)
-
-    def _residuals(self, kernels: Tensor) -> Tensor:
-        data, measured, margin = self.plane[None], None, 0
-        if not self.periodic:
-            margin = margin_for(kernels.shape[-1], self.scale)
-            data = extend_periodic(data, margin)
-            ones = torch.ones_like(self.plane, dtype=torch.bool)
-            measured = F.pad(ones, (margin, margin, margin, margin))
-        data = data.expand(len(kernels), -1, -1)
-        with self.autocast:
-            images = self.prior(
-                data, kernels, scale=self.scale, noise=self.noise, measured=measured
-            )
-        explain = DataModule(data, kernels, self.scale)
-        residual = explain.predict(images.to(data.dtype)) - data
-        height, width = residual.shape[-2:]
-        inner = residual[..., margin : height - margin, margin : width - margin]
-        return 0.5 * (inner.square().mean(dim=(1, 2)) + 1e-12).log().double().cpu()
+def _residuals(
+    kernels: Tensor,
+    *,
+    plane: Tensor,
+    prior: UnfoldedPrior,
+    scale: int,
+    periodic: bool,
+    noise: float,
+    autocast: AbstractContextManager[object],
+) -> Tensor:
+    """Return the log residual of a plane, restored with each of some kernels (n, K, K)."""
+    data, measured, margin = plane[None], None, 0
+    if not periodic:
+        margin = margin_for(kernels.shape[-1], scale)
+        data = extend_periodic(data, margin)
+        ones = torch.ones_like(plane, dtype=torch.bool)
+        measured = F.pad(ones, (margin, margin, margin, margin))
+    data = data.expand(len(kernels), -1, -1)
+    with autocast:
+        images = prior(data, kernels, scale=scale, noise=noise, measured=measured)
+    explain = DataModule(data, kernels, scale)
+    residual = explain.predict(images.to(data.dtype)) - data
+    height, width = residual.shape[-2:]
+    inner = residual[..., margin : height - margin, margin : width - margin]
+    return 0.5 * (inner.square().mean(dim=(1, 2)) + 1e-12).log().double().cpu()
 
 
 def _textured(plane: Tensor, side: int) -> Tensor:

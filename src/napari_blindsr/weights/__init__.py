@@ -44,9 +44,7 @@ def find_usrnet(path: str | os.PathLike[str] | None = None, *, cache: Path | Non
     return _fetch(folder)
 
 
-def local_usrnet(
-    path: str | os.PathLike[str] | None = None, *, cache: Path | None = None
-) -> Path | None:
+def local_usrnet(path: str | os.PathLike[str] | None = None) -> Path | None:
     """Return the file of `find_usrnet`, or None if it would have to be downloaded.
 
     Raises
@@ -56,7 +54,7 @@ def local_usrnet(
     """
     if path is not None or os.environ.get(USRNET_VARIABLE):
         return find_usrnet(path)
-    return _cached(cache if cache is not None else cache_folder())
+    return _cached(cache_folder())
 
 
 def _checked(path: Path, origin: str) -> Path:

@@ -13,8 +13,9 @@ from numpy.typing import NDArray
 from pytestqt.qtbot import QtBot
 from torch import Tensor
 
+from napari_blindsr.estimation import refine
 from napari_blindsr.estimation.network import load_kernel_estimator
-from napari_blindsr.estimation.refine import DRAWN, _Restore
+from napari_blindsr.estimation.refine import DRAWN
 from napari_blindsr.plugin.widgets.texts import NO_BREAK
 from napari_blindsr.settings import Settings
 from napari_blindsr.solvers.blind.alternating import AlternatingSolver
@@ -117,14 +118,14 @@ def test_a_stop_during_refinement_keeps_the_blur_as_it_was_read(
     qtbot: QtBot,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    weigh = _Restore._residuals
+    weigh = refine._residuals
 
-    def weigh_slowly(self: _Restore, kernels: Tensor) -> Tensor:
+    def weigh_slowly(kernels: Tensor, **options: Any) -> Tensor:
         # The image is so small that all may be done before the viewer takes the click.
         time.sleep(0.3)
-        return weigh(self, kernels)
+        return weigh(kernels, **options)
 
-    monkeypatch.setattr(_Restore, "_residuals", weigh_slowly)
+    monkeypatch.setattr(refine, "_residuals", weigh_slowly)
     viewer, widget = open_dock(blurred, method="fast")
     widget.quality.value = "refined"
     report = widget._on_progress
