@@ -71,7 +71,7 @@ def refined(plane: Tensor, mean: Tensor, deviation: float) -> BlurPosterior:
 
 
 @pytest.mark.parametrize("error", [0.6, -0.6])
-def test_a_reading_that_is_far_off_comes_nearer(error: float) -> None:
+def test_an_estimate_that_is_far_off_comes_nearer(error: float) -> None:
     plane, truth = blurred()
     wrong = torch.tensor([error, error, 0.0])
     found = refined(plane, truth + wrong, 0.5)
@@ -121,7 +121,7 @@ def drawn(
     return ended(steps)
 
 
-def test_among_kernels_of_equal_weight_the_true_one_is_found() -> None:
+def test_among_kernels_of_equal_weight_the_true_one_wins() -> None:
     candidates = lines(16)
     plane, truth = blurred(candidates[3])
     even = torch.full((16,), 1 / 16)
@@ -153,7 +153,7 @@ def test_where_all_kernels_explain_the_data_alike_nothing_changes() -> None:
     torch.testing.assert_close(found.deviation, torch.full((3,), 0.3), atol=0.02, rtol=0)
 
 
-def test_a_reading_that_is_sure_stays_where_it_is() -> None:
+def test_a_certain_estimate_stays() -> None:
     plane, truth = blurred()
     posterior = truth + torch.tensor([0.3, 0.3, 0.0])
     found = refined(plane, posterior, 0.01)

@@ -230,7 +230,7 @@ def test_optimising_methods_have_flags_too(method: str) -> None:
     assert "saturated_or_covered" in {flag.name for flag in result.flags}
 
 
-def test_the_end_of_a_range_is_told_from_the_end_of_a_tail() -> None:
+def test_the_end_of_a_range_is_distinguished_from_a_tail() -> None:
     rng = np.random.default_rng(0)
     tail = rng.normal(100, 20, (1, 100, 100)).astype(np.float32)
     assert piled_up(tail) == 0

@@ -1,4 +1,4 @@
-"""Method "fast": the blur is read off the image, and a finish makes the image."""
+"""Method "fast": networks estimate the blur and restore the image."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def test_every_finish_restores_and_says_so(
         assert width == pytest.approx(variance**0.5, rel=0.4)
 
 
-def test_a_refined_reading_owns_up_to_the_network_that_refined_it(
+def test_a_refined_estimate_names_the_network_that_refined_it(
     image: NDArray[np.uint8],
 ) -> None:
     small = image[:24, :24]
@@ -79,7 +79,7 @@ def test_a_refined_reading_owns_up_to_the_network_that_refined_it(
     assert plain.blur.widths != other.blur.widths
 
 
-def test_camera_shake_is_left_as_it_was_read(image: NDArray[np.uint8]) -> None:
+def test_the_estimate_of_camera_shake_is_not_refined(image: NDArray[np.uint8]) -> None:
     # Its widths tell too little of its shape.
     result = restore(
         image[:24, :24], **{**options("measurement"), "quality": "refined", "kernel": "motion"}
@@ -170,7 +170,7 @@ def test_a_schedule_has_no_influence(image: NDArray[np.uint8]) -> None:
     np.testing.assert_array_equal(plain.kernel, other.kernel)
 
 
-def test_the_report_tells_the_blur_and_who_had_learned(image: NDArray[np.uint8]) -> None:
+def test_the_report_has_the_blur_and_the_networks_used(image: NDArray[np.uint8]) -> None:
     result = restore(image, **options("prior"))
     record = json.loads(json.dumps(result.report(), allow_nan=False))
     assert record["learned_priors"] == ["kernel estimator", "image prior"]
@@ -184,7 +184,7 @@ def test_the_report_tells_the_blur_and_who_had_learned(image: NDArray[np.uint8])
     np.testing.assert_allclose(result.kernel, result.blur.kernel, atol=2e-3)
 
 
-def test_what_optimises_tells_no_blur(image: NDArray[np.uint8]) -> None:
+def test_methods_that_optimise_give_no_blur_estimate(image: NDArray[np.uint8]) -> None:
     schedule = Schedule(image_steps=1, warmup_steps=1, structural_steps=1, channels=8)
     result = restore(image[:20, :20], scale=2, method="mlmc", schedule=schedule)
     assert result.blur is None
@@ -208,7 +208,9 @@ def test_the_kernel_is_one_of_the_family(family: KernelFamily, image: NDArray[np
 
 
 @pytest.mark.parametrize("finish", ["prior", "measurement"])
-def test_a_known_kernel_is_not_read(finish: str, sample: Sample, image: NDArray[np.uint8]) -> None:
+def test_a_known_kernel_is_not_estimated(
+    finish: str, sample: Sample, image: NDArray[np.uint8]
+) -> None:
     reports: list[Progress] = []
     result = restore(image, kernel=sample.kernel, progress=reports.append, **options(finish))
     assert result.blur is None
@@ -233,7 +235,7 @@ def test_the_precision_reaches_the_kernel_estimator(image: NDArray[np.uint8]) ->
     assert 0 < float((means[0] - means[1]).abs().max()) < 0.5
 
 
-def test_a_kernel_that_was_found_restores_as_it_did(image: NDArray[np.uint8]) -> None:
+def test_an_estimated_kernel_restores_as_before(image: NDArray[np.uint8]) -> None:
     first = restore(image, scale=2)
     settings, known = make_settings(scale=2, kernel=first.kernel)
 
@@ -248,7 +250,7 @@ def test_a_kernel_that_was_found_restores_as_it_did(image: NDArray[np.uint8]) ->
     )
 
 
-def test_planes_with_a_kernel_that_was_found_are_restored_as_with_it(
+def test_planes_with_an_estimated_kernel_are_restored_as_one_image(
     image: NDArray[np.uint8],
 ) -> None:
     settings, known = make_settings(scale=2, kernel=restore(image, scale=2).kernel)
@@ -262,7 +264,7 @@ def test_planes_with_a_kernel_that_was_found_are_restored_as_with_it(
     np.testing.assert_array_equal(stack(found=True), single)
 
 
-def test_a_known_kernel_serves_images_that_are_too_small_to_read(image: NDArray[np.uint8]) -> None:
+def test_a_known_kernel_restores_images_too_small_for_an_estimate(image: NDArray[np.uint8]) -> None:
     small = image[20:32, 20:35]
     with pytest.raises(InputError, match=r"12 × 15 pixels; expected at least 16 .* known kernel"):
         restore(small, **options("prior"))
@@ -290,7 +292,7 @@ def wide_kernel() -> NDArray[np.float64]:
     return np.outer(line, line)
 
 
-def test_progress_tells_the_stages(image: NDArray[np.uint8]) -> None:
+def test_progress_has_the_stages(image: NDArray[np.uint8]) -> None:
     reports: list[Progress] = []
     restore(image, progress=reports.append, **options("prior"))
     assert [(report.step, report.stage) for report in reports] == [
@@ -334,7 +336,7 @@ def test_a_stop_keeps_what_there_is(moment: str, image: NDArray[np.uint8]) -> No
     assert np.isfinite(result.image).all()
 
 
-def test_an_image_that_is_sharp_already_is_told(sample: Sample, image: NDArray[np.uint8]) -> None:
+def test_a_sharp_image_has_a_flag(sample: Sample, image: NDArray[np.uint8]) -> None:
     chosen = options("measurement")
     assert not restore(image, **chosen).flags
     sharp = restore(sample.truth[:128, :128], **{**chosen, "scale": 1})

@@ -143,7 +143,7 @@ def test_a_batch_of_kernels_equals_one_by_one() -> None:
 
 
 @pytest.mark.parametrize("border", ["extend", "circular"])
-def test_noise_can_be_told_for_each_pixel(border: Any) -> None:
+def test_noise_can_be_given_for_each_pixel(border: Any) -> None:
     network, kernel = random_prior(), blur(2)
     planes = torch.rand(2, 11, 14, generator=torch.Generator().manual_seed(0))
     observation = Observation(data=planes, scale=2, kernel_size=15, border=border)

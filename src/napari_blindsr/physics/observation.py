@@ -142,16 +142,14 @@ class Observation:
         """
         if self.measured is not None:
             residual = residual * self.measured
-        return self._spread(self.gain * residual, kernel)
-
-    def _spread(self, residual: Tensor, kernel: Tensor) -> Tensor:
-        """Apply the transpose of `blur` for one kernel."""
         _, height, width = self.canvas_shape
         reach = self.kernel_size // 2
         size = (height, width)
         if self.border == "circular":
             size = (height + 2 * reach, width + 2 * reach)
-        spread = F.conv_transpose2d(residual[:, None], kernel[None, None], stride=self.scale)
+        spread = F.conv_transpose2d(
+            (self.gain * residual)[:, None], kernel[None, None], stride=self.scale
+        )
         # The transposed convolution ends at the last sample; the canvas may go further.
         missing = (size[0] - spread.shape[-2], size[1] - spread.shape[-1])
         planes = F.pad(spread, (0, missing[1], 0, missing[0]))[:, 0]

@@ -91,7 +91,8 @@ class LossTrace:
     def __init__(self, total: int, device: torch.device) -> None:
         self._values = torch.full((total, 2), math.nan, device=device)
         self._count = 0
-        self._latest: tuple[float, float] | None = None
+        self.latest: tuple[float, float] | None = None
+        """The latest loss and residual that the host knows."""
         self._is_cuda = device.type == "cuda"
         self._in_flight = False
         if self._is_cuda:
@@ -106,11 +107,11 @@ class LossTrace:
         if self._is_cuda:
             self._poll(row)
         elif loss.device.type == "cpu":
-            self._latest = float(row[0]), float(row[1])
+            self.latest = float(row[0]), float(row[1])
 
     def _poll(self, row: Tensor) -> None:
         if self._in_flight and self._copied.query():
-            self._latest = float(self._host[0]), float(self._host[1])
+            self.latest = float(self._host[0]), float(self._host[1])
             self._in_flight = False
         if not self._in_flight:
             self._host.copy_(row, non_blocking=True)
@@ -119,13 +120,8 @@ class LossTrace:
 
     def forget(self) -> None:
         """Discard the latest values, which belong to a state that is given up."""
-        self._latest = None
+        self.latest = None
         self._in_flight = False
-
-    @property
-    def latest(self) -> tuple[float, float] | None:
-        """The latest loss and residual that the host knows, or None."""
-        return self._latest
 
     def losses(self) -> Tensor:
         """Return the losses so far, on the CPU."""

@@ -112,7 +112,7 @@ def test_a_run_without_steps_tells_what_it_does(
     ]
 
 
-def test_a_stop_during_refinement_keeps_the_blur_as_it_was_read(
+def test_a_stop_during_refinement_keeps_the_unrefined_estimate(
     open_dock: DockMaker,
     blurred: NDArray[Any],
     qtbot: QtBot,

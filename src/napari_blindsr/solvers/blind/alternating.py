@@ -120,10 +120,11 @@ class AlternatingState:
     careful: bool = False
 
 
+@dataclass(kw_only=True, eq=False)
 class AlternatingSolver:
     """Alternate between an image generator and a kernel generator.
 
-    Parameters
+    Attributes
     ----------
     schedule : Schedule
     bounded : bool
@@ -132,34 +133,22 @@ class AlternatingSolver:
         Family of the random kernels, or a known kernel; then only the image is optimised.
     seed : int
     compute : Compute
-    noise_power : float, optional
+    noise_power : float or None
         Mean squared error that noise explains.
-    start : Weights, optional
+    start : Weights or None
         Of a run on a similar image of the same size; the kernel generator then needs no warm-up.
     keeps_weights : bool
         Whether the estimate has the generators' weights.
     """
 
-    def __init__(
-        self,
-        *,
-        schedule: Schedule,
-        bounded: bool,
-        kernel: KernelFamily | Tensor,
-        seed: int,
-        compute: Compute,
-        noise_power: float | None = None,
-        start: Weights | None = None,
-        keeps_weights: bool = False,
-    ) -> None:
-        self.start = start
-        self.keeps_weights = keeps_weights
-        self.noise_power = noise_power
-        self.schedule = schedule
-        self.bounded = bounded
-        self.kernel = kernel
-        self.seed = seed
-        self.compute = compute
+    schedule: Schedule
+    bounded: bool
+    kernel: KernelFamily | Tensor
+    seed: int
+    compute: Compute
+    noise_power: float | None = None
+    start: Weights | None = None
+    keeps_weights: bool = False
 
     @property
     def total(self) -> int:
