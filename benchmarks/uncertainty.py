@@ -145,7 +145,7 @@ def run(case: Case, counts: tuple[int, ...], *, known: bool = False) -> Run:
         kernel=case.kernel if known else "gaussian",
     )
     job = prepare(case.lr, settings, axes=None, known=kernel, mask=None, region=None)
-    if job.reads:
+    if job.estimates_blur:
         job, _ = drained(with_blur(job, start=time.perf_counter()))
     joined = restored_at_once(job)
     image = joined.image

@@ -120,7 +120,7 @@ class Job:
         return float(given.square().mean().sqrt())
 
     @property
-    def reads(self) -> bool:
+    def estimates_blur(self) -> bool:
         """Whether the blur is still to be estimated."""
         return not self.optimises and isinstance(self.source, KernelFamily)
 

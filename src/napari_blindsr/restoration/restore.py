@@ -176,8 +176,8 @@ def iterate(
         job = replace(job, link=link)
         stop: bool | None = None
         with cpu_threads(settings.threads):
-            if job.reads:
-                stop = yield _reading(time.perf_counter() - start)
+            if job.estimates_blur:
+                stop = yield _estimating(time.perf_counter() - start)
                 job, stop = yield from with_blur(job, start=start, stop=bool(stop))
             joined = yield from restored(job, target, start=start, stop=bool(stop))
             uncertainty: NDArray[np.float32] | None = None
@@ -236,7 +236,7 @@ def conclude(job: Job, joined: Restored, *, seconds: float) -> Result:
     )
 
 
-def _reading(seconds: float) -> Progress:
+def _estimating(seconds: float) -> Progress:
     """Return the report that the blur is being estimated."""
     return Progress(
         step=0, total=1, stage="estimating the blur", loss=None, seconds=seconds, remaining=None

@@ -10,7 +10,7 @@ import torch
 from skimage.restoration import inpaint_biharmonic
 
 from napari_blindsr.errors import InputError, SettingsError
-from napari_blindsr.estimation.estimate import SMALLEST_SIDE as SMALLEST_READ
+from napari_blindsr.estimation.estimate import SMALLEST_SIDE as SMALLEST_IMAGE
 from napari_blindsr.estimation.estimate import decide, estimate_blur
 from napari_blindsr.estimation.field import check_regions, field_of_image
 from napari_blindsr.estimation.kernel_field import KernelField
@@ -52,7 +52,7 @@ if TYPE_CHECKING:
     from napari_blindsr.types import Finish
 
 
-READABLE = 128
+SMALLEST_WINDOW = 128
 """Least number of input pixels around a region, to estimate its blur from."""
 
 WIDE = 7
@@ -79,24 +79,24 @@ def prepare(
     axes = check_axes(array, axes)
     shape = plane_shape(array, axes)
     source = kernel_source(settings, known, shape)
-    reads_field = settings.field != ONE_BLUR and isinstance(source, KernelFamily)
-    if reads_field:
+    estimates_field = settings.field != ONE_BLUR and isinstance(source, KernelFamily)
+    if estimates_field:
         check_regions(settings.field, shape)
-    looked, wanted = Box.whole(shape), Box.whole(shape)
+    seen, wanted = Box.whole(shape), Box.whole(shape)
     if region is not None:
         check_region(region, shape)
         wanted = region
         # The regions of a field divide the whole image.
-        if settings.border == "extend" and not reads_field:
+        if settings.border == "extend" and not estimates_field:
             size = size_of(source, settings)
             reach = max(context_for(size, settings.scale), WIDE)
-            looked = region.grown(reach, shape).at_least(READABLE, shape)
-            wanted = region.moved(-looked.top, -looked.left)
-            source = moved(source, -looked.top, -looked.left)
-    planes, defects = _planes(array, settings, axes=axes, mask=mask, window=looked)
+            seen = region.grown(reach, shape).at_least(SMALLEST_WINDOW, shape)
+            wanted = region.moved(-seen.top, -seen.left)
+            source = moved(source, -seen.top, -seen.left)
+    planes, defects = _planes(array, settings, axes=axes, mask=mask, window=seen)
     tile = tile_side(wanted.scaled(settings.scale).shape, settings.tile)
     _check_tiles(settings, settings.used_finish, tile, wanted)
-    if reads_field or isinstance(source, KernelField):
+    if estimates_field or isinstance(source, KernelField):
         grid = source.shape if isinstance(source, KernelField) else settings.field
         tile = field_tile(shape, grid, scale=settings.scale, tile=settings.tile)
     compute = choose_compute(settings.device, settings.precision)
@@ -114,7 +114,7 @@ def prepare(
             planes.data, measured=planes.measured, together=colour, device=compute.device
         )
         # The network that estimates one kernel also corrects the noise estimate.
-        if known is not None or reads_field or method_named(settings.method).optimises:
+        if known is not None or estimates_field or method_named(settings.method).optimises:
             decision = decide(planes.data, settings, measured=planes.measured, compute=compute)
             conditions = replace(conditions, decision=decision)
     job = Job(
@@ -128,13 +128,13 @@ def prepare(
         noise=noise,
         light=light,
         tile=tile,
-        kernel_is_known=known is not None and not (found or _was_read(known)),
+        kernel_is_known=known is not None and not (found or _is_estimated(known)),
         colour=colour,
         conditions=conditions,
         notes=(*notes, *defects),
     )
-    if job.reads:
-        _check_readable(planes)
+    if job.estimates_blur:
+        _check_estimable(planes)
     return job
 
 
@@ -163,7 +163,7 @@ def _decided(job: Job, posterior: BlurPosterior | None) -> Job:
     return replace(job, conditions=replace(job.conditions, decision=posterior.decision))
 
 
-def _was_read(known: NDArray[Any] | KernelField) -> bool:
+def _is_estimated(known: NDArray[Any] | KernelField) -> bool:
     """Return whether the kernels of a field were estimated from an image."""
     return isinstance(known, KernelField) and bool(known.blurs)
 
@@ -208,12 +208,12 @@ def _planes(
     return planes, notes
 
 
-def _check_readable(planes: Planes) -> None:
+def _check_estimable(planes: Planes) -> None:
     """Raise an `InputError` if an image is too small for a blur estimate."""
     height, width = planes.data.shape[1:]
-    if min(height, width) < SMALLEST_READ:
+    if min(height, width) < SMALLEST_IMAGE:
         raise InputError(
-            f"the image is {height} × {width} pixels; expected at least {SMALLEST_READ} on each "
+            f"the image is {height} × {width} pixels; expected at least {SMALLEST_IMAGE} on each "
             "side to estimate a blur, or a known kernel"
         )
 
