@@ -340,7 +340,7 @@ def estimate_posterior(
     scale, quality, periodic = settings.scale, settings.quality, settings.border == "circular"
     # Raises an error before any work if there is no such device.
     compute = choose_compute(settings.device, settings.precision)
-    whole = _filled_in(data, measured)
+    whole = filled_in(data, measured)
     if reader == "spectrum":
         covariance = spectral_covariance(torch.from_numpy(whole), scale, taper=not periodic)
         unknown = torch.full((3,), math.nan)
@@ -392,13 +392,11 @@ def decide(
     """Return the network's correction of the noise of planes; None if they are too small."""
     if min(data.shape[-2:]) < SMALLEST_SIDE:
         return None
-    planes = _filled_in(data, measured)
+    planes = filled_in(data, measured)
     return _by_network(planes, settings.scale, compute, settings.optics).decision
 
 
-def _filled_in(
-    data: NDArray[np.float32], measured: NDArray[np.bool_] | None
-) -> NDArray[np.float32]:
+def filled_in(data: NDArray[np.float32], measured: NDArray[np.bool_] | None) -> NDArray[np.float32]:
     """Return planes with missing pixels filled in smoothly, which gives them little weight."""
     if measured is None:
         return data

@@ -7,11 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
-from skimage.restoration import inpaint_biharmonic
 
 from napari_blindsr.errors import InputError, SettingsError
 from napari_blindsr.estimation.estimate import SMALLEST_SIDE as SMALLEST_IMAGE
-from napari_blindsr.estimation.estimate import decide, estimate_blur
+from napari_blindsr.estimation.estimate import decide, estimate_blur, filled_in
 from napari_blindsr.estimation.field import check_regions, field_of_image
 from napari_blindsr.estimation.kernel_field import KernelField
 from napari_blindsr.images.planes import (
@@ -186,14 +185,10 @@ def _planes(
     """Read a window of the image and the mask as planes; also return notes on defects."""
     image = window_of(array, axes, window)
     if not method_named(settings.method).degradations:
-        if mask is not None:
+        if mask is not None or np.ma.is_masked(image):
+            given = "masked pixels" if mask is None else "mask"
             raise SettingsError(
-                f"method {settings.method!r} takes no mask; use one of "
-                f"{[m.name for m in METHOD_TABLE if m.degradations]}"
-            )
-        if np.ma.is_masked(image):
-            raise SettingsError(
-                f"method {settings.method!r} takes no masked pixels; use one of "
+                f"method {settings.method!r} takes no {given}; use one of "
                 f"{[m.name for m in METHOD_TABLE if m.degradations]}"
             )
         return to_planes(image, axes=axes, geometry=settings.geometry), ()
@@ -294,9 +289,8 @@ def observe(job: Job) -> Observation:
     check_size(observation, settings)
     if measured is None:
         return observation
-    assert planes.measured is not None
-    guess = inpaint_biharmonic(planes.data, ~planes.measured, channel_axis=0).astype(np.float32)
-    return replace(observation, guess=torch.from_numpy(guess).to(device))
+    guess = torch.from_numpy(filled_in(planes.data, planes.measured))
+    return replace(observation, guess=guess.to(device))
 
 
 def solver_for(job: Job, observation: Observation, *, held: bool = False) -> Solver[Any]:
