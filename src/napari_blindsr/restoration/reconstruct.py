@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from napari_blindsr.images.tiling import Part, Target
     from napari_blindsr.metrics.residual import Residual
     from napari_blindsr.physics.observation import Observation
-    from napari_blindsr.restoration.tiles import TileRunner
+    from napari_blindsr.restoration.tiles import TileRestorer
     from napari_blindsr.solvers.loop import Weights
 
 
@@ -119,7 +119,7 @@ def restored(
                 joined = yield from _in_one_go(job, target, start=start, stop=stop)
             else:
                 plan = yield from plan_tiles(job, tile)
-                tiled = yield from join_tiles(plan, LocalTiles(), target, start=start, stop=stop)
+                tiled = yield from join_tiles(plan, restore_tiles, target, start=start, stop=stop)
                 assert tiled is not None
                 joined = tiled
             return replace(joined, notes=(*joined.notes, *notes))
@@ -166,24 +166,20 @@ def _in_one_go(
     )
 
 
-class LocalTiles:
-    """Restores tiles in this process, one after the other."""
-
-    def tiles(
-        self,
-        plan: TilePlan,
-        counter: ProgressCounter,
-        deliver: Callable[[int, TileOutcome], None],
-        *,
-        stop: bool,
-    ) -> Generator[Progress, bool | None, None]:
-        """Restore the tiles; if asked to stop, the first one only, for a kernel."""
-        for number, part in enumerate(plan.parts):
-            piece = local(plan.job, part)
-            deliver(number, restore_tile(piece, part, examined=plan.is_examined(number)))
-            stop = bool((yield counter.progress())) or stop
-            if stop:
-                break
+def restore_tiles(
+    plan: TilePlan,
+    counter: ProgressCounter,
+    deliver: Callable[[int, TileOutcome], None],
+    *,
+    stop: bool,
+) -> Generator[Progress, bool | None, None]:
+    """Restore tiles in this process; with `stop`, the first one only, for its kernel."""
+    for number, part in enumerate(plan.parts):
+        piece = local(plan.job, part)
+        deliver(number, restore_tile(piece, part, examined=plan.is_examined(number)))
+        stop = bool((yield counter.progress())) or stop
+        if stop:
+            break
 
 
 def plan_tiles(job: Job, tile: int) -> Generator[Progress, bool | None, TilePlan]:
@@ -200,7 +196,7 @@ def plan_tiles(job: Job, tile: int) -> Generator[Progress, bool | None, TilePlan
 
 def join_tiles(
     plan: TilePlan,
-    runner: TileRunner,
+    restore: TileRestorer,
     target: Target | None,
     *,
     start: float,
@@ -222,16 +218,16 @@ def join_tiles(
         joiner.take(number, outcome)
         counter.done += 1
 
-    yield from runner.tiles(plan, counter, deliver, stop=stop)
+    yield from restore(plan, counter, deliver, stop=stop)
     last, notes = joiner.last, plan.notes
     if last is None:
         return None
-    whole = joiner.done == counter.total
+    whole = counter.done == counter.total
     if not whole:
         joiner.fill()
         notes = (
             *notes,
-            f"{joiner.done} of {counter.total} tiles were restored; the others have no values",
+            f"{counter.done} of {counter.total} tiles were restored; the others have no values",
         )
     return Restored(
         image=delivery.array,

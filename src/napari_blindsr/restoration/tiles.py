@@ -73,10 +73,10 @@ class TileOutcome:
     residual: Residual | None = None
 
 
-class TileRunner(Protocol):
-    """Restores tiles."""
+class TileRestorer(Protocol):
+    """Restores tiles, here or on workers."""
 
-    def tiles(
+    def __call__(
         self,
         plan: TilePlan,
         counter: ProgressCounter,
@@ -113,12 +113,6 @@ class TileJoiner:
         self._next = 0
         self._last: tuple[int, TileOutcome] | None = None
         self._residual: tuple[int, Residual | None] = (-1, None)
-        self.done = 0
-
-    @property
-    def next(self) -> int:
-        """The first tile that is missing."""
-        return self._next
 
     @property
     def last(self) -> TileOutcome | None:
@@ -132,7 +126,6 @@ class TileJoiner:
 
     def take(self, number: int, outcome: TileOutcome) -> None:
         """Add the outcome of a tile."""
-        self.done += 1
         if self._last is None or number > self._last[0]:
             self._last = number, outcome
         if self._plan.is_examined(number) and number > self._residual[0]:

@@ -191,7 +191,7 @@ class TiledPlanes:
         place = job.place(self._target, index)
         covers = plan.job.planes.measured is not None
         joined = yield from join_tiles(
-            plan, ClusterTiles(workers), place, start=start, stop=False, supported=covers
+            plan, ClusterTiles(workers).tiles, place, start=start, stop=False, supported=covers
         )
         if joined is None:
             return None
