@@ -15,15 +15,15 @@ from napari_blindsr.errors import EngineError
 from napari_blindsr.methods import Schedule
 from napari_blindsr.plugin.layers.read import read_layer
 from napari_blindsr.plugin.restore.request import Request
-from napari_blindsr.plugin.restore.worker import Run
+from napari_blindsr.plugin.restore.worker import RestoreRun
 from napari_blindsr.plugin.widgets.devices import free_threads
 from napari_blindsr.settings import Settings
 
 
-def make_run(image: NDArray[Any], steps: int = 5, method: str = "mlmc") -> Run:
+def make_run(image: NDArray[Any], steps: int = 5, method: str = "mlmc") -> RestoreRun:
     schedule = Schedule().scaled(steps)
     settings = Settings(scale=2, method=method, schedule=schedule, device="cpu")
-    return Run(Request(source=read_layer(Image(image, name="cells")), settings=settings))
+    return RestoreRun(Request(source=read_layer(Image(image, name="cells")), settings=settings))
 
 
 def test_a_sent_stop_returns_the_state_so_far(blurred: NDArray[np.float32]) -> None:

@@ -28,6 +28,9 @@ class Automatic(Gaussian):
     name: ClassVar[str] = "auto"
     label: ClassVar[str] = "Automatic"
 
+    # No parameter of a form: a range is that of a Gaussian only.
+    variance: tuple[float, float] | None = None
+
     def chosen(self, probabilities: Mapping[str, float]) -> KernelFamily:
         """Return the family to use.
 

@@ -64,6 +64,22 @@ def check_positive(name: str, value: float) -> None:
         raise SettingsError(f"{name} is {value:g}; expected a positive number")
 
 
+def shown(
+    label: str,
+    help: str,  # noqa: A002
+    *,
+    name: str | None = None,
+    low: float = 0.0,
+    high: float = 1000.0,
+    step: float = 0.1,
+) -> dict[str, Any]:
+    """Return the metadata of a family's parameter: what a form shows of it, and its bounds there.
+
+    `name` is that of the form's field, where it differs from the parameter's.
+    """
+    return {"label": label, "help": help, "name": name, "low": low, "high": high, "step": step}
+
+
 @dataclass(frozen=True, kw_only=True)
 class KernelFamily(ABC):
     """A distribution of blur kernels.

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, ClassVar
 
-from napari_blindsr.physics.kernels.base import KernelFamily, check_range, in_parts
+from napari_blindsr.physics.kernels.base import KernelFamily, check_range, in_parts, shown
 
 if TYPE_CHECKING:
     from torch import Generator, Tensor
@@ -30,7 +30,10 @@ class Disk(KernelFamily):
     name: ClassVar[str] = "disk"
     label: ClassVar[str] = "Out of focus (disc)"
 
-    radius: tuple[float, float] | None = None
+    radius: tuple[float, float] | None = field(
+        default=None,
+        metadata=shown("Radius (px)", "Range of the radius of the disc, in pixels of the result."),
+    )
 
     def __post_init__(self) -> None:
         if self.radius is not None:

@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
-from napari_blindsr.physics.kernels.base import KernelFamily, check_range, kernel_size, side_for
+from napari_blindsr.physics.kernels.base import (
+    KernelFamily,
+    check_range,
+    kernel_size,
+    shown,
+    side_for,
+)
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -32,7 +38,15 @@ class Gaussian(KernelFamily):
     name: ClassVar[str] = "gaussian"
     label: ClassVar[str] = "Gaussian"
 
-    variance: tuple[float, float] | None = None
+    variance: tuple[float, float] | None = field(
+        default=None,
+        metadata=shown(
+            "Width σ (px)",
+            "Range of the standard deviations along both principal axes, in pixels of the result.\n"
+            "Automatic is no bound for Fast: there the width is the estimated one.",
+            name="sigma",
+        ),
+    )
 
     def __post_init__(self) -> None:
         if self.variance is not None:

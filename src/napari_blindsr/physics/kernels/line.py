@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, ClassVar
 
-from napari_blindsr.physics.kernels.base import KernelFamily, check_range, kernel_size
+from napari_blindsr.physics.kernels.base import KernelFamily, check_range, kernel_size, shown
 
 if TYPE_CHECKING:
     from torch import Generator, Tensor
@@ -26,7 +26,14 @@ class Line(KernelFamily):
     name: ClassVar[str] = "line"
     label: ClassVar[str] = "Linear motion"
 
-    half_length: tuple[float, float] | None = None
+    half_length: tuple[float, float] | None = field(
+        default=None,
+        metadata=shown(
+            "Half length (px)",
+            "Range of half the length of the motion, in pixels of the result: from its middle to\n"
+            "either end.",
+        ),
+    )
 
     def __post_init__(self) -> None:
         if self.half_length is not None:

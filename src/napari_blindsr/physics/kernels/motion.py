@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 import dataclasses
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from napari_blindsr.physics.kernels.base import KernelFamily, check_positive, check_range, in_parts
+from napari_blindsr.physics.kernels.base import (
+    KernelFamily,
+    check_positive,
+    check_range,
+    in_parts,
+    shown,
+)
 
 if TYPE_CHECKING:
     from torch import Generator, Tensor
@@ -36,9 +42,32 @@ class Motion(KernelFamily):
     label: ClassVar[str] = "Camera shake"
     told_by_widths: ClassVar[bool] = False
 
-    extent: tuple[float, float] | None = None
-    persistence: float = 0.2
-    kernels: KernelSet | None = None
+    extent: tuple[float, float] | None = field(
+        default=None,
+        metadata=shown(
+            "Extent (px)",
+            "Range of the largest distance of the path from its middle, in pixels of the result.",
+        ),
+    )
+    persistence: float = field(
+        default=0.2,
+        metadata=shown(
+            "Persistence",
+            "For what part of the exposure the camera keeps its velocity:\n"
+            "0.01 makes jagged paths, 1 nearly straight ones.",
+            low=0.01,
+            high=10,
+            step=0.05,
+        ),
+    )
+    kernels: KernelSet | None = field(
+        default=None,
+        metadata=shown(
+            "Kernel folder",
+            "Folder of kernels (.mat, .npy) to draw from instead of random paths:\n"
+            "correlation kernels in pixels of the result.",
+        ),
+    )
 
     def __post_init__(self) -> None:
         if self.extent is not None:
