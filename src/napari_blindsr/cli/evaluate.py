@@ -13,7 +13,6 @@ from rich.console import Console
 
 from napari_blindsr.cli.options import (
     FAILED,
-    FAMILY_NAMES,
     DeviceOption,
     MethodOption,
     PrecisionOption,
@@ -32,6 +31,7 @@ from napari_blindsr.errors import FileError, SettingsError
 from napari_blindsr.evaluation.dataset import MODEL
 from napari_blindsr.images.atomic import check_output
 from napari_blindsr.methods import METHODS, Schedule, ScheduleName, plan_schedule
+from napari_blindsr.physics.kernels import FAMILY_NAMES
 from napari_blindsr.settings import Settings, kernel_family
 from napari_blindsr.types import Finish
 

@@ -13,7 +13,6 @@ from rich.console import Console
 from rich.table import Table
 
 from napari_blindsr.cli.options import (
-    FAMILY_NAMES,
     KERNEL_SUFFIXES,
     REPORT_SUFFIXES,
     ApertureOption,
@@ -38,6 +37,7 @@ from napari_blindsr.cli.options import (
     parse_field,
 )
 from napari_blindsr.errors import SettingsError
+from napari_blindsr.physics.kernels import FAMILY_NAMES
 from napari_blindsr.settings import ONE_BLUR, Settings
 from napari_blindsr.types import Border, Geometry
 

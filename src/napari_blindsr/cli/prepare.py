@@ -9,7 +9,6 @@ import typer
 from rich.console import Console
 
 from napari_blindsr.cli.options import (
-    FAMILY_NAMES,
     ApertureOption,
     DefocusOption,
     ExtentOption,
@@ -29,6 +28,7 @@ from napari_blindsr.cli.options import (
 )
 from napari_blindsr.errors import FileError
 from napari_blindsr.evaluation.dataset import MODEL
+from napari_blindsr.physics.kernels import FAMILY_NAMES
 from napari_blindsr.settings import Settings
 from napari_blindsr.types import Border, Geometry
 

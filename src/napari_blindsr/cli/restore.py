@@ -20,7 +20,6 @@ from napari_blindsr.cli.inputs import (
 )
 from napari_blindsr.cli.options import (
     FAILED,
-    FAMILY_NAMES,
     STOPPED,
     ApertureOption,
     DefocusOption,
@@ -54,7 +53,7 @@ from napari_blindsr.cli.options import (
 from napari_blindsr.cli.outputs import Outputs
 from napari_blindsr.errors import SettingsError
 from napari_blindsr.methods import METHODS, method_named, plan_schedule
-from napari_blindsr.physics.kernels import KernelFamily
+from napari_blindsr.physics.kernels import FAMILY_NAMES, KernelFamily
 from napari_blindsr.settings import Settings
 from napari_blindsr.stacks.dask_client import ClusterChoice
 from napari_blindsr.stacks.options import StackOptions

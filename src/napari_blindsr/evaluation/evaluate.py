@@ -24,6 +24,7 @@ from napari_blindsr.physics.kernel_files import check_kernel
 from napari_blindsr.physics.kernels import Gaussian
 from napari_blindsr.physics.observation import Observation
 from napari_blindsr.physics.simulate import interpolate
+from napari_blindsr.progress import drained
 from napari_blindsr.restoration.restore import iterate
 from napari_blindsr.solvers.device import resolve_device
 from napari_blindsr.solvers.nonblind.usrnet import usrnet
@@ -209,13 +210,7 @@ def make_folder(folder: Path) -> None:
 
 
 def _silently(case: Case, settings: Settings, known: NDArray[np.float32] | None) -> Result:
-    steps = iterate(case.coarse, settings, known_kernel=known)
-    while True:
-        try:
-            next(steps)
-        except StopIteration as end:
-            result: Result = end.value
-            return result
+    return drained(iterate(case.coarse, settings, known_kernel=known))
 
 
 def _known(case: Case, settings: Settings) -> NDArray[np.float32] | None:

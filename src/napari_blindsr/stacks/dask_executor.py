@@ -323,7 +323,7 @@ class ClusterRunner:
     ) -> Generator[Progress, bool | None, bool]:
         """Find the kernel of each group of planes, each by one task."""
         workers = self._crew
-        stage = f"reading the blur, {len(groups)} kernel{'' if len(groups) == 1 else 's'}"
+        stage = f"estimating the blur, {len(groups)} kernel{'' if len(groups) == 1 else 's'}"
 
         def arguments(group: Index) -> tuple[bytes]:
             return (as_payload(job, spread(groups[group]), send=workers.sends(job.array)),)

@@ -225,7 +225,7 @@ def plan_plane(
             stack, (index,) = opened_job(payload)
             with translated_errors(), cpu_threads(stack.settings.threads):
                 job = stack.prepared(index, kernel)
-                if job.reads:
+                if job.estimates_blur:
                     job, _ = drained(with_blur(job, start=time.perf_counter()))
                 # Where the blur varies, tiles are small whoever restores them.
                 plan = drained(plan_tiles(job, min(tile, job.tile or tile)))

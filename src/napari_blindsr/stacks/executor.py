@@ -121,7 +121,7 @@ class LocalRunner:
         for number, (group, indices) in enumerate(groups.items()):
             if stop:
                 break
-            stage = f"reading the blur, kernel {number + 1} of {len(groups)}"
+            stage = f"estimating the blur, kernel {number + 1} of {len(groups)}"
             stop = bool((yield replace(clock.progress(), stage=stage)))
             shared, asked = yield from _watched(find_shared(job, indices), clock)
             stop = stop or asked

@@ -40,9 +40,9 @@ def test_a_sent_stop_returns_the_state_so_far(blurred: NDArray[np.float32]) -> N
 def test_a_stop_sent_while_the_blur_is_read_counts(blurred: NDArray[np.float32]) -> None:
     steps = make_run(blurred, method="fast").steps()
     report = next(steps)
-    assert (report.step, report.stage) == (0, "reading the blur")
+    assert (report.step, report.stage) == (0, "estimating the blur")
     report = steps.send(True)
-    assert report.stage == "finishing: image prior (trained)"
+    assert report.stage == "reconstructing: image prior"
     with pytest.raises(StopIteration) as end:
         next(steps)
     assert end.value.value.reason == "stopped"

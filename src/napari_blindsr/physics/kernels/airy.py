@@ -101,7 +101,7 @@ class Airy(KernelFamily):
             )
 
     def reach(self, scale: int) -> float:
-        """Return how far the widest kernels reach from their centre, in HR pixels.
+        """Return the reach of the widest kernels from their centre, in HR pixels.
 
         As far as the second dark ring and the cone of light at the largest defocus.
         """
@@ -113,7 +113,7 @@ class Airy(KernelFamily):
     def sample(
         self, count: int, *, scale: int, size: int, center: float, generator: Generator
     ) -> Tensor:
-        """Draw kernels, as `KernelFamily.sample` says."""
+        """Draw kernels; see `KernelFamily.sample`."""
         import torch  # noqa: PLC0415
 
         from napari_blindsr.physics.kernels.diffraction import render_airy  # noqa: PLC0415

@@ -1,4 +1,4 @@
-"""What all kernel families share."""
+"""The base class of all kernel families, and its checks."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ if TYPE_CHECKING:
 
 
 CORE = 0.1
-"""The core of a kernel, by which it is centred, is what exceeds this part of its peak."""
+"""The core of a kernel, from which its centre is taken, exceeds this fraction of its peak."""
 
 RENDERED = 64
-"""Kernels that are drawn at a time on grids finer than their own, which take much memory."""
+"""Kernels that are drawn at a time on oversampled grids, which take much memory."""
 
 
 def in_parts(render: Callable[[Tensor], Tensor], parameters: Tensor) -> Tensor:
-    """Return what `render` makes of parameters (n, …), called with some of them at a time."""
+    """Return `render` of parameters (n, …), a part at a time."""
     import torch  # noqa: PLC0415
 
     return torch.cat([render(part) for part in parameters.split(RENDERED)])
@@ -37,7 +37,7 @@ def kernel_size(scale: int) -> int:
 
 
 def side_for(reach: float, scale: int) -> int:
-    """Return the smallest odd side of a kernel that reaches so far from its centre.
+    """Return the smallest odd side of a kernel with a reach from its centre.
 
     The centre lies (scale − 1)/2 beside the middle of the array, so K ≥ 2·reach + scale.
     """

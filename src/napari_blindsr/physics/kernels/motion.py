@@ -1,4 +1,4 @@
-"""Camera shake: random paths, or kernels that were measured."""
+"""Camera shake: random paths, or measured kernels."""
 
 from __future__ import annotations
 
@@ -24,15 +24,15 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class Motion(KernelFamily):
-    """Camera shake: a random walk with inertia, or one of some given kernels.
+    """Camera shake: a random walk with inertia, or one of several given kernels.
 
     Attributes
     ----------
     extent : tuple of float, or None
         Range of the largest distance of the path from its mean, in px of the HR grid.
-        None takes scale/2 to 1.5·scale, and 1 to 4 at scale 1.
+        None is scale/2 to 1.5·scale, and 1 to 4 at scale 1.
     persistence : float
-        Time for which the camera keeps its velocity, as a part of the exposure. The path
+        Time for which the camera keeps its velocity, as a fraction of the exposure. The path
         is jagged for 0.01 and nearly straight for 1.
     kernels : KernelSet, or None
         Kernels to draw from instead of paths, in pixels of the HR grid.
@@ -75,13 +75,13 @@ class Motion(KernelFamily):
         check_positive("persistence", self.persistence)
 
     def extent_range(self, scale: int) -> tuple[float, float]:
-        """Return the range of extents that is drawn from."""
+        """Return the range of the extents."""
         if self.extent is not None:
             return self.extent
         return (1.0, 4.0) if scale == 1 else (scale / 2, 1.5 * scale)
 
     def reach(self, scale: int) -> float:
-        """Return how far the widest kernels reach from their centre, in HR pixels."""
+        """Return the reach of the widest kernels from their centre, in HR pixels."""
         if self.kernels is not None:
             return self.kernels.reach + 1
         return self.extent_range(scale)[1] + 1
@@ -89,7 +89,7 @@ class Motion(KernelFamily):
     def sample(
         self, count: int, *, scale: int, size: int, center: float, generator: Generator
     ) -> Tensor:
-        """Draw kernels, as `KernelFamily.sample` says."""
+        """Draw kernels; see `KernelFamily.sample`."""
         import torch  # noqa: PLC0415
 
         from napari_blindsr.physics.kernels import random_paths  # noqa: PLC0415
@@ -109,14 +109,14 @@ class Motion(KernelFamily):
         return in_parts(partial(random_paths.render_paths, size=size, center=center), paths)
 
     def to_json(self) -> dict[str, Any]:
-        """Return name and parameters, given kernels included, as plain JSON types."""
+        """Return name and parameters, with given kernels, as plain JSON types."""
         record = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
         record["kernels"] = None if self.kernels is None else self.kernels.to_json()
         return {"name": self.name, **record}
 
     @classmethod
     def from_parameters(cls, values: dict[str, Any]) -> Self:
-        """Rebuild the family from its parameters as `to_json` returned them."""
+        """Rebuild the family from the parameters of `to_json`."""
         from napari_blindsr.physics.kernels.random_paths import KernelSet  # noqa: PLC0415
 
         kernels = values.get("kernels")

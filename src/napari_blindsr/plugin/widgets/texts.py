@@ -41,12 +41,6 @@ def duration_text(seconds: float) -> str:
     return f"{hours} h {minutes} min"
 
 
-STAGES = {
-    "reading the blur": "estimating the blur",
-    "refining the blur": "improving the estimate of the blur",
-    "holding the kernel": "preparing the reconstruction",
-}
-"""Names of stages for people, where the run calls them otherwise."""
 FWHM = 2.0 * math.sqrt(2.0 * math.log(2.0))
 """Full width at half maximum of a Gaussian, in standard deviations."""
 NAMED = 5
@@ -59,9 +53,8 @@ def sentence(text: str) -> str:
 
 
 def stage_text(progress: Progress) -> str:
-    """Return the name of the stage."""
-    stage = STAGES.get(progress.stage, progress.stage)
-    return sentence(stage.replace("finishing: ", "reconstructing: ").replace(" (trained)", ""))
+    """Return the stage of a run as a sentence."""
+    return sentence(progress.stage)
 
 
 def progress_text(progress: Progress) -> str:
