@@ -22,7 +22,7 @@ ONE_RESTORED = (
 NEEDS_TRUTH = "It needs a truth, which a microscope does not give."
 
 LENGTH_UNIT = "px"
-"""Unit of metrics that are lengths in pixels of the image; they are told in nm as well."""
+"""Unit of metrics that are lengths in pixels of the image; they are given in nm as well."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,7 +44,7 @@ class Metric:
     caveat : str
         What it does not say.
     needs : tuple of str
-        Attributes of `Evidence` without which it cannot be told; empty for those that need
+        Attributes of `Evidence` without which there is no value; empty for those that need
         the image alone.
     better : {"higher", "lower", "neither"}
     function : callable
@@ -64,7 +64,7 @@ class Metric:
 
     @property
     def subject(self) -> Literal["image", "kernel"]:
-        """What it tells of: the kernel alone, or the image."""
+        """What it measures: the kernel alone, or the image."""
         return (
             "kernel"
             if {"kernel", "true_kernel"} & {*self.needs}
@@ -257,10 +257,10 @@ METRICS: tuple[Metric, ...] = (
         label="resolution, FRC",
         unit=LENGTH_UNIT,
         definition="1 / frequency at which the Fourier ring correlation of two images of the same "
-        "thing first falls below the threshold (1/7 unless told otherwise).",
+        "thing first falls below the threshold (1/7 by default).",
         source="Nieuwenhuizen et al., Nature Methods 10:557 (2013); van Heel & Schatz, J. Struct. "
         "Biol. 151:250 (2005).",
-        caveat="It tells what is reproduced, not what is true: two images restored with the same "
+        caveat="It shows what is reproduced, not what is true: two images restored with the same "
         "prior share what the prior has made up. Both need independent noise.",
         needs=("second",),
         better="lower",
@@ -285,7 +285,7 @@ METRICS: tuple[Metric, ...] = (
         definition="The same of both diagonal halves of the source's pixels, in pixels of the "
         "image.",
         source="Koho et al., Nature Communications 10:3103 (2019).",
-        caveat="Valid for a camera's image alone, whose pixels have independent noise, and told up "
+        caveat="Valid for a camera's image alone, whose pixels have independent noise, and up "
         "to half its Nyquist frequency; finer detail folds back and misleads it. The halves have a "
         "quarter of the pixels, so it errs on the coarse side; the calibration that Koho et al. "
         "measured for their microscopes is not applied.",

@@ -1,9 +1,9 @@
-"""What there is to plot, and to show as a layer, of what was measured."""
+"""Plots and maps of the measurements."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar
 
 import numpy as np
 
@@ -40,7 +40,7 @@ class Curve:
         With their units.
     lines : tuple of Line
     mark : float or None
-        The place on the x axis that a metric was read off at.
+        The place of a metric on the x axis.
     """
 
     x_label: str
@@ -50,32 +50,13 @@ class Curve:
 
 
 @dataclass(frozen=True, kw_only=True)
-class CurveKind:
-    """A plot that can be made; `needs` are attributes of `Evidence`, as of a metric."""
-
-    name: str
-    label: str
-    needs: tuple[str, ...]
-    function: Callable[[Evidence], Curve]
-
-    def __call__(self, evidence: Evidence) -> Curve:
-        """Return the plot.
-
-        Raises
-        ------
-        InputError
-        """
-        return self.function(evidence)
-
-
-@dataclass(frozen=True, kw_only=True)
 class Map:
     """An image of what was measured.
 
     Attributes
     ----------
     values : ndarray, float32, (H, W) or (h, w)
-        NaN where nothing can be told.
+        NaN where there is no value.
     grid : {"image", "source"}
         Whose pixels it has.
     unit : str
@@ -89,22 +70,20 @@ class Map:
     diverging: bool
 
 
+Shown = TypeVar("Shown", Curve, Map)
+
+
 @dataclass(frozen=True, kw_only=True)
-class MapKind:
-    """A map that can be made; `needs` are attributes of `Evidence`, as of a metric."""
+class Kind(Generic[Shown]):
+    """A plot or a map that can be made; `needs` are attributes of `Evidence`, as of a metric."""
 
     name: str
     label: str
     needs: tuple[str, ...]
-    function: Callable[[Evidence], Map]
+    function: Callable[[Evidence], Shown]
 
-    def __call__(self, evidence: Evidence) -> Map:
-        """Return the map.
-
-        Raises
-        ------
-        InputError
-        """
+    def __call__(self, evidence: Evidence) -> Shown:
+        """Return the plot or map; an `InputError` if the evidence does not allow it."""
         return self.function(evidence)
 
 
@@ -157,47 +136,47 @@ def _profiles(evidence: Evidence) -> Curve:
     )
 
 
-CURVES: tuple[CurveKind, ...] = (
-    CurveKind(
+CURVES: tuple[Kind[Curve], ...] = (
+    Kind(
         name="frc",
         label="Fourier ring correlation",
         needs=("second",),
         function=lambda e: _rings(e.ring_correlation, 1),
     ),
-    CurveKind(
+    Kind(
         name="frc_source",
         label="Fourier ring correlation of the source",
         needs=("source", "second_source"),
         function=lambda e: _rings(e.source_ring_correlation, e.scale),
     ),
-    CurveKind(
+    Kind(
         name="frc_halves_source",
         label="Fourier ring correlation of the source's halves",
         needs=("source",),
         function=lambda e: _rings(e.half_image_correlation, e.scale),
     ),
-    CurveKind(
+    Kind(
         name="decorrelation",
         label="Decorrelation analysis",
         needs=(),
         function=_decorrelations,
     ),
-    CurveKind(
+    Kind(
         name="kernel_profile",
         label="Profile of the kernel",
         needs=("kernel",),
         function=_profiles,
     ),
 )
-"""Every plot; what is appended is inherited by what shows them and by the tests."""
+"""Every plot; what is appended appears in the dock and in the tests."""
 
 
 def _map(values: NDArray[Any], **options: Any) -> Map:
     return Map(values=np.asarray(values, dtype=np.float32), **options)
 
 
-MAPS: tuple[MapKind, ...] = (
-    MapKind(
+MAPS: tuple[Kind[Map], ...] = (
+    Kind(
         name="residual",
         label="re-blur residual",
         needs=("source", "kernel"),
@@ -205,7 +184,7 @@ MAPS: tuple[MapKind, ...] = (
             e.residual.values.mean(axis=0), grid="source", unit="noise", diverging=True
         ),
     ),
-    MapKind(
+    Kind(
         name="error_map",
         label="resolution-scaled error",
         needs=("source",),
@@ -214,4 +193,4 @@ MAPS: tuple[MapKind, ...] = (
         ),
     ),
 )
-"""Every map; what is appended is inherited by what shows them and by the tests."""
+"""Every map; what is appended appears in the dock and in the tests."""

@@ -1,4 +1,4 @@
-"""Measuring an image by all that is known: values, plots and maps."""
+"""Measuring an image: values, plots and maps."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from napari_blindsr.metrics.catalogue import Metric
-    from napari_blindsr.metrics.curves import Curve, CurveKind, Map, MapKind
+    from napari_blindsr.metrics.curves import Curve, Kind, Map, Shown
     from napari_blindsr.metrics.inputs import Evidence
 
 
@@ -36,7 +36,7 @@ COLUMNS = (
 
 @dataclass(frozen=True, kw_only=True)
 class Measurement:
-    """What a metric says.
+    """The value of a metric.
 
     Attributes
     ----------
@@ -68,7 +68,7 @@ class Measurement:
 class Plot:
     """A plot with its name, or the reason why there is none."""
 
-    kind: CurveKind
+    kind: Kind[Curve]
     curve: Curve | None
     reason: str = ""
 
@@ -77,25 +77,25 @@ class Plot:
 class Layer:
     """A map with its name, or the reason why there is none."""
 
-    kind: MapKind
+    kind: Kind[Map]
     map: Map | None
     reason: str = ""
 
 
 def measure(evidence: Evidence, *, metrics: Sequence[Metric] = METRICS) -> tuple[Measurement, ...]:
-    """Measure all that the evidence allows.
+    """Compute all metrics that the evidence allows.
 
     Parameters
     ----------
     evidence : Evidence
     metrics : sequence of Metric
-        Those that are wanted; the ones that need more than there is are left out.
+        Those that lack an input are left out.
 
     Returns
     -------
     tuple of Measurement
-        In the order of `metrics`. A metric whose evidence is there, but not fit for it, such
-        as too small an image, has no value and the reason.
+        In the order of `metrics`. A metric whose inputs do not allow it, such as too small an
+        image, has no value but a reason.
     """
     return tuple(iterate_measurements(evidence, metrics=metrics))
 
@@ -103,7 +103,7 @@ def measure(evidence: Evidence, *, metrics: Sequence[Metric] = METRICS) -> tuple
 def iterate_measurements(
     evidence: Evidence, *, metrics: Sequence[Metric] = METRICS
 ) -> Iterator[Measurement]:
-    """Measure one by one, so that progress can be shown; parameters as in `measure`."""
+    """Measure metric by metric, so that progress can be shown; parameters as in `measure`."""
     for metric in metrics:
         if not evidence.allows(metric.needs):
             continue
@@ -120,26 +120,30 @@ def iterate_measurements(
 
 def plots(evidence: Evidence) -> tuple[Plot, ...]:
     """Return the plots that the evidence allows."""
-    found = []
-    for kind in CURVES:
-        if evidence.allows(kind.needs):
-            try:
-                found.append(Plot(kind=kind, curve=kind(evidence)))
-            except InputError as error:
-                found.append(Plot(kind=kind, curve=None, reason=str(error)))
-    return tuple(found)
+    return tuple(
+        Plot(kind=kind, curve=curve, reason=reason)
+        for kind, curve, reason in _attempts(CURVES, evidence)
+    )
 
 
 def maps(evidence: Evidence) -> tuple[Layer, ...]:
     """Return the maps that the evidence allows."""
-    found = []
-    for kind in MAPS:
+    return tuple(
+        Layer(kind=kind, map=found, reason=reason)
+        for kind, found, reason in _attempts(MAPS, evidence)
+    )
+
+
+def _attempts(
+    kinds: Sequence[Kind[Shown]], evidence: Evidence
+) -> Iterator[tuple[Kind[Shown], Shown | None, str]]:
+    """Yield what the evidence allows, or the reason why it is not fit for it."""
+    for kind in kinds:
         if evidence.allows(kind.needs):
             try:
-                found.append(Layer(kind=kind, map=kind(evidence)))
+                yield kind, kind(evidence), ""
             except InputError as error:
-                found.append(Layer(kind=kind, map=None, reason=str(error)))
-    return tuple(found)
+                yield kind, None, str(error)
 
 
 def to_csv(measurements: Sequence[Measurement]) -> str:
