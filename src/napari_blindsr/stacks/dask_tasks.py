@@ -14,11 +14,6 @@ import numpy as np
 import torch
 
 from napari_blindsr.errors import BlindSRError, EngineError, FileError
-from napari_blindsr.images.lazy import MappedArray, View
-from napari_blindsr.images.lazy_values import Flipped, Linear, Palette
-from napari_blindsr.images.ome_zarr import ZarrArray
-from napari_blindsr.images.pictures import PngImage
-from napari_blindsr.images.tiff_pages import TiffPages
 from napari_blindsr.progress import drained
 from napari_blindsr.restoration.problem import Job, local
 from napari_blindsr.restoration.reconstruct import Restored, plan_tiles, restore_tile
@@ -178,15 +173,6 @@ def opened_job(payload: bytes) -> tuple[StackJob, list[Index]]:
     except OSError as error:
         raise FileError(f"a worker cannot read the image: {error}") from error
     return opened
-
-
-def file_of(array: Any) -> Path | None:
-    """Return the file that an array is read from wherever it is unpickled, if there is one."""
-    while isinstance(array, View | Linear | Palette | Flipped):
-        array = array.source
-    if isinstance(array, MappedArray | TiffPages | ZarrArray | PngImage):
-        return array.path.absolute()
-    return None
 
 
 def stamp(path: Path) -> tuple[int, int] | None:
