@@ -65,7 +65,7 @@ def test_agreement_to_the_end_is_no_resolution() -> None:
     image = low_passed(0.8)
     found = ring_correlation(image, image)
     assert found.cutoff is None
-    with pytest.raises(InputError, match="finer than 2 pixels cannot be told"):
+    with pytest.raises(InputError, match="the resolution is finer than 2 pixels"):
         _ = found.resolution
 
 

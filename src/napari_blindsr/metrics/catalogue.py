@@ -98,7 +98,7 @@ METRICS: tuple[Metric, ...] = (
         label="Y-PSNR",
         unit="dB",
         definition="10·log10(255² / mean squared difference) of the luma, both rounded to 8 bit, "
-        "where they lie.",
+        "without registration.",
         source="The field's published tables; luma by BT.601.",
         caveat=f"For 8-bit pictures alone. {NEEDS_TRUTH}",
         needs=("picture", "reference"),
@@ -108,8 +108,8 @@ METRICS: tuple[Metric, ...] = (
     Metric(
         name="ssim_y",
         label="SSIM",
-        definition="Mean structural similarity of the luma, both rounded to 8 bit, where they "
-        "lie; Gaussian window of 11×11 pixels, σ 1.5, where it fits in.",
+        definition="Mean structural similarity of the luma, both rounded to 8 bit, without "
+        "registration; Gaussian window of 11×11 pixels, σ 1.5, where it fits in.",
         source="Wang et al., IEEE Trans. Image Process. 13:600 (2004).",
         caveat=f"For 8-bit pictures alone. {NEEDS_TRUTH}",
         needs=("picture", "reference"),
@@ -182,9 +182,9 @@ METRICS: tuple[Metric, ...] = (
         name="kernel_psnr",
         label="kernel PSNR",
         unit="dB",
-        definition="10·log10(1 / mean squared difference) of two kernels of sum 1, where they are.",
+        definition="10·log10(1 / mean squared difference) of two kernels of sum 1, not centred.",
         source="The field's published tables.",
-        caveat="Its peak is 1 whatever the kernel's: all wide kernels score high. Prefer e_k.",
+        caveat="Its peak is 1, not the kernel's: all wide kernels score high. Prefer e_k.",
         needs=("kernel", "true_kernel"),
         better="higher",
         function=lambda e: kernel_psnr(*same_size(e.kernel, e.true_kernel)),  # type: ignore[arg-type]
@@ -220,7 +220,7 @@ METRICS: tuple[Metric, ...] = (
         "is χ²-distributed with 12 degrees of freedom: 1 on the average, above 1.5 by chance in "
         "1 of 100 cases.",
         source="Box & Pierce, J. Am. Stat. Assoc. 65:1509 (1970), in two dimensions.",
-        caveat="In a large image the faintest pattern is significant, so look at the map. Where "
+        caveat="In a large image the faintest pattern is significant, so see the map. Where "
         "the image follows the noise, what is left of it is not white either.",
         needs=("source", "kernel"),
         better="lower",
@@ -257,7 +257,7 @@ METRICS: tuple[Metric, ...] = (
         label="resolution, FRC",
         unit=LENGTH_UNIT,
         definition="1 / frequency at which the Fourier ring correlation of two images of the same "
-        "thing first falls below the threshold (1/7 by default).",
+        "specimen first falls below the threshold (1/7 by default).",
         source="Nieuwenhuizen et al., Nature Methods 10:557 (2013); van Heel & Schatz, J. Struct. "
         "Biol. 151:250 (2005).",
         caveat="It shows what is reproduced, not what is true: two images restored with the same "

@@ -62,8 +62,8 @@ class RingCorrelation:
         """
         if self.cutoff is None:
             raise InputError(
-                f"the images agree up to the highest frequency there is; finer than "
-                f"{1 / self.limit:.3g} pixels cannot be told"
+                f"the images agree up to the highest frequency; the resolution is finer than "
+                f"{1 / self.limit:.3g} pixels"
             )
         return 1 / self.cutoff
 
