@@ -151,15 +151,15 @@ def check_region(region: Box, shape: tuple[int, int]) -> None:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Part:
+class Tile:
     """A tile of an image, in pixels of the input.
 
-    It is restored from `seen`, its outer region, and counts for `kept`, its inner one, which
-    overlaps those of its neighbours by `BLEND`.
+    It is restored from the outer region, and delivers the inner one, which overlaps those of its
+    neighbours by `BLEND`.
     """
 
-    seen: Box
-    kept: Box
+    outer: Box
+    inner: Box
 
 
 def context_for(kernel_size: int, scale: int) -> int:
@@ -189,7 +189,7 @@ def shared_side(
         tried = scale * math.ceil(longest / count)
         if tile is not None and tried > tile:
             continue
-        if planes * count_parts(shape, scale, side) >= workers or (
+        if planes * count_tiles(shape, scale, side) >= workers or (
             count > 1 and tried < SHARED_TILE
         ):
             break
@@ -197,8 +197,8 @@ def shared_side(
     return side
 
 
-def count_parts(shape: tuple[int, int], scale: int, tile: int | None) -> int:
-    """Return how many tiles `plan_parts` makes of a region (h, w)."""
+def count_tiles(shape: tuple[int, int], scale: int, tile: int | None) -> int:
+    """Return how many tiles `cut_tiles` makes of a region (h, w)."""
     if tile is None:
         return 1
     return math.prod(math.ceil(length / max(1, tile // scale)) for length in shape)
@@ -225,9 +225,9 @@ def field_tile(
     return min(side, tile if isinstance(tile, int) else USUAL_TILE)
 
 
-def plan_parts(
+def cut_tiles(
     shape: tuple[int, int], *, scale: int, region: Box, tile: int | None, context: int
-) -> list[list[Part]]:
+) -> list[list[Tile]]:
     """Cut a region of an image (h, w) into rows of tiles.
 
     Parameters
@@ -241,9 +241,9 @@ def plan_parts(
     overlap = max(1, BLEND // scale)
     return [
         [
-            Part(kept=kept, seen=_aligned(kept.grown(context, shape), shape))
+            Tile(inner=inner, outer=_aligned(inner.grown(context, shape), shape))
             for left, right in _cuts(region.left, region.right, side, overlap)
-            for kept in (Box(top=top, left=left, bottom=bottom, right=right),)
+            for inner in (Box(top=top, left=left, bottom=bottom, right=right),)
         ]
         for top, bottom in _cuts(region.top, region.bottom, side, overlap)
     ]
@@ -306,17 +306,17 @@ class Target(Protocol):
     def __setitem__(self, index: tuple[slice, slice], block: NDArray[Any], /) -> None: ...
 
 
-class Mosaic:
+class TileBlender:
     """Blends tiles that come row by row, and hands on the rows that are complete.
 
-    Neighbouring tiles, as from `plan_parts`, cross-fade linearly. Only incomplete rows are held.
+    Neighbouring tiles, as from `cut_tiles`, cross-fade linearly. Only incomplete rows are held.
     """
 
-    def __init__(self, rows: Sequence[Sequence[Part]], *, scale: int, target: Target) -> None:
+    def __init__(self, rows: Sequence[Sequence[Tile]], *, scale: int, target: Target) -> None:
         self._scale = scale
         self._target = target
         self._rows = rows
-        first, last = rows[0][0].kept, rows[-1][-1].kept
+        first, last = rows[0][0].inner, rows[-1][-1].inner
         self._top, self._left = scale * first.top, scale * first.left
         self._width = scale * (last.right - first.left)
         self._band: NDArray[np.float64] | None = None
@@ -327,12 +327,12 @@ class Mosaic:
 
         Tiles come from left to right, and rows from top to bottom.
         """
-        kept = self._rows[row][column].kept.scaled(self._scale)
+        inner = self._rows[row][column].inner.scaled(self._scale)
         single = len(self._rows) == 1 and len(self._rows[0]) == 1
         if single:
             self._target[:, :] = block
             return
-        height = kept.bottom - self._start
+        height = inner.bottom - self._start
         if self._band is None:
             self._band = np.zeros((height, self._width, *block.shape[2:]))
         elif len(self._band) < height:
@@ -340,7 +340,7 @@ class Mosaic:
             self._band = np.concatenate((self._band, more))
         rows, columns = self._weights(row, column)
         weights = rows[:, None] * columns[None, :]
-        place = kept.moved(-self._start, -self._left).slices
+        place = inner.moved(-self._start, -self._left).slices
         self._band[place] += block * weights.reshape(*weights.shape, *[1] * (block.ndim - 2))
         if column == len(self._rows[row]) - 1:
             self._hand_on(row)
@@ -349,7 +349,7 @@ class Mosaic:
         """Give away the rows to which no later part adds."""
         assert self._band is not None
         last = row == len(self._rows) - 1
-        end = self._rows[row][0].kept.bottom if last else self._rows[row + 1][0].kept.top
+        end = self._rows[row][0].inner.bottom if last else self._rows[row + 1][0].inner.top
         count = self._scale * end - self._start
         begin = self._start - self._top
         self._target[begin : begin + count, :] = self._band[:count]
@@ -358,8 +358,8 @@ class Mosaic:
 
     def _weights(self, row: int, column: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """Return the weights of a part along its rows and columns."""
-        vertical = [line[0].kept for line in self._rows]
-        horizontal = [part.kept for part in self._rows[row]]
+        vertical = [line[0].inner for line in self._rows]
+        horizontal = [part.inner for part in self._rows[row]]
         return (
             _ramps([(box.top, box.bottom) for box in vertical], row, self._scale),
             _ramps([(box.left, box.right) for box in horizontal], column, self._scale),

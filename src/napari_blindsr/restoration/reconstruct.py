@@ -12,7 +12,7 @@ import torch
 
 from napari_blindsr.estimation.kernel_field import KernelField
 from napari_blindsr.images.planes import result_array, to_intensities
-from napari_blindsr.images.tiling import OPTIMISED_SIDE, context_for, most_detailed, plan_parts
+from napari_blindsr.images.tiling import OPTIMISED_SIDE, context_for, cut_tiles, most_detailed
 from napari_blindsr.physics.centring import recentre
 from napari_blindsr.physics.kernels import KernelFamily
 from napari_blindsr.progress import Progress, StopReason
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from torch import Tensor
 
-    from napari_blindsr.images.tiling import Part, Target
+    from napari_blindsr.images.tiling import Target, Tile
     from napari_blindsr.metrics.residual import Residual
     from napari_blindsr.physics.observation import Observation
     from napari_blindsr.restoration.tiles import TileRunner
@@ -195,7 +195,7 @@ def plan_tiles(job: Job, tile: int) -> Generator[Progress, bool | None, TilePlan
         job, notes = yield from _with_optimised_kernel(job)
     context = context_for(size_of(job.source, job.settings), scale)
     job = wrapped(job, context)
-    rows = plan_parts(job.shape, scale=scale, region=job.wanted, tile=tile, context=context)
+    rows = cut_tiles(job.shape, scale=scale, region=job.wanted, tile=tile, context=context)
     return TilePlan(job=job, rows=rows, notes=notes)
 
 
@@ -261,14 +261,14 @@ def join_tiles(
     )
 
 
-def restore_tile(piece: Job, part: Part, *, examined: bool) -> TileOutcome:
+def restore_tile(piece: Job, part: Tile, *, examined: bool) -> TileOutcome:
     """Restore a tile with the kernel that is known by now.
 
     Parameters
     ----------
     piece : Job
         For what is seen of the part, with the kernel in its middle.
-    part : Part
+    part : Tile
     examined : bool
         Look at what is left unexplained.
     """
@@ -282,7 +282,7 @@ def restore_tile(piece: Job, part: Part, *, examined: bool) -> TileOutcome:
             outcome: Outcome = end.value
             break
     pixels = _finished(piece, outcome, observation)
-    inner = part.kept.moved(-part.seen.top, -part.seen.left).scaled(piece.settings.scale).slices
+    inner = part.inner.moved(-part.outer.top, -part.outer.left).scaled(piece.settings.scale).slices
     residual = None
     if examined:
         residual = find_residual(

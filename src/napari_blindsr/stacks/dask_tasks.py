@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
     from napari_blindsr.estimation.kernel_field import KernelField
     from napari_blindsr.images.axes import Index
-    from napari_blindsr.images.tiling import Part
+    from napari_blindsr.images.tiling import Tile
     from napari_blindsr.restoration.result import Result
     from napari_blindsr.restoration.tiles import TileOutcome, TilePlan
     from napari_blindsr.settings import Settings
@@ -194,7 +194,7 @@ class _SentTile:
     """What a worker is told of a tile."""
 
     piece: Job
-    part: Part
+    part: Tile
     examined: bool
 
 
