@@ -28,10 +28,7 @@ def check_plain(path: Path, refusal: str) -> None:
     mode = mode_of(path, refusal)
     if mode is None:
         raise FileError(f"{refusal}: there is no such file")
-    if stat.S_ISDIR(mode):
-        raise FileError(f"{refusal}: it is a folder; expected a file")
-    if not stat.S_ISREG(mode):
-        raise FileError(f"{refusal}: it is {_kind(mode)}; expected a file")
+    _check_regular(mode, refusal, "a file")
 
 
 def check_readable(file: Path) -> None:
@@ -54,19 +51,21 @@ def mode_of(path: Path, refusal: str) -> int | None:
         raise FileError(f"{refusal}: {reason_of(error)}") from error
 
 
-def _kind(mode: int) -> str:
-    kinds = ((stat.S_ISFIFO, "a pipe"), (stat.S_ISSOCK, "a socket"))
-    return next((name for test, name in kinds if test(mode)), "a device")
+def _check_regular(mode: int, refusal: str, expected: str) -> None:
+    """Raise a `FileError` for a folder, a pipe, a socket or a device."""
+    if stat.S_ISREG(mode):
+        return
+    kinds = ((stat.S_ISDIR, "a folder"), (stat.S_ISFIFO, "a pipe"), (stat.S_ISSOCK, "a socket"))
+    kind = next((name for test, name in kinds if test(mode)), "a device")
+    raise FileError(f"{refusal}: it is {kind}; expected {expected}")
 
 
 def check_output(path: Path, *, suffixes: Collection[str], force: bool) -> None:
     """Raise a `FileError` if a file with one of some extensions cannot be written."""
     check_suffix(path, suffixes, "write")
     mode = mode_of(path, f"cannot write {path}")
-    if mode is not None and stat.S_ISDIR(mode):
-        raise FileError(f"cannot write {path}: it is a folder; expected the name of a file")
-    if mode is not None and not stat.S_ISREG(mode):
-        raise FileError(f"cannot write {path}: it is {_kind(mode)}; expected the name of a file")
+    if mode is not None:
+        _check_regular(mode, f"cannot write {path}", "the name of a file")
     check_free(path, force=force)
     check_folder(path)
 

@@ -235,7 +235,8 @@ def colour_last(
     Samples are channels unless there are three and `colours` is set; with `alpha`, the last one is
     opacity and dropped.
     """
-    if "S" not in axes:
+    # `checked` refuses axes of another number.
+    if "S" not in axes or len(axes) != array.ndim:
         return array, axes, notes
     whole = array.shape[axes.index("S")]
     count = whole - 1 if alpha and whole > 1 else whole

@@ -120,30 +120,23 @@ def _open(path: Path, node: Any, axes: str | None, series: int | None = None) ->
         choose(path, [path.name], series)
     if level is None:
         raise FileError(f"cannot read {path}: it is no OME-Zarr image (no multiscales)")
-    array = ZarrArray(path, node[level.path])
-    named = axes or level.axes
-    description = level.description
-    if len(named) != array.ndim:
-        return ImageFile(array=array, description=replace(description, axes=named))
-    seen, named, notes = colour_last(array, named, description.notes)
-    return ImageFile(array=seen, description=replace(description, axes=named, notes=notes))
+    stored = ZarrArray(path, node[level.path])
+    array, named, notes = colour_last(stored, axes or level.axes, level.description.notes)
+    return ImageFile(array=array, description=replace(level.description, axes=named, notes=notes))
 
 
 def _plain(path: Path, node: Any, axes: str | None) -> ImageFile:
-    """Open an array that says at most what its axes are called."""
-    array = ZarrArray(path, node)
+    """Open an array that has at most names of its axes."""
+    stored = ZarrArray(path, node)
     names = getattr(getattr(node, "metadata", None), "dimension_names", None) or node.attrs.get(
         "_ARRAY_DIMENSIONS"
     )
     letters = [str(name).upper() for name in names or () if name]
     known = distinct_axes("".join(letters)) if all(len(x) == 1 for x in letters) else ""
-    if len(known) != array.ndim or not {"Y", "X"} <= set(known):
-        known = guessed_axes(array.shape)
-    named = axes or known
-    if len(named) != array.ndim:
-        return ImageFile(array=array, description=Description(axes=named))
-    seen, named, notes = colour_last(array, named, ())
-    return ImageFile(array=seen, description=Description(axes=named, notes=notes))
+    if len(known) != stored.ndim or not {"Y", "X"} <= set(known):
+        known = guessed_axes(stored.shape)
+    array, named, notes = colour_last(stored, axes or known, ())
+    return ImageFile(array=array, description=Description(axes=named, notes=notes))
 
 
 def check_zarr(output: Output) -> None:

@@ -210,8 +210,6 @@ def open_picture(path: Path, axes: str | None, series: int | None) -> ImageFile:
     pixels, notes = read_picture(path)
     animated = pixels.ndim == 4 or (pixels.ndim == 3 and pixels.shape[-1] > 4)
     named = axes or {2: "YX", 3: "TYX" if animated else "YXS", 4: "TYXS"}[pixels.ndim]
-    if len(named) != pixels.ndim:
-        return ImageFile(array=pixels, description=Description(axes=named))
     # What pictures have besides grey, or red, green and blue, is opacity.
     alpha = named.endswith("S") and pixels.shape[-1] in (2, 4)
     array, named, notes = colour_last(pixels, named, notes, alpha=alpha)

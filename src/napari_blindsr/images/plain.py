@@ -41,13 +41,11 @@ def open_npy(path: Path, axes: str | None, series: int | None) -> ImageFile:  # 
     """Open an array; its axes, which a file does not name, are given or guessed."""
     array = _mapped(path)
     named = axes or guessed_axes(array.shape)
-    if len(named) != array.ndim:
-        return ImageFile(array=array, description=Description(axes=named))
+    notes: tuple[str, ...] = ()
     if axes is None and named.endswith("YXC"):
-        note = f"the last axis, of length {array.shape[-1]}, was taken for channels"
-        return ImageFile(array=array, description=Description(axes=named, notes=(note,)))
-    seen, named, notes = colour_last(array, named, ())
-    return ImageFile(array=seen, description=Description(axes=named, notes=notes))
+        notes = (f"the last axis, of length {array.shape[-1]}, was taken for channels",)
+    ordered, named, notes = colour_last(array, named, notes)
+    return ImageFile(array=ordered, description=Description(axes=named, notes=notes))
 
 
 def _mapped(path: Path) -> MappedArray:
