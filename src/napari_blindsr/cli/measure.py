@@ -125,14 +125,14 @@ def measure(
     _check_options(scale=scale, source=source, na=na, wavelength=wavelength)
     check_files(outputs=((csv, CSV_SUFFIXES),), force=force)
     from napari_blindsr.images import files  # noqa: PLC0415
-    from napari_blindsr.metrics import Evidence  # noqa: PLC0415
+    from napari_blindsr.metrics import MetricInputs  # noqa: PLC0415
     from napari_blindsr.metrics.measure import measure as measure_all  # noqa: PLC0415
     from napari_blindsr.metrics.measure import to_csv  # noqa: PLC0415
 
     loaded = files.read_image(image)
     console = Console(stderr=True, quiet=quiet, highlight=False)
     size, notes = (pixel_size, ()) if pixel_size is not None else _pixel_size(loaded)
-    evidence = Evidence(
+    evidence = MetricInputs(
         image=loaded.array,
         reference=_image(reference),
         source=_image(source),

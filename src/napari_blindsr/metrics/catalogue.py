@@ -12,7 +12,7 @@ from napari_blindsr.metrics.kernel import kernel_error, kernel_psnr, same_size
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from napari_blindsr.metrics.inputs import Evidence
+    from napari_blindsr.metrics.inputs import MetricInputs
 
 
 ONE_RESTORED = (
@@ -44,11 +44,11 @@ class Metric:
     caveat : str
         What it does not say.
     needs : tuple of str
-        Attributes of `Evidence` without which there is no value; empty for those that need
+        Attributes of `MetricInputs` without which there is no value; empty for those that need
         the image alone.
     better : {"higher", "lower", "neither"}
     function : callable
-        Takes an `Evidence` and returns a float; raises an `InputError` if the evidence does
+        Takes `MetricInputs` and returns a float; raises an `InputError` if the inputs do
         not allow it.
     """
 
@@ -60,7 +60,7 @@ class Metric:
     caveat: str
     needs: tuple[str, ...] = ()
     better: Literal["higher", "lower", "neither"]
-    function: Callable[[Evidence], float]
+    function: Callable[[MetricInputs], float]
 
     @property
     def subject(self) -> Literal["image", "kernel"]:
@@ -82,14 +82,14 @@ class Metric:
         """Definition, source and caveat, a line each."""
         return f"{self.definition}\nSource: {self.source}\nCaveat: {self.caveat}"
 
-    def __call__(self, evidence: Evidence) -> float:
+    def __call__(self, inputs: MetricInputs) -> float:
         """Return the value.
 
         Raises
         ------
         InputError
         """
-        return self.function(evidence)
+        return self.function(inputs)
 
 
 METRICS: tuple[Metric, ...] = (

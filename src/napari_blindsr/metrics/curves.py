@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from napari_blindsr.metrics.frc import RingCorrelation
-    from napari_blindsr.metrics.inputs import Evidence
+    from napari_blindsr.metrics.inputs import MetricInputs
     from napari_blindsr.metrics.kernel import Profile
 
 
@@ -75,16 +75,16 @@ Shown = TypeVar("Shown", Curve, Map)
 
 @dataclass(frozen=True, kw_only=True)
 class Kind(Generic[Shown]):
-    """A plot or a map that can be made; `needs` are attributes of `Evidence`, as of a metric."""
+    """A plot or a map that can be made; it needs attributes of `MetricInputs`, as a metric does."""
 
     name: str
     label: str
     needs: tuple[str, ...]
-    function: Callable[[Evidence], Shown]
+    function: Callable[[MetricInputs], Shown]
 
-    def __call__(self, evidence: Evidence) -> Shown:
-        """Return the plot or map; an `InputError` if the evidence does not allow it."""
-        return self.function(evidence)
+    def __call__(self, inputs: MetricInputs) -> Shown:
+        """Return the plot or map; an `InputError` if the inputs do not allow it."""
+        return self.function(inputs)
 
 
 def _rings(found: RingCorrelation, pixel: int) -> Curve:
@@ -101,12 +101,12 @@ def _rings(found: RingCorrelation, pixel: int) -> Curve:
     )
 
 
-def _decorrelations(evidence: Evidence) -> Curve:
+def _decorrelations(inputs: MetricInputs) -> Curve:
     """Return the plot of the image's curves and, if there is one, of its source's."""
     lines = []
-    parts = [("image", evidence.decorrelation, 1)]
-    if evidence.source is not None:
-        parts.append(("source", evidence.source_decorrelation, evidence.scale))
+    parts = [("image", inputs.decorrelation, 1)]
+    if inputs.source is not None:
+        parts.append(("source", inputs.source_decorrelation, inputs.scale))
     for name, found, pixel in parts:
         sharpest = int(np.argmax(found.peaks[:, 0]))
         lines += [
@@ -117,13 +117,13 @@ def _decorrelations(evidence: Evidence) -> Curve:
         x_label=FREQUENCY,
         y_label="correlation",
         lines=tuple(lines),
-        mark=evidence.decorrelation.cutoff,
+        mark=inputs.decorrelation.cutoff,
     )
 
 
-def _profiles(evidence: Evidence) -> Curve:
-    shape = evidence.kernel_shape
-    unit, pixel = ("px", 1.0) if evidence.pixel_size is None else ("nm", evidence.pixel_size)
+def _profiles(inputs: MetricInputs) -> Curve:
+    shape = inputs.kernel_shape
+    unit, pixel = ("px", 1.0) if inputs.pixel_size is None else ("nm", inputs.pixel_size)
 
     def line(label: str, profile: Profile) -> Line:
         width = f"{label}, FWHM {pixel * profile.fwhm:.3g} {unit}"

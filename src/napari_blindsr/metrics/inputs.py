@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Evidence:
+class MetricInputs:
     """An image, and all that is known of it.
 
     Images are grey (H, W) or RGB (H, W, 3), of integers or floats, all in one unit of

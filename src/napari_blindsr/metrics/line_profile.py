@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import ArrayLike, NDArray
 
-    from napari_blindsr.metrics.spatial_image import PlacedImage
+    from napari_blindsr.metrics.spatial_image import SpatialImage
 
 
 MOST_POINTS = 20_000
@@ -88,12 +88,12 @@ def trace_line(vertices: ArrayLike, step: float) -> Line:
     return Line(distance=distance, points=points, normals=normals)
 
 
-def sample_line(image: PlacedImage, line: Line, *, width: float = 0.0) -> NDArray[np.float64]:
+def sample_line(image: SpatialImage, line: Line, *, width: float = 0.0) -> NDArray[np.float64]:
     """Return the values of an image along a line.
 
     Parameters
     ----------
-    image : PlacedImage
+    image : SpatialImage
     line : Line
     width : float
         In units of the world: the mean is taken over this width across the line, at a

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from napari_blindsr.metrics.catalogue import Metric
     from napari_blindsr.metrics.curves import Curve, Kind, Map, Shown
-    from napari_blindsr.metrics.inputs import Evidence
+    from napari_blindsr.metrics.inputs import MetricInputs
 
 
 COLUMNS = (
@@ -42,7 +42,7 @@ class Measurement:
     ----------
     metric : Metric
     value : float or None
-        In the metric's unit; None if the evidence does not allow it.
+        In the metric's unit; None if the inputs do not allow it.
     physical : float or None
         In nm, of a length whose pixel size is known.
     reason : str
@@ -82,12 +82,14 @@ class Layer:
     reason: str = ""
 
 
-def measure(evidence: Evidence, *, metrics: Sequence[Metric] = METRICS) -> tuple[Measurement, ...]:
-    """Compute all metrics that the evidence allows.
+def measure(
+    inputs: MetricInputs, *, metrics: Sequence[Metric] = METRICS
+) -> tuple[Measurement, ...]:
+    """Compute all metrics that the inputs allow.
 
     Parameters
     ----------
-    evidence : Evidence
+    inputs : MetricInputs
     metrics : sequence of Metric
         Those that lack an input are left out.
 
@@ -97,51 +99,51 @@ def measure(evidence: Evidence, *, metrics: Sequence[Metric] = METRICS) -> tuple
         In the order of `metrics`. A metric whose inputs do not allow it, such as too small an
         image, has no value but a reason.
     """
-    return tuple(iterate_measurements(evidence, metrics=metrics))
+    return tuple(iterate_measurements(inputs, metrics=metrics))
 
 
 def iterate_measurements(
-    evidence: Evidence, *, metrics: Sequence[Metric] = METRICS
+    inputs: MetricInputs, *, metrics: Sequence[Metric] = METRICS
 ) -> Iterator[Measurement]:
     """Measure metric by metric, so that progress can be shown; parameters as in `measure`."""
     for metric in metrics:
-        if not evidence.allows(metric.needs):
+        if not inputs.allows(metric.needs):
             continue
         try:
-            value = metric(evidence)
+            value = metric(inputs)
         except InputError as error:
             yield Measurement(metric=metric, value=None, reason=str(error))
             continue
         physical = None
-        if metric.unit == LENGTH_UNIT and evidence.pixel_size is not None:
-            physical = value * evidence.pixel_size
+        if metric.unit == LENGTH_UNIT and inputs.pixel_size is not None:
+            physical = value * inputs.pixel_size
         yield Measurement(metric=metric, value=value, physical=physical)
 
 
-def plots(evidence: Evidence) -> tuple[Plot, ...]:
-    """Return the plots that the evidence allows."""
+def plots(inputs: MetricInputs) -> tuple[Plot, ...]:
+    """Return the plots that the inputs allow."""
     return tuple(
         Plot(kind=kind, curve=curve, reason=reason)
-        for kind, curve, reason in _attempts(CURVES, evidence)
+        for kind, curve, reason in _attempts(CURVES, inputs)
     )
 
 
-def maps(evidence: Evidence) -> tuple[Layer, ...]:
-    """Return the maps that the evidence allows."""
+def maps(inputs: MetricInputs) -> tuple[Layer, ...]:
+    """Return the maps that the inputs allow."""
     return tuple(
         Layer(kind=kind, map=found, reason=reason)
-        for kind, found, reason in _attempts(MAPS, evidence)
+        for kind, found, reason in _attempts(MAPS, inputs)
     )
 
 
 def _attempts(
-    kinds: Sequence[Kind[Shown]], evidence: Evidence
+    kinds: Sequence[Kind[Shown]], inputs: MetricInputs
 ) -> Iterator[tuple[Kind[Shown], Shown | None, str]]:
-    """Yield what the evidence allows, or the reason why it is not fit for it."""
+    """Yield each plot or map with an empty text, or None with the reason."""
     for kind in kinds:
-        if evidence.allows(kind.needs):
+        if inputs.allows(kind.needs):
             try:
-                yield kind, kind(evidence), ""
+                yield kind, kind(inputs), ""
             except InputError as error:
                 yield kind, None, str(error)
 
