@@ -15,7 +15,7 @@ from scipy.io import loadmat
 from skimage import data
 
 from napari_blindsr.evaluation.samples import fluorescent_cells
-from napari_blindsr.images.plain import read_image
+from napari_blindsr.images.files import read_image
 from napari_blindsr.metrics import psnr_y, ssim_y
 from napari_blindsr.physics.kernels import kernel_size, render_gaussian, side_for
 from napari_blindsr.physics.observation import kernel_center

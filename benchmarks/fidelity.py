@@ -28,7 +28,7 @@ from scipy.io import loadmat
 from skimage import data
 from skimage.restoration import inpaint_biharmonic
 
-from napari_blindsr.images.plain import read_image
+from napari_blindsr.images.files import read_image
 from napari_blindsr.metrics import kernel_error, kernel_psnr, psnr_y, ssim_y
 from napari_blindsr.physics.kernels import FAMILIES, KernelFamily
 from napari_blindsr.physics.observation import Observation, kernel_center

@@ -17,7 +17,7 @@ import napari_blindsr
 from napari_blindsr import Optics, Settings, estimate_kernel, restore
 from napari_blindsr.cli.app import app
 from napari_blindsr.errors import SettingsError
-from napari_blindsr.images.plain import LoadedImage, read_image
+from napari_blindsr.images.files import LoadedImage, read_image
 from napari_blindsr.optics import RANGES
 
 KNOWN = Optics(numerical_aperture=1.2, emission_nm=520, pixel_size_nm=65)

@@ -18,7 +18,7 @@ from PIL import Image
 from napari_blindsr import weights
 from napari_blindsr.cli import terminal
 from napari_blindsr.errors import EngineError
-from napari_blindsr.images.plain import read_image
+from napari_blindsr.images.files import read_image
 from napari_blindsr.physics.simulate import gaussian_kernel
 from napari_blindsr.restoration import restore
 from napari_blindsr.types import SCALES

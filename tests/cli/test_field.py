@@ -12,7 +12,7 @@ from PIL import Image
 
 from napari_blindsr.cli.options import parse_field
 from napari_blindsr.errors import InputError, SettingsError
-from napari_blindsr.images.plain import read_image
+from napari_blindsr.images.files import read_image
 from napari_blindsr.physics.kernel_files import read_kernel, write_kernel
 from tests.cli.command_line import check_refused, run_here
 from tests.estimation.test_field import growing

@@ -26,8 +26,8 @@ from napari_blindsr.errors import SettingsError
 from napari_blindsr.estimation.estimate import BlurEstimate, estimate_kernel
 from napari_blindsr.estimation.estimate import Reader as LibraryReader
 from napari_blindsr.evaluation.samples import fluorescence
+from napari_blindsr.images.files import read_image
 from napari_blindsr.images.metadata import PixelSize
-from napari_blindsr.images.plain import read_image
 from napari_blindsr.physics.kernels import Disk, Motion
 from tests.cli.command_line import call, check_refused, run_here
 

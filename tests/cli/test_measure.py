@@ -105,7 +105,7 @@ def test_what_cannot_be_told_has_its_reason_in_the_table(
     np.save(folder / "small.npy", np.random.default_rng(0).random((40, 40)))
     assert run_here("measure small.npy --second small.npy", monkeypatch, folder) == 0
     # Long texts take several lines.
-    assert "finer than 2 pixels cannot be told" in " ".join(capfd.readouterr().out.split())
+    assert "the resolution is finer than 2 pixels" in " ".join(capfd.readouterr().out.split())
 
 
 @pytest.mark.parametrize(

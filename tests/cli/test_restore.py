@@ -13,8 +13,7 @@ from PIL import Image
 from napari_blindsr import weights
 from napari_blindsr.cli.options import FamilyOptions, choose_kernel
 from napari_blindsr.errors import SettingsError
-from napari_blindsr.images.files import read_mask
-from napari_blindsr.images.plain import read_image
+from napari_blindsr.images.files import read_image, read_mask
 from napari_blindsr.methods import METHOD_TABLE, Method
 from napari_blindsr.physics.kernels import (
     Airy,

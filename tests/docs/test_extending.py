@@ -18,7 +18,7 @@ from napari_blindsr.errors import FileError
 from napari_blindsr.images import files
 from napari_blindsr.images.writer import Output
 from napari_blindsr.methods import Method
-from napari_blindsr.metrics import Evidence
+from napari_blindsr.metrics import MetricInputs
 from napari_blindsr.metrics.measure import measure
 from napari_blindsr.physics.observation import kernel_center
 from napari_blindsr.progress import StopReason
@@ -49,7 +49,7 @@ def test_a_kernel_family() -> None:
 def test_a_metric() -> None:
     metric = namespace(PAGE, "A metric")["BRIGHTNESS"]
     image = np.random.default_rng(0).random((32, 32))
-    (found,) = measure(Evidence(image=2 * image, reference=image), metrics=[metric])
+    (found,) = measure(MetricInputs(image=2 * image, reference=image), metrics=[metric])
     assert found.value == pytest.approx(2)
 
 

@@ -78,7 +78,7 @@ def _ome(path: Path) -> None:
 def _zarr(path: Path) -> None:
     description = Description(axes="ZYX", pixel_size=PixelSize(y=0.1, x=0.1, unit="µm"))
     writer = create_image(path, shape=GOOD.shape, dtype=GOOD.dtype, description=description)
-    writer.write((slice(None),) * 3, GOOD)
+    writer[(slice(None),) * 3] = GOOD
     writer.finish()
 
 

@@ -159,7 +159,7 @@ def zarr_of(path: Path, *, force: bool = False, finished: bool = True) -> Path:
     writer = create_image(
         path, shape=IMAGE.shape, dtype=IMAGE.dtype, description=description, force=force
     )
-    writer.write((slice(None), slice(None)), IMAGE)
+    writer[(slice(None), slice(None))] = IMAGE
     if finished:
         writer.finish()
     return path

@@ -13,11 +13,10 @@ import tifffile
 from PIL import Image
 
 from napari_blindsr.errors import FileError, InputError
-from napari_blindsr.images.files import create_image, open_image
-from napari_blindsr.images.lazy import MappedArray
-from napari_blindsr.images.lazy_values import upright
+from napari_blindsr.images.files import create_image, open_image, read_image
+from napari_blindsr.images.lazy import MappedArray, upright
 from napari_blindsr.images.metadata import Description
-from napari_blindsr.images.plain import read_image, write_image
+from napari_blindsr.images.plain import write_image
 
 RNG = np.random.default_rng(7)
 GREY = RNG.integers(0, 256, (9, 12), dtype=np.uint8)
@@ -339,7 +338,7 @@ def copied(source: Path, target: Path, dtype: type = np.float32) -> Description:
     opened = open_image(source)
     values: np.ndarray = opened.array[...].astype(dtype)
     writer = create_image(target, shape=values.shape, dtype=dtype, description=opened.description)
-    writer.write((slice(None),) * values.ndim, values)
+    writer[(slice(None),) * values.ndim] = values
     writer.finish()
     return open_image(target).description
 

@@ -49,7 +49,7 @@ def begin(
 def save(path: Path, image: NDArray[Any], description: Description, **options: Any) -> Path:
     writer = begin(path, image, description, **options)
     for first in range(image.shape[0]):
-        writer.write((first,), image[first])
+        writer[(first,)] = image[first]
     writer.finish()
     return path
 
@@ -119,33 +119,27 @@ def test_a_channel_of_one_value_has_something_to_show(tmp_path: Path) -> None:
 
 
 def test_chunks(tmp_path: Path) -> None:
-    image = np.zeros((3, 700, 600), np.float32)
-    assert begin(tmp_path / "a.zarr", image, Description(axes="ZYX")).chunks == (1, 512, 512)
-    writer = begin(tmp_path / "b.zarr", image, Description(axes="ZYX"), chunks=(9, 256, 256))
-    assert writer.chunks == (3, 256, 256)
-    writer.finish()
-    assert zarr.open_group(tmp_path / "b.zarr", mode="r")["0"].chunks == (3, 256, 256)  # type: ignore[union-attr]
+    image = np.zeros((3, 600, 700), np.uint8)
+    path = save(tmp_path / "a.zarr", image, Description(axes="ZYX"))
+    assert zarr.open_group(path, mode="r")["0"].chunks == (1, 512, 512)  # type: ignore[union-attr]
 
 
 def test_only_what_is_asked_for_is_read(tmp_path: Path) -> None:
-    path = save(tmp_path / "a.zarr", STACK, WHOLE, chunks=(1, 1, 1, 16, 16))
-    chunks = sorted(
-        file for file in (path / "0").rglob("*") if file.name.isdigit() and file.is_file()
-    )
-    assert len(chunks) == 2 * 3 * 4 * 2 * 3
-    for chunk in chunks:
-        if chunk.relative_to(path / "0").parts != ("1", "2", "3", "0", "1"):
-            chunk.write_bytes(b"damaged")
+    path = save(tmp_path / "a.zarr", STACK, WHOLE)
+    for chunk in (path / "0").rglob("*"):
+        kept = chunk.relative_to(path / "0").parts[:3] == ("1", "2", "3")
+        if chunk.is_file() and chunk.name.isdigit() and not kept:
+            chunk.write_bytes(b"no chunk")
     array = open_image(path).array
     np.testing.assert_array_equal(array[1, 2, 3, :16, 16:32], STACK[1, 2, 3, :16, 16:32])
     with pytest.raises(FileError, match=r"cannot read .*a\.zarr: damaged Zarr array"):
-        _ = array[1, 2, 3, :17, 16:32]
+        _ = array[1, 2, 2:, :16, 16:32]
 
 
 def test_nothing_has_the_final_name_before_the_end(tmp_path: Path) -> None:
     path, part = tmp_path / "a.ome.zarr", tmp_path / "a.ome.zarr.part"
     writer = begin(path)
-    writer.write((0, 0), STACK[0, 0])
+    writer[(0, 0)] = STACK[0, 0]
     assert list(tmp_path.iterdir()) == [part]
     yaozarrs.validate_zarr_store(part)
     seen = open_image(part)
@@ -165,14 +159,12 @@ def test_an_interrupted_run_is_gone_on_with(tmp_path: Path) -> None:
     first = begin(path, run="settings", resume=True)
     assert not first.resumed
     for c in range(3):
-        first.write((0, c), STACK[0, c])
+        first[(0, c)] = STACK[0, c]
     first.suspend()
     second = begin(path, run="settings", resume=True)
     assert second.resumed
-    for t, c in np.ndindex(2, 3):
-        assert second.written((t, c)) == (t == 0)
-        if not second.written((t, c)):
-            second.write((t, c, ...), STACK[t, c])  # type: ignore[arg-type]
+    for c in range(3):
+        second[(1, c, ...)] = STACK[1, c]
     second.finish()
     np.testing.assert_array_equal(open_image(path).array[...], STACK)
     described: Any = yaozarrs.open_group(path).ome_metadata()
@@ -188,8 +180,8 @@ from napari_blindsr.images.metadata import Description
 from napari_blindsr.images.files import create_image
 writer = create_image({str(path)!r}, shape=(4, 32, 48), dtype="f4",
                       description=Description(axes="ZYX"), run="settings")
-writer.write((0,), np.full((32, 48), 1, "f4"))
-writer.write((2,), np.full((32, 48), 3, "f4"))
+writer[(0,)] = np.full((32, 48), 1, "f4")
+writer[(2,)] = np.full((32, 48), 3, "f4")
 os.kill(os.getpid(), 9)
 """
     done = subprocess.run([sys.executable, "-c", script], check=False)
@@ -200,11 +192,9 @@ os.kill(os.getpid(), 9)
     image = np.empty((4, 32, 48), np.float32)
     writer = begin(path, image, Description(axes="ZYX"), run="settings", resume=True)
     assert writer.resumed
-    assert [writer.written((z,)) for z in range(4)] == [True, False, True, False]
-    writer.write((3,), np.full((32, 48), 4, np.float32))
+    writer[(3,)] = np.full((32, 48), 4, np.float32)
     writer.suspend()
     writer = begin(path, image, Description(axes="ZYX"), run="settings", resume=True)
-    assert [writer.written((z,)) for z in range(4)] == [True, False, True, True]
     writer.finish()
     assert open_image(path).array[:, 5, 6].tolist() == [1, 0, 3, 4]
 
@@ -218,7 +208,6 @@ os.kill(os.getpid(), 9)
         {"image": STACK.astype(np.float32)},
         {"description": replace(WHOLE, pixel_size=None)},
         {"description": replace(WHOLE, axes="ZCTYX", steps=())},
-        {"chunks": (1, 1, 1, 8, 8)},
     ],
     ids=lambda change: next(iter(change)),
 )
@@ -226,12 +215,11 @@ def test_what_another_run_left_is_not_mixed_in(tmp_path: Path, change: dict[str,
     path = tmp_path / "a.ome.zarr"
     same: dict[str, Any] = {"run": "settings", "resume": True}
     first = begin(path, **same)
-    first.write((0,), STACK[0])
+    first[(0,)] = STACK[0]
     first.suspend()
     image = change.get("image", STACK)
     second = begin(path, **{**same, **change})
     assert not second.resumed
-    assert not second.written((0,))
     second.finish()
     assert not open_image(path).array[...].any()
     assert sorted(open_image(path).array.shape) == sorted(image.shape)
@@ -246,7 +234,7 @@ def test_damaged_remains_are_begun_anew(tmp_path: Path) -> None:
 
 def test_abort_leaves_nothing(tmp_path: Path) -> None:
     writer = begin(tmp_path / "a.ome.zarr")
-    writer.write((0,), STACK[0])
+    writer[(0,)] = STACK[0]
     writer.abort()
     assert list(tmp_path.iterdir()) == []
 

@@ -17,11 +17,11 @@ from scipy.io import savemat
 
 from napari_blindsr.errors import BlindSRError, FileError, InputError
 from napari_blindsr.images.atomic import check_output, replacing
+from napari_blindsr.images.files import read_image
 from napari_blindsr.images.metadata import PixelSize
 from napari_blindsr.images.plain import (
     IMAGE_SUFFIXES,
     check_image_type,
-    read_image,
     write_image,
     write_report,
 )

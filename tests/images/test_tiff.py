@@ -32,7 +32,7 @@ WHOLE = Description(
 
 def save(path: Path, image: NDArray[Any], description: Description) -> Path:
     writer = create_image(path, shape=image.shape, dtype=image.dtype, description=description)
-    writer.write((slice(None),) * image.ndim, image)
+    writer[(slice(None),) * image.ndim] = image
     writer.finish()
     return path
 
@@ -188,7 +188,7 @@ def test_large_files_are_bigtiff(tmp_path: Path) -> None:
         path, shape=(5, 2**15, 2**15), dtype="u1", description=Description(axes="ZYX")
     )
     corner = np.arange(6, dtype=np.uint8).reshape(2, 3)
-    writer.write((4, slice(-2, None), slice(-3, None)), corner)
+    writer[(4, slice(-2, None), slice(-3, None))] = corner
     writer.finish()
     with tifffile.TiffFile(path) as tif:
         assert tif.is_bigtiff
@@ -388,6 +388,6 @@ def test_an_open_input_may_be_replaced(tmp_path: Path) -> None:
         path, shape=STACK.shape, dtype="u2", description=file.description, force=True
     )
     for time in range(2):
-        writer.write((time,), file.array[time] // 2)
+        writer[(time,)] = file.array[time] // 2
     writer.finish()
     np.testing.assert_array_equal(open_image(path).array[...], STACK // 2)

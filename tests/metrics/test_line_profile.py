@@ -13,11 +13,11 @@ from hypothesis import strategies as st
 
 from napari_blindsr.errors import InputError
 from napari_blindsr.metrics.line_profile import fit_peak, profile_table, sample_line, trace_line
-from napari_blindsr.metrics.spatial_image import PlacedImage
+from napari_blindsr.metrics.spatial_image import SpatialImage
 
 
-def plane(data: Any, size: float = 1.0) -> PlacedImage:
-    return PlacedImage(data=np.asarray(data), linear=size * np.eye(2), origin=np.zeros(2))
+def plane(data: Any, size: float = 1.0) -> SpatialImage:
+    return SpatialImage(data=np.asarray(data), linear=size * np.eye(2), origin=np.zeros(2))
 
 
 def test_points_on_a_path() -> None:

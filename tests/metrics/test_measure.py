@@ -14,14 +14,14 @@ from scipy.ndimage import gaussian_filter
 
 from napari_blindsr.errors import InputError
 from napari_blindsr.evaluation.samples import photograph
-from napari_blindsr.metrics import CURVES, MAPS, METRICS, Evidence, Metric
+from napari_blindsr.metrics import CURVES, MAPS, METRICS, Metric, MetricInputs
 from napari_blindsr.metrics.measure import maps, measure, plots, to_csv, to_metadata
 from napari_blindsr.physics.simulate import gaussian_kernel
 from napari_blindsr.restoration.diagnostics import FLAGS
 
 
 @pytest.fixture(scope="module")
-def everything() -> Evidence:
+def everything() -> MetricInputs:
     """Return evidence that allows every metric: a picture, blurred, and its truth."""
     sample = photograph()
     image = gaussian_filter(sample.truth.astype(float), 3)
@@ -30,7 +30,7 @@ def everything() -> Evidence:
     # A source that is sampled finely enough for its halves.
     coarse = gaussian_filter(sample.image.astype(float), 2)
     sources = coarse + rng.normal(0, 2, (2, *coarse.shape))
-    return Evidence(
+    return MetricInputs(
         image=image + noise[0],
         reference=sample.truth,
         source=sources[0],
@@ -49,14 +49,14 @@ def test_names_are_distinct_and_texts_are_there() -> None:
         names = [entry.name for entry in entries]
         assert len({*names}) == len(names)
         assert all(name.isidentifier() for name in names)
-    fields = Evidence(image=np.zeros((2, 2)))
+    fields = MetricInputs(image=np.zeros((2, 2)))
     needs = [entry.needs for entry in METRICS] + [e.needs for e in CURVES] + [e.needs for e in MAPS]
     assert all(hasattr(fields, name) for names in needs for name in names)
 
 
 @pytest.mark.parametrize("metric", METRICS, ids=lambda metric: metric.name)
 def test_every_metric_tells_what_it_is_and_has_a_value(
-    metric: Metric, everything: Evidence
+    metric: Metric, everything: MetricInputs
 ) -> None:
     assert metric.label
     texts = (metric.definition, metric.source, metric.caveat)
@@ -88,7 +88,7 @@ def test_every_judging_metric_tells_good_from_bad(metric: Metric) -> None:
     noise = rng.normal(0, 1, (2, *truth.shape))
     values = [
         metric(
-            Evidence(
+            MetricInputs(
                 image=image + noise[0],
                 reference=sample.truth,
                 source=sample.image,
@@ -117,28 +117,28 @@ def test_every_number_is_documented() -> None:
 
 def test_only_what_the_evidence_allows_is_measured() -> None:
     image = photograph().truth
-    alone = {found.metric.name for found in measure(Evidence(image=image))}
+    alone = {found.metric.name for found in measure(MetricInputs(image=image))}
     assert alone == {"resolution_decorrelation"}
-    assert [plot.kind.name for plot in plots(Evidence(image=image))] == ["decorrelation"]
-    assert maps(Evidence(image=image)) == ()
+    assert [plot.kind.name for plot in plots(MetricInputs(image=image))] == ["decorrelation"]
+    assert maps(MetricInputs(image=image)) == ()
     # The 8-bit scores are for 8-bit pictures.
-    names = {m.metric.name for m in measure(Evidence(image=image, reference=image / 255))}
+    names = {m.metric.name for m in measure(MetricInputs(image=image, reference=image / 255))}
     assert "psnr" in names
     assert "psnr_y" not in names
 
 
 def test_what_cannot_be_told_has_a_reason() -> None:
     image = np.random.default_rng(0).random((64, 64))
-    found = {m.metric.name: m for m in measure(Evidence(image=image, reference=image))}
+    found = {m.metric.name: m for m in measure(MetricInputs(image=image, reference=image))}
     assert found["ms_ssim"].value is None
     assert "expected at least 176" in found["ms_ssim"].reason
     assert found["psnr"].value == math.inf
-    (plot,) = plots(Evidence(image=np.ones((64, 64))))
+    (plot,) = plots(MetricInputs(image=np.ones((64, 64))))
     assert plot.curve is None
     assert "constant" in plot.reason
 
 
-def test_plots_and_maps_fit_what_they_are_of(everything: Evidence) -> None:
+def test_plots_and_maps_fit_what_they_are_of(everything: MetricInputs) -> None:
     drawn = plots(everything)
     assert [plot.kind for plot in drawn] == list(CURVES)
     for plot in drawn:
@@ -159,7 +159,7 @@ def test_plots_and_maps_fit_what_they_are_of(everything: Evidence) -> None:
         assert layer.map.values.shape == whole.shape[:2]
 
 
-def test_tables_and_metadata_hold_everything(everything: Evidence) -> None:
+def test_tables_and_metadata_hold_everything(everything: MetricInputs) -> None:
     found = measure(everything)
     rows = list(csv.DictReader(io.StringIO(to_csv(found))))
     assert [row["name"] for row in rows] == [m.metric.name for m in found]
@@ -181,7 +181,7 @@ def test_colour_is_measured() -> None:
     source = image[::2, ::2]
     found = {
         m.metric.name: m.value
-        for m in measure(Evidence(image=image, reference=image, source=source))
+        for m in measure(MetricInputs(image=image, reference=image, source=source))
     }
     assert found["ssim"] == pytest.approx(1)
     assert found["rsp"] is not None
@@ -207,4 +207,4 @@ def test_colour_is_measured() -> None:
 )
 def test_unfit_evidence_is_refused(changes: dict[str, object], message: str) -> None:
     with pytest.raises(InputError, match=message):
-        Evidence(**{"image": np.zeros((8, 8)), **changes})  # type: ignore[arg-type]
+        MetricInputs(**{"image": np.zeros((8, 8)), **changes})  # type: ignore[arg-type]

@@ -15,8 +15,8 @@ from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 from napari_blindsr.errors import InputError
 from napari_blindsr.metrics import (
     SCORES,
-    Evidence,
     Metric,
+    MetricInputs,
     kernel_error,
     kernel_psnr,
     luma,
@@ -106,7 +106,9 @@ def test_every_score_ranks_a_better_estimate_higher(metric: Metric) -> None:
     kernels = [gaussian_kernel((7, width), 0.4, scale=4) for width in (3.0, 3.2, 5.0)]
     scores = [
         metric(
-            Evidence(image=image, reference=truth, kernel=kernel, true_kernel=kernels[0], crop=2)
+            MetricInputs(
+                image=image, reference=truth, kernel=kernel, true_kernel=kernels[0], crop=2
+            )
         )
         for image, kernel in ((good, kernels[1]), (estimate, kernels[2]))
     ]

@@ -18,7 +18,7 @@ from skimage.metrics import (
 )
 
 from napari_blindsr.errors import InputError
-from napari_blindsr.metrics import Evidence
+from napari_blindsr.metrics import MetricInputs
 from napari_blindsr.metrics.fidelity import ms_ssim, nrmse, psnr, ssim
 from napari_blindsr.metrics.registration import find_shift, fit_intensity, move
 
@@ -57,7 +57,7 @@ def test_scores_are_those_of_scikit_image(name: str, bits: int, colour: bool) ->
     if bits == 16:
         image, truth = 100 * image, 100 * truth
     given = truth.astype(np.uint8 if bits == 8 else np.uint16)
-    evidence = Evidence(image=image, reference=given, registers=False, crop=3)
+    evidence = MetricInputs(image=image, reference=given, registers=False, crop=3)
     span = 255.0 if bits == 8 else np.ptp(given).astype(float)
     inner = (slice(3, -3), slice(3, -3))
     image, truth = image[inner], truth[inner]
@@ -109,8 +109,8 @@ def test_moving_neither_blurs_nor_wraps() -> None:
 def test_a_moved_image_scores_as_one_that_was_not() -> None:
     truth = scene()
     noise = np.random.default_rng(2).normal(0, 1, truth.shape)
-    there = Evidence(image=scene((2.4, -1.7)) + noise, reference=truth)
-    left = Evidence(image=scene((2.4, -1.7)) + noise, reference=truth, registers=False)
+    there = MetricInputs(image=scene((2.4, -1.7)) + noise, reference=truth)
+    left = MetricInputs(image=scene((2.4, -1.7)) + noise, reference=truth, registers=False)
     assert there.compared.shift == pytest.approx((-2.4, 1.7), abs=0.03)
     error = nrmse(there.compared.image, there.compared.reference)
     assert error == pytest.approx(1 / np.sqrt(np.mean(truth**2)), rel=0.1)
@@ -119,9 +119,9 @@ def test_a_moved_image_scores_as_one_that_was_not() -> None:
 
 def test_intensities_are_fitted_on_request() -> None:
     truth = scene()
-    scaled = Evidence(image=0.2 * truth + 30, reference=truth, fits_intensity=True)
+    scaled = MetricInputs(image=0.2 * truth + 30, reference=truth, fits_intensity=True)
     assert nrmse(scaled.compared.image, scaled.compared.reference) < 1e-9
-    plain = Evidence(image=0.2 * truth + 30, reference=truth)
+    plain = MetricInputs(image=0.2 * truth + 30, reference=truth)
     assert nrmse(plain.compared.image, plain.compared.reference) > 0.3
     _, factor, offset = fit_intensity(0.2 * truth + 30, truth)
     assert (factor, offset) == pytest.approx((5, -150))

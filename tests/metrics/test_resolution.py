@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from skimage import data
 
 from napari_blindsr.errors import InputError
-from napari_blindsr.metrics import Evidence
+from napari_blindsr.metrics import MetricInputs
 from napari_blindsr.metrics.decorrelation import decorrelation
 from napari_blindsr.metrics.frc import half_image_correlation, ring_correlation
 from napari_blindsr.metrics.kernel import diffraction_limit, kernel_shape
@@ -65,7 +65,7 @@ def test_agreement_to_the_end_is_no_resolution() -> None:
     image = low_passed(0.8)
     found = ring_correlation(image, image)
     assert found.cutoff is None
-    with pytest.raises(InputError, match="finer than 2 pixels cannot be told"):
+    with pytest.raises(InputError, match="the resolution is finer than 2 pixels"):
         _ = found.resolution
 
 
@@ -92,8 +92,8 @@ def test_thresholds_are_the_published_ones() -> None:
 
 def test_second_acquisitions_may_lie_elsewhere() -> None:
     first, second = exposures(0.14, "camera")
-    here = Evidence(image=first, second=second)
-    moved = Evidence(image=first[:-3, 2:], second=second[3:, :-2])
+    here = MetricInputs(image=first, second=second)
+    moved = MetricInputs(image=first[:-3, 2:], second=second[3:, :-2])
     assert moved.ring_correlation.resolution == pytest.approx(
         here.ring_correlation.resolution, rel=0.03
     )

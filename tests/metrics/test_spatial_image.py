@@ -11,12 +11,12 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from napari_blindsr.errors import InputError
-from napari_blindsr.metrics.spatial_image import PlacedImage, difference
+from napari_blindsr.metrics.spatial_image import SpatialImage, difference
 
 
-def placed(data: Any, *, size: float = 1.0, turn: float = 0.0, at: Any = (0, 0)) -> PlacedImage:
+def placed(data: Any, *, size: float = 1.0, turn: float = 0.0, at: Any = (0, 0)) -> SpatialImage:
     matrix = size * np.array([[np.cos(turn), -np.sin(turn)], [np.sin(turn), np.cos(turn)]])
-    return PlacedImage(data=np.asarray(data), linear=matrix, origin=np.asarray(at, dtype=float))
+    return SpatialImage(data=np.asarray(data), linear=matrix, origin=np.asarray(at, dtype=float))
 
 
 def bilinear(data: NDArray[Any], row: float, column: float) -> float:
@@ -105,4 +105,4 @@ def test_what_only_one_covers_has_no_difference() -> None:
 )
 def test_refusals(data: Any, matrix: Any, match: str) -> None:
     with pytest.raises(InputError, match=match):
-        PlacedImage(data=data, linear=matrix, origin=np.zeros(2))
+        SpatialImage(data=data, linear=matrix, origin=np.zeros(2))

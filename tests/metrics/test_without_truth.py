@@ -11,7 +11,7 @@ from scipy.ndimage import gaussian_filter
 from scipy.stats import chi2, kstest
 
 from napari_blindsr.errors import InputError
-from napari_blindsr.metrics import Evidence
+from napari_blindsr.metrics import MetricInputs
 from napari_blindsr.metrics.residual import LAGS, border_margin, predict, residual
 from napari_blindsr.metrics.squirrel import error_map
 from napari_blindsr.physics.simulate import Degradation, degrade, gaussian_kernel
@@ -65,13 +65,13 @@ def test_the_truth_explains_all_but_the_noise(border: str, geometry: str) -> Non
         Degradation(scale=3, geometry=geometry, border=border, noise=2.0, seed=1, gain=0.5),  # type: ignore[arg-type]
     )
     options = {"image": made.truth, "source": made.image, "geometry": geometry, "border": border}
-    right = Evidence(**options, gain=0.5, kernel=kernel, noise=2.0).residual  # type: ignore[arg-type]
+    right = MetricInputs(**options, gain=0.5, kernel=kernel, noise=2.0).residual  # type: ignore[arg-type]
     assert right.level == pytest.approx(1, abs=0.06)
     assert right.whiteness < 1.6
     # A part of a thousandth of the pixels may feel the border.
     assert right.correlation < 0.03
     turned = np.ascontiguousarray(kernel.T)
-    wrong = Evidence(**options, gain=0.5, kernel=turned, noise=2.0).residual  # type: ignore[arg-type]
+    wrong = MetricInputs(**options, gain=0.5, kernel=turned, noise=2.0).residual  # type: ignore[arg-type]
     assert wrong.level > 1.2 * right.level
     assert wrong.whiteness > 2.5
     assert wrong.correlation > 0.05
@@ -84,7 +84,7 @@ def test_borders_and_covered_pixels_do_not_count() -> None:
     source[10:14, 20:30] = 4000
     source[20, 20] = np.nan
     covered = source == 4000
-    found = Evidence(
+    found = MetricInputs(
         image=made.truth, source=source, kernel=kernel, covered=covered, noise=1.0
     ).residual
     assert found.level == pytest.approx(1, abs=0.06)
@@ -180,11 +180,11 @@ def test_errors_show_where_they_are() -> None:
     made = degrade(scene(130), kernel, Degradation(scale=2))
     false = made.truth.astype(float)
     false[40:46, 60:66] += 300
-    error = Evidence(image=false, source=made.image).error_map.error
+    error = MetricInputs(image=false, source=made.image).error_map.error
     place = np.unravel_index(np.argmax(error), error.shape)
     assert np.abs(np.array(place) - [21, 31]).max() <= 2
     assert np.isnan(
-        Evidence(
+        MetricInputs(
             image=false, source=made.image, covered=np.eye(len(error), dtype=bool)
         ).error_map.error.diagonal()
     ).all()

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from pytestqt.qtbot import QtBot
 
 import napari_blindsr.metrics.measure as library
-from napari_blindsr.metrics import METRICS, Evidence
+from napari_blindsr.metrics import METRICS, MetricInputs
 from napari_blindsr.plugin.layers.inputs import MaskInput
 from napari_blindsr.plugin.layers.outputs import result_layers
 from napari_blindsr.plugin.layers.read import read_layer
@@ -83,7 +83,7 @@ def values(widget: Any) -> dict[str, float | None]:
 def value_of(name: str, **evidence: Any) -> float | None:
     """Return what the library says."""
     (metric,) = (metric for metric in METRICS if metric.name == name)
-    (found,) = library.measure(Evidence(**evidence), metrics=[metric])
+    (found,) = library.measure(MetricInputs(**evidence), metrics=[metric])
     return found.value
 
 

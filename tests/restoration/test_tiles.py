@@ -19,10 +19,10 @@ from napari_blindsr.images.tiling import (
     BLEND,
     GRID,
     Box,
-    Mosaic,
+    TileBlender,
     context_for,
+    cut_tiles,
     most_detailed,
-    plan_parts,
     tile_side,
 )
 from napari_blindsr.methods import Schedule
@@ -59,18 +59,18 @@ def test_parts_cover_the_region_and_see_their_surroundings(
         right=data.draw(st.integers(left + 16, width)),
     )
     context = context_for(21, scale)
-    rows = plan_parts((height, width), scale=scale, region=region, tile=tile, context=context)
+    rows = cut_tiles((height, width), scale=scale, region=region, tile=tile, context=context)
     count = np.zeros((height, width), dtype=int)
     for line in rows:
         for part in line:
-            count[part.kept.slices] += 1
-            assert max(part.kept.shape) * scale <= tile + 2 * BLEND + 2 * scale
-            wide = part.kept.grown(context, (height, width))
-            assert part.seen.top <= wide.top
-            assert part.seen.right >= wide.right
+            count[part.inner.slices] += 1
+            assert max(part.inner.shape) * scale <= tile + 2 * BLEND + 2 * scale
+            wide = part.inner.grown(context, (height, width))
+            assert part.outer.top <= wide.top
+            assert part.outer.right >= wide.right
             # The coarsest grid lies in it as in the whole.
-            assert part.seen.top % GRID == part.seen.left % GRID == 0
-            assert (height - part.seen.bottom) % GRID == (width - part.seen.right) % GRID == 0
+            assert part.outer.top % GRID == part.outer.left % GRID == 0
+            assert (height - part.outer.bottom) % GRID == (width - part.outer.right) % GRID == 0
     inside = np.zeros_like(count, dtype=bool)
     inside[region.slices] = True
     assert (count[inside] > 0).all()
@@ -82,29 +82,29 @@ def test_parts_cover_the_region_and_see_their_surroundings(
 def test_joined_parts_of_an_image_are_the_image(scale: int, tile: int, seed: int) -> None:
     rng = np.random.default_rng(seed)
     shape = int(rng.integers(30, 150)), int(rng.integers(30, 150))
-    rows = plan_parts(shape, scale=scale, region=Box.whole(shape), tile=tile, context=5)
+    rows = cut_tiles(shape, scale=scale, region=Box.whole(shape), tile=tile, context=5)
     image = rng.random((scale * shape[0], scale * shape[1], 2))
     target = np.full_like(image, np.nan)
-    mosaic = Mosaic(rows, scale=scale, target=target)
+    mosaic = TileBlender(rows, scale=scale, target=target)
     for row, line in enumerate(rows):
         for column, part in enumerate(line):
-            mosaic.add(row, column, image[part.kept.scaled(scale).slices])
+            mosaic.add(row, column, image[part.inner.scaled(scale).slices])
     np.testing.assert_allclose(target, image, atol=1e-12)
 
 
 def test_rows_are_handed_on_as_soon_as_they_are_complete() -> None:
     shape = (100, 60)
-    rows = plan_parts(shape, scale=4, region=Box.whole(shape), tile=128, context=5)
+    rows = cut_tiles(shape, scale=4, region=Box.whole(shape), tile=128, context=5)
     seen: list[slice] = []
 
     class Target:
         def __setitem__(self, index: tuple[slice, slice], block: NDArray[Any]) -> None:
             seen.append(index[0])
 
-    mosaic = Mosaic(rows, scale=4, target=Target())
+    mosaic = TileBlender(rows, scale=4, target=Target())
     for row, line in enumerate(rows):
         for column, part in enumerate(line):
-            mosaic.add(row, column, np.zeros(part.kept.scaled(4).shape))
+            mosaic.add(row, column, np.zeros(part.inner.scaled(4).shape))
         assert len(seen) == row + 1
     assert [s.start for s in seen] == [0, *(s.stop for s in seen[:-1])]
     assert seen[-1].stop == 400

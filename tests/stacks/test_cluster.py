@@ -20,12 +20,13 @@ from numpy.typing import NDArray
 from napari_blindsr import Settings, StackOptions, StackResult, restore_stack
 from napari_blindsr.errors import ClusterError, FileError, InputError, SettingsError
 from napari_blindsr.images.files import open_image
+from napari_blindsr.images.lazy import file_of
 from napari_blindsr.images.tiling import Box
 from napari_blindsr.progress import Progress, StopReason
 from napari_blindsr.stacks import dask_client
 from napari_blindsr.stacks.dask_client import ClusterChoice, remote_client
 from napari_blindsr.stacks.dask_executor import ClusterRunner
-from napari_blindsr.stacks.dask_tasks import as_payload, file_of
+from napari_blindsr.stacks.dask_tasks import as_payload
 from napari_blindsr.stacks.plan import prepare_stack
 from tests.cli.command_line import check_refused, run_here
 from tests.helpers import PATIENCE, PRECISION

@@ -17,7 +17,7 @@ from napari_blindsr import Settings, StackOptions, StackResult, restore_stack
 from napari_blindsr.errors import InputError, OutOfMemoryError
 from napari_blindsr.evaluation.samples import Camera, fluorescent_cells
 from napari_blindsr.images.files import open_image
-from napari_blindsr.images.tiling import Box, count_parts, shared_side
+from napari_blindsr.images.tiling import Box, count_tiles, shared_side
 from napari_blindsr.physics.kernels import Automatic
 from napari_blindsr.progress import Progress, StopReason
 from napari_blindsr.stacks import dask_tiles
@@ -138,7 +138,7 @@ def test_tiles_are_as_large_as_the_workers_allow(
     found = shared_side(shape, scale=2, planes=planes, workers=workers, tile=tile)
     assert found == side
     if side is not None and side > 600:
-        assert planes * count_parts(shape, 2, side) >= workers
+        assert planes * count_tiles(shape, 2, side) >= workers
 
 
 @pytest.mark.slow
@@ -239,7 +239,7 @@ def test_tiles_are_made_smaller_where_memory_is_short(
         from napari_blindsr.stacks import dask_tasks  # noqa: PLC0415
 
         sent = pickle.loads(payload)  # noqa: S301 - our own
-        if sent.part.kept.shape[1] > 140:
+        if sent.part.inner.shape[1] > 140:
             return errors.OutOfMemoryError("the device ran out of memory")
         return dask_tasks.run_tile(payload)
 

@@ -132,7 +132,7 @@ def kernel(
     from napari_blindsr.images import files, plain  # noqa: PLC0415
     from napari_blindsr.physics import kernel_files  # noqa: PLC0415
 
-    loaded = plain.read_image(image)
+    loaded = files.read_image(image)
     optics = loaded.known_optics(given.optics(family))
     covered = None if mask is None else files.read_mask(mask)
     from napari_blindsr.estimation.estimate import estimate_kernel  # noqa: PLC0415

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from napari_blindsr.images.plain import LoadedImage
+    from napari_blindsr.images.files import LoadedImage
     from napari_blindsr.metrics.measure import Measurement
 
 
@@ -124,15 +124,15 @@ def measure(
     """Measure an image by all that is given: fidelity, residual, resolution, kernel."""
     _check_options(scale=scale, source=source, na=na, wavelength=wavelength)
     check_files(outputs=((csv, CSV_SUFFIXES),), force=force)
-    from napari_blindsr.images import plain  # noqa: PLC0415
-    from napari_blindsr.metrics import Evidence  # noqa: PLC0415
+    from napari_blindsr.images import files  # noqa: PLC0415
+    from napari_blindsr.metrics import MetricInputs  # noqa: PLC0415
     from napari_blindsr.metrics.measure import measure as measure_all  # noqa: PLC0415
     from napari_blindsr.metrics.measure import to_csv  # noqa: PLC0415
 
-    loaded = plain.read_image(image)
+    loaded = files.read_image(image)
     console = Console(stderr=True, quiet=quiet, highlight=False)
     size, notes = (pixel_size, ()) if pixel_size is not None else _pixel_size(loaded)
-    evidence = Evidence(
+    evidence = MetricInputs(
         image=loaded.array,
         reference=_image(reference),
         source=_image(source),
@@ -204,7 +204,7 @@ def _pixel_size(loaded: LoadedImage) -> tuple[float | None, tuple[str, ...]]:
 
 
 def _image(path: Path | None) -> NDArray[Any] | None:
-    from napari_blindsr.images.plain import read_image  # noqa: PLC0415
+    from napari_blindsr.images.files import read_image  # noqa: PLC0415
 
     return None if path is None else read_image(path).array
 

@@ -19,7 +19,7 @@ from napari_blindsr.cli.options import (
 from napari_blindsr.images.atomic import Bundle, complete
 
 if TYPE_CHECKING:
-    from napari_blindsr.images.plain import LoadedImage
+    from napari_blindsr.images.files import LoadedImage
     from napari_blindsr.restoration.result import Result
 
 

@@ -351,7 +351,7 @@ def restore(
             console=console,
             cluster=cluster,
         )
-    loaded = plain.read_image(alone)
+    loaded = files.read_image(alone)
     settings = replace(settings, optics=loaded.known_optics(settings.optics))
     covered = None if mask is None else files.read_mask(mask)
     plain.check_image_type(outputs.image, loaded.array)

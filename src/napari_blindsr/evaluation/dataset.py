@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from napari_blindsr.errors import FileError, InputError, SettingsError
-from napari_blindsr.images.plain import read_image
+from napari_blindsr.images.files import read_image
 from napari_blindsr.physics.kernel_files import read_kernel
 from napari_blindsr.physics.kernels import KernelFamily, Motion
 from napari_blindsr.types import BORDERS, GEOMETRIES, SCALES

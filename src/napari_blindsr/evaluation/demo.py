@@ -14,7 +14,7 @@ from skimage.restoration import inpaint_biharmonic
 
 from napari_blindsr.evaluation.samples import Sample, degraded_piece
 from napari_blindsr.methods import METHODS, Schedule, method_named
-from napari_blindsr.metrics import SCORES, Evidence, Metric
+from napari_blindsr.metrics import SCORES, Metric, MetricInputs
 from napari_blindsr.metrics.kernel import same_size
 from napari_blindsr.physics.simulate import interpolate
 from napari_blindsr.settings import Settings
@@ -174,7 +174,7 @@ def demo_scores(case: DemoCase, result: Result) -> list[Score]:
     """
     sample = case.sample
     restored, plain = (
-        Evidence(
+        MetricInputs(
             image=image,
             reference=_to_8bit(sample.truth),
             kernel=kernel,

@@ -19,7 +19,7 @@ from napari_blindsr.evaluation.results import (
     peak_memory,
     save_outcome,
 )
-from napari_blindsr.metrics import SCORES, Evidence, to_8bit
+from napari_blindsr.metrics import SCORES, MetricInputs, to_8bit
 from napari_blindsr.physics.kernel_files import check_kernel
 from napari_blindsr.physics.kernels import Gaussian
 from napari_blindsr.physics.observation import Observation
@@ -129,7 +129,7 @@ def score(
         Pixels left out at each border.
     kernel : ndarray, (K, K), optional
     """
-    evidence = Evidence(
+    evidence = MetricInputs(
         image=to_8bit(image),
         reference=to_8bit(case.truth),
         kernel=kernel,

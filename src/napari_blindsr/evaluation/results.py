@@ -20,7 +20,8 @@ import torch
 
 from napari_blindsr.errors import BlindSRError
 from napari_blindsr.evaluation.dataset import images_in
-from napari_blindsr.images.plain import read_image, write_image, write_report
+from napari_blindsr.images.files import read_image
+from napari_blindsr.images.plain import write_image, write_report
 from napari_blindsr.physics.kernel_files import read_kernel, write_kernel
 from napari_blindsr.restoration.restore import versions
 

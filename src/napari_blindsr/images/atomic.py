@@ -21,37 +21,28 @@ if TYPE_CHECKING:
 
 
 def check_plain(path: Path, refusal: str) -> None:
-    """Check that a path is a file with content, not a pipe, a device or a folder.
+    """Raise a `FileError`, which begins with `refusal`, unless a path is a file with content.
 
     Opening a pipe would wait for ever, and reading a device need not end.
-
-    Parameters
-    ----------
-    path : Path
-    refusal : str
-        What cannot be done, as the message begins.
-
-    Raises
-    ------
-    FileError
     """
     mode = mode_of(path, refusal)
     if mode is None:
         raise FileError(f"{refusal}: there is no such file")
-    if stat.S_ISDIR(mode):
-        raise FileError(f"{refusal}: it is a folder; expected a file")
-    if not stat.S_ISREG(mode):
-        raise FileError(f"{refusal}: it is {_kind(mode)}; expected a file")
+    _check_regular(mode, refusal, "a file")
+
+
+def check_readable(file: Path) -> None:
+    """Raise a `FileError` unless a file is there, is none that never ends, and can be opened."""
+    check_plain(file, f"cannot read {file}")
+    try:
+        with file.open("rb"):
+            pass
+    except OSError as error:
+        raise FileError(f"cannot read {file}: {reason_of(error)}") from error
 
 
 def mode_of(path: Path, refusal: str) -> int | None:
-    """Return what the system says a path is, links followed; None if there is nothing.
-
-    Raises
-    ------
-    FileError
-        If it cannot be told: folders without permission, loops of links, too long names.
-    """
+    """Return the mode of a path, links followed, or None; a `FileError` if the system refuses."""
     try:
         return path.stat().st_mode
     except FileNotFoundError:
@@ -60,49 +51,38 @@ def mode_of(path: Path, refusal: str) -> int | None:
         raise FileError(f"{refusal}: {reason_of(error)}") from error
 
 
-def _kind(mode: int) -> str:
-    kinds = ((stat.S_ISFIFO, "a pipe"), (stat.S_ISSOCK, "a socket"))
-    return next((name for test, name in kinds if test(mode)), "a device")
+def _check_regular(mode: int, refusal: str, expected: str) -> None:
+    """Raise a `FileError` for a folder, a pipe, a socket or a device."""
+    if stat.S_ISREG(mode):
+        return
+    kinds = ((stat.S_ISDIR, "a folder"), (stat.S_ISFIFO, "a pipe"), (stat.S_ISSOCK, "a socket"))
+    kind = next((name for test, name in kinds if test(mode)), "a device")
+    raise FileError(f"{refusal}: it is {kind}; expected {expected}")
 
 
 def check_output(path: Path, *, suffixes: Collection[str], force: bool) -> None:
-    """Check that a file can be written, before any work is done for it.
-
-    Parameters
-    ----------
-    path : Path
-    suffixes : collection of str
-        Allowed extensions, in lower case and with their dot.
-    force : bool
-        Whether an existing file may be replaced.
-
-    Raises
-    ------
-    FileError
-    """
+    """Raise a `FileError` if a file with one of some extensions cannot be written."""
     check_suffix(path, suffixes, "write")
     mode = mode_of(path, f"cannot write {path}")
-    if mode is not None and stat.S_ISDIR(mode):
-        raise FileError(f"cannot write {path}: it is a folder; expected the name of a file")
-    if mode is not None and not stat.S_ISREG(mode):
-        raise FileError(f"cannot write {path}: it is {_kind(mode)}; expected the name of a file")
+    if mode is not None:
+        _check_regular(mode, f"cannot write {path}", "the name of a file")
     check_free(path, force=force)
     check_folder(path)
 
 
 def check_free(path: Path, *, force: bool) -> None:
-    """Check that nothing has a name that is to be given, unless it may be replaced."""
+    """Raise a `FileError` if a name is taken, unless what has it may be replaced."""
     if mode_of(path, f"cannot write {path}") is not None and not force:
         raise FileError(f"cannot write {path}: it exists already; --force replaces it")
 
 
 def check_folder(path: Path) -> None:
-    """Check that something can be made in the folder that a path names."""
+    """Raise a `FileError` if nothing can be made in the folder of a path."""
     mode = mode_of(path.parent, f"cannot write {path}")
     if mode is None or not stat.S_ISDIR(mode):
         raise FileError(f"cannot write {path}: there is no folder {path.parent}")
     remove_leftovers(path.parent)
-    # Permissions alone do not tell: file systems may be read-only, users privileged.
+    # Permissions alone do not show it: file systems may be read-only, users privileged.
     part = part_of(path)
     try:
         with part.open("xb"):
@@ -115,7 +95,7 @@ def check_folder(path: Path) -> None:
 
 
 def check_suffix(path: Path, suffixes: Collection[str], purpose: str) -> str:
-    """Return the extension of a path in lower case, if it is one of those expected."""
+    """Return the extension of a path in lower case; a `FileError` if it is none of some."""
     suffix = path.suffix.lower()
     if suffix not in suffixes:
         has = f"the extension {path.suffix!r}" if suffix else "no extension"
@@ -131,14 +111,7 @@ def listed(words: Collection[str]) -> str:
 
 @contextmanager
 def replacing(path: Path, *, force: bool, bundle: Bundle | None = None) -> Iterator[BinaryIO]:
-    """Open a file for writing that takes its name only once it is complete.
-
-    Parameters
-    ----------
-    path : Path
-    force : bool
-    bundle : Bundle, optional
-        Files with which it takes its name together: when that is committed.
+    """Open a file for writing that takes its name once it is complete, or when a bundle commits.
 
     Raises
     ------
@@ -166,13 +139,8 @@ def replacing(path: Path, *, force: bool, bundle: Bundle | None = None) -> Itera
 class Bundle:
     """Files that take their names together, or none of them.
 
-    What is about to happen is written down before it does. If the process is killed in between,
-    `complete` does the rest.
-
-    Parameters
-    ----------
-    main : Path
-        The file that the others belong to.
+    `commit` writes its intention down first, beside the file `main` that the others belong to. If
+    the process is killed in between, `complete` does the rest.
     """
 
     def __init__(self, main: Path) -> None:
@@ -184,16 +152,11 @@ class Bundle:
         self._moves.append((part, path, part_of(path)))
 
     def commit(self) -> None:
-        """Give all their names.
-
-        Raises
-        ------
-        FileError
-        """
+        """Give all files their names; raises a `FileError` if one cannot have it."""
         moves = [[move.name for move in entry] for entry in self._moves]
         folders = {str(path.parent) for _, path, _ in self._moves}
         if len(folders) > 1 or len(moves) == 1:
-            # Without a record: it can only tell of files of one folder.
+            # Without a record, which can only name files of one folder.
             for move in self._moves:
                 with writing(move[1]):
                     _take_name(*move)
@@ -228,14 +191,9 @@ def record_of(main: Path) -> Path:
 
 
 def complete(main: Path, files: Collection[Path]) -> bool:
-    """Finish what a process that was killed had begun to commit; tells whether there was anything.
+    """Complete the commit of a process that was killed, and return whether there was one.
 
-    Parameters
-    ----------
-    main : Path
-        As of the `Bundle`.
-    files : collection of Path
-        What may take part: no other file is touched, whatever the record says.
+    Only the given files are touched, whatever the record of the commit says.
     """
     record = record_of(main)
     names = {path.name for path in files}
@@ -261,7 +219,7 @@ def complete(main: Path, files: Collection[Path]) -> bool:
 
 
 def _take_name(part: Path, path: Path, old: Path) -> None:
-    """Replace a file or folder; does the rest of it where that was begun before."""
+    """Replace a file or folder; complete a replacement that was begun before."""
     if part.is_dir():
         # A folder cannot be replaced at once.
         if path.exists():
@@ -294,15 +252,15 @@ _PART = re.compile(r"\.blindsr-([0-9a-f]{8})-(\d+)-[0-9a-f]{12}\.part")
 
 
 def part_of(path: Path) -> Path:
-    """Return a name beside a file, free, for what is not complete.
+    """Return a free name beside a file for what is not complete.
 
-    It tells the process that writes it, so that what a dead one left can be removed.
+    It has the number of the process, so that what a dead one left can be removed.
     """
     return path.with_name(f".blindsr-{_machine()}-{os.getpid()}-{uuid.uuid4().hex[:12]}.part")
 
 
 def _machine() -> str:
-    """Return what tells this machine from others that share its folders."""
+    """Return what distinguishes this machine from others that share its folders."""
     return hashlib.sha256(f"{platform.node()}/{uuid.getnode()}".encode()).hexdigest()[:8]
 
 

@@ -16,9 +16,6 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from napari_blindsr.images.tiling import Box
-
-
 PLANE_AXES = "YX"
 SAMPLES = "S"
 """Red, green and blue of one pixel: restored together, with one kernel."""
@@ -27,21 +24,17 @@ CHANNEL = "C"
 """Pictures of different light: each has a blur of its own."""
 
 UNNAMED = "QIJKLMNO"
-"""Letters for axes of which a file does not say what they are, one after the other."""
+"""Letters for axes that a file does not name, in the order in which they are given."""
 
 Index = tuple[int, ...]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Layout:
-    """The axes of an array.
+    """The axes and the shape of an array.
 
-    Attributes
-    ----------
-    axes : str
-        One capital letter an axis: Y and X; S for the samples of RGB; any other for axes along
-        which there are planes, such as T, Z and C.
-    shape : tuple of int
+    `axes` has one capital letter an axis: Y and X; S for the samples of RGB; any other letter, such
+    as T, Z and C, for axes along which there are planes.
     """
 
     axes: str
@@ -148,7 +141,7 @@ class Plane:
 
 
 def distinct_axes(axes: str) -> str:
-    """Return axes in which those that are unnamed or named twice have letters of their own."""
+    """Return axes with letters of their own for those without a name, or with a double."""
     free = [letter for letter in UNNAMED if letter not in axes or letter == "Q"]
     result = ""
     for letter in axes:
@@ -163,19 +156,7 @@ def distinct_axes(axes: str) -> str:
 
 
 def parse_axes(axes: str | None, shape: Sequence[int]) -> Layout:
-    """Return the layout of an array.
-
-    Parameters
-    ----------
-    axes : str or None
-        As in `Layout`; None guesses "YX" or "YXS".
-    shape : sequence of int
-
-    Raises
-    ------
-    InputError
-        If axes and shape do not go together.
-    """
+    """Return the layout of an array of a shape; axes None guesses "YX" or "YXS"."""
     lengths = tuple(int(n) for n in shape)
     size = " × ".join(map(str, lengths)) or "a single number"
     if axes is None:
@@ -205,7 +186,7 @@ def parse_axes(axes: str | None, shape: Sequence[int]) -> Layout:
 
 
 def parse_selection(selection: str | None, layout: Layout) -> tuple[range, ...]:
-    """Return which planes along each loop axis are meant.
+    """Return which planes along each loop axis are selected.
 
     Parameters
     ----------
@@ -254,15 +235,10 @@ def _bounded(bounds: str, length: int, selection: str | None) -> range:
     return found
 
 
-def result_layout(layout: Layout, selection: Sequence[range], scale: int, region: Box) -> Layout:
-    """Return the layout of what is made of some planes, or of a region of each."""
-    return layout.resized(selection, region.scaled(scale).shape)
-
-
 def chain_axis(loop_axes: str, selection: Sequence[range]) -> int | None:
-    """Return which loop axis planes follow each other along: T, else Z, else the first one.
+    """Return the loop axis along which planes follow each other: T, else Z, else the first one.
 
-    Of those that have several planes; channels have no order. None if there is none.
+    Only axes with several planes count, channels never. None if there is no such axis.
     """
     long = [
         (("T", "Z").index(axis) if axis in "TZ" else 2, n)
@@ -273,14 +249,7 @@ def chain_axis(loop_axes: str, selection: Sequence[range]) -> int | None:
 
 
 def follow(indices: Sequence[Index], axis: int) -> list[list[Index]]:
-    """Return planes that follow each other along a loop axis, chain by chain.
-
-    Parameters
-    ----------
-    indices : sequence of tuple of int
-    axis : int
-        Which of the loop axes; a chain has one index along each of the others.
-    """
+    """Return planes in chains along a loop axis; a chain has one index along each other axis."""
     chains: dict[Index, list[Index]] = {}
     for index in sorted(indices):
         chains.setdefault((*index[:axis], *index[axis + 1 :]), []).append(index)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import itertools
+import math
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -38,12 +40,12 @@ def _channels(pixels: Mapping[str, Any]) -> list[Mapping[str, Any]]:
 
 def ome_channels(description: Description) -> dict[str, list[Any]]:
     """Return what OME-XML says of channels, as `tifffile` takes it."""
-    told: dict[str, list[Any]] = {}
+    stored: dict[str, list[Any]] = {}
     if description.channel_names:
-        told["Name"] = list(description.channel_names)
+        stored["Name"] = list(description.channel_names)
     if description.channel_colors:
-        told["Color"] = [_signed(color) for color in description.channel_colors]
-    return told
+        stored["Color"] = [_signed(color) for color in description.channel_colors]
+    return stored
 
 
 def _signed(color: str) -> int:
@@ -57,7 +59,7 @@ def imagej_names(metadata: Mapping[str, Any]) -> tuple[str, ...]:
     count = int(metadata.get("channels", 1))
     if not labels or len(labels) % count:
         return ()
-    # Channels lie next to each other, whatever the other axes.
+    # Channels lie next to each other, before any other axis.
     alike = all(len(set(labels[channel::count])) == 1 for channel in range(count))
     names = tuple(str(label) for label in labels[:count])
     return names if alike and all(names) else ()
@@ -80,17 +82,13 @@ def several(value: Any) -> list[Any]:
 def imagej_channels(description: Description, shape: Sequence[int]) -> dict[str, Any]:
     """Return what a hyperstack of ImageJ says of channels, as `tifffile` takes it.
 
-    Parameters
-    ----------
-    description : Description
-        Its axes are in the order of ImageJ.
-    shape : sequence of int
+    The axes of the description, and the shape, are in the order of ImageJ.
     """
-    told: dict[str, Any] = {}
+    stored: dict[str, Any] = {}
     if description.channel_colors:
-        told["LUTs"] = [ramp(color) for color in description.channel_colors]
+        stored["LUTs"] = [ramp(color) for color in description.channel_colors]
         if "C" in description.axes:
-            told["mode"] = "composite"
+            stored["mode"] = "composite"
     names = description.channel_names
     if names:
         axes = zip(description.axes, shape, strict=True)
@@ -98,8 +96,8 @@ def imagej_channels(description: Description, shape: Sequence[int]) -> dict[str,
         where = [axis for axis, _ in loops]
         channel = where.index("C") if "C" in where else None
         slices = itertools.product(*(range(length) for _, length in loops))
-        told["Labels"] = [names[0 if channel is None else at[channel]] for at in slices]
-    return told
+        stored["Labels"] = [names[0 if channel is None else at[channel]] for at in slices]
+    return stored
 
 
 def ramp(color: str) -> NDArray[np.uint8]:
@@ -112,3 +110,81 @@ def listed_texts(metadata: Mapping[str, Any], key: str) -> tuple[str, ...]:
     """Return the texts of a list in metadata, or none if there is no list."""
     texts = metadata.get(key, [])
     return tuple(map(str, texts)) if isinstance(texts, list) else ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class ChannelDisplay:
+    """How a channel is shown.
+
+    Attributes
+    ----------
+    table : bytes or None
+        A lookup table that is no ramp from black to one colour: 256 values of red, of green and
+        of blue.
+    limits : (float, float) or None
+        The intensities that are shown darkest and brightest.
+    """
+
+    table: bytes | None = None
+    limits: tuple[float, float] | None = None
+
+
+def known_displays(displays: Sequence[ChannelDisplay]) -> tuple[ChannelDisplay, ...]:
+    """Return how channels are shown, if anything is known of it."""
+    return tuple(displays) if any(one != ChannelDisplay() for one in displays) else ()
+
+
+def of_imagej(
+    metadata: Mapping[str, Any], colour_map: NDArray[np.uint8] | None
+) -> tuple[ChannelDisplay, ...]:
+    """Return how ImageJ shows the channels of an image, as far as its metadata say."""
+    tables = several(metadata.get("LUTs"))
+    if not tables and colour_map is not None:
+        tables = [colour_map]
+    limits = _pairs(metadata.get("Ranges") or [metadata.get("min"), metadata.get("max")])
+    return known_displays(
+        [
+            ChannelDisplay(
+                table=_table(tables[number]) if number < len(tables) else None,
+                limits=limits[number] if number < len(limits) else None,
+            )
+            for number in range(max(len(tables), len(limits)))
+        ]
+    )
+
+
+def _table(table: Any) -> bytes | None:
+    values = np.asarray(table)
+    if values.shape != (3, 256) or values.dtype != np.uint8:
+        return None
+    # A ramp is described by its colour.
+    brightest = bytes(values[:, -1].tolist()).hex()
+    return None if np.array_equal(values, ramp(brightest)) else values.tobytes()
+
+
+def _pairs(values: Any) -> list[tuple[float, float]]:
+    try:
+        flat = [float(value) for value in values]
+    except (TypeError, ValueError):
+        return []
+    pairs = list(zip(flat[::2], flat[1::2], strict=False))
+    usable = all(math.isfinite(low) and math.isfinite(high) and low < high for low, high in pairs)
+    return pairs if usable else []
+
+
+def as_imagej(displays: Sequence[ChannelDisplay], colors: Sequence[str]) -> dict[str, Any]:
+    """Return lookup tables and ranges as `tifffile` takes them, where all channels have them."""
+    found: dict[str, Any] = {}
+    tables = [
+        np.frombuffer(one.table, np.uint8).reshape(3, 256)
+        if one.table is not None
+        else ramp(colors[number] if number < len(colors) else "FFFFFF")
+        for number, one in enumerate(displays)
+    ]
+    if any(one.table is not None for one in displays):
+        found["LUTs"] = tables
+    limits = [one.limits for one in displays if one.limits is not None]
+    if limits and len(limits) == len(displays):
+        found["Ranges"] = tuple(value for pair in limits for value in pair)
+        found["min"], found["max"] = limits[0]
+    return found

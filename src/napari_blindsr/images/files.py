@@ -5,8 +5,9 @@ from __future__ import annotations
 import glob
 import re
 import stat
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import tifffile
@@ -14,11 +15,30 @@ from PIL import Image
 
 from napari_blindsr.errors import FileError, InputError
 from napari_blindsr.images import microscopes, ome_zarr, pictures, plain, tiff
-from napari_blindsr.images.atomic import check_suffix, listed, mode_of, reason_of, replacing
-from napari_blindsr.images.metadata import AxisStep, Description, ImageFile, LazyArray, checked
+from napari_blindsr.images.atomic import (
+    check_readable,
+    check_suffix,
+    listed,
+    mode_of,
+    reason_of,
+    replacing,
+)
+from napari_blindsr.images.metadata import (
+    AxisStep,
+    Description,
+    ImageFile,
+    LazyArray,
+    PixelSize,
+    checked,
+    known_optics,
+    metres,
+)
 from napari_blindsr.images.ome_zarr import is_zarr
-from napari_blindsr.images.plain import check_readable, read_image, read_npy
+from napari_blindsr.images.plain import read_npy
+from napari_blindsr.images.tiff_meaning import listening
+from napari_blindsr.images.tiff_metadata import read_optics
 from napari_blindsr.images.writer import Format, ImageWriter, Output, choose
+from napari_blindsr.optics import UNKNOWN, Optics
 
 if TYPE_CHECKING:
     import os
@@ -40,6 +60,7 @@ __all__ = [
     "find_images",
     "image_suffixes",
     "open_image",
+    "read_image",
 ]
 
 
@@ -64,7 +85,7 @@ def open_image(
         Of a TIFF file (plain, ImageJ hyperstack or OME-TIFF), an OME-Zarr folder (its level of
         full size), a .npy file, a PNG, JPEG, BMP, WebP or GIF file, or a microscope's own file.
     axes : str, optional
-        What the axes of the array in the file are, one letter each, where the file says none or
+        What the axes of the array in the file are, one letter each, where the file names none or
         wrong ones. Samples come out last, without alpha.
     series : int, optional
         Which image of a file with several, from 0.
@@ -104,7 +125,6 @@ def create_image(
     shape: tuple[int, ...],
     dtype: DTypeLike,
     description: Description,
-    chunks: tuple[int, ...] | None = None,
     force: bool = False,
     resume: bool = False,
     run: str = "",
@@ -124,13 +144,11 @@ def create_image(
     description : Description
         Its axes are those of `shape` and of the blocks. Formats with an order of their own store
         the axes in that order.
-    chunks : tuple of int, optional
-        Of an OME-Zarr: in which pieces it is stored. By default planes in tiles of 512 × 512.
     force : bool
         Replace what exists.
     resume : bool
-        Go on with an OME-Zarr that an earlier run has not finished, if shape, type, axes, chunks
-        and `run` are the same.
+        Go on with an OME-Zarr that an earlier run has not finished, if shape, type, axes and
+        `run` are the same.
     run : str
         What identifies the computation, such as a checksum of its settings.
 
@@ -141,20 +159,9 @@ def create_image(
     InputError
         If shape, type and axes do not fit each other.
     """
-    output = _checked(
-        Output(
-            path=Path(path),
-            shape=tuple(int(n) for n in shape),
-            dtype=np.dtype(dtype).newbyteorder("="),
-            description=description,
-            chunks=chunks,
-            force=force,
-            resume=resume,
-            run=run,
-        )
-    )
-    entry = _format_of(output.path, "write")
-    entry.check(output)
+    output = _output(Path(path), shape, dtype, description, force=force, resume=resume, run=run)
+    entry = _checked_format(output)
+    assert entry.create is not None  # `Format.check` refuses it otherwise
     return entry.create(output)
 
 
@@ -166,33 +173,29 @@ def check_image(
     description: Description,
     force: bool = False,
 ) -> None:
-    """Check that `create_image` could begin an image, before any work; nothing is kept.
-
-    Raises
-    ------
-    FileError, InputError
-        As `create_image`.
-    """
-    output = _checked(
-        Output(
-            path=Path(path),
-            shape=tuple(int(n) for n in shape),
-            dtype=np.dtype(dtype).newbyteorder("="),
-            description=description,
-            force=force,
-        )
-    )
-    _format_of(output.path, "write").check(output)
+    """Raise an error, as `create_image`, if an image could not be begun; nothing is kept."""
+    _checked_format(_output(Path(path), shape, dtype, description, force=force))
 
 
-def _checked(output: Output) -> Output:
+def _output(
+    path: Path,
+    shape: tuple[int, ...],
+    dtype: DTypeLike,
+    description: Description,
+    **options: Any,
+) -> Output:
     """Return an output whose shape, type and axes fit each other."""
-    chunks, description = output.chunks, output.description
-    stand_in = np.broadcast_to(np.zeros((), output.dtype), output.shape)
-    checked(f"the image for {output.path}", ImageFile(array=stand_in, description=description))
-    if chunks is not None and (len(chunks) != len(output.shape) or min(chunks) < 1):
-        raise InputError(f"chunks are {chunks}; expected {len(output.shape)} positive numbers")
-    return output
+    kind, lengths = np.dtype(dtype).newbyteorder("="), tuple(int(n) for n in shape)
+    stand_in = np.broadcast_to(np.zeros((), kind), lengths)
+    checked(f"the image for {path}", ImageFile(array=stand_in, description=description))
+    return Output(path=path, shape=lengths, dtype=kind, description=description, **options)
+
+
+def _checked_format(output: Output) -> Format:
+    """Return the format of an output, after the check that it can be written."""
+    entry = _format_of(output.path, "write")
+    entry.check(output)
+    return entry
 
 
 def _format_of(path: Path, purpose: str) -> Format:
@@ -267,6 +270,84 @@ FORMATS: tuple[Format, ...] = (
     microscopes.FORMAT,
 )
 """A new format is appended here; opening, writing, listing folders and tests take it from here."""
+
+READ_SUFFIXES = (*plain.IMAGE_SUFFIXES, *pictures.FORMAT.suffixes)
+
+
+@dataclass(frozen=True, kw_only=True)
+class LoadedImage:
+    """A grey or RGB image, (h, w) or (h, w, 3), as it came out of its file.
+
+    `optics` is what the file says of the microscope, `notes` what was left out.
+    """
+
+    array: NDArray[Any]
+    pixel_size: PixelSize | None = None
+    optics: Optics = UNKNOWN
+    notes: tuple[str, ...] = ()
+    description: Description | None = None
+
+    def known_optics(self, given: Optics) -> Optics:
+        """Return the given optics, completed by those of the file.
+
+        A pixel size alone says nothing of the blur, and is left out.
+        """
+        optics = given.completed(self.optics)
+        if optics.pixel_size_nm is None and self.pixel_size is not None:
+            size = metres(self.pixel_size.x, self.pixel_size.unit)
+            if size is not None:
+                optics = optics.completed(known_optics(pixel_size_nm=1e9 * size))
+        return optics if optics.sigma is not None or given != Optics() else Optics()
+
+
+def read_image(path: str | os.PathLike[str]) -> LoadedImage:
+    """Read one grey or RGB image.
+
+    Parameters
+    ----------
+    path : path
+        Of a PNG, JPEG, BMP, WebP, GIF, TIFF or .npy file. Axes of length 1 and real alpha are
+        dropped.
+
+    Raises
+    ------
+    FileError
+        If there is no such file, or it is no such image.
+    InputError
+        If it holds something other than one grey or RGB image.
+    """
+    file = Path(path)
+    suffix = check_suffix(file, READ_SUFFIXES, "read")
+    loaded = _single(file, open_image(file))
+    if suffix not in (".tif", ".tiff"):
+        return loaded
+    with listening(), tifffile.TiffFile(file) as tif:
+        return replace(loaded, optics=read_optics(tif))
+
+
+def _single(file: Path, opened: ImageFile) -> LoadedImage:
+    """Return the image of a file that holds one grey or RGB image."""
+    description = opened.description
+    kept = "".join(
+        axis
+        for axis, length in zip(description.axes, opened.array.shape, strict=True)
+        if length > 1 or axis in "YX"
+    )
+    if kept not in ("YX", "YXS"):
+        shape = " × ".join(map(str, opened.array.shape))
+        raise InputError(
+            f"{file} holds {shape} values with axes {description.axes}; expected a grey image "
+            "(h × w, YX) or an RGB image (h × w × 3, YXS)"
+        )
+    index = tuple(slice(None) if axis in kept else 0 for axis in description.axes)
+    array = opened.array[index]
+    return LoadedImage(
+        array=array,
+        pixel_size=description.pixel_size,
+        notes=description.notes,
+        description=replace(description, axes=kept, steps=()),
+    )
+
 
 MASK_OUT_SUFFIXES = (".png", ".tif", ".tiff")
 

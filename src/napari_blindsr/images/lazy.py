@@ -1,10 +1,10 @@
-"""Indices of arrays, and views of arrays that are read when they are sliced."""
+"""Arrays of which only what is sliced is read: parts of files, and views of other arrays."""
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
@@ -21,9 +21,10 @@ if TYPE_CHECKING:
     from napari_blindsr.images.metadata import LazyArray
 
     Part = int | slice | EllipsisType
+    FullIndex = tuple[int | slice, ...]
 
 
-def full_index(index: Part | tuple[Part, ...], shape: Sequence[int]) -> tuple[int | slice, ...]:
+def full_index(index: Part | tuple[Part, ...], shape: Sequence[int]) -> FullIndex:
     """Return an index with one entry an axis, none negative and every slice with its ends.
 
     Raises
@@ -56,93 +57,164 @@ def _full(part: Part, length: int) -> int | slice:
     raise IndexError(f"an index {part!r}; expected integers, slices and an ellipsis")
 
 
-def region_of(index: Part | tuple[Part, ...], shape: Sequence[int]) -> tuple[slice, ...]:
-    """Return the block that an index means, one slice an axis.
+class Sliced:
+    """A `LazyArray`: a subclass has a shape and a type, and reads the part at a full index."""
 
-    Raises
-    ------
-    IndexError
-        If it is outside the array or has steps.
-    """
-    parts = full_index(index, shape)
-    region = tuple(slice(p, p + 1, 1) if isinstance(p, int) else p for p in parts)
-    if any(part.step != 1 for part in region):
-        raise IndexError("a block with steps; expected one without")
-    return region
+    if TYPE_CHECKING:
 
+        @property
+        def shape(self) -> tuple[int, ...]:
+            """The lengths of the axes."""
 
-def block_for(region: tuple[slice, ...], block: NDArray[Any], dtype: np.dtype[Any]) -> NDArray[Any]:
-    """Return a block with the dimensions of its region and a type.
+        @property
+        def dtype(self) -> np.dtype[Any]:
+            """The type of the values, in native byte order."""
 
-    Raises
-    ------
-    ValueError, TypeError
-        If it has another shape, axes of length 1 aside, or a type that does not fit.
-    """
-    size = tuple(part.stop - part.start for part in region)
-    if [n for n in block.shape if n != 1] != [n for n in size if n != 1]:
-        raise ValueError(f"a block of {block.shape} values; expected {size}")
-    return block.astype(dtype, casting="same_kind", copy=False).reshape(size)
+    @property
+    def ndim(self) -> int:
+        """The number of axes."""
+        return len(self.shape)
+
+    def __getitem__(self, index: Part | tuple[Part, ...]) -> NDArray[Any]:
+        return self._read(full_index(index, self.shape))
+
+    def _read(self, parts: FullIndex) -> NDArray[Any]:
+        raise NotImplementedError
 
 
-@dataclass(frozen=True)
-class View:
+class Stored(Sliced):
+    """An array in a file, which is opened by name wherever the array is unpickled."""
+
+    path: Path
+
+
+@dataclass(frozen=True, eq=False)
+class Derived(Sliced):
+    """A view of another array, as long and of the same type unless a subclass says otherwise."""
+
+    source: LazyArray
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """The lengths of the axes."""
+        return tuple(self.source.shape)
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """The type of the values, in native byte order."""
+        return self.source.dtype
+
+
+def file_of(array: Any) -> Path | None:
+    """Return the file that an array is read from wherever it is unpickled, if there is one."""
+    while isinstance(array, Derived):
+        array = array.source
+    return array.path.absolute() if isinstance(array, Stored) else None
+
+
+@dataclass(frozen=True, eq=False)
+class View(Derived):
     """A part of another array, its axes in another order.
 
     Attributes
     ----------
-    source : LazyArray
     order : tuple of int
-        The axes of the source that are kept, in the order of this one.
+        The axes of the source that are kept, in the order of this one; of the others the first
+        position is taken.
     lengths : tuple of int
-        How much of each axis of the source is kept, from its start; of an axis that is not
-        in `order`, the first alone is.
+        How much of each axis of the source is kept, from its start.
     """
 
-    source: LazyArray
     order: tuple[int, ...]
     lengths: tuple[int, ...]
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """How long its axes are."""
+        """The lengths of the axes."""
         return tuple(self.lengths[axis] for axis in self.order)
+
+    def _read(self, parts: FullIndex) -> NDArray[Any]:
+        asked: list[int | slice] = [0] * self.source.ndim
+        kept = []
+        for axis, part in zip(self.order, parts, strict=True):
+            asked[axis] = part
+            if isinstance(part, slice):
+                kept.append(axis)
+        values = np.asarray(self.source[tuple(asked)])
+        return values.transpose(np.argsort(np.argsort(kept)))
+
+
+@dataclass(frozen=True, eq=False)
+class Flipped(Derived):
+    """An array some of whose axes, those in `flipped`, run the other way."""
+
+    flipped: tuple[int, ...]
+
+    def _read(self, parts: FullIndex) -> NDArray[Any]:
+        read: list[int | slice] = []
+        order: list[slice] = []
+        for axis, (part, length) in enumerate(zip(parts, self.shape, strict=True)):
+            if axis not in self.flipped:
+                read.append(part)
+            elif isinstance(part, int):
+                read.append(length - 1 - part)
+            else:
+                read.append(slice(length - part.stop, length - part.start))
+            if isinstance(part, slice):
+                order.append(slice(None, None, -part.step if axis in self.flipped else 1))
+        return np.asarray(self.source[tuple(read)])[tuple(order)]
+
+
+@dataclass(frozen=True, eq=False)
+class Linear(Derived):
+    """An array of the values ``offset + factor * v``, of type `kind`."""
+
+    offset: float
+    factor: float
+    kind: np.dtype[Any]
 
     @property
     def dtype(self) -> np.dtype[Any]:
-        """The type of its values, in native byte order."""
-        return self.source.dtype
+        """The type of the values."""
+        return self.kind
+
+    def _read(self, parts: FullIndex) -> NDArray[Any]:
+        values = np.asarray(self.source[parts]).astype(np.float64)
+        return np.asarray(self.offset + self.factor * values).astype(self.kind)
+
+
+@dataclass(frozen=True, eq=False)
+class Palette(Derived):
+    """An array of the colours, along a new last axis, or grey values that unsigned integers mean.
+
+    `table`, (n,) or (n, 3), has the grey value, or red, green and blue, of each integer.
+    """
+
+    table: NDArray[Any]
 
     @property
-    def ndim(self) -> int:
-        """How many axes it has."""
-        return len(self.order)
+    def shape(self) -> tuple[int, ...]:
+        """The lengths of the axes."""
+        return (*self.source.shape, *self.table.shape[1:])
 
-    def __getitem__(self, index: Part | tuple[Part, ...]) -> NDArray[Any]:
-        parts: list[int | slice] = [0] * self.source.ndim
-        kept = []
-        for axis, part in zip(self.order, full_index(index, self.shape), strict=True):
-            parts[axis] = part
-            if isinstance(part, slice):
-                kept.append(axis)
-        values = np.asarray(self.source[tuple(parts)])
-        return values.transpose(np.argsort(np.argsort(kept)))
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """The type of the values."""
+        return self.table.dtype
+
+    def _read(self, parts: FullIndex) -> NDArray[Any]:
+        count = len(self.source.shape)
+        stored = np.asarray(self.source[parts[:count]])
+        values = self.table[np.minimum(stored, len(self.table) - 1)]
+        return np.asarray(values[(..., *parts[count:])] if parts[count:] else values)
 
 
 def rearranged(
     array: LazyArray, axes: str, target: str, lengths: dict[str, int] | None = None
 ) -> LazyArray:
-    """Return an array with other axes.
+    """Return an array with its axes in the order of `target`, some of the same letters.
 
-    Parameters
-    ----------
-    array : LazyArray
-    axes : str
-        What it has.
-    target : str
-        What it shall have, of the same letters; of those that are left out the first is taken.
-    lengths : dict of str to int, optional
-        Of axes that are to be cut short.
+    Of axes that are left out the first position is taken; `lengths` cuts others short.
     """
     if axes == target and not lengths:
         return array
@@ -158,20 +230,13 @@ def colour_last(
     colours: bool = True,
     alpha: bool = False,
 ) -> tuple[LazyArray, str, tuple[str, ...]]:
-    """Return an array whose samples, if it has any, are red, green and blue, and the last axis.
+    """Return an array whose samples (S), if any, are red, green and blue and come last; and notes.
 
-    Parameters
-    ----------
-    array : LazyArray
-    axes : str
-    notes : tuple of str
-        To which is added what was done.
-    colours : bool
-        Whether three samples are red, green and blue; samples of another number are channels.
-    alpha : bool
-        Whether the last sample is opacity, which is dropped.
+    Samples are channels unless there are three and `colours` is set; with `alpha`, the last one is
+    opacity and dropped.
     """
-    if "S" not in axes:
+    # `checked` refuses axes of another number.
+    if "S" not in axes or len(axes) != array.ndim:
         return array, axes, notes
     whole = array.shape[axes.index("S")]
     count = whole - 1 if alpha and whole > 1 else whole
@@ -188,22 +253,35 @@ def colour_last(
     return rearranged(array, axes, axes, cut), axes.replace("S", letter), notes
 
 
+# TIFF 6.0 and EXIF 2.3, tag 274: flipped axes, and whether rows and columns change places first.
+_FLIPS: dict[int, tuple[str, bool]] = {
+    1: ("", False),
+    2: ("X", False),
+    3: ("YX", False),
+    4: ("Y", False),
+    5: ("", True),
+    6: ("X", True),
+    7: ("YX", True),
+    8: ("Y", True),
+}
+
+
+def upright(array: LazyArray, axes: str, orientation: int) -> tuple[LazyArray, bool]:
+    """Return an array upright, by tag 274 of TIFF, and whether rows and columns changed places."""
+    flips, swapped = _FLIPS.get(orientation, _FLIPS[1])
+    if swapped:
+        # The axis that was Y becomes X.
+        array = rearranged(array, axes, axes.translate(str.maketrans("YX", "XY")))
+    turned = tuple(n for n, axis in enumerate(axes) if axis in flips)
+    return (Flipped(array, turned) if turned else array), swapped
+
+
 @dataclass(frozen=True)
-class MappedArray:
-    """An array that lies in one piece in a file.
+class MappedArray(Stored):
+    """An array that lies in one piece in a file, `offset` bytes in, in C or Fortran order.
 
     The file is open only while it is sliced, so that it can be moved or replaced meanwhile.
-
-    Attributes
-    ----------
-    path : Path
-    offset : int
-        In bytes.
-    shape : tuple of int
-    stored : dtype
-        Of the file, with its byte order.
-    columns_first : bool
-        Fortran's order instead of C's.
+    `stored` is the type in the file, with its byte order.
     """
 
     path: Path
@@ -213,13 +291,8 @@ class MappedArray:
     columns_first: bool = False
 
     @property
-    def ndim(self) -> int:
-        """How many axes it has."""
-        return len(self.shape)
-
-    @property
     def dtype(self) -> np.dtype[Any]:
-        """The type of its values, in native byte order."""
+        """The type of the values, in native byte order."""
         return self.stored.newbyteorder("=")
 
     def __reduce__(self) -> tuple[type[MappedArray], tuple[Any, ...]]:
@@ -232,17 +305,10 @@ class MappedArray:
         """How many bytes of the file it takes."""
         return math.prod(self.shape) * self.stored.itemsize
 
-    def __getitem__(self, index: Part | tuple[Part, ...]) -> NDArray[Any]:
-        parts = full_index(index, self.shape)
+    def _read(self, parts: FullIndex) -> NDArray[Any]:
+        order: Literal["C", "F"] = "F" if self.columns_first else "C"
         try:
-            mapped = np.memmap(
-                self.path,
-                self.stored,
-                "r",
-                self.offset,
-                self.shape,
-                "F" if self.columns_first else "C",
-            )
+            mapped = np.memmap(self.path, self.stored, "r", self.offset, self.shape, order)
         except (OSError, ValueError) as error:
             raise FileError(f"cannot read {self.path}: {error}") from error
         # A copy in native byte order: the mapping ends here.

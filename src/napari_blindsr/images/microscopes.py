@@ -2,24 +2,24 @@
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from napari_blindsr.errors import BlindSRError, FileError, InputError, needs
-from napari_blindsr.images.lazy import colour_last, full_index, rearranged
+from napari_blindsr.images.lazy import Sliced, colour_last, rearranged
 from napari_blindsr.images.metadata import AxisStep, Description, ImageFile, PixelSize
-from napari_blindsr.images.pictures import never_written, refuse_to_write
-from napari_blindsr.images.writer import Format, choose
+from napari_blindsr.images.writer import Format, choose, refuse_to_write
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
-    from types import EllipsisType
 
     from numpy.typing import NDArray
 
-    Part = int | slice | EllipsisType
+    from napari_blindsr.images.lazy import FullIndex
 
 READERS = {
     ".czi": "bioio-czi",
@@ -36,17 +36,22 @@ READERS = {
 """Which package reads the files of each extension."""
 
 
-@dataclass(frozen=True)
-class Scene:
-    """An image of a file that is read in parts.
+@contextmanager
+def _reading(path: Path, hint: str = "") -> Iterator[None]:
+    """Within this context whatever a reader says becomes a `FileError`."""
+    try:
+        yield
+    except BlindSRError:
+        raise
+    except Exception as error:
+        # Each reader fails in its own ways.
+        reason = str(error).split("\n", 1)[0] or type(error).__name__
+        raise FileError(f"cannot read {path}: {reason}{hint}") from error
 
-    Attributes
-    ----------
-    path : Path
-    name : str
-        Of the scene in the file.
-    image : bioio.BioImage
-    """
+
+@dataclass(frozen=True)
+class Scene(Sliced):
+    """An image, a `bioio.BioImage`, of a file that may hold several; each has a name."""
 
     path: Path
     name: str
@@ -54,34 +59,21 @@ class Scene:
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """How long its axes are."""
+        """The lengths of the axes."""
         return tuple(int(n) for n in self.image.shape)
 
     @property
     def dtype(self) -> np.dtype[Any]:
-        """The type of its values, in native byte order."""
+        """The type of the values, in native byte order."""
         stored: np.dtype[Any] = np.dtype(self.image.dtype)
         return stored.newbyteorder("=")
-
-    @property
-    def ndim(self) -> int:
-        """How many axes it has."""
-        return len(self.image.shape)
 
     def __reduce__(self) -> tuple[Any, ...]:
         return _scene, (self.path.absolute(), self.name)
 
-    def __getitem__(self, index: Part | tuple[Part, ...]) -> NDArray[Any]:
-        parts = full_index(index, self.shape)
-        try:
+    def _read(self, parts: FullIndex) -> NDArray[Any]:
+        with _reading(self.path):
             return np.asarray(self.image.dask_data[parts], self.dtype)
-        except Exception as error:
-            # Each reader fails in its own ways.
-            raise FileError(f"cannot read {self.path}: {_first_line(error)}") from error
-
-
-def _first_line(error: Exception) -> str:
-    return str(error).split("\n", 1)[0] or type(error).__name__
 
 
 def _opened(path: Path) -> Any:
@@ -91,12 +83,8 @@ def _opened(path: Path) -> Any:
     except ImportError as error:
         raise FileError(f"cannot read {path}: {needs('this format', 'bioio')}") from error
     reader = READERS.get(path.suffix.lower())
-    try:
+    with _reading(path, f"; bioio reads such files with: pip install {reader}" if reader else ""):
         return bioio.BioImage(path)
-    except Exception as error:
-        # Each reader fails in its own ways.
-        hint = f"; bioio reads such files with: pip install {reader}" if reader else ""
-        raise FileError(f"cannot read {path}: {_first_line(error)}{hint}") from error
 
 
 def _scene(path: Path, name: str) -> Scene:
@@ -108,13 +96,8 @@ def _scene(path: Path, name: str) -> Scene:
 def open_scene(path: Path, axes: str | None, series: int | None) -> ImageFile:
     """Open an image of a file, of which only what is sliced is read."""
     image = _opened(path)
-    try:
+    with _reading(path):
         return _open(path, image, axes, series)
-    except BlindSRError:
-        raise
-    except Exception as error:
-        # Each reader fails in its own ways.
-        raise FileError(f"cannot read {path}: {_first_line(error)}") from error
 
 
 def _open(path: Path, image: Any, axes: str | None, series: int | None) -> ImageFile:
@@ -132,19 +115,17 @@ def _open(path: Path, image: Any, axes: str | None, series: int | None) -> Image
         kept = axes
     array, kept, notes = colour_last(array, kept, ())
     sizes = image.physical_pixel_sizes
-    known = [size is not None and size > 0 for size in (sizes.Y, sizes.X)]
-    channels = [str(name) for name in image.channel_names or ()]
+    size = None
+    if all(side is not None and side > 0 for side in (sizes.Y, sizes.X)):
+        size = PixelSize(y=float(sizes.Y), x=float(sizes.X), unit="µm")
+    depth = "Z" in kept and sizes.Z
     return ImageFile(
         array=array,
         description=Description(
             axes=kept,
-            pixel_size=PixelSize(y=float(sizes.Y), x=float(sizes.X), unit="µm")
-            if all(known)
-            else None,
-            steps=(AxisStep(axis="Z", size=float(sizes.Z), unit="µm"),)
-            if "Z" in kept and sizes.Z
-            else (),
-            channel_names=tuple(channels) if "C" in kept else (),
+            pixel_size=size,
+            steps=(AxisStep(axis="Z", size=float(sizes.Z), unit="µm"),) if depth else (),
+            channel_names=tuple(map(str, image.channel_names or ())) if "C" in kept else (),
             notes=notes,
         ),
     )
@@ -155,7 +136,6 @@ FORMAT = Format(
     suffixes=tuple(READERS),
     open=open_scene,
     check=refuse_to_write,
-    create=never_written,
+    create=None,
     several=True,
-    written=False,
 )

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from napari_blindsr.errors import FileError
 from napari_blindsr.images.axes import distinct_axes
-from napari_blindsr.images.display import ChannelDisplay, told
+from napari_blindsr.images.channels import ChannelDisplay, known_displays
 from napari_blindsr.images.metadata import AxisStep, Description, PixelSize
 
 if TYPE_CHECKING:
@@ -61,7 +61,7 @@ _COLOUR_NAMES = ("Red", "Green", "Blue")
 
 @dataclass(frozen=True, kw_only=True)
 class Level:
-    """Where the image of full size is in its group, and what is said of it."""
+    """The place of the image of full size in its group, and its description."""
 
     path: str
     axes: str
@@ -69,12 +69,9 @@ class Level:
 
 
 def stored_axes(axes: str) -> str:
-    """Return axes in the order that NGFF prescribes: time, channels, depth, rows, columns.
+    """Return axes in the order of NGFF: time, channels, depth, rows, columns.
 
-    Raises
-    ------
-    FileError
-        If NGFF has no place for them.
+    Raises a `FileError` if NGFF has no place for them.
     """
     channels = [axis for axis in axes if axis not in "TZYX"]
     if len(channels) > 1:
@@ -126,13 +123,9 @@ def _axis(letter: str, unit: str | None) -> dict[str, str]:
 def channel_attributes(
     description: Description, ranges: Sequence[tuple[float, float]]
 ) -> dict[str, Any]:
-    """Return what is said of the channels, if there are any: names, colours, what they show.
+    """Return the names, colours and shown ranges of channels; nothing where there are no channels.
 
-    Parameters
-    ----------
-    description : Description
-    ranges : sequence of (float, float)
-        The smallest and largest value of each.
+    `ranges` has the smallest and largest value of each.
     """
     colour = "S" in description.axes
     known = description.channel_names or description.channel_colors
@@ -242,7 +235,7 @@ def _sizes(
 
 
 def _told(ome: Mapping[str, Any], key: str) -> tuple[str, ...]:
-    """Return what is said of each channel under a key, or nothing if of one nothing is said."""
+    """Return the value of each channel under a key, or nothing if one channel has none."""
     channels = (ome.get("omero") or {}).get("channels") or []
     values = [channel.get(key) for channel in channels]
     return tuple(map(str, values)) if all(value is not None for value in values) else ()
@@ -266,4 +259,4 @@ def _displays(ome: Mapping[str, Any]) -> tuple[ChannelDisplay, ...]:
             all_of_it = (start, end) == (window.get("min"), window.get("max"))
             limits = None if all_of_it else (float(start), float(end))
         shown.append(ChannelDisplay(limits=limits))
-    return told(shown)
+    return known_displays(shown)

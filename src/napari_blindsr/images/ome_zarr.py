@@ -8,7 +8,6 @@ import math
 import os
 import re
 import shutil
-import threading
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -26,7 +25,7 @@ from napari_blindsr.images.atomic import (
     writing,
 )
 from napari_blindsr.images.axes import distinct_axes
-from napari_blindsr.images.lazy import block_for, colour_last, full_index, region_of
+from napari_blindsr.images.lazy import Stored, colour_last
 from napari_blindsr.images.metadata import Description, ImageFile, guessed_axes
 from napari_blindsr.images.ngff import (
     OWN_KEY,
@@ -35,62 +34,37 @@ from napari_blindsr.images.ngff import (
     stored_axes,
     written_attributes,
 )
-from napari_blindsr.images.writer import (
-    BlockKey,
-    Format,
-    ImageWriter,
-    Output,
-    block_key,
-    choose,
-)
+from napari_blindsr.images.writer import Format, ImageWriter, Output, choose
 
 if TYPE_CHECKING:
-    from types import EllipsisType
-
     from numpy.typing import NDArray
 
-    Part = int | slice | EllipsisType
+    from napari_blindsr.images.lazy import FullIndex
+    from napari_blindsr.images.writer import Region
 
 
 __all__ = ["FORMAT", "is_zarr", "open_zarr"]
 
 
 @dataclass(frozen=True)
-class ZarrArray:
-    """An array in a folder.
-
-    Attributes
-    ----------
-    path : Path
-    array : zarr.Array
-    """
+class ZarrArray(Stored):
+    """A `zarr.Array` in a folder."""
 
     path: Path
     array: Any
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """How long its axes are."""
+        """The lengths of the axes."""
         return tuple(self.array.shape)
 
     @property
     def dtype(self) -> np.dtype[Any]:
-        """The type of its values, in native byte order."""
+        """The type of the values, in native byte order."""
         stored: np.dtype[Any] = np.dtype(self.array.dtype)
         return stored.newbyteorder("=")
 
-    @property
-    def ndim(self) -> int:
-        """How many axes it has."""
-        return len(self.array.shape)
-
-    @property
-    def chunks(self) -> tuple[int, ...]:
-        """In which pieces it is stored."""
-        return tuple(self.array.chunks)
-
-    def __getitem__(self, index: Part | tuple[Part, ...]) -> NDArray[Any]:
-        parts = full_index(index, self.shape)
+    def _read(self, parts: FullIndex) -> NDArray[Any]:
         try:
             return np.asarray(self.array[parts], self.dtype)
         except Exception as error:
@@ -100,13 +74,7 @@ class ZarrArray:
 
 
 def zarr_package() -> Any:
-    """Return the package zarr, version 2 or 3, which takes a while to import.
-
-    Raises
-    ------
-    FileError
-        If it is not installed.
-    """
+    """Return the package zarr, version 2 or 3; a `FileError` if it is not installed."""
     try:
         import zarr  # noqa: PLC0415
     except ImportError as error:
@@ -152,30 +120,23 @@ def _open(path: Path, node: Any, axes: str | None, series: int | None = None) ->
         choose(path, [path.name], series)
     if level is None:
         raise FileError(f"cannot read {path}: it is no OME-Zarr image (no multiscales)")
-    array = ZarrArray(path, node[level.path])
-    named = axes or level.axes
-    description = level.description
-    if len(named) != array.ndim:
-        return ImageFile(array=array, description=replace(description, axes=named))
-    seen, named, notes = colour_last(array, named, description.notes)
-    return ImageFile(array=seen, description=replace(description, axes=named, notes=notes))
+    stored = ZarrArray(path, node[level.path])
+    array, named, notes = colour_last(stored, axes or level.axes, level.description.notes)
+    return ImageFile(array=array, description=replace(level.description, axes=named, notes=notes))
 
 
 def _plain(path: Path, node: Any, axes: str | None) -> ImageFile:
-    """Open an array that says at most what its axes are called."""
-    array = ZarrArray(path, node)
+    """Open an array that has at most names of its axes."""
+    stored = ZarrArray(path, node)
     names = getattr(getattr(node, "metadata", None), "dimension_names", None) or node.attrs.get(
         "_ARRAY_DIMENSIONS"
     )
     letters = [str(name).upper() for name in names or () if name]
     known = distinct_axes("".join(letters)) if all(len(x) == 1 for x in letters) else ""
-    if len(known) != array.ndim or not {"Y", "X"} <= set(known):
-        known = guessed_axes(array.shape)
-    named = axes or known
-    if len(named) != array.ndim:
-        return ImageFile(array=array, description=Description(axes=named))
-    seen, named, notes = colour_last(array, named, ())
-    return ImageFile(array=seen, description=Description(axes=named, notes=notes))
+    if len(known) != stored.ndim or not {"Y", "X"} <= set(known):
+        known = guessed_axes(stored.shape)
+    array, named, notes = colour_last(stored, axes or known, ())
+    return ImageFile(array=array, description=Description(axes=named, notes=notes))
 
 
 def check_zarr(output: Output) -> None:
@@ -197,7 +158,7 @@ SUFFIXES = (".zarr",)
 
 
 def create_zarr(output: Output) -> ImageWriter:
-    """Begin an image, or go on with one that an earlier run has not finished."""
+    """Begin an image, or resume one that an earlier run has not finished."""
     with writing(output.path):
         return ZarrWriter(output)
 
@@ -214,13 +175,7 @@ FORMAT = Format(
 
 
 def check_ours(folder: Path, refusal: str) -> None:
-    """Check that a folder may be removed: if there is one, this program has made all of it.
-
-    Raises
-    ------
-    FileError
-        Names what is not known to be ours.
-    """
+    """Raise a `FileError` if a folder has something that this program did not make."""
     try:
         if not folder.exists() and not folder.is_symlink():
             return
@@ -239,7 +194,7 @@ _OWN_FILES = frozenset({".zgroup", ".zattrs", ".zarray"})
 
 
 def _foreign(folder: Path) -> Path | None:
-    """Return the first thing in a folder that is not of an image as it is written here."""
+    """Return the first entry of a folder that no image written here has, or None."""
     if folder.is_symlink() or not folder.is_dir() or not _has_own_mark(folder):
         return folder
     for root, folders, files in os.walk(folder, onerror=_raise):
@@ -261,7 +216,7 @@ def _foreign(folder: Path) -> Path | None:
 
 
 def _has_own_mark(folder: Path) -> bool:
-    """Tell whether a folder says that it is ours, or is one that was only just begun."""
+    """Return whether a folder has our mark, or was only just begun."""
     if (folder / _JOURNAL).is_file():
         return True
     try:
@@ -297,26 +252,21 @@ def part_name(path: Path) -> Path:
     return path.with_name(f"{path.name}.part")
 
 
-class ZarrWriter:
+class ZarrWriter(ImageWriter):
     """Writes an OME-Zarr folder, beside its final name until it is complete.
 
-    What was written is noted in a journal in the folder, after it was, so that neither a killed
-    process nor a full disk makes a block count that is not there.
+    A journal in the folder has the range of the values of each block that was written, so that a
+    later run knows the ranges of the channels.
     """
 
     def __init__(self, output: Output) -> None:
-        self._output = output
+        super().__init__(output)
         self._part = part_name(output.path)
         axes = output.description.axes
         self._stored = stored_axes(axes)
         self._order = tuple(axes.index(axis) for axis in self._stored)
-        self.path = output.path
-        self.chunks = _chunks(output)
-        self._lock = threading.Lock()
-        self._done: set[BlockKey] = set()
-        channel = next((i for i, axis in enumerate(axes) if axis in "CS"), None)
-        self._channel = channel
-        count = 1 if channel is None else output.shape[channel]
+        self._channel = next((i for i, axis in enumerate(axes) if axis in "CS"), None)
+        count = 1 if self._channel is None else output.shape[self._channel]
         self._complete = False
         self._low, self._high = np.full(count, np.inf), np.full(count, -np.inf)
         self._array: Any = self._earlier() if output.resume else None
@@ -335,9 +285,9 @@ class ZarrWriter:
             self._complete = own.get("complete") is True
             wanted = self._attributes(complete=self._complete)
             same = all(found.get(key) == value for key, value in wanted.items())
-        except Exception:  # noqa: BLE001 - whatever it is, it is not what can be gone on with
+        except Exception:  # noqa: BLE001 - damaged in any way, it cannot be resumed
             return None
-        layout = (self._arranged(self._output.shape), self._arranged(self.chunks))
+        layout = self._arranged(self._output.shape), self._arranged(_chunks(self._output))
         if not same or (array.shape, array.chunks) != layout or array.dtype != self._output.dtype:
             return None
         self._read_journal()
@@ -350,7 +300,7 @@ class ZarrWriter:
         group, array = _new_array(
             self._part,
             shape=self._arranged(self._output.shape),
-            chunks=self._arranged(self.chunks),
+            chunks=self._arranged(_chunks(self._output)),
             dtype=self._output.dtype,
         )
         group.attrs.update(self._attributes(complete=False))
@@ -364,20 +314,14 @@ class ZarrWriter:
             self._output.description, self._stored, run=self._output.run, complete=complete
         )
 
-    def write(self, index: tuple[int | slice, ...], block: NDArray[Any]) -> None:
-        """Write a block, as `ImageWriter.write`."""
-        region = region_of(index, self._output.shape)
-        values = block_for(region, block, self._output.dtype)
-        entry = {"block": block_key(region), "range": self._ranges(region, values)}
-        with self._lock, writing(self.path):
-            self._array[tuple(region[axis] for axis in self._order)] = values.transpose(self._order)
-            with (self._part / _JOURNAL).open("a", encoding="ascii") as journal:
-                journal.write(json.dumps(entry) + "\n")
-            self._note(entry)
+    def _put(self, region: Region, values: NDArray[Any]) -> None:
+        ranges = self._ranges(region, values)
+        self._array[tuple(region[axis] for axis in self._order)] = values.transpose(self._order)
+        with (self._part / _JOURNAL).open("a", encoding="ascii") as journal:
+            journal.write(json.dumps({"range": ranges}) + "\n")
+        self._widen(ranges)
 
-    def _ranges(
-        self, region: tuple[slice, ...], values: NDArray[Any]
-    ) -> list[tuple[int, float, float]]:
+    def _ranges(self, region: Region, values: NDArray[Any]) -> list[tuple[int, float, float]]:
         """Return the smallest and largest value of each channel of a block."""
         first = 0 if self._channel is None else region[self._channel].start
         apart = values[None] if self._channel is None else np.moveaxis(values, self._channel, 0)
@@ -388,9 +332,8 @@ class ZarrWriter:
                 found.append((number, float(finite.min()), float(finite.max())))
         return found
 
-    def _note(self, entry: dict[str, Any]) -> None:
-        self._done.add(tuple((int(start), int(stop)) for start, stop in entry["block"]))
-        for number, low, high in entry["range"]:
+    def _widen(self, ranges: list[tuple[int, float, float]]) -> None:
+        for number, low, high in ranges:
             self._low[number] = min(self._low[number], low)
             self._high[number] = max(self._high[number], high)
 
@@ -404,12 +347,7 @@ class ZarrWriter:
                     stream.write("\n")
             for line in text.splitlines():
                 with suppress(ValueError, KeyError, TypeError, IndexError):
-                    self._note(json.loads(line))
-
-    def written(self, index: tuple[int | slice, ...]) -> bool:
-        """Return whether a block was written."""
-        region = region_of(index, self._output.shape)
-        return self._complete or block_key(region) in self._done
+                    self._widen(json.loads(line)["range"])
 
     def finish(self, bundle: Bundle | None = None) -> None:
         """Give the folder its final name."""
@@ -461,9 +399,5 @@ def _new_array(
 
 
 def _chunks(output: Output) -> tuple[int, ...]:
-    if output.chunks is not None:
-        sizes = zip(output.chunks, output.shape, strict=True)
-        return tuple(min(chunk, length) for chunk, length in sizes)
     longest = {"Y": _TILE, "X": _TILE, "S": 3}
-    axes = zip(output.description.axes, output.shape, strict=True)
-    return tuple(min(longest.get(axis, 1), length) for axis, length in axes)
+    return tuple(min(longest.get(axis, 1), length) for axis, length in output.lengths.items())

@@ -12,21 +12,18 @@ import numpy as np
 from PIL import Image, ImageCms, ImageOps, UnidentifiedImageError
 
 from napari_blindsr.errors import FileError
-from napari_blindsr.images.lazy import colour_last, full_index
+from napari_blindsr.images.lazy import Stored, colour_last
 from napari_blindsr.images.metadata import Description, ImageFile
 from napari_blindsr.images.tiff_meaning import check_expansion
-from napari_blindsr.images.writer import Format
+from napari_blindsr.images.writer import Format, refuse_to_write
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
-    from types import EllipsisType
 
     from numpy.typing import NDArray
 
-    from napari_blindsr.images.writer import ImageWriter, Output
-
-    Part = int | slice | EllipsisType
+    from napari_blindsr.images.lazy import FullIndex
 
 KINDS = {
     ".png": "PNG",
@@ -41,31 +38,14 @@ KINDS = {
 ANIMATED = ("GIF", "WEBP")
 
 
-def read_picture(file: Path) -> tuple[NDArray[Any], tuple[str, ...]]:
-    """Return the pixels of a picture, upright, and what is to be said of them.
-
-    Returns
-    -------
-    pixels : ndarray, (h, w) or (h, w, samples); (t, h, w) or (t, h, w, samples) of an animation
-    notes : tuple of str
-
-    Raises
-    ------
-    FileError
-        If it is no such picture, or damaged.
-    """
-    kind = KINDS[file.suffix.lower()]
+@contextmanager
+def _reading(file: Path, kind: str) -> Iterator[None]:
+    """Within this context whatever Pillow says of a picture becomes a `FileError`."""
     try:
-        if kind == "PNG" and _has_deep_colours(file):
-            return _deep_colours(file), ()
-        with _quiet(), Image.open(file, formats=(kind,)) as image:
-            check_size(file, image.size)
-            notes = _notes(image)
-            count = getattr(image, "n_frames", 1) if kind in ANIMATED else 1
-            frames = []
-            for number in range(count):
-                image.seek(number)
-                frames.append(_pixels(image, kind))
+        with warnings.catch_warnings():
+            # How many pixels there may be is checked here.
+            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+            yield
     except UnidentifiedImageError as error:
         raise FileError(f"cannot read {file}: it is no {kind} image") from error
     except FileError:
@@ -74,6 +54,28 @@ def read_picture(file: Path) -> tuple[NDArray[Any], tuple[str, ...]]:
         # Damaged files fail in every way there is.
         reason = str(error).split("\n", 1)[0] or type(error).__name__
         raise FileError(f"cannot read {file}: damaged {kind} image ({reason})") from error
+
+
+def read_picture(file: Path) -> tuple[NDArray[Any], tuple[str, ...]]:
+    """Return the pixels of a picture, upright, and notes on what was left out.
+
+    Returns
+    -------
+    pixels : ndarray, (h, w) or (h, w, samples); (t, h, w) or (t, h, w, samples) of an animation
+    notes : tuple of str
+    """
+    kind = KINDS[file.suffix.lower()]
+    with _reading(file, kind):
+        if kind == "PNG" and _has_deep_colours(file):
+            return _deep_colours(file), ()
+        with Image.open(file, formats=(kind,)) as image:
+            check_size(file, image.size)
+            notes = _notes(image)
+            count = getattr(image, "n_frames", 1) if kind in ANIMATED else 1
+            frames = []
+            for number in range(count):
+                image.seek(number)
+                frames.append(_pixels(image, kind))
     pixels = np.stack(frames) if count > 1 else frames[0]
     if kind == "GIF" and np.ptp(pixels, axis=-1).max() == 0:
         # GIF knows palettes only; this one is grey.
@@ -87,12 +89,7 @@ MOST_PIXELS = 1 << 30
 
 
 def check_size(file: Path, size: tuple[int, int]) -> None:
-    """Check that a picture is of a size that its file can hold, and that can be held.
-
-    Raises
-    ------
-    FileError
-    """
+    """Raise a `FileError` if a picture of (width, height) does not fit its file, or the memory."""
     width, height = size
     if not 0 < height * width <= MOST_PIXELS:
         raise FileError(
@@ -100,14 +97,6 @@ def check_size(file: Path, size: tuple[int, int]) -> None:
             f"{MOST_PIXELS}"
         )
     check_expansion(file, height * width, file.stat().st_size)
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    with warnings.catch_warnings():
-        # How many pixels there may be is checked here.
-        warnings.simplefilter("ignore", Image.DecompressionBombWarning)
-        yield
 
 
 def _pixels(image: Image.Image, kind: str) -> NDArray[Any]:
@@ -135,11 +124,21 @@ def _notes(image: Image.Image) -> tuple[str, ...]:
     return tuple(notes)
 
 
+_PNG_HEAD = 26
+_SAMPLES: dict[int, tuple[int, ...]] = {0: (), 2: (3,), 3: (3,), 4: (), 6: (3,)}
+"""Samples that are kept of PNG's types of colour: grey, RGB, palette, grey with alpha, RGBA."""
+_ORIENTATION = 274
+
+
+def _png_head(file: Path) -> bytes:
+    with file.open("rb") as stream:
+        return stream.read(_PNG_HEAD)
+
+
 def _has_deep_colours(file: Path) -> bool:
     """Return whether a PNG file has 16 bits a sample and more than grey."""
-    with file.open("rb") as stream:
-        head = stream.read(26)
-    return len(head) == 26 and head[24] == 16 and head[25] != 0
+    head = _png_head(file)
+    return len(head) == _PNG_HEAD and head[24] == 16 and head[25] != 0
 
 
 def _deep_colours(file: Path) -> NDArray[Any]:
@@ -152,32 +151,20 @@ def _deep_colours(file: Path) -> NDArray[Any]:
         raise ValueError(error) from error
 
 
-_PNG_HEAD = 26
-_SAMPLES: dict[int, tuple[int, ...]] = {0: (), 2: (3,), 3: (3,), 4: (), 6: (3,)}
-"""Samples that are kept of PNG's types of colour: grey, RGB, palette, grey with alpha, RGBA."""
-_ORIENTATION = 274
+class PngImage(Stored):
+    """The image of a PNG file, without alpha, which is read whole when it is first sliced."""
 
-
-class PngImage:
-    """The image of a PNG file, which is read whole when it is first sliced.
-
-    Parameters
-    ----------
-    path : Path
-    shape : tuple of int
-        Without alpha.
-    dtype : dtype
-    """
+    shape: tuple[int, ...]
+    dtype: np.dtype[Any]
 
     def __init__(self, path: Path, shape: tuple[int, ...], dtype: np.dtype[Any]) -> None:
         self.path, self.shape, self.dtype = path, shape, dtype
-        self.ndim = len(shape)
         self._pixels: NDArray[Any] | None = None
 
     def __reduce__(self) -> tuple[type[PngImage], tuple[Any, ...]]:
         return PngImage, (self.path.absolute(), self.shape, self.dtype)
 
-    def __getitem__(self, index: Part | tuple[Part, ...]) -> NDArray[Any]:
+    def _read(self, parts: FullIndex) -> NDArray[Any]:
         if self._pixels is None:
             pixels, _ = read_picture(self.path)
             if pixels.ndim == 3 and pixels.shape[-1] in (2, 4):
@@ -188,34 +175,25 @@ class PngImage:
                 raise FileError(f"cannot read {self.path}: damaged PNG image, or another than was")
             pixels.flags.writeable = False
             self._pixels = pixels
-        return self._pixels[full_index(index, self.shape)]
+        return self._pixels[parts]
 
 
 def _open_png(file: Path) -> tuple[PngImage, tuple[str, ...]]:
-    """Return the image of a file of which the head alone is read, and what is said of it."""
-    with file.open("rb") as stream:
-        head = stream.read(_PNG_HEAD)
-    if len(head) < _PNG_HEAD or head[:8] != b"\x89PNG\r\n\x1a\n" or head[12:16] != b"IHDR":
+    """Return the image of a file of which the head alone is read, and notes."""
+    head = _png_head(file)
+    known = len(head) == _PNG_HEAD and head[:8] == b"\x89PNG\r\n\x1a\n" and head[12:16] == b"IHDR"
+    if not known or head[25] not in _SAMPLES or head[24] not in (1, 2, 4, 8, 16):
         raise FileError(f"cannot read {file}: it is no PNG image")
     width, height = struct.unpack(">II", head[16:24])
     bits, colour = head[24], head[25]
-    if colour not in _SAMPLES or bits not in (1, 2, 4, 8, 16):
-        raise FileError(f"cannot read {file}: it is no PNG image")
     check_size(file, (width, height))
     alpha, turned = colour in (4, 6), False
     notes: tuple[str, ...] = ()
     if bits < 16 or colour == 0:
-        try:
-            with _quiet(), Image.open(file, formats=("PNG",)) as image:
-                alpha = alpha or (image.mode == "P" and "transparency" in image.info)
-                turned = image.getexif().get(_ORIENTATION, 1) in (5, 6, 7, 8)
-                notes = _notes(image)
-        except UnidentifiedImageError as error:
-            raise FileError(f"cannot read {file}: it is no PNG image") from error
-        except Exception as error:
-            # Damaged files fail in every way there is.
-            reason = str(error).split("\n", 1)[0] or type(error).__name__
-            raise FileError(f"cannot read {file}: damaged PNG image ({reason})") from error
+        with _reading(file, "PNG"), Image.open(file, formats=("PNG",)) as image:
+            alpha = alpha or (image.mode == "P" and "transparency" in image.info)
+            turned = image.getexif().get(_ORIENTATION, 1) in (5, 6, 7, 8)
+            notes = _notes(image)
     if alpha:
         notes = (*notes, "the alpha channel was dropped")
     size = (width, height) if turned else (height, width)
@@ -232,8 +210,6 @@ def open_picture(path: Path, axes: str | None, series: int | None) -> ImageFile:
     pixels, notes = read_picture(path)
     animated = pixels.ndim == 4 or (pixels.ndim == 3 and pixels.shape[-1] > 4)
     named = axes or {2: "YX", 3: "TYX" if animated else "YXS", 4: "TYXS"}[pixels.ndim]
-    if len(named) != pixels.ndim:
-        return ImageFile(array=pixels, description=Description(axes=named))
     # What pictures have besides grey, or red, green and blue, is opacity.
     alpha = named.endswith("S") and pixels.shape[-1] in (2, 4)
     array, named, notes = colour_last(pixels, named, notes, alpha=alpha)
@@ -242,25 +218,10 @@ def open_picture(path: Path, axes: str | None, series: int | None) -> ImageFile:
     return ImageFile(array=array, description=Description(axes=named, notes=notes))
 
 
-def refuse_to_write(output: Output) -> None:
-    """Refuse to write: these formats lose what a restoration brings."""
-    raise FileError(
-        f"cannot write {output.path}: results are not written in this format; "
-        "expected .tif, .tiff, .png, .npy or .zarr"
-    )
-
-
-def never_written(output: Output) -> ImageWriter:
-    """Refuse, as `refuse_to_write`."""
-    refuse_to_write(output)
-    raise AssertionError
-
-
 FORMAT = Format(
     name="pictures",
     suffixes=tuple(suffix for suffix in KINDS if suffix != ".png"),
     open=open_picture,
     check=refuse_to_write,
-    create=never_written,
-    written=False,
+    create=None,
 )

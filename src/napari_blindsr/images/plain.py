@@ -1,12 +1,11 @@
-"""NumPy's .npy and PNG files, and single images read and written whole."""
+"""NumPy's .npy and PNG files; single images and reports written whole."""
 
 from __future__ import annotations
 
 import json
 import math
 import os
-from dataclasses import dataclass, replace
-from pathlib import Path
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -14,61 +13,39 @@ import tifffile
 from numpy.lib import format as npy_format
 from PIL import Image
 
-from napari_blindsr.errors import FileError, InputError
+from napari_blindsr.errors import FileError
 from napari_blindsr.images.atomic import (
     check_output,
-    check_plain,
     check_suffix,
     part_of,
-    reason_of,
     replacing,
     writing,
 )
-from napari_blindsr.images.lazy import MappedArray, block_for, colour_last, region_of
-from napari_blindsr.images.metadata import (
-    Description,
-    ImageFile,
-    PixelSize,
-    checked,
-    guessed_axes,
-    known_optics,
-    metres,
-    read_optics,
-    tiff_options,
-)
-from napari_blindsr.images.pictures import KINDS, open_picture
-from napari_blindsr.images.tiff import imagej_options, ome_options, open_tiff
-from napari_blindsr.images.tiff_meaning import listening
-from napari_blindsr.images.writer import (
-    BlockKey,
-    Format,
-    ImageWriter,
-    Output,
-    RawWriter,
-    block_key,
-    check_room,
-)
-from napari_blindsr.optics import UNKNOWN, Optics
+from napari_blindsr.images.lazy import MappedArray, colour_last
+from napari_blindsr.images.metadata import Description, ImageFile, PixelSize, guessed_axes
+from napari_blindsr.images.pictures import open_picture
+from napari_blindsr.images.tiff_metadata import imagej_options, ome_options, plane_options
+from napari_blindsr.images.writer import Format, ImageWriter, Output, RawWriter, check_room
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from pathlib import Path
 
     from numpy.typing import DTypeLike, NDArray
 
     from napari_blindsr.images.atomic import Bundle
+    from napari_blindsr.images.writer import Region
 
 
 def open_npy(path: Path, axes: str | None, series: int | None) -> ImageFile:  # noqa: ARG001
-    """Open an array; a file says nothing of its axes, so they are told or guessed."""
+    """Open an array; its axes, which a file does not name, are given or guessed."""
     array = _mapped(path)
     named = axes or guessed_axes(array.shape)
-    if len(named) != array.ndim:
-        return ImageFile(array=array, description=Description(axes=named))
+    notes: tuple[str, ...] = ()
     if axes is None and named.endswith("YXC"):
-        note = f"the last axis, of length {array.shape[-1]}, was taken for channels"
-        return ImageFile(array=array, description=Description(axes=named, notes=(note,)))
-    seen, named, notes = colour_last(array, named, ())
-    return ImageFile(array=seen, description=Description(axes=named, notes=notes))
+        notes = (f"the last axis, of length {array.shape[-1]}, was taken for channels",)
+    ordered, named, notes = colour_last(array, named, notes)
+    return ImageFile(array=ordered, description=Description(axes=named, notes=notes))
 
 
 def _mapped(path: Path) -> MappedArray:
@@ -141,149 +118,28 @@ def check_png(output: Output) -> None:
     check_image_type(output.path, np.empty((0,) * len(axes), output.dtype))
 
 
-class HeldWriter:
+class HeldWriter(ImageWriter):
     """Holds an image until it is complete."""
 
-    resumed = False
-
     def __init__(self, output: Output) -> None:
-        self.path, self.chunks = output.path, output.shape
-        self._force = output.force
+        super().__init__(output)
         self._image = np.zeros(output.shape, output.dtype)
-        self._done: set[BlockKey] = set()
 
-    def write(self, index: tuple[int | slice, ...], block: NDArray[Any]) -> None:
-        """Write a block, as `ImageWriter.write`."""
-        region = region_of(index, self._image.shape)
-        self._image[region] = block_for(region, block, self._image.dtype)
-        self._done.add(block_key(region))
-
-    def written(self, index: tuple[int | slice, ...]) -> bool:
-        """Return whether a block was written."""
-        return block_key(region_of(index, self._image.shape)) in self._done
+    def _put(self, region: Region, values: NDArray[Any]) -> None:
+        self._image[region] = values
 
     def finish(self, bundle: Bundle | None = None) -> None:
-        """Give the file its final name."""
-        dtype = self._image.dtype
-        write_image(self.path, self._image, dtype=dtype, force=self._force, bundle=bundle)
-
-    def suspend(self) -> None:
-        """Remove the file: a later run begins anew."""
-        self.abort()
+        """Write the file under its final name."""
+        dtype, force = self._image.dtype, self._output.force
+        write_image(self.path, self._image, dtype=dtype, force=force, bundle=bundle)
 
     def abort(self) -> None:
-        """Remove what is not complete."""
-        # Nothing is on disk before `finish`.
-        self._done.clear()
+        """Do nothing: nothing is on disk before `finish`."""
 
 
-def create_png(output: Output) -> ImageWriter:
-    """Begin an image."""
-    return HeldWriter(output)
-
-
-PNG = Format(name="PNG", suffixes=(".png",), open=open_picture, check=check_png, create=create_png)
+PNG = Format(name="PNG", suffixes=(".png",), open=open_picture, check=check_png, create=HeldWriter)
 
 IMAGE_SUFFIXES = (".png", ".tif", ".tiff", ".npy")
-READ_SUFFIXES = (*IMAGE_SUFFIXES, *(suffix for suffix in KINDS if suffix != ".png"))
-
-
-@dataclass(frozen=True, kw_only=True)
-class LoadedImage:
-    """An image as it came out of its file.
-
-    Attributes
-    ----------
-    array : ndarray, (h, w) or (h, w, 3)
-    pixel_size : PixelSize or None
-        If the file tells.
-    optics : Optics
-        What the file tells of the microscope.
-    notes : tuple of str
-        What was left out, fit to be shown.
-    description : Description or None
-        All that the file says, of axes YX or YXS.
-    """
-
-    array: NDArray[Any]
-    pixel_size: PixelSize | None = None
-    optics: Optics = UNKNOWN
-    notes: tuple[str, ...] = ()
-    description: Description | None = None
-
-    def known_optics(self, given: Optics) -> Optics:
-        """Return what is given of a microscope, and for the rest what the file tells.
-
-        A pixel size alone tells nothing of the blur, and is left out.
-        """
-        optics = given.completed(self.optics)
-        if optics.pixel_size_nm is None and self.pixel_size is not None:
-            size = metres(self.pixel_size.x, self.pixel_size.unit)
-            if size is not None:
-                optics = optics.completed(known_optics(pixel_size_nm=1e9 * size))
-        return optics if optics.sigma is not None or given != Optics() else Optics()
-
-
-def read_image(path: str | os.PathLike[str]) -> LoadedImage:
-    """Read one grey or RGB image.
-
-    Parameters
-    ----------
-    path : path
-        Of a PNG, JPEG, BMP, WebP, GIF, TIFF or .npy file. Axes of length 1 and real alpha are
-        dropped.
-
-    Raises
-    ------
-    FileError
-        If there is no such file, or it is no such image.
-    InputError
-        If it holds something other than one grey or RGB image.
-    """
-    file = Path(path)
-    suffix = check_suffix(file, READ_SUFFIXES, "read")
-    check_readable(file)
-    openers = {".npy": open_npy, **dict.fromkeys(KINDS, open_picture)}
-    opened = openers.get(suffix, open_tiff)(file, None, None)
-    loaded = _single(file, checked(str(file), opened))
-    if suffix not in (".tif", ".tiff"):
-        return loaded
-    with listening(), tifffile.TiffFile(file) as tif:
-        return replace(loaded, optics=read_optics(tif))
-
-
-def check_readable(file: Path) -> None:
-    """Raise a `FileError` unless a file is there, is none that never ends, and can be opened."""
-    check_plain(file, f"cannot read {file}")
-    try:
-        with file.open("rb"):
-            pass
-    except OSError as error:
-        raise FileError(f"cannot read {file}: {reason_of(error)}") from error
-
-
-def _single(file: Path, opened: ImageFile) -> LoadedImage:
-    """Return the image of a file that holds one grey or RGB image."""
-    description = opened.description
-    kept = "".join(
-        axis
-        for axis, length in zip(description.axes, opened.array.shape, strict=True)
-        if length > 1 or axis in "YX"
-    )
-    if kept not in ("YX", "YXS"):
-        shape = " × ".join(map(str, opened.array.shape))
-        raise InputError(
-            f"{file} holds {shape} values with axes {description.axes}; expected a grey image "
-            "(h × w, YX) or an RGB image (h × w × 3, YXS)"
-        )
-    index = tuple(slice(None) if axis in kept else 0 for axis in description.axes)
-    array = opened.array[index]
-    return LoadedImage(
-        array=array,
-        pixel_size=description.pixel_size,
-        notes=description.notes,
-        description=replace(description, axes=kept, steps=()),
-    )
 
 
 def read_npy(file: Path) -> NDArray[Any]:
@@ -293,13 +149,7 @@ def read_npy(file: Path) -> NDArray[Any]:
 
 
 def check_image_type(path: Path, array: NDArray[Any]) -> None:
-    """Check that a file can hold a result in the type of its input, before any work.
-
-    Raises
-    ------
-    FileError
-        A PNG file holds 8-bit images and 16-bit grey ones only.
-    """
+    """Raise a `FileError` unless a file can hold values of this type: PNG is 8 bit, or 16 grey."""
     if path.suffix.lower() != ".png" or array.dtype == np.uint8:
         return
     if array.dtype == np.uint16 and array.ndim == 2:
@@ -321,28 +171,18 @@ def write_image(
     force: bool = False,
     bundle: Bundle | None = None,
 ) -> int:
-    """Write an image.
+    """Write an image (H, W) or (H, W, 3), and return how many pixels were clipped.
 
     Parameters
     ----------
     path : Path
-        PNG: rounded to `dtype` and clipped to its range. TIFF and .npy: float32 as it is.
-    image : ndarray, (H, W) or (H, W, 3)
-    dtype : dtype
-        uint8, or uint16 for a grey image; of the input.
+        PNG: rounded to `dtype`, the input's, and clipped to its range. TIFF and .npy: as float32.
     pixel_size : PixelSize, optional
         Of this image, for a TIFF file.
     description : Description, optional
         Of the image that it was made of: names and colours of a TIFF file are kept.
-    force : bool
-        Replace an existing file.
     bundle : Bundle, optional
         Files with which it takes its name together.
-
-    Returns
-    -------
-    int
-        How many pixels were clipped.
     """
     suffix = check_suffix(path, IMAGE_SUFFIXES, "write")
     clipped = 0
@@ -368,10 +208,12 @@ def write_image(
 def _tiff_options(
     image: NDArray[Any], size: PixelSize | None, description: Description | None
 ) -> dict[str, Any]:
-    if description is None or image.ndim != 2:
-        return tiff_options(image, size)
-    if not (description.displays or description.channel_names or description.channel_colors):
-        return tiff_options(image, size)
+    if (
+        description is None
+        or image.ndim != 2
+        or not (description.displays or description.channel_names or description.channel_colors)
+    ):
+        return plane_options(colour=image.ndim == 3, size=size)
     described = replace(description, pixel_size=size)
     options = imagej_options(described, image.shape) if description.flavour == "imagej" else None
     return ome_options(described) if options is None else options

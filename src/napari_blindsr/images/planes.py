@@ -24,16 +24,16 @@ input overstates its gaps as it understates its peaks."""
 
 @dataclass(frozen=True, kw_only=True)
 class Planes:
-    """Float planes, and what is needed to turn a result back into the user's array.
+    """Float planes, and what turns a result back into the user's array.
 
     Attributes
     ----------
     data : ndarray, float32, (C, h, w)
-        (intensity − low) / span, 0 where not measured.
+        (intensity − low) / span, 0 where pixels are missing.
     measured : ndarray, bool, (h, w), or None
-        None means everywhere.
+        Valid pixels; None means all.
     gain : float
-        How bright the data are compared with the result.
+        Brightness of the data relative to the result.
     low, span : float
         In the intensity unit of the input; the result's 0 and 1.
     axes : str
@@ -56,23 +56,21 @@ def to_planes(
     covered: NDArray[np.bool_] | None = None,
     gain: float | Literal["auto"] = 1.0,
 ) -> Planes:
-    """Check an image and turn it into scaled planes.
+    """Check an image, (h, w), (h, w, 3) or, by `axes`, (C, h, w), and scale it.
 
     Parameters
     ----------
     image : array_like
-        (h, w), (h, w, 3) or, by `axes`, (C, h, w). Integer or float, finite where not
-        covered.
+        Finite where not covered.
     axes : str or None
         None guesses from the shape.
     geometry : {"camera", "benchmark"}
         The published test data use the whole range of their type; a camera's image uses
         the range that its data have.
     covered : ndarray, bool, (h, w), optional
-        True where the image is not measured.
+        True for missing pixels.
     gain : float or "auto"
-        How bright the image is compared with the result. A gain other than 1 multiplies
-        intensities, so zero then means no light.
+        A gain other than 1 multiplies intensities, so zero then means no light.
 
     Raises
     ------
@@ -111,27 +109,15 @@ def to_planes(
 def find_covered(
     image: ArrayLike, *, axes: str | None, mask: ArrayLike | None, saturated: bool
 ) -> NDArray[np.bool_]:
-    """Return where an image is not measured.
+    """Return the missing pixels (h, w) of an image.
 
-    Parameters
-    ----------
-    image : array_like
-        As in `to_planes`; what is not finite, or masked (`numpy.ma`), in any channel is not
-        measured.
-    axes : str or None
-    mask : array_like, (h, w), optional
-        Nonzero where the image is covered.
-    saturated : bool
-        Whether to take saturated pixels of an integer type for not measured, see `white_level`.
-
-    Returns
-    -------
-    ndarray, bool, (h, w)
+    Missing are pixels that are not finite or masked (`numpy.ma`) in any channel, those where `mask`
+    is not zero, and, if `saturated`, those of an integer type at the `white_level`.
 
     Raises
     ------
     InputError
-        If the mask has another size, or nothing is left.
+        If the mask has another size, or no pixel is left.
     """
     array = np.asarray(image)
     axes = check_axes(array, axes)
@@ -177,7 +163,7 @@ def white_level(array: NDArray[Any]) -> int:
 
 
 def result_array(shape: tuple[int, int], source: Planes) -> NDArray[np.float32]:
-    """Return an array for a result of (H, W), in the axes of its source; its values are any."""
+    """Return an array of any values for a result (H, W), in the axes of its source."""
     count = len(source.data)
     sizes = {"YX": shape, "YXC": (*shape, count), "CYX": (count, *shape)}
     return np.empty(sizes[source.axes], dtype=np.float32)
@@ -189,7 +175,7 @@ def to_intensities(values: NDArray[np.floating], source: Planes) -> NDArray[np.f
 
 
 def _automatic_gain(values: NDArray[Any]) -> float:
-    """Return how far below white the brightest pixels are."""
+    """Return the brightness of the brightest pixels relative to white."""
     white = float(np.iinfo(values.dtype).max) if values.dtype.kind in "iu" else 1.0
     brightest = float(np.percentile(values, 99.5))
     if not 0 < brightest <= white:
@@ -201,23 +187,14 @@ def _automatic_gain(values: NDArray[Any]) -> float:
 
 
 def size_text(array: Any) -> str:
-    """Return the shape of an array, fit to be shown."""
+    """Return the shape of an array as text for people."""
     return " × ".join(map(str, array.shape)) or "a single number"
 
 
 def check_axes(array: Any, axes: str | None) -> str:
-    """Return the axes of an image, guessed from its shape if they are not told.
+    """Return the axes of one image, guessed from its shape if they are None.
 
-    Parameters
-    ----------
-    array : array
-        Anything that has a shape; its pixels are not read.
-    axes : str or None
-
-    Raises
-    ------
-    InputError
-        If these are no axes of one image.
+    Only the shape is read; raises an `InputError` if these are no axes of one image.
     """
     shape = size_text(array)
     if axes is None:
@@ -252,7 +229,7 @@ def window_of(array: Any, axes: str, window: Box) -> NDArray[Any]:
 
 
 def check_mask(mask: ArrayLike, shape: tuple[int, int]) -> NDArray[Any]:
-    """Return a mask as an array; raises an `InputError` if it is not (h, w)."""
+    """Return a mask as an array; an `InputError` if it is not (h, w)."""
     given = np.asarray(mask)
     if given.shape != shape:
         raise InputError(
@@ -283,7 +260,7 @@ FINEST = 256
 
 
 def _check_single_precision(smallest: float, largest: float) -> None:
-    """Raise an `InputError` if a result in single precision could not tell the values apart."""
+    """Raise an `InputError` if single precision could not distinguish the values."""
     most, least = float(np.finfo(np.float32).max) / 4, float(np.finfo(np.float32).tiny) * 1e6
     peak, span = max(abs(smallest), abs(largest)), largest - smallest
     if peak > most:

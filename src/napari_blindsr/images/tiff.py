@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -12,31 +12,8 @@ import tifffile
 from napari_blindsr.errors import BlindSRError, FileError
 from napari_blindsr.images.atomic import check_output, part_of, writing
 from napari_blindsr.images.axes import distinct_axes
-from napari_blindsr.images.channels import (
-    imagej_channels,
-    imagej_colors,
-    imagej_names,
-    listed_texts,
-    ome_channels,
-    ome_colors,
-    ome_names,
-    several,
-)
-from napari_blindsr.images.display import ChannelDisplay, as_imagej, of_imagej
-from napari_blindsr.images.lazy import MappedArray, colour_last
-from napari_blindsr.images.lazy_values import upright
-from napari_blindsr.images.metadata import (
-    METRES,
-    OME_UNITS,
-    AxisStep,
-    Description,
-    ImageFile,
-    PixelSize,
-    plane_options,
-    read_pixel_size,
-    resolution_tags,
-)
-from napari_blindsr.images.pictures import never_written, refuse_to_write
+from napari_blindsr.images.lazy import MappedArray, colour_last, upright
+from napari_blindsr.images.metadata import Description, ImageFile
 from napari_blindsr.images.tiff_meaning import (
     check_companions,
     check_expansion,
@@ -44,6 +21,13 @@ from napari_blindsr.images.tiff_meaning import (
     listening,
     meaning_of,
     warnings_as_notes,
+)
+from napari_blindsr.images.tiff_metadata import (
+    imagej_options,
+    ome_options,
+    plain_options,
+    plane_options,
+    read_metadata,
 )
 from napari_blindsr.images.tiff_pages import TiffPages, why
 from napari_blindsr.images.writer import (
@@ -53,22 +37,17 @@ from napari_blindsr.images.writer import (
     RawWriter,
     check_room,
     choose,
+    refuse_to_write,
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
     from pathlib import Path
-    from types import EllipsisType
-
-    from numpy.typing import NDArray
 
     from napari_blindsr.images.metadata import LazyArray
 
-    Part = int | slice | EllipsisType
-
 
 COMPANIONS = ("thumbnail", "label", "macro")
-"""What slide scanners call the small images beside the one that counts."""
+"""Names that slide scanners give to the small images beside the main one."""
 
 
 def open_tiff(path: Path, axes: str | None, series: int | None) -> ImageFile:
@@ -87,10 +66,7 @@ def open_tiff(path: Path, axes: str | None, series: int | None) -> ImageFile:
 def choose_series(path: Path, tif: tifffile.TiffFile, number: int | None) -> int:
     """Return which image of a file is meant; small companions of a slide do not count.
 
-    Raises
-    ------
-    InputError
-        If it is not clear, or there is no such one.
+    Raises an `InputError` if it is not clear, or there is no such one.
     """
     if not tif.series:
         raise FileError(f"cannot read {path}: it holds no image")
@@ -124,7 +100,7 @@ def _open(path: Path, axes: str | None, number: int | None) -> ImageFile:
     if offset is None:
         check_expansion(path, math.prod(shape) * dtype.itemsize, sum(files.values()))
         array = TiffPages(path, number)
-        # What cannot be decoded is told before the work.
+        # What cannot be decoded is refused before the work.
         _ = array[tuple(slice(0, 1) for _ in shape)]
     else:
         array = MappedArray(path, offset, shape, dtype.newbyteorder(order))
@@ -147,21 +123,25 @@ def _open(path: Path, axes: str | None, number: int | None) -> ImageFile:
             colours=meaning.colours or axes is not None,
             alpha=meaning.alpha,
         )
-    return ImageFile(
-        array=array,
-        description=Description(
-            axes=stored,
-            pixel_size=size,
-            steps=facts.steps,
-            channel_names=facts.channel_names,
-            channel_colors=facts.channel_colors,
-            displays=facts.displays,
-            mode=facts.mode,
-            labels=facts.labels,
-            flavour=facts.flavour,
-            notes=(*notes, *meaning.notes, *facts.notes, *warnings_as_notes(said)),
-        ),
+    description = replace(
+        facts,
+        axes=stored,
+        pixel_size=size,
+        notes=(*notes, *meaning.notes, *warnings_as_notes(said)),
     )
+    return ImageFile(array=array, description=description)
+
+
+SUFFIXES = (".tif", ".tiff")
+
+
+OME_SUFFIXES = (".ome.tif", ".ome.tiff")
+
+
+_OME_AXES = frozenset("TZCYXS")
+
+
+_OME_TYPES = ("u1", "u2", "u4", "i1", "i2", "i4", "f4", "f8")
 
 
 def check_tiff(output: Output) -> None:
@@ -183,13 +163,11 @@ def create_tiff(output: Output) -> ImageWriter:
     """Begin an image; its planes lie one behind the other, not compressed."""
     part = part_of(output.path)
     stored, options = _layout(output)
-    axes = output.description.axes
-    lengths = dict(zip(axes, output.shape, strict=True))
     with writing(output.path):
         try:
             made = tifffile.imwrite(
                 part,
-                shape=tuple(lengths[axis] for axis in stored),
+                shape=tuple(output.lengths[axis] for axis in stored),
                 dtype=output.dtype,
                 returnoffset=True,
                 **options,
@@ -202,222 +180,6 @@ def create_tiff(output: Output) -> ImageWriter:
     return RawWriter(
         output, part, offset=made[0], dtype=output.dtype.newbyteorder(order), stored=stored
     )
-
-
-SUFFIXES = (".tif", ".tiff")
-
-
-FORMAT = Format(
-    name="TIFF",
-    suffixes=SUFFIXES,
-    open=open_tiff,
-    check=check_tiff,
-    create=create_tiff,
-    several=True,
-)
-KIN = Format(
-    name="TIFF of instruments",
-    suffixes=(".lsm", ".stk", ".svs", ".ndpi", ".btf", ".qptiff"),
-    open=open_tiff,
-    check=refuse_to_write,
-    create=never_written,
-    several=True,
-    written=False,
-)
-
-# The attribute of OME's model, for the step and for its unit, and the unit that it has by itself.
-_OME_STEPS = {"Z": ("PhysicalSizeZ", "µm"), "T": ("TimeIncrement", "s")}
-# How ImageJ's users write what they mean by a second.
-_SECONDS = dict.fromkeys(("", "s", "sec", "second", "seconds"), "s")
-
-
-@dataclass(frozen=True, kw_only=True)
-class TiffFacts:
-    """What a file says: as in `Description`."""
-
-    flavour: Literal["imagej", "ome", "tags"]
-    steps: tuple[AxisStep, ...] = ()
-    channel_names: tuple[str, ...] = ()
-    channel_colors: tuple[str, ...] = ()
-    pixel_size: PixelSize | None = None
-    displays: tuple[ChannelDisplay, ...] = ()
-    mode: str = ""
-    labels: tuple[str, ...] = ()
-    notes: tuple[str, ...] = ()
-
-
-def read_metadata(
-    tif: tifffile.TiffFile, number: int = 0, colour_map: NDArray[np.uint8] | None = None
-) -> TiffFacts:
-    """Return what a file says of one of its images; `colour_map` is that of its pages."""
-    size = read_pixel_size(tif)
-    if tif.is_ome and tif.ome_metadata is not None:
-        pixels = _ome_pixels(tif.ome_metadata, number)
-        return TiffFacts(
-            flavour="ome",
-            steps=_steps(pixels),
-            channel_names=ome_names(pixels),
-            channel_colors=ome_colors(pixels),
-            pixel_size=size,
-        )
-    if tif.is_imagej:
-        told = tif.imagej_metadata or {}
-        names, mode = imagej_names(told), str(told.get("mode", ""))
-        return TiffFacts(
-            flavour="imagej",
-            steps=_imagej_steps(told),
-            channel_names=names,
-            channel_colors=imagej_colors(told),
-            pixel_size=size,
-            displays=of_imagej(told, colour_map),
-            # How channels are shown is told by their colours, where it is not another way.
-            mode=mode if "LUTs" in told and mode != "composite" else "",
-            labels=() if names else tuple(map(str, several(told.get("Labels")))),
-        )
-    shaped = (tif.shaped_metadata or ({},))[0]
-    return TiffFacts(
-        flavour="tags",
-        steps=_steps(shaped),
-        channel_names=listed_texts(shaped, "ChannelNames"),
-        channel_colors=listed_texts(shaped, "ChannelColors"),
-        pixel_size=_shaped_size(shaped) or size,
-    )
-
-
-def _shaped_size(attributes: Mapping[str, Any]) -> PixelSize | None:
-    y, x = (_number(attributes.get(f"PhysicalSize{axis}")) for axis in "YX")
-    unit = attributes.get("PhysicalSizeXUnit")
-    if y is None or x is None or not min(y, x) > 0 or not isinstance(unit, str):
-        return None
-    return PixelSize(y=y, x=x, unit=unit, flavour="tags")
-
-
-def _ome_pixels(xml: str, number: int) -> Mapping[str, Any]:
-    image = tifffile.xml2dict(xml).get("OME", {}).get("Image")
-    image = image[min(number, len(image) - 1)] if isinstance(image, list) else image
-    pixels = image.get("Pixels") if isinstance(image, dict) else None
-    return pixels if isinstance(pixels, dict) else {}
-
-
-def _steps(attributes: Mapping[str, Any]) -> tuple[AxisStep, ...]:
-    found = []
-    for axis, (name, default) in _OME_STEPS.items():
-        size = _number(attributes.get(name))
-        if size is not None:
-            unit = str(attributes.get(f"{name}Unit", default))
-            found.append(AxisStep(axis=axis, size=size, unit=unit))
-    return tuple(found)
-
-
-def _imagej_steps(metadata: Mapping[str, Any]) -> tuple[AxisStep, ...]:
-    found = []
-    unit = str(metadata.get("zunit", metadata.get("unit", ""))).replace("\\u00B5", "µ").strip()
-    spacing = _number(metadata.get("spacing"))
-    if spacing is not None and unit not in ("", "pixel", "pixels"):
-        found.append(AxisStep(axis="Z", size=spacing, unit=unit))
-    interval = _number(metadata.get("finterval"))
-    if interval is not None:
-        unit = str(metadata.get("tunit", "")).strip()
-        found.append(AxisStep(axis="T", size=interval, unit=_SECONDS.get(unit, unit)))
-    return tuple(found)
-
-
-def _number(value: Any) -> float | None:
-    try:
-        return float(value)
-    except (TypeError, ValueError):
-        return None
-
-
-def ome_options(description: Description) -> dict[str, Any]:
-    """Return the options with which `tifffile` writes OME-TIFF."""
-    options = _options(description)
-    options["ome"] = True
-    channels = ome_channels(description)
-    if channels:
-        options["metadata"]["Channel"] = channels
-    return options
-
-
-def plain_options(description: Description) -> dict[str, Any]:
-    """Return the options with which `tifffile` writes its own kind: any axes and types."""
-    options = _options(description)
-    if description.channel_names:
-        options["metadata"]["ChannelNames"] = list(description.channel_names)
-    if description.channel_colors:
-        options["metadata"]["ChannelColors"] = list(description.channel_colors)
-    return options
-
-
-def _options(description: Description) -> dict[str, Any]:
-    metadata: dict[str, Any] = {"axes": description.axes}
-    options: dict[str, Any] = {
-        "photometric": "rgb" if "S" in description.axes else "minisblack",
-        "metadata": metadata,
-    }
-    size = description.pixel_size
-    if size is not None:
-        unit = OME_UNITS.get(size.unit, size.unit)
-        options |= resolution_tags(size)
-        metadata |= {
-            "PhysicalSizeX": size.x,
-            "PhysicalSizeXUnit": unit,
-            "PhysicalSizeY": size.y,
-            "PhysicalSizeYUnit": unit,
-        }
-    for step in description.steps:
-        if step.axis in _OME_STEPS:
-            name, _ = _OME_STEPS[step.axis]
-            unit = OME_UNITS.get(step.unit, step.unit)
-            metadata |= {name: step.size, f"{name}Unit": unit}
-    return options
-
-
-def imagej_options(description: Description, shape: Sequence[int]) -> dict[str, Any] | None:
-    """Return the options with which `tifffile` writes a hyperstack of ImageJ of a shape.
-
-    None if ImageJ cannot say what the description does.
-    """
-    metadata: dict[str, Any] = {"axes": description.axes}
-    options: dict[str, Any] = {"imagej": True, "metadata": metadata}
-    size, depth, time = description.pixel_size, description.step("Z"), description.step("T")
-    if size is not None:
-        # ImageJ's description is ASCII.
-        unit = "um" if METRES.get(size.unit) == METRES["um"] else size.unit
-        if not unit.isascii():
-            return None
-        options["resolution"] = (1 / size.x, 1 / size.y)
-        metadata["unit"] = unit
-    if depth is not None:
-        # One unit is that of all of space.
-        if size is None or not _same_unit(depth.unit, size.unit):
-            return None
-        metadata["spacing"] = depth.size
-    if time is not None:
-        if time.unit not in ("s", "sec"):
-            return None
-        metadata |= {"finterval": time.size, "tunit": "sec"}
-    metadata |= imagej_channels(description, shape)
-    metadata |= as_imagej(description.displays, description.channel_colors)
-    if description.mode:
-        metadata["mode"] = description.mode
-    if description.labels:
-        metadata["Labels"] = list(description.labels)
-    return options
-
-
-def _same_unit(one: str, other: str) -> bool:
-    return one == other or (one in METRES and METRES.get(one) == METRES.get(other))
-
-
-OME_SUFFIXES = (".ome.tif", ".ome.tiff")
-_OME_AXES = frozenset("TZCYXS")
-_OME_TYPES = ("u1", "u2", "u4", "i1", "i2", "i4", "f4", "f8")
-_IMAGEJ_ORDER = "TZCYXS"
-_IMAGEJ_TYPES = ("u1", "u2", "f4")
-_IMAGEJ_COLOUR_TYPES = ("u1",)
-# Offsets of ordinary TIFF are of 32 bits; the rest is left for the head.
-_IMAGEJ_LIMIT = 2**32 - 2**25
 
 
 def _byte_order(path: Path) -> Literal["<", ">"]:
@@ -446,6 +208,19 @@ def _layout(output: Output) -> tuple[str, dict[str, Any]]:
     return stored, plain_options(description)
 
 
+_IMAGEJ_ORDER = "TZCYXS"
+
+
+_IMAGEJ_TYPES = ("u1", "u2", "f4")
+
+
+_IMAGEJ_COLOUR_TYPES = ("u1",)
+
+
+# Offsets of ordinary TIFF are of 32 bits; the rest is left for the head.
+_IMAGEJ_LIMIT = 2**32 - 2**25
+
+
 def _hyperstack(output: Output, description: Description) -> tuple[str, dict[str, Any]] | None:
     stored = "".join(axis for axis in _IMAGEJ_ORDER if axis in description.axes)
     types = _IMAGEJ_COLOUR_TYPES if "S" in stored else _IMAGEJ_TYPES
@@ -453,7 +228,26 @@ def _hyperstack(output: Output, description: Description) -> tuple[str, dict[str
         return None
     if output.nbytes > _IMAGEJ_LIMIT:
         return None
-    lengths = dict(zip(output.description.axes, output.shape, strict=True))
-    shape = [lengths[axis] for axis in stored]
+    shape = [output.lengths[axis] for axis in stored]
     options = imagej_options(replace(description, axes=stored), shape)
     return None if options is None else (stored, options)
+
+
+FORMAT = Format(
+    name="TIFF",
+    suffixes=SUFFIXES,
+    open=open_tiff,
+    check=check_tiff,
+    create=create_tiff,
+    several=True,
+)
+
+
+KIN = Format(
+    name="TIFF of instruments",
+    suffixes=(".lsm", ".stk", ".svs", ".ndpi", ".btf", ".qptiff"),
+    open=open_tiff,
+    check=refuse_to_write,
+    create=None,
+    several=True,
+)

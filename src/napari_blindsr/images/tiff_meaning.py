@@ -14,7 +14,7 @@ import numpy as np
 
 from napari_blindsr.errors import FileError, InputError
 from napari_blindsr.images.atomic import check_plain, listed
-from napari_blindsr.images.lazy_values import Linear, Palette
+from napari_blindsr.images.lazy import Linear, Palette
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -30,7 +30,7 @@ MOST_NOTES = 5
 
 
 class _Listener(logging.Handler):
-    """Collects what is said in one thread."""
+    """Collects the messages of one thread."""
 
     def __init__(self) -> None:
         super().__init__(logging.WARNING)
@@ -56,7 +56,7 @@ def listening() -> Iterator[list[str]]:
 
 
 def warnings_as_notes(lines: Sequence[str]) -> tuple[str, ...]:
-    """Return warnings of the library, fit to be shown: each once, the first few."""
+    """Return warnings of the library as notes: each once, the first few."""
     said = dict.fromkeys(" ".join(line.split())[:200] for line in lines)
     notes = [f"tifffile warns: {line}" for line in said]
     if len(notes) > MOST_NOTES:
@@ -65,17 +65,9 @@ def warnings_as_notes(lines: Sequence[str]) -> tuple[str, ...]:
 
 
 def check_companions(path: Path, tif: tifffile.TiffFile) -> tuple[str, ...]:
-    """Check the other files that an OME-TIFF file consists of, before any of them is opened.
+    """Check the other files of an OME-TIFF before any is opened, and return a note that names them.
 
-    Returns
-    -------
-    tuple of str
-        A note that names them.
-
-    Raises
-    ------
-    FileError
-        If one is missing, in another folder, or no plain file.
+    Raises a `FileError` if one is missing, in another folder, or no plain file.
     """
     if not tif.is_ome or tif.ome_metadata is None:
         return ()
@@ -112,16 +104,10 @@ def check_companions(path: Path, tif: tifffile.TiffFile) -> tuple[str, ...]:
 
 
 def check_pages(path: Path, tif: tifffile.TiffFile, number: int = 0) -> tuple[str, ...]:
-    """Check that all planes that a file declares of an image are there, and lie within it.
+    """Check that the planes that a file declares of an image are there, and lie within it.
 
-    Returns
-    -------
-    tuple of str
-        A note if some strips or tiles are left out on purpose.
-
-    Raises
-    ------
-    FileError
+    Returns a note if some strips or tiles are left out on purpose; raises a `FileError` if planes
+    lack.
     """
     series = tif.series[number]
     count = _count(series.shape, series.axes)
@@ -169,12 +155,7 @@ LARGE = 1 << 28
 
 
 def check_expansion(path: Path, nbytes: int, stored: int) -> None:
-    """Check that a file can hold what its head promises.
-
-    Raises
-    ------
-    FileError
-    """
+    """Raise a `FileError` if a file cannot hold the bytes that its head promises."""
     if nbytes > LARGE and nbytes > MOST_EXPANDED * stored:
         raise FileError(
             f"cannot read {path}: it promises {nbytes / 1e9:.3g} GB of pixels in {stored} bytes; "
@@ -226,7 +207,7 @@ def _of_ome(tif: tifffile.TiffFile, series: tifffile.TiffPageSeries, number: int
     root = ET.fromstring(tif.ome_metadata or "")  # noqa: S314 - as above
     images = [element for element in root.iter() if element.tag.endswith("Pixels")]
     if len(images) != len(tif.series) and number > 0:
-        # Some have no pixels: which one this is, is not told.
+        # Some have no pixels, so the one meant is unknown.
         return 1
     pixels = images[number]
     samples = series.keyframe.samplesperpixel if "S" in series.axes else 1
@@ -245,14 +226,13 @@ class Meaning:
     alpha : bool
         Whether the last sample is opacity.
     orientation : int
-        As tag 274 has it.
+        As in tag 274.
     table : ndarray or None
         The colours of a palette, (n,) or (n, 3).
     linear : (float, float, dtype) or None
         Offset and factor of intensities, and their type.
     colour_map : ndarray, uint8, (3, 256), or None
-        With which colours intensities are shown.
-    notes : tuple of str
+        The colours in which intensities are shown.
     """
 
     colours: bool = False
@@ -290,13 +270,7 @@ _WORDS = {
 
 
 def meaning_of(tif: tifffile.TiffFile, series: tifffile.TiffPageSeries) -> Meaning:
-    """Return what the values of the first image of a file mean.
-
-    Raises
-    ------
-    InputError
-        If they are no intensities or colours.
-    """
+    """Return what the values of an image mean; an `InputError` if no intensities or colours."""
     page = series.keyframe
     kind = int(page.photometric)
     samples = int(page.samplesperpixel)
@@ -364,10 +338,7 @@ STRAIGHT, NO_FUNCTION = 0, 20
 def calibration(tif: tifffile.TiffFile) -> tuple[float, float, np.dtype[Any]] | None:
     """Return offset and factor of ImageJ's calibration of intensities, and the type they need.
 
-    Raises
-    ------
-    InputError
-        If it is another function than a straight line.
+    Raises an `InputError` for a function other than a straight line.
     """
     found = (tif.imagej_metadata or {}) if tif.is_imagej else {}
     function = found.get("cf")

@@ -13,16 +13,15 @@ import numpy as np
 import tifffile
 
 from napari_blindsr.errors import FileError
-from napari_blindsr.images.lazy import full_index
+from napari_blindsr.images.lazy import Stored
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
-    from types import EllipsisType
 
     from numpy.typing import NDArray
 
-    Part = int | slice | EllipsisType
+    from napari_blindsr.images.lazy import FullIndex
 
 
 WHOLE_PAGE = 1 << 26
@@ -32,12 +31,15 @@ JPEG_LIKE = (6, 7, 33007, 34892)
 """Compressions whose strips and tiles share tables."""
 
 
-class TiffPages:
+class TiffPages(Stored):
     """An image of a TIFF file in several pieces, or compressed.
 
     The file stays open as long as this lives. Only the pages are decoded that are asked for, and
     of large or tiled ones only the strips or tiles.
     """
+
+    shape: tuple[int, ...]
+    dtype: np.dtype[Any]
 
     def __init__(self, path: Path, number: int = 0) -> None:
         self.path, self.number = path, number
@@ -45,7 +47,7 @@ class TiffPages:
         tif = tifffile.TiffFile(path)
         weakref.finalize(self, tif.close)
         self._series: Any = tif.series[number]
-        self.shape: tuple[int, ...] = tuple(self._series.shape)
+        self.shape = tuple(self._series.shape)
         self.dtype = np.dtype(self._series.dtype).newbyteorder("=")
         page = self._series.keyframe
         self._whole = not page.is_tiled and page.nbytes <= WHOLE_PAGE
@@ -53,19 +55,13 @@ class TiffPages:
         if math.prod(self.shape[: -self._inner or None]) != len(self._series):
             raise ValueError(f"{len(self._series)} pages for an image of {self.shape}")
 
-    @property
-    def ndim(self) -> int:
-        """How many axes it has."""
-        return len(self.shape)
-
     def __reduce__(self) -> tuple[type[TiffPages], tuple[Path, int]]:
         return TiffPages, (self.path.absolute(), self.number)
 
-    def __getitem__(self, index: Part | tuple[Part, ...]) -> NDArray[Any]:
-        parts = full_index(index, self.shape)
+    def _read(self, parts: FullIndex) -> NDArray[Any]:
         try:
             with self._lock:
-                return self._read(parts)
+                return self._pages(parts)
         except Exception as error:
             # Damaged files fail in every way there is.
             where = ", ".join(
@@ -73,7 +69,7 @@ class TiffPages:
             )
             raise FileError(f"cannot read [{where}] of {self.path}: {why(error)}") from error
 
-    def _read(self, parts: tuple[int | slice, ...]) -> NDArray[Any]:
+    def _pages(self, parts: FullIndex) -> NDArray[Any]:
         """Return a part, page by page."""
         steps = [p if isinstance(p, slice) else slice(p, p + 1, 1) for p in parts]
         ranges = [range(step.start, step.stop, step.step) for step in steps]
@@ -118,12 +114,7 @@ def _inner_axes(shape: tuple[int, ...], shaped: tuple[int, ...]) -> int:
 def read_segments(page: Any, asked: list[tuple[int, int]], dtype: np.dtype[Any]) -> NDArray[Any]:
     """Return a part of a page from those of its strips or tiles that have some of it.
 
-    Parameters
-    ----------
-    page : TiffPage or TiffFrame
-    asked : list of (int, int)
-        First and last, exclusive, of each axis of `TiffPage.shaped`.
-    dtype : dtype
+    `asked` has the first and last position, exclusive, of each axis of `TiffPage.shaped`.
     """
     key = page.keyframe
     planes, depth, length, width, _ = key.shaped

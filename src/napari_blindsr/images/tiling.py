@@ -1,4 +1,4 @@
-"""Regions and tiles of an image: where they lie, what each sees, and how they are blended."""
+"""Regions and tiles of an image: their places, their context, and how they are blended."""
 
 from __future__ import annotations
 
@@ -18,32 +18,32 @@ if TYPE_CHECKING:
 
 
 WHOLE = 2048 * 2048
-"""Pixels of the largest result that is made in one go if nothing is said of tiles."""
+"""Pixels of the largest result that is made in one go by default."""
 
 USUAL_TILE = 1536
-"""Largest side of a tile of the result, in pixels, if nothing is said of it."""
+"""Default of the largest side of a tile of the result, in pixels."""
 
 CONTEXT = 64
-"""Pixels of the result that a part sees on each side beyond the kernel's reach and its blend."""
+"""Pixels of the result on each side of a tile, beyond the kernel's reach and the blend."""
 
 OPTIMISED_SIDE = 96
-"""Largest side, in pixels of the input, of what an optimisation finds the kernel of tiles on."""
+"""Largest side, in pixels of the input, of the crop that an optimisation takes the kernel from."""
 
 GRID = 8
 """Pixels between two points of the coarsest grid that a network computes on."""
 
 SHARED_TILE = 512
-"""Least side of tiles that are made only to be shared out: what they see besides is done twice."""
+"""Least side of tiles that are made only to be shared out: their context is computed twice."""
 
 TILES_A_REGION = 2
 """Tiles from one kernel of a field to the next."""
 
 SMALLEST_FIELD_TILE = 64
 """Side, in pixels of the result, of the smallest tiles that a field asks for: smaller ones would
-be restored several times over, as what other tiles see."""
+be restored several times over, as context of other tiles."""
 
 BLEND = 16
-"""Pixels of the result over which neighbouring parts go over into each other."""
+"""Pixels of the result over which neighbouring tiles cross-fade."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -121,13 +121,7 @@ def _widened(start: int, stop: int, side: int, length: int) -> tuple[int, int]:
 
 
 def as_box(region: Box | tuple[slice, slice] | None, shape: tuple[int, int]) -> Box | None:
-    """Return a region of an image (h, w) as a box, be it given as one or as two slices.
-
-    Raises
-    ------
-    InputError
-        If the slices have a step.
-    """
+    """Return a region of an image (h, w), a box or two slices without steps, as a box."""
     if region is None or isinstance(region, Box):
         return region
     for cut in region:
@@ -157,35 +151,24 @@ def check_region(region: Box, shape: tuple[int, int]) -> None:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Part:
-    """A part of an image.
+class Tile:
+    """A tile of an image, in pixels of the input.
 
-    Attributes
-    ----------
-    seen : Box
-        Pixels of the input that it is restored from.
-    kept : Box
-        Pixels of the input that it counts for; those of neighbours overlap by `BLEND`.
+    It is restored from the outer region, and delivers the inner one, which overlaps those of its
+    neighbours by `BLEND`.
     """
 
-    seen: Box
-    kept: Box
+    outer: Box
+    inner: Box
 
 
 def context_for(kernel_size: int, scale: int) -> int:
-    """Return how many pixels of the input a part sees beyond what is kept of it, on each side."""
+    """Return how many pixels of the input a tile sees on each side of its inner region."""
     return math.ceil((kernel_size // 2 + CONTEXT) / scale)
 
 
 def tile_side(result: tuple[int, int], tile: int | Literal["auto"] | None) -> int | None:
-    """Return the largest side of tiles for a result (H, W), or None to make it in one go.
-
-    Parameters
-    ----------
-    result : tuple of int
-    tile : int, "auto" or None
-        As in `Settings`.
-    """
+    """Return the largest side of tiles for a result (H, W); None restores it in one go."""
     if tile == "auto":
         return USUAL_TILE if result[0] * result[1] > WHOLE else None
     return tile if tile is not None and max(result) > tile else None
@@ -194,22 +177,11 @@ def tile_side(result: tuple[int, int], tile: int | Literal["auto"] | None) -> in
 def shared_side(
     shape: tuple[int, int], *, scale: int, planes: int, workers: int, tile: int | None
 ) -> int | None:
-    """Return the side of tiles that give each of some workers something to do.
+    """Return the largest side of tiles that give each of some workers something to do.
 
-    Parameters
-    ----------
-    shape : tuple of int
-        (h, w) of what is restored of a plane, in pixels of the input.
-    scale : int
-    planes : int
-    workers : int
-    tile : int or None
-        As `tile_side` returned it; what comes of this is no larger.
-
-    Returns
-    -------
-    int or None
-        The largest such side, or the smallest that is worth the while; None is in one go.
+    What is restored of a plane is (h, w) in pixels of the input; `tile`, from `tile_side`, is an
+    upper limit. If no side gives enough tiles, the smallest one that is worth its overlaps is
+    returned; None is in one go.
     """
     longest = max(shape)
     side = tile
@@ -217,7 +189,7 @@ def shared_side(
         tried = scale * math.ceil(longest / count)
         if tile is not None and tried > tile:
             continue
-        if planes * count_parts(shape, scale, side) >= workers or (
+        if planes * count_tiles(shape, scale, side) >= workers or (
             count > 1 and tried < SHARED_TILE
         ):
             break
@@ -225,8 +197,8 @@ def shared_side(
     return side
 
 
-def count_parts(shape: tuple[int, int], scale: int, tile: int | None) -> int:
-    """Return how many parts `plan_parts` makes of a region (h, w)."""
+def count_tiles(shape: tuple[int, int], scale: int, tile: int | None) -> int:
+    """Return how many tiles `cut_tiles` makes of a region (h, w)."""
     if tile is None:
         return 1
     return math.prod(math.ceil(length / max(1, tile // scale)) for length in shape)
@@ -241,15 +213,7 @@ def field_tile(
 ) -> int:
     """Return the largest side of tiles where the blur varies: so small that one kernel will do.
 
-    Parameters
-    ----------
-    shape : tuple of int
-        (h, w) of the image.
-    field : tuple of int
-        Rows and columns of its regions, of which each has a kernel.
-    scale : int
-    tile : int, "auto" or None
-        As in `Settings`.
+    The image is (h, w); `field` has the rows and columns of its regions, each with its own kernel.
     """
     distances = [
         scale * length / count
@@ -261,35 +225,25 @@ def field_tile(
     return min(side, tile if isinstance(tile, int) else USUAL_TILE)
 
 
-def plan_parts(
+def cut_tiles(
     shape: tuple[int, int], *, scale: int, region: Box, tile: int | None, context: int
-) -> list[list[Part]]:
-    """Cut a region of an image into parts.
+) -> list[list[Tile]]:
+    """Cut a region of an image (h, w) into rows of tiles.
 
     Parameters
     ----------
-    shape : tuple of int
-        (h, w) of the image.
-    scale : int
-    region : Box
-        What of it is wanted.
     tile : int or None
-        Largest side of a part in the result, without its overlaps; None is one part.
+        Largest side of a tile in the result, without its overlaps; None is one tile.
     context : int
-        Pixels of the image that a part sees on each side of what is kept, where it has them.
-
-    Returns
-    -------
-    list of list of Part
-        Rows of parts, from top to bottom and from left to right.
+        Pixels of the image that a tile sees on each side of its inner region, where it has them.
     """
     side = None if tile is None else max(1, tile // scale)
     overlap = max(1, BLEND // scale)
     return [
         [
-            Part(kept=kept, seen=_aligned(kept.grown(context, shape), shape))
+            Tile(inner=inner, outer=_aligned(inner.grown(context, shape), shape))
             for left, right in _cuts(region.left, region.right, side, overlap)
-            for kept in (Box(top=top, left=left, bottom=bottom, right=right),)
+            for inner in (Box(top=top, left=left, bottom=bottom, right=right),)
         ]
         for top, bottom in _cuts(region.top, region.bottom, side, overlap)
     ]
@@ -321,13 +275,7 @@ def _cuts(start: int, stop: int, side: int | None, overlap: int) -> list[tuple[i
 
 
 def most_detailed(planes: NDArray[np.float32], side: int) -> Box:
-    """Return the square of at most so many pixels a side that has the most detail.
-
-    Parameters
-    ----------
-    planes : ndarray, (C, h, w)
-    side : int
-    """
+    """Return the square of at most `side` pixels a side with most detail in planes (C, h, w)."""
     shape = planes.shape[1], planes.shape[2]
     boxes = [
         Box(top=top, left=left, bottom=min(top + side, shape[0]), right=min(left + side, shape[1]))
@@ -346,54 +294,45 @@ def _starts(length: int, side: int) -> list[int]:
 def detail(planes: NDArray[np.float32]) -> float:
     """Return the mean square of the differences between neighbouring pixels of planes (C, h, w).
 
-    Flat and textureless parts of an image tell nothing of its blur.
+    Flat and textureless parts of an image say nothing of its blur.
     """
     slopes = [np.square(np.diff(planes, axis=axis)).mean() for axis in (-2, -1)]
     return float(sum(slopes))
 
 
 class Target(Protocol):
-    """What takes the pixels of a result: an array, in memory or in a file."""
+    """Takes the pixels of a result by item assignment: an array, in memory or in a file."""
 
     def __setitem__(self, index: tuple[slice, slice], block: NDArray[Any], /) -> None: ...
 
 
-class Mosaic:
-    """Joins parts that come row by row, and hands on the pixels that are complete.
+class TileBlender:
+    """Blends tiles that come row by row, and hands on the rows that are complete.
 
-    Neighbours go over into each other linearly. No more is held than the rows that are not
-    complete.
-
-    Parameters
-    ----------
-    rows : sequence of sequence of Part
-        As `plan_parts` returns them.
-    scale : int
-    target : Target
-        Rows and columns of the result.
+    Neighbouring tiles, as from `cut_tiles`, cross-fade linearly. Only incomplete rows are held.
     """
 
-    def __init__(self, rows: Sequence[Sequence[Part]], *, scale: int, target: Target) -> None:
+    def __init__(self, rows: Sequence[Sequence[Tile]], *, scale: int, target: Target) -> None:
         self._scale = scale
         self._target = target
         self._rows = rows
-        first, last = rows[0][0].kept, rows[-1][-1].kept
+        first, last = rows[0][0].inner, rows[-1][-1].inner
         self._top, self._left = scale * first.top, scale * first.left
         self._width = scale * (last.right - first.left)
         self._band: NDArray[np.float64] | None = None
         self._start = self._top
 
     def add(self, row: int, column: int, block: NDArray[Any]) -> None:
-        """Take what is kept of a part: (s·h, s·w) or (s·h, s·w, C).
+        """Add the inner region of a tile, (s·h, s·w) or (s·h, s·w, C).
 
-        Parts come from left to right, and rows from top to bottom.
+        Tiles come from left to right, and rows from top to bottom.
         """
-        kept = self._rows[row][column].kept.scaled(self._scale)
+        inner = self._rows[row][column].inner.scaled(self._scale)
         single = len(self._rows) == 1 and len(self._rows[0]) == 1
         if single:
             self._target[:, :] = block
             return
-        height = kept.bottom - self._start
+        height = inner.bottom - self._start
         if self._band is None:
             self._band = np.zeros((height, self._width, *block.shape[2:]))
         elif len(self._band) < height:
@@ -401,7 +340,7 @@ class Mosaic:
             self._band = np.concatenate((self._band, more))
         rows, columns = self._weights(row, column)
         weights = rows[:, None] * columns[None, :]
-        place = kept.moved(-self._start, -self._left).slices
+        place = inner.moved(-self._start, -self._left).slices
         self._band[place] += block * weights.reshape(*weights.shape, *[1] * (block.ndim - 2))
         if column == len(self._rows[row]) - 1:
             self._hand_on(row)
@@ -410,7 +349,7 @@ class Mosaic:
         """Give away the rows to which no later part adds."""
         assert self._band is not None
         last = row == len(self._rows) - 1
-        end = self._rows[row][0].kept.bottom if last else self._rows[row + 1][0].kept.top
+        end = self._rows[row][0].inner.bottom if last else self._rows[row + 1][0].inner.top
         count = self._scale * end - self._start
         begin = self._start - self._top
         self._target[begin : begin + count, :] = self._band[:count]
@@ -419,8 +358,8 @@ class Mosaic:
 
     def _weights(self, row: int, column: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """Return the weights of a part along its rows and columns."""
-        vertical = [line[0].kept for line in self._rows]
-        horizontal = [part.kept for part in self._rows[row]]
+        vertical = [line[0].inner for line in self._rows]
+        horizontal = [part.inner for part in self._rows[row]]
         return (
             _ramps([(box.top, box.bottom) for box in vertical], row, self._scale),
             _ramps([(box.left, box.right) for box in horizontal], column, self._scale),
@@ -439,49 +378,30 @@ def _ramps(pieces: list[tuple[int, int]], index: int, scale: int) -> NDArray[np.
 
 
 RESTORED = 128
-"""Side in HR pixels of what is looked at, which costs a restoration for each kernel."""
+"""Side in HR pixels of the crop, which is restored once for each kernel."""
 
 SMALLEST_CROP = 32
-"""Side in LR pixels of what is looked at at least, in an image that is not smaller."""
+"""Least side in LR pixels of the crop, in an image that is not smaller."""
 
 TOGETHER = 4
 """Restorations at a time, which bounds the memory."""
 
 
 def crop_side(scale: int) -> int:
-    """Return the side in LR pixels of what is looked at."""
+    """Return the side in LR pixels of the crop that candidate kernels are compared on."""
     return max(SMALLEST_CROP, RESTORED // scale)
 
 
 def region_middles(length: int, count: int) -> NDArray[np.float64]:
-    """Return the positions of the middles of regions along an axis, in pixels.
-
-    Parameters
-    ----------
-    length : int
-        Pixels of the axis; the first one has position 0.
-    count : int
-        Regions along it.
-    """
+    """Return the positions of the middles of `count` regions along an axis; pixel 0 is at 0."""
     return (np.arange(count) + 0.5) * length / count - 0.5
 
 
 def region_weights(positions: NDArray[np.floating], length: int, count: int) -> NDArray[np.float64]:
-    """Return how much the regions along an axis count at some positions.
+    """Return the weights (n, count) of the regions along an axis at some positions (n,).
 
-    Linear between the regions' middles, and constant beyond the outermost ones.
-
-    Parameters
-    ----------
-    positions : ndarray, (n,)
-        In pixels; the first one has position 0.
-    length, count : int
-        As in `region_middles`.
-
-    Returns
-    -------
-    ndarray, (n, count)
-        From 0 to 1; each position's sum to 1.
+    Linear between the regions' middles, constant beyond the outermost ones; each position's sum to
+    1.
     """
     steps = np.clip((positions + 0.5) * count / length - 0.5, 0, count - 1)
     weights: NDArray[np.float64] = np.maximum(0, 1 - np.abs(steps[:, None] - np.arange(count)))

@@ -5,119 +5,106 @@ from __future__ import annotations
 import math
 import shutil
 import threading
+from abc import ABC, abstractmethod
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from napari_blindsr.errors import FileError, InputError
 from napari_blindsr.images.atomic import check_free, writing
-from napari_blindsr.images.lazy import block_for, region_of
+from napari_blindsr.images.lazy import full_index
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
+    from types import EllipsisType
 
     from numpy.typing import NDArray
 
     from napari_blindsr.images.atomic import Bundle
     from napari_blindsr.images.metadata import Description, ImageFile
 
+    Part = int | slice | EllipsisType
+    Region = tuple[slice, ...]
+
 
 @dataclass(frozen=True, kw_only=True)
 class Output:
-    """An image that is to be written.
-
-    Attributes
-    ----------
-    path : Path
-    shape : tuple of int
-    dtype : dtype
-    description : Description
-    chunks : tuple of int or None
-        In which pieces it is stored, where the format lets one choose; None leaves it to the
-        format.
-    force : bool
-        Replace what exists.
-    resume : bool
-        Go on with what an earlier run left, where the format can and it has the same shape,
-        type, axes, chunks and run.
-    run : str
-        What identifies the computation: results of one are not completed by another.
-    """
+    """An image that is to be written; the fields are those of `create_image`."""
 
     path: Path
     shape: tuple[int, ...]
     dtype: np.dtype[Any]
     description: Description
-    chunks: tuple[int, ...] | None = None
     force: bool = False
     resume: bool = False
     run: str = ""
 
     @property
     def nbytes(self) -> int:
-        """How much room the pixels take, not compressed."""
+        """How many bytes the pixels take, not compressed."""
         return math.prod(self.shape) * self.dtype.itemsize
 
+    @property
+    def lengths(self) -> dict[str, int]:
+        """The length of each axis."""
+        return dict(zip(self.description.axes, self.shape, strict=True))
 
-class ImageWriter(Protocol):
-    """An output that takes pixels as they come, in any order.
 
-    Blocks may come from several threads, if no two cover the same chunk.
+class ImageWriter(ABC):
+    """An image file that takes its pixels in blocks, by item assignment, in any order.
+
+    The index is in the axes of the description, without steps. Assignment raises a `FileError` if
+    the disk is full, for one; call `suspend` or `abort` then. Blocks may come from several threads.
 
     Attributes
     ----------
     path : Path
         The final name.
-    chunks : tuple of int
-        In which pieces it is stored; blocks of whole chunks are written fastest.
     resumed : bool
-        Whether an earlier run is gone on with.
+        Whether the file has pixels of an earlier run.
     """
 
-    path: Path
-    chunks: tuple[int, ...]
-    resumed: bool
+    resumed = False
 
-    def write(self, index: tuple[int | slice, ...], block: NDArray[Any]) -> None:
-        """Write a block of the array, at an index in the axes of the description.
+    def __init__(self, output: Output) -> None:
+        self.path = output.path
+        self._output = output
+        self._lock = threading.Lock()
 
-        Raises
-        ------
-        FileError
-            If the disk is full, for one; `suspend` or `abort` then.
-        """
+    def __setitem__(self, index: Part | tuple[Part, ...], block: NDArray[Any]) -> None:
+        parts = full_index(index, self._output.shape)
+        region = tuple(slice(p, p + 1, 1) if isinstance(p, int) else p for p in parts)
+        if any(part.step != 1 for part in region):
+            raise IndexError("a block with steps; expected one without")
+        size = tuple(part.stop - part.start for part in region)
+        if [n for n in block.shape if n != 1] != [n for n in size if n != 1]:
+            raise ValueError(f"a block of {block.shape} values; expected {size}")
+        values = block.astype(self._output.dtype, casting="same_kind", copy=False).reshape(size)
+        with self._lock, writing(self.path):
+            self._put(region, values)
 
-    def written(self, index: tuple[int | slice, ...]) -> bool:
-        """Return whether a block with just this index was written, by an earlier run too."""
+    @abstractmethod
+    def _put(self, region: Region, values: NDArray[Any]) -> None:
+        """Write the pixels of a region."""
 
+    @abstractmethod
     def finish(self, bundle: Bundle | None = None) -> None:
-        """Make it complete, and give it its final name: at once, or with the others of a bundle."""
+        """Complete the file and give it its final name: at once, or with the others of a bundle."""
 
     def suspend(self) -> None:
-        """End writing, and keep what a later run can go on with; else as `abort`."""
+        """End writing, and keep what a later run can go on with; most formats keep nothing."""
+        self.abort()
 
+    @abstractmethod
     def abort(self) -> None:
         """Remove what is not complete. Harmless after `finish`."""
 
 
-BlockKey = tuple[tuple[int, int], ...]
-
-
-def block_key(region: tuple[slice, ...]) -> BlockKey:
-    """Return what identifies a block."""
-    return tuple((part.start, part.stop) for part in region)
-
-
 def check_room(path: Path, needed: int) -> None:
-    """Check that a file system has room for a file, before any work.
-
-    Raises
-    ------
-    FileError
-    """
+    """Raise a `FileError` if a file system has less room than a file needs, in bytes."""
     with suppress(OSError):
         free = shutil.disk_usage(path.parent).free
         if free < needed:
@@ -126,7 +113,7 @@ def check_room(path: Path, needed: int) -> None:
             )
 
 
-class RawWriter:
+class RawWriter(ImageWriter):
     """Writes a file whose pixels lie in one piece, under a temporary name until it is complete.
 
     Pixels are written, not mapped: a full disk is an error of a write, but kills a process
@@ -138,43 +125,27 @@ class RawWriter:
     part : Path
         The file, with its head written and room for its pixels.
     offset : int
-        Where the pixels begin.
+        Of the pixels, in bytes.
     dtype : dtype
         With the byte order of the file.
     stored : str
         The axes of the output in the order of the file.
     """
 
-    resumed = False
-
     def __init__(
         self, output: Output, part: Path, *, offset: int, dtype: np.dtype[Any], stored: str
     ) -> None:
-        axes = output.description.axes
-        self.path = output.path
-        self.chunks = tuple(
-            n if axis in "YXS" else 1 for axis, n in zip(axes, output.shape, strict=True)
-        )
+        super().__init__(output)
         self._part, self._offset, self._dtype = part, offset, dtype
-        self._shape, self._force = output.shape, output.force
-        self._order = tuple(axes.index(axis) for axis in stored)
-        self._done: set[BlockKey] = set()
-        self._lock = threading.Lock()
+        self._order = tuple(output.description.axes.index(axis) for axis in stored)
         with writing(self.path):
-            # Not buffered: what does not fit is told by the write that it belongs to.
+            # Not buffered: the write that does not fit is the one that fails.
             self._stream = part.open("r+b", buffering=0)
 
-    def write(self, index: tuple[int | slice, ...], block: NDArray[Any]) -> None:
-        """Write a block, as `ImageWriter.write`."""
-        region = region_of(index, self._shape)
-        values = block_for(region, block, self._dtype).transpose(self._order)
+    def _put(self, region: Region, values: NDArray[Any]) -> None:
+        values = np.ascontiguousarray(values.astype(self._dtype, copy=False).transpose(self._order))
         start = [region[axis].start for axis in self._order]
-        with self._lock, writing(self.path):
-            self._put(start, np.ascontiguousarray(values))
-            self._done.add(block_key(region))
-
-    def _put(self, start: list[int], values: NDArray[Any]) -> None:
-        shape = [self._shape[axis] for axis in self._order]
+        shape = [self._output.shape[axis] for axis in self._order]
         strides = [math.prod(shape[axis + 1 :]) for axis in range(len(shape))]
         # The last axes that are covered whole lie together, with a range of the one before.
         run = len(shape) - 1
@@ -188,16 +159,12 @@ class RawWriter:
             while left:
                 left = left[self._stream.write(left) :]
 
-    def written(self, index: tuple[int | slice, ...]) -> bool:
-        """Return whether a block was written."""
-        return block_key(region_of(index, self._shape)) in self._done
-
     def finish(self, bundle: Bundle | None = None) -> None:
         """Give the file its final name."""
         try:
             with writing(self.path):
                 self._stream.close()
-                check_free(self.path, force=self._force)
+                check_free(self.path, force=self._output.force)
                 if bundle is None:
                     self._part.replace(self.path)
                 else:
@@ -205,10 +172,6 @@ class RawWriter:
         except BaseException:
             self.abort()
             raise
-
-    def suspend(self) -> None:
-        """Remove the file: a later run begins anew."""
-        self.abort()
 
     def abort(self) -> None:
         """Remove what is not complete."""
@@ -224,49 +187,47 @@ class Format:
 
     Attributes
     ----------
-    name : str
     suffixes : tuple of str
         In lower case, with their dot.
     open : callable
-        From a path, its axes or None where the file's own hold, and which of its images or None,
-        to an `ImageFile`.
+        From a path, the axes that the caller names or None, and which image of the file or None, to
+        an `ImageFile`.
     check : callable
         Raises a `BlindSRError` if an output cannot be written, before any work.
-    create : callable
-        Begins an output that was checked.
+    create : callable or None
+        Begins an output that was checked; None for formats that are only read.
     folder : bool
         Whether an image is a folder.
     several : bool
         Whether a file may hold several images.
-    written : bool
-        Whether results can be written in it.
     """
 
     name: str
     suffixes: tuple[str, ...]
     open: Callable[[Path, str | None, int | None], ImageFile]
     check: Callable[[Output], None]
-    create: Callable[[Output], ImageWriter]
+    create: Callable[[Output], ImageWriter] | None
     folder: bool = False
     several: bool = False
-    written: bool = True
+
+    @property
+    def written(self) -> bool:
+        """Whether results can be written in this format."""
+        return self.create is not None
+
+
+def refuse_to_write(output: Output) -> None:
+    """Raise a `FileError`: formats that are only read would lose what a restoration brings."""
+    raise FileError(
+        f"cannot write {output.path}: results are not written in this format; "
+        "expected .tif, .tiff, .png, .npy or .zarr"
+    )
 
 
 def choose(path: Path, names: list[str], series: int | None) -> int:
-    """Return which image of a file is meant.
+    """Return which image of a file, of those with some names, is meant.
 
-    Parameters
-    ----------
-    path : Path
-    names : list of str
-        What the file calls its images.
-    series : int or None
-        The one that was asked for.
-
-    Raises
-    ------
-    InputError
-        If none was asked for and there are several, or there is no such one.
+    Raises an `InputError` if none was asked for and there are several, or there is no such one.
     """
     listed = ", ".join(f"{number} ({name})" for number, name in enumerate(names[:20]))
     listed += ", …" if len(names) > 20 else ""

@@ -12,7 +12,7 @@ from napari_blindsr.metrics.kernel import kernel_error, kernel_psnr, same_size
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from napari_blindsr.metrics.inputs import Evidence
+    from napari_blindsr.metrics.inputs import MetricInputs
 
 
 ONE_RESTORED = (
@@ -22,7 +22,7 @@ ONE_RESTORED = (
 NEEDS_TRUTH = "It needs a truth, which a microscope does not give."
 
 LENGTH_UNIT = "px"
-"""Unit of metrics that are lengths in pixels of the image; they are told in nm as well."""
+"""Unit of metrics that are lengths in pixels of the image; they are given in nm as well."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,11 +44,11 @@ class Metric:
     caveat : str
         What it does not say.
     needs : tuple of str
-        Attributes of `Evidence` without which it cannot be told; empty for those that need
+        Attributes of `MetricInputs` without which there is no value; empty for those that need
         the image alone.
     better : {"higher", "lower", "neither"}
     function : callable
-        Takes an `Evidence` and returns a float; raises an `InputError` if the evidence does
+        Takes `MetricInputs` and returns a float; raises an `InputError` if the inputs do
         not allow it.
     """
 
@@ -60,11 +60,11 @@ class Metric:
     caveat: str
     needs: tuple[str, ...] = ()
     better: Literal["higher", "lower", "neither"]
-    function: Callable[[Evidence], float]
+    function: Callable[[MetricInputs], float]
 
     @property
     def subject(self) -> Literal["image", "kernel"]:
-        """What it tells of: the kernel alone, or the image."""
+        """What it measures: the kernel alone, or the image."""
         return (
             "kernel"
             if {"kernel", "true_kernel"} & {*self.needs}
@@ -82,14 +82,14 @@ class Metric:
         """Definition, source and caveat, a line each."""
         return f"{self.definition}\nSource: {self.source}\nCaveat: {self.caveat}"
 
-    def __call__(self, evidence: Evidence) -> float:
+    def __call__(self, inputs: MetricInputs) -> float:
         """Return the value.
 
         Raises
         ------
         InputError
         """
-        return self.function(evidence)
+        return self.function(inputs)
 
 
 METRICS: tuple[Metric, ...] = (
@@ -98,7 +98,7 @@ METRICS: tuple[Metric, ...] = (
         label="Y-PSNR",
         unit="dB",
         definition="10·log10(255² / mean squared difference) of the luma, both rounded to 8 bit, "
-        "where they lie.",
+        "without registration.",
         source="The field's published tables; luma by BT.601.",
         caveat=f"For 8-bit pictures alone. {NEEDS_TRUTH}",
         needs=("picture", "reference"),
@@ -108,8 +108,8 @@ METRICS: tuple[Metric, ...] = (
     Metric(
         name="ssim_y",
         label="SSIM",
-        definition="Mean structural similarity of the luma, both rounded to 8 bit, where they "
-        "lie; Gaussian window of 11×11 pixels, σ 1.5, where it fits in.",
+        definition="Mean structural similarity of the luma, both rounded to 8 bit, without "
+        "registration; Gaussian window of 11×11 pixels, σ 1.5, where it fits in.",
         source="Wang et al., IEEE Trans. Image Process. 13:600 (2004).",
         caveat=f"For 8-bit pictures alone. {NEEDS_TRUTH}",
         needs=("picture", "reference"),
@@ -182,9 +182,9 @@ METRICS: tuple[Metric, ...] = (
         name="kernel_psnr",
         label="kernel PSNR",
         unit="dB",
-        definition="10·log10(1 / mean squared difference) of two kernels of sum 1, where they are.",
+        definition="10·log10(1 / mean squared difference) of two kernels of sum 1, not centred.",
         source="The field's published tables.",
-        caveat="Its peak is 1 whatever the kernel's: all wide kernels score high. Prefer e_k.",
+        caveat="Its peak is 1, not the kernel's: all wide kernels score high. Prefer e_k.",
         needs=("kernel", "true_kernel"),
         better="higher",
         function=lambda e: kernel_psnr(*same_size(e.kernel, e.true_kernel)),  # type: ignore[arg-type]
@@ -220,7 +220,7 @@ METRICS: tuple[Metric, ...] = (
         "is χ²-distributed with 12 degrees of freedom: 1 on the average, above 1.5 by chance in "
         "1 of 100 cases.",
         source="Box & Pierce, J. Am. Stat. Assoc. 65:1509 (1970), in two dimensions.",
-        caveat="In a large image the faintest pattern is significant, so look at the map. Where "
+        caveat="In a large image the faintest pattern is significant, so see the map. Where "
         "the image follows the noise, what is left of it is not white either.",
         needs=("source", "kernel"),
         better="lower",
@@ -257,10 +257,10 @@ METRICS: tuple[Metric, ...] = (
         label="resolution, FRC",
         unit=LENGTH_UNIT,
         definition="1 / frequency at which the Fourier ring correlation of two images of the same "
-        "thing first falls below the threshold (1/7 unless told otherwise).",
+        "specimen first falls below the threshold (1/7 by default).",
         source="Nieuwenhuizen et al., Nature Methods 10:557 (2013); van Heel & Schatz, J. Struct. "
         "Biol. 151:250 (2005).",
-        caveat="It tells what is reproduced, not what is true: two images restored with the same "
+        caveat="It shows what is reproduced, not what is true: two images restored with the same "
         "prior share what the prior has made up. Both need independent noise.",
         needs=("second",),
         better="lower",
@@ -285,7 +285,7 @@ METRICS: tuple[Metric, ...] = (
         definition="The same of both diagonal halves of the source's pixels, in pixels of the "
         "image.",
         source="Koho et al., Nature Communications 10:3103 (2019).",
-        caveat="Valid for a camera's image alone, whose pixels have independent noise, and told up "
+        caveat="Valid for a camera's image alone, whose pixels have independent noise, and up "
         "to half its Nyquist frequency; finer detail folds back and misleads it. The halves have a "
         "quarter of the pixels, so it errs on the coarse side; the calibration that Koho et al. "
         "measured for their microscopes is not applied.",

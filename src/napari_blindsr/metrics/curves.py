@@ -1,9 +1,9 @@
-"""What there is to plot, and to show as a layer, of what was measured."""
+"""Plots and maps of the measurements."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar
 
 import numpy as np
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from napari_blindsr.metrics.frc import RingCorrelation
-    from napari_blindsr.metrics.inputs import Evidence
+    from napari_blindsr.metrics.inputs import MetricInputs
     from napari_blindsr.metrics.kernel import Profile
 
 
@@ -40,7 +40,7 @@ class Curve:
         With their units.
     lines : tuple of Line
     mark : float or None
-        The place on the x axis that a metric was read off at.
+        The place of a metric on the x axis.
     """
 
     x_label: str
@@ -50,32 +50,13 @@ class Curve:
 
 
 @dataclass(frozen=True, kw_only=True)
-class CurveKind:
-    """A plot that can be made; `needs` are attributes of `Evidence`, as of a metric."""
-
-    name: str
-    label: str
-    needs: tuple[str, ...]
-    function: Callable[[Evidence], Curve]
-
-    def __call__(self, evidence: Evidence) -> Curve:
-        """Return the plot.
-
-        Raises
-        ------
-        InputError
-        """
-        return self.function(evidence)
-
-
-@dataclass(frozen=True, kw_only=True)
 class Map:
     """An image of what was measured.
 
     Attributes
     ----------
     values : ndarray, float32, (H, W) or (h, w)
-        NaN where nothing can be told.
+        NaN where there is no value.
     grid : {"image", "source"}
         Whose pixels it has.
     unit : str
@@ -89,23 +70,21 @@ class Map:
     diverging: bool
 
 
+Shown = TypeVar("Shown", Curve, Map)
+
+
 @dataclass(frozen=True, kw_only=True)
-class MapKind:
-    """A map that can be made; `needs` are attributes of `Evidence`, as of a metric."""
+class Kind(Generic[Shown]):
+    """A plot or a map that can be made; it needs attributes of `MetricInputs`, as a metric does."""
 
     name: str
     label: str
     needs: tuple[str, ...]
-    function: Callable[[Evidence], Map]
+    function: Callable[[MetricInputs], Shown]
 
-    def __call__(self, evidence: Evidence) -> Map:
-        """Return the map.
-
-        Raises
-        ------
-        InputError
-        """
-        return self.function(evidence)
+    def __call__(self, inputs: MetricInputs) -> Shown:
+        """Return the plot or map; an `InputError` if the inputs do not allow it."""
+        return self.function(inputs)
 
 
 def _rings(found: RingCorrelation, pixel: int) -> Curve:
@@ -122,12 +101,12 @@ def _rings(found: RingCorrelation, pixel: int) -> Curve:
     )
 
 
-def _decorrelations(evidence: Evidence) -> Curve:
+def _decorrelations(inputs: MetricInputs) -> Curve:
     """Return the plot of the image's curves and, if there is one, of its source's."""
     lines = []
-    parts = [("image", evidence.decorrelation, 1)]
-    if evidence.source is not None:
-        parts.append(("source", evidence.source_decorrelation, evidence.scale))
+    parts = [("image", inputs.decorrelation, 1)]
+    if inputs.source is not None:
+        parts.append(("source", inputs.source_decorrelation, inputs.scale))
     for name, found, pixel in parts:
         sharpest = int(np.argmax(found.peaks[:, 0]))
         lines += [
@@ -138,13 +117,13 @@ def _decorrelations(evidence: Evidence) -> Curve:
         x_label=FREQUENCY,
         y_label="correlation",
         lines=tuple(lines),
-        mark=evidence.decorrelation.cutoff,
+        mark=inputs.decorrelation.cutoff,
     )
 
 
-def _profiles(evidence: Evidence) -> Curve:
-    shape = evidence.kernel_shape
-    unit, pixel = ("px", 1.0) if evidence.pixel_size is None else ("nm", evidence.pixel_size)
+def _profiles(inputs: MetricInputs) -> Curve:
+    shape = inputs.kernel_shape
+    unit, pixel = ("px", 1.0) if inputs.pixel_size is None else ("nm", inputs.pixel_size)
 
     def line(label: str, profile: Profile) -> Line:
         width = f"{label}, FWHM {pixel * profile.fwhm:.3g} {unit}"
@@ -157,47 +136,47 @@ def _profiles(evidence: Evidence) -> Curve:
     )
 
 
-CURVES: tuple[CurveKind, ...] = (
-    CurveKind(
+CURVES: tuple[Kind[Curve], ...] = (
+    Kind(
         name="frc",
         label="Fourier ring correlation",
         needs=("second",),
         function=lambda e: _rings(e.ring_correlation, 1),
     ),
-    CurveKind(
+    Kind(
         name="frc_source",
         label="Fourier ring correlation of the source",
         needs=("source", "second_source"),
         function=lambda e: _rings(e.source_ring_correlation, e.scale),
     ),
-    CurveKind(
+    Kind(
         name="frc_halves_source",
         label="Fourier ring correlation of the source's halves",
         needs=("source",),
         function=lambda e: _rings(e.half_image_correlation, e.scale),
     ),
-    CurveKind(
+    Kind(
         name="decorrelation",
         label="Decorrelation analysis",
         needs=(),
         function=_decorrelations,
     ),
-    CurveKind(
+    Kind(
         name="kernel_profile",
         label="Profile of the kernel",
         needs=("kernel",),
         function=_profiles,
     ),
 )
-"""Every plot; what is appended is inherited by what shows them and by the tests."""
+"""Every plot; what is appended appears in the dock and in the tests."""
 
 
 def _map(values: NDArray[Any], **options: Any) -> Map:
     return Map(values=np.asarray(values, dtype=np.float32), **options)
 
 
-MAPS: tuple[MapKind, ...] = (
-    MapKind(
+MAPS: tuple[Kind[Map], ...] = (
+    Kind(
         name="residual",
         label="re-blur residual",
         needs=("source", "kernel"),
@@ -205,7 +184,7 @@ MAPS: tuple[MapKind, ...] = (
             e.residual.values.mean(axis=0), grid="source", unit="noise", diverging=True
         ),
     ),
-    MapKind(
+    Kind(
         name="error_map",
         label="resolution-scaled error",
         needs=("source",),
@@ -214,4 +193,4 @@ MAPS: tuple[MapKind, ...] = (
         ),
     ),
 )
-"""Every map; what is appended is inherited by what shows them and by the tests."""
+"""Every map; what is appended appears in the dock and in the tests."""

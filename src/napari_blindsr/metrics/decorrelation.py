@@ -32,7 +32,7 @@ FAINTEST = 0.05
 
 @dataclass(frozen=True, kw_only=True)
 class Decorrelation:
-    """What decorrelation analysis finds in an image.
+    """The decorrelation analysis of an image.
 
     Attributes
     ----------
@@ -59,15 +59,11 @@ class Decorrelation:
 
 
 def decorrelation(image: NDArray[np.float64]) -> Decorrelation:
-    """Return the decorrelation analysis of an image.
+    """Return the decorrelation analysis of an image (H, W).
 
     Descloux, Grußmayer & Radenovic, Nature Methods 16:918 (2019), with the numbers given
-    there: 50 radii, the image and 10 high-pass filters, and a second, finer search around what
-    the first one found.
-
-    Parameters
-    ----------
-    image : ndarray, (H, W)
+    there: 50 radii, the image and 10 high-pass filters, and a second, finer search around the first
+    result.
 
     Raises
     ------
@@ -104,7 +100,7 @@ def decorrelation(image: NDArray[np.float64]) -> Decorrelation:
 def _refine(
     rings: _Rings, sigmas: list[float], best: int, radius: float
 ) -> list[tuple[float, float]]:
-    """Look again with filters and radii around what was found."""
+    """Repeat the search with filters and radii around the first result."""
     step = 1 / (RADII - 1)
     radii = np.linspace(max(radius - step, 0), min(radius + 0.4, 1), RADII)
     strong = sigmas[min(best + 1, len(sigmas) - 1)]

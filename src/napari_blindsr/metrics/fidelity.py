@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
-from scipy.ndimage import correlate1d
+from scipy.ndimage import gaussian_filter
 from skimage.metrics import normalized_root_mse, peak_signal_noise_ratio, structural_similarity
+from skimage.transform import downscale_local_mean
 
 from napari_blindsr.errors import InputError
 
@@ -18,7 +19,6 @@ if TYPE_CHECKING:
 PEAK = 255.0
 WINDOW_SIZE = 11
 WINDOW_SIGMA = 1.5
-C1, C2 = (0.01 * PEAK) ** 2, (0.03 * PEAK) ** 2
 
 
 def to_8bit(image: ArrayLike) -> NDArray[np.uint8]:
@@ -73,15 +73,12 @@ def luma(image: ArrayLike) -> NDArray[np.float64]:
 def _pair(
     estimate: ArrayLike, truth: ArrayLike, crop: int
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Return the lumas of both images without their borders."""
+    """Return the lumas (1, H, W) of both images without their borders."""
     first, second = luma(estimate), luma(truth)
-    if first.shape != second.shape:
-        raise InputError(
-            f"images to be compared have shapes {first.shape} and {second.shape}; expected the same"
-        )
+    _check(first, second)
     if crop < 0 or min(first.shape) <= 2 * crop:
         raise InputError(f"cannot crop {crop} pixels off each side of {first.shape}")
-    inner = (slice(crop, first.shape[0] - crop), slice(crop, first.shape[1] - crop))
+    inner = (None, *(slice(crop, side - crop) for side in first.shape))
     return first[inner], second[inner]
 
 
@@ -100,9 +97,7 @@ def psnr_y(estimate: ArrayLike, truth: ArrayLike, *, crop: int = 0) -> float:
     float
         Infinite if both are the same.
     """
-    first, second = _pair(estimate, truth, crop)
-    error = float(np.mean((first - second) ** 2))
-    return math.inf if error == 0 else 10 * math.log10(PEAK**2 / error)
+    return psnr(*_pair(estimate, truth, crop), data_range=PEAK)
 
 
 def ssim_y(estimate: ArrayLike, truth: ArrayLike, *, crop: int = 0) -> float:
@@ -122,30 +117,7 @@ def ssim_y(estimate: ArrayLike, truth: ArrayLike, *, crop: int = 0) -> float:
     float
         1 for equal images.
     """
-    first, second = _pair(estimate, truth, crop)
-    if min(first.shape) < WINDOW_SIZE:
-        raise InputError(
-            f"images of {first.shape} are too small for SSIM; expected at least "
-            f"{WINDOW_SIZE} pixels a side after cropping"
-        )
-    mean_1, mean_2 = _blur(first), _blur(second)
-    variance_1 = _blur(first * first) - mean_1**2
-    variance_2 = _blur(second * second) - mean_2**2
-    covariance = _blur(first * second) - mean_1 * mean_2
-    numerator = (2 * mean_1 * mean_2 + C1) * (2 * covariance + C2)
-    denominator = (mean_1**2 + mean_2**2 + C1) * (variance_1 + variance_2 + C2)
-    return float(np.mean(numerator / denominator))
-
-
-def _blur(image: NDArray[Any]) -> NDArray[np.float64]:
-    """Average with the window, only where it fits into the image."""
-    axis = np.arange(WINDOW_SIZE) - WINDOW_SIZE // 2
-    taps = np.exp(-(axis**2) / (2 * WINDOW_SIGMA**2))
-    taps /= taps.sum()
-    windows = np.lib.stride_tricks.sliding_window_view(image, WINDOW_SIZE, axis=0)
-    windows = np.lib.stride_tricks.sliding_window_view(windows @ taps, WINDOW_SIZE, axis=1)
-    result: NDArray[np.float64] = windows @ taps
-    return result
+    return ssim(*_pair(estimate, truth, crop), data_range=PEAK)
 
 
 SCALE_WEIGHTS = (0.0448, 0.2856, 0.3001, 0.2363, 0.1333)
@@ -161,14 +133,7 @@ def _check(image: NDArray[np.float64], reference: NDArray[np.float64]) -> None:
 
 
 def psnr(image: NDArray[np.float64], reference: NDArray[np.float64], *, data_range: float) -> float:
-    """Return 10·log10(data_range² / mean squared difference) in dB; as scikit-image.
-
-    Parameters
-    ----------
-    image, reference : ndarray, (C, H, W)
-    data_range : float
-        What a peak is.
-    """
+    """Return 10·log10(data_range² / mean squared difference) of images (C, H, W) in dB."""
     _check(image, reference)
     if np.array_equal(image, reference):
         return math.inf
@@ -176,12 +141,7 @@ def psnr(image: NDArray[np.float64], reference: NDArray[np.float64], *, data_ran
 
 
 def nrmse(image: NDArray[np.float64], reference: NDArray[np.float64]) -> float:
-    """Return ‖image − reference‖₂ / ‖reference‖₂; as scikit-image.
-
-    Parameters
-    ----------
-    image, reference : ndarray, (C, H, W)
-    """
+    """Return ‖image − reference‖₂ / ‖reference‖₂ of images (C, H, W)."""
     _check(image, reference)
     if not reference.any():
         raise InputError("the reference is 0 everywhere; an error relative to it has no meaning")
@@ -189,16 +149,10 @@ def nrmse(image: NDArray[np.float64], reference: NDArray[np.float64]) -> float:
 
 
 def ssim(image: NDArray[np.float64], reference: NDArray[np.float64], *, data_range: float) -> float:
-    """Return the mean structural similarity; as scikit-image with the settings of Wang (2004).
+    """Return the mean structural similarity of images (C, H, W), with the settings of Wang (2004).
 
-    A Gaussian window of 11×11 pixels with σ = 1.5, constants (0.01·data_range)² and
-    (0.03·data_range)²; the mean over channels.
-
-    Parameters
-    ----------
-    image, reference : ndarray, (C, H, W)
-        At least 11 pixels a side.
-    data_range : float
+    A Gaussian window of 11×11 pixels with σ = 1.5, where it fits in, constants (0.01·data_range)²
+    and (0.03·data_range)²; the mean over channels.
     """
     _check(image, reference)
     if min(image.shape[1:]) < WINDOW_SIZE:
@@ -222,17 +176,11 @@ def ssim(image: NDArray[np.float64], reference: NDArray[np.float64], *, data_ran
 def ms_ssim(
     image: NDArray[np.float64], reference: NDArray[np.float64], *, data_range: float
 ) -> float:
-    """Return the multi-scale structural similarity (Wang, Simoncelli & Bovik, 2003).
+    """Return the multi-scale structural similarity of images (C, H, W).
 
-    Contrast and structure on five scales, each half as fine as the one before, and luminance
-    on the coarsest; their means, raised to fixed exponents, are multiplied. What is negative
-    counts as 0. The mean over channels.
-
-    Parameters
-    ----------
-    image, reference : ndarray, (C, H, W)
-        At least 176 pixels a side, so that the window of 11 fits in on the coarsest scale.
-    data_range : float
+    Wang, Simoncelli & Bovik (2003): contrast and structure on five scales, each half as fine as the
+    one before, and luminance on the coarsest; their means, raised to fixed exponents, are
+    multiplied. What is negative counts as 0. The mean over channels; at least 176 pixels a side.
     """
     _check(image, reference)
     least = WINDOW_SIZE * 2 ** (len(SCALE_WEIGHTS) - 1)
@@ -272,11 +220,9 @@ def _similarities(
 
 
 def _windowed(plane: NDArray[np.float64]) -> NDArray[np.float64]:
-    axis = np.arange(WINDOW_SIZE) - WINDOW_SIZE // 2
-    taps = np.exp(-(axis**2) / (2 * WINDOW_SIGMA**2))
-    taps /= taps.sum()
+    """Average with the window of SSIM, where it fits in."""
     reach = WINDOW_SIZE // 2
-    blurred = correlate1d(correlate1d(plane, taps, axis=0), taps, axis=1)
+    blurred = gaussian_filter(plane, WINDOW_SIGMA, radius=reach)
     result: NDArray[np.float64] = blurred[reach:-reach, reach:-reach]
     return result
 
@@ -284,6 +230,4 @@ def _windowed(plane: NDArray[np.float64]) -> NDArray[np.float64]:
 def _halved(plane: NDArray[np.float64]) -> NDArray[np.float64]:
     """Average blocks of 2×2 pixels; the last row or column of an odd number counts twice."""
     even = np.pad(plane, [(0, side % 2) for side in plane.shape], mode="edge")
-    rows, columns = even.shape[0] // 2, even.shape[1] // 2
-    result: NDArray[np.float64] = even.reshape(rows, 2, columns, 2).mean(axis=(1, 3))
-    return result
+    return np.asarray(downscale_local_mean(even, 2))

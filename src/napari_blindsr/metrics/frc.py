@@ -1,4 +1,4 @@
-"""Fourier ring correlation: up to which frequency two images of the same thing agree."""
+"""Fourier ring correlation: up to which frequency two images of one specimen agree."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ FIRST_RING = 2
 """Rings before are the taper's, not the images'."""
 
 SENSIBLE = 0.75
-"""Thresholds beyond, in rings of a few samples, tell nothing."""
+"""Thresholds above, in rings of a few samples, mean nothing."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,10 +35,10 @@ class RingCorrelation:
     correlation : ndarray, (n,)
         Of each ring, from −1 to 1.
     threshold : ndarray, (n,)
-        What counts as agreement.
+        Least correlation that counts as agreement.
     criterion : {"one-seventh", "half-bit", "three-sigma"}
     limit : float
-        Highest frequency that can be told of.
+        Highest frequency.
     cutoff : float or None
         Where the correlation, as the median of three rings, first falls below the threshold;
         None if it does not.
@@ -62,8 +62,8 @@ class RingCorrelation:
         """
         if self.cutoff is None:
             raise InputError(
-                f"the images agree up to the highest frequency there is; finer than "
-                f"{1 / self.limit:.3g} pixels cannot be told"
+                f"the images agree up to the highest frequency; the resolution is finer than "
+                f"{1 / self.limit:.3g} pixels"
             )
         return 1 / self.cutoff
 
@@ -74,21 +74,11 @@ def ring_correlation(
     *,
     criterion: Criterion = "one-seventh",
 ) -> RingCorrelation:
-    """Return the Fourier ring correlation of two acquisitions of the same thing.
+    """Return the Fourier ring correlation of two acquisitions (H, W) with independent noise.
 
     Saxton & Baumeister, J. Microsc. 127:127 (1982); the fixed threshold of 1/7 as in
     Nieuwenhuizen et al., Nature Methods 10:557 (2013); half a bit and three sigma as in van
     Heel & Schatz, J. Struct. Biol. 151:250 (2005).
-
-    Parameters
-    ----------
-    first, second : ndarray, (H, W)
-        With independent noise, in the same place.
-    criterion : {"one-seventh", "half-bit", "three-sigma"}
-
-    Raises
-    ------
-    InputError
     """
     _check(first, second, criterion)
     rings = _Rings(first.shape)
@@ -98,25 +88,16 @@ def ring_correlation(
 def half_image_correlation(
     image: NDArray[np.float64], *, criterion: Criterion = "one-seventh"
 ) -> RingCorrelation:
-    """Return the Fourier ring correlation of the halves of a single image.
+    """Return the Fourier ring correlation of the halves of an image (H, W).
 
     Its pixels are dealt out along diagonals, as by Koho et al., Nature Communications 10:3103
     (2019): even rows and columns against odd ones, and the other two quarters against each
     other; both curves are averaged. The halves lie half of one of their pixels apart along both
-    axes, which is taken out of their spectra. Of the calibration that Koho et al. measured for
-    their microscopes nothing is applied.
+    axes, which is taken out of their spectra. The calibration that Koho et al. measured for their
+    microscopes is not applied.
 
-    Parameters
-    ----------
-    image : ndarray, (H, W)
-        Its pixels must have independent noise: a camera's image, not one that was
-        interpolated, smoothed or restored. Frequencies are told up to half of its Nyquist
-        frequency, so its resolution should be worse than 4 pixels.
-    criterion : {"one-seventh", "half-bit", "three-sigma"}
-
-    Raises
-    ------
-    InputError
+    Pixels must have independent noise: a camera's image, not one that was interpolated, smoothed or
+    restored. Frequencies reach half of its Nyquist frequency.
     """
     even = image[: image.shape[0] // 2 * 2, : image.shape[1] // 2 * 2]
     quarters = {(r, c): even[r::2, c::2] for r in (0, 1) for c in (0, 1)}

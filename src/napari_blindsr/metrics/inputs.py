@@ -1,4 +1,4 @@
-"""What there is to measure an image by, and what several metrics make of it."""
+"""The inputs of metrics, and intermediate results that several metrics share."""
 
 from __future__ import annotations
 
@@ -22,37 +22,37 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Evidence:
-    """An image, and all that is known to measure it by.
+class MetricInputs:
+    """An image, and all that is known of it.
 
     Images are grey (H, W) or RGB (H, W, 3), of integers or floats, all in one unit of
-    intensity. What several metrics share is worked out once, when it is first asked for.
+    intensity. What several metrics share is computed once, on first use.
 
     Attributes
     ----------
     image : ndarray, (H, W) or (H, W, 3)
-        What is measured: a result, or any image.
+        A result, or any image.
     reference : ndarray, optional
         The truth, of the image's size.
     source : ndarray, (h, w) or (h, w, 3), optional
-        What the image was made from; H = s·h.
+        The image was made from it; H = s·h.
     kernel : ndarray, (K, K), optional
         Correlation kernel in pixels of the image, as `napari_blindsr.Result` has it.
     true_kernel : ndarray, (K, K), optional
     second : ndarray, optional
-        Another image of the same thing, of the image's size, from independent noise: a second
-        acquisition, or what was restored from one.
+        Another image of the specimen, of the image's size, with independent noise: a second
+        acquisition, or the restoration of one.
     second_source : ndarray, optional
         A second acquisition of the source's size.
     geometry : {"camera", "benchmark"}
-        Where the source's pixels lie.
+        The place of the source's pixels.
     border : {"extend", "circular"}
     gain : float
-        How bright the source is compared with the image.
+        Brightness of the source relative to the image.
     noise : float, optional
         Standard deviation of the noise in the source; estimated if left out.
     covered : ndarray, bool, (h, w), optional
-        Where the source was not measured; what is not finite is not either.
+        Missing pixels of the source, besides those that are not finite.
     pixel_size : float, optional
         Side of a pixel of the image, in nm.
     numerical_aperture : float, optional
@@ -65,7 +65,7 @@ class Evidence:
         Whether a scale and an offset that bring the image closest to its reference are applied
         before they are compared.
     data_range : float, optional
-        What a peak is, for PSNR and SSIM; that of `uint8` for a reference of this type, else
+        The peak, for PSNR and SSIM; that of `uint8` for a reference of this type, else
         the range of the reference.
     crop : int
         Pixels left out at each border when the image is compared with its reference.
@@ -159,7 +159,7 @@ class Evidence:
 
     @property
     def measured(self) -> NDArray[np.bool_] | None:
-        """Where the source was measured, (h, w); None is everywhere."""
+        """The valid pixels (h, w) of the source; None is all."""
         assert self.source is not None
         finite = np.asarray(np.isfinite(_planes(self.source)).all(axis=0))
         if self.covered is not None:
@@ -182,7 +182,7 @@ class Evidence:
 
     @property
     def peak(self) -> float:
-        """What a peak is, for PSNR and SSIM."""
+        """The peak, for PSNR and SSIM."""
         if self.data_range is not None:
             return self.data_range
         reference = np.asarray(self.reference)
@@ -195,7 +195,7 @@ class Evidence:
 
     @cached_property
     def compared(self) -> Registered:
-        """Image and reference, registered, cropped and fitted as was asked for."""
+        """Image and reference, registered, cropped and fitted by the options."""
         assert self.reference is not None
         image, reference = _planes(self.image), _planes(self.reference)
         both = Registered(image=image, reference=reference, shift=(0.0, 0.0))

@@ -1,4 +1,4 @@
-"""How far a kernel is from the true one; its width, axes and profile."""
+"""The error of a kernel; its width, axes and profile."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ def _kernel(values: ArrayLike) -> NDArray[np.float64]:
     kernel = np.asarray(values, dtype=np.float64)
     if kernel.ndim != 2 or not np.isfinite(kernel).all() or kernel.max(initial=0) <= 0:
         raise InputError(
-            f"kernel to be scored has shape {kernel.shape}; expected a finite (K, K) array "
-            "with positive values"
+            f"the kernel has shape {kernel.shape}; expected a finite (K, K) array with positive "
+            "values"
         )
     return kernel
 
@@ -32,8 +32,8 @@ def _kernel(values: ArrayLike) -> NDArray[np.float64]:
 def kernel_psnr(estimate: ArrayLike, truth: ArrayLike) -> float:
     """Return 10·log10(1 / mean squared difference) of two kernels in dB.
 
-    Kernels are compared where they are, with a peak of 1 whatever their true peak: a
-    published figure, which hides much. Prefer `kernel_error`.
+    Kernels are compared in place, with a peak of 1 instead of their own: a published figure,
+    which hides much. Prefer `kernel_error`.
 
     Parameters
     ----------
@@ -54,8 +54,8 @@ def kernel_error(estimate: ArrayLike, truth: ArrayLike) -> float:
     """Return the relative error e_k = ‖k̂ − k‖₂ / ‖k‖₂ of a kernel after centring.
 
     The estimate is moved so that the centres of both, in the sense of
-    `napari_blindsr.physics.centring.locate`, coincide; what the data cannot tell, the common
-    position of kernel and image, is thus left out.
+    `napari_blindsr.physics.centring.locate`, coincide; the common position of kernel and image,
+    which the data do not determine, is thus left out.
 
     Parameters
     ----------
@@ -91,10 +91,9 @@ def same_size(
 
 def _embed(kernel: NDArray[np.float64], side: int) -> NDArray[np.float64]:
     """Put a kernel into the middle of a larger array of zeros."""
-    canvas = np.zeros((side, side))
-    top, left = ((side - length) // 2 for length in kernel.shape)
-    canvas[top : top + kernel.shape[0], left : left + kernel.shape[1]] = kernel
-    return canvas
+    before = [(side - length) // 2 for length in kernel.shape]
+    pads = [(n, side - length - n) for n, length in zip(before, kernel.shape, strict=True)]
+    return np.pad(kernel, pads)
 
 
 DIFFRACTION = 0.51
@@ -147,19 +146,11 @@ class KernelShape:
 
 
 def kernel_shape(kernel: ArrayLike) -> KernelShape:
-    """Return widths, angle and profiles of a kernel.
+    """Return widths, angle and profiles of a kernel (K, K).
 
-    The axes are those of the Gaussian that resembles the kernel's core most. Profiles are read
-    by splines of fifth order; a kernel that is hardly wider than a pixel is not resolved by its own
-    grid, and its width is uncertain by some hundredths of a pixel.
-
-    Parameters
-    ----------
-    kernel : array_like, (K, K)
-
-    Raises
-    ------
-    InputError
+    The axes are those of the Gaussian that resembles the kernel's core most. Profiles are
+    interpolated by splines of fifth order; a kernel that is hardly wider than a pixel is not
+    resolved by its own grid, and its width is uncertain by some hundredths of a pixel.
     """
     # torch takes seconds to import.
     import torch  # noqa: PLC0415
@@ -170,12 +161,7 @@ def kernel_shape(kernel: ArrayLike) -> KernelShape:
         principal_axes,
     )
 
-    values = np.asarray(kernel, dtype=np.float64)
-    if values.ndim != 2 or not np.isfinite(values).all() or values.max(initial=0) <= 0:
-        raise InputError(
-            f"the kernel has shape {values.shape}; expected a finite (K, K) array with positive "
-            "values"
-        )
+    values = _kernel(kernel)
     tensor = torch.from_numpy(values)
     center = locate(tensor)
     _, turn = principal_axes(core_covariance(tensor[None])[0])
@@ -213,17 +199,5 @@ def _crossing(
 
 
 def diffraction_limit(numerical_aperture: float, wavelength: float) -> float:
-    """Return the full width at half maximum of a diffraction-limited focus, 0.51 λ/NA.
-
-    Parameters
-    ----------
-    numerical_aperture : float
-    wavelength : float
-        Of the emission, in any unit of length.
-
-    Returns
-    -------
-    float
-        In the unit of the wavelength.
-    """
+    """Return 0.51 λ/NA, the full width at half maximum of a diffraction-limited focus."""
     return DIFFRACTION * wavelength / numerical_aperture

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import ArrayLike, NDArray
 
-    from napari_blindsr.metrics.spatial_image import PlacedImage
+    from napari_blindsr.metrics.spatial_image import SpatialImage
 
 
 MOST_POINTS = 20_000
@@ -56,7 +56,7 @@ def trace_line(vertices: ArrayLike, step: float) -> Line:
     vertices : array_like, (m, 2)
         Of the world, m ≥ 2; vertices that repeat the one before are left out.
     step : float
-        Greatest spacing of the points; what it comes to divides the length.
+        Greatest spacing of the points; the actual one divides the length.
 
     Returns
     -------
@@ -88,12 +88,12 @@ def trace_line(vertices: ArrayLike, step: float) -> Line:
     return Line(distance=distance, points=points, normals=normals)
 
 
-def sample_line(image: PlacedImage, line: Line, *, width: float = 0.0) -> NDArray[np.float64]:
+def sample_line(image: SpatialImage, line: Line, *, width: float = 0.0) -> NDArray[np.float64]:
     """Return the values of an image along a line.
 
     Parameters
     ----------
-    image : PlacedImage
+    image : SpatialImage
     line : Line
     width : float
         In units of the world: the mean is taken over this width across the line, at a
@@ -102,7 +102,7 @@ def sample_line(image: PlacedImage, line: Line, *, width: float = 0.0) -> NDArra
     Returns
     -------
     ndarray, float64, (n,)
-        NaN where the image does not reach. Across a width the mean is over what it reaches.
+        NaN where the image does not reach. Across a width the mean is over the valid values.
     """
     if not width >= 0:
         raise InputError(f"width is {width}; it must not be negative")
@@ -215,7 +215,7 @@ def fit_peak(distance: ArrayLike, values: ArrayLike) -> Peak:
     ------
     InputError
         If there is no peak: too few values, all alike, or no fit whose centre and width
-        lie within what it was fitted to.
+        lie within the fitted range.
     """
     place = np.asarray(distance, dtype=float)
     height = np.asarray(values, dtype=float)

@@ -1,4 +1,4 @@
-"""Measuring an image by all that is known: values, plots and maps."""
+"""Measuring an image: values, plots and maps."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from napari_blindsr.metrics.catalogue import Metric
-    from napari_blindsr.metrics.curves import Curve, CurveKind, Map, MapKind
-    from napari_blindsr.metrics.inputs import Evidence
+    from napari_blindsr.metrics.curves import Curve, Kind, Map, Shown
+    from napari_blindsr.metrics.inputs import MetricInputs
 
 
 COLUMNS = (
@@ -36,13 +36,13 @@ COLUMNS = (
 
 @dataclass(frozen=True, kw_only=True)
 class Measurement:
-    """What a metric says.
+    """The value of a metric.
 
     Attributes
     ----------
     metric : Metric
     value : float or None
-        In the metric's unit; None if the evidence does not allow it.
+        In the metric's unit; None if the inputs do not allow it.
     physical : float or None
         In nm, of a length whose pixel size is known.
     reason : str
@@ -68,7 +68,7 @@ class Measurement:
 class Plot:
     """A plot with its name, or the reason why there is none."""
 
-    kind: CurveKind
+    kind: Kind[Curve]
     curve: Curve | None
     reason: str = ""
 
@@ -77,69 +77,75 @@ class Plot:
 class Layer:
     """A map with its name, or the reason why there is none."""
 
-    kind: MapKind
+    kind: Kind[Map]
     map: Map | None
     reason: str = ""
 
 
-def measure(evidence: Evidence, *, metrics: Sequence[Metric] = METRICS) -> tuple[Measurement, ...]:
-    """Measure all that the evidence allows.
+def measure(
+    inputs: MetricInputs, *, metrics: Sequence[Metric] = METRICS
+) -> tuple[Measurement, ...]:
+    """Compute all metrics that the inputs allow.
 
     Parameters
     ----------
-    evidence : Evidence
+    inputs : MetricInputs
     metrics : sequence of Metric
-        Those that are wanted; the ones that need more than there is are left out.
+        Those that lack an input are left out.
 
     Returns
     -------
     tuple of Measurement
-        In the order of `metrics`. A metric whose evidence is there, but not fit for it, such
-        as too small an image, has no value and the reason.
+        In the order of `metrics`. A metric whose inputs do not allow it, such as too small an
+        image, has no value but a reason.
     """
-    return tuple(iterate_measurements(evidence, metrics=metrics))
+    return tuple(iterate_measurements(inputs, metrics=metrics))
 
 
 def iterate_measurements(
-    evidence: Evidence, *, metrics: Sequence[Metric] = METRICS
+    inputs: MetricInputs, *, metrics: Sequence[Metric] = METRICS
 ) -> Iterator[Measurement]:
-    """Measure one by one, so that progress can be shown; parameters as in `measure`."""
+    """Measure metric by metric, so that progress can be shown; parameters as in `measure`."""
     for metric in metrics:
-        if not evidence.allows(metric.needs):
+        if not inputs.allows(metric.needs):
             continue
         try:
-            value = metric(evidence)
+            value = metric(inputs)
         except InputError as error:
             yield Measurement(metric=metric, value=None, reason=str(error))
             continue
         physical = None
-        if metric.unit == LENGTH_UNIT and evidence.pixel_size is not None:
-            physical = value * evidence.pixel_size
+        if metric.unit == LENGTH_UNIT and inputs.pixel_size is not None:
+            physical = value * inputs.pixel_size
         yield Measurement(metric=metric, value=value, physical=physical)
 
 
-def plots(evidence: Evidence) -> tuple[Plot, ...]:
-    """Return the plots that the evidence allows."""
-    found = []
-    for kind in CURVES:
-        if evidence.allows(kind.needs):
-            try:
-                found.append(Plot(kind=kind, curve=kind(evidence)))
-            except InputError as error:
-                found.append(Plot(kind=kind, curve=None, reason=str(error)))
-    return tuple(found)
+def plots(inputs: MetricInputs) -> tuple[Plot, ...]:
+    """Return the plots that the inputs allow."""
+    return tuple(
+        Plot(kind=kind, curve=curve, reason=reason)
+        for kind, curve, reason in _attempts(CURVES, inputs)
+    )
 
 
-def maps(evidence: Evidence) -> tuple[Layer, ...]:
-    """Return the maps that the evidence allows."""
-    found = []
-    for kind in MAPS:
-        if evidence.allows(kind.needs):
+def maps(inputs: MetricInputs) -> tuple[Layer, ...]:
+    """Return the maps that the inputs allow."""
+    return tuple(
+        Layer(kind=kind, map=found, reason=reason)
+        for kind, found, reason in _attempts(MAPS, inputs)
+    )
+
+
+def _attempts(
+    kinds: Sequence[Kind[Shown]], inputs: MetricInputs
+) -> Iterator[tuple[Kind[Shown], Shown | None, str]]:
+    """Yield each plot or map with an empty text, or None with the reason."""
+    for kind in kinds:
+        if inputs.allows(kind.needs):
             try:
-                found.append(Layer(kind=kind, map=kind(evidence)))
+                yield kind, kind(inputs), ""
             except InputError as error:
-                found.append(Layer(kind=kind, map=None, reason=str(error)))
-    return tuple(found)
+                yield kind, None, str(error)
 
 
 def to_csv(measurements: Sequence[Measurement]) -> str:

@@ -1,4 +1,4 @@
-"""Bringing two images of the same thing to the same place, and to the same intensities."""
+"""Bringing two images to the same place, and to the same intensities."""
 
 from __future__ import annotations
 
@@ -31,11 +31,7 @@ RINGING = 2
 class Registered:
     """Two stacks of planes (C, H, W) in the same place, without the borders that have no partner.
 
-    Attributes
-    ----------
-    image, reference : ndarray, float64, (C, H, W)
-    shift : tuple of float
-        Rows and columns by which the image was moved.
+    `shift` is the rows and columns by which the image was moved.
     """
 
     image: NDArray[np.float64]
@@ -44,16 +40,11 @@ class Registered:
 
 
 def find_shift(image: NDArray[np.float64], reference: NDArray[np.float64]) -> tuple[float, float]:
-    """Return by how much a plane has to be moved to lie on another, in rows and columns.
+    """Return the rows and columns by which a plane (H, W) has to be moved to lie on another.
 
-    The maximum of the cross-correlation, upsampled (Guizar-Sicairos et al., Optics Letters
-    33:156, 2008). Both planes are tapered to their borders, and as the taper stays where it is
-    while the picture moves, what is found is too small; so the plane is moved and looked at
-    again until nothing is left.
-
-    Parameters
-    ----------
-    image, reference : ndarray, (H, W)
+    The maximum of the cross-correlation, upsampled (Guizar-Sicairos et al., Optics Letters 33:156,
+    2008). Both planes are tapered to their borders. The taper stays while the picture moves, which
+    makes the estimate too small; so the plane is moved and compared again until nothing is left.
 
     Raises
     ------
@@ -101,12 +92,7 @@ def move(plane: NDArray[np.float64], shift: tuple[float, float]) -> NDArray[np.f
 
 
 def register(image: NDArray[np.float64], reference: NDArray[np.float64]) -> Registered:
-    """Move planes (C, H, W) to where others lie, by the mean of their channels.
-
-    Raises
-    ------
-    InputError
-    """
+    """Move planes (C, H, W) to where others lie, by the mean of their channels."""
     shift = find_shift(image.mean(axis=0), reference.mean(axis=0))
     if max(map(abs, shift)) < 1 / UPSAMPLING:
         return Registered(image=image, reference=reference, shift=(0.0, 0.0))

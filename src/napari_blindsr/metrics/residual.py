@@ -1,4 +1,4 @@
-"""What an image and its kernel leave unexplained of the data, and whether that is noise."""
+"""The residual of an image and its kernel, and whether it is noise."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ LAGS = tuple(
     for column in range(-REACH, REACH + 1)
     if row > 0 or column > 0
 )
-"""Distances that are looked at; their opposites say the same."""
+"""Distances that are compared; their opposites add nothing."""
 
 BORDER_MASS = 0.01
 """Pixels count whose kernel has less than this part of its weight beyond the border."""
@@ -39,20 +39,20 @@ class Residual:
     Attributes
     ----------
     values : ndarray, (C, h, w)
-        NaN where the data were not measured, or the kernel reaches beyond the border.
+        NaN where pixels are missing, or the kernel reaches beyond the border.
     noise : float
-        Standard deviation of the noise in the source's intensities; the root mean square if it
-        grows with the light.
+        Standard deviation of the noise in the source's intensities; the root mean square of shot
+        noise.
     level : float
         Root mean square of the values; about 1 if image and kernel explain all but the noise,
         less if the image follows the noise.
     whiteness : float
-        Root mean square autocorrelation at the 12 shortest distances, in units of what it is
-        for white noise. Its square times 12 then follows a χ² distribution with 12 degrees of
+        Root mean square autocorrelation at the 12 shortest distances, in units of white noise's.
+        Its square times 12 then follows a χ² distribution with 12 degrees of
         freedom for one channel: 1 on the average, below 1.5 in 99 of 100 cases.
     correlation : float
-        Root mean square autocorrelation at these distances, less what white noise has on the
-        average: how strong the pattern is, however large the image.
+        Root mean square autocorrelation at these distances, less the mean of white noise:
+        the strength of the pattern, however large the image.
     """
 
     values: NDArray[np.float64]
@@ -71,20 +71,10 @@ def predict(
     border: Literal["extend", "circular"],
     gain: float = 1.0,
 ) -> NDArray[np.float64]:
-    """Return what would be measured of an image: g·(x ⋆ k)↓s.
+    """Return the prediction (C, h, w) of an image (C, s·h, s·w): g·(x ⋆ k)↓s.
 
-    Beyond an extended border the nearest pixels go on.
-
-    Parameters
-    ----------
-    image : ndarray, (C, s·h, s·w)
-    kernel : ndarray, (K, K)
-    scale, geometry, border, gain
-        As in `napari_blindsr.restore`.
-
-    Returns
-    -------
-    ndarray, (C, h, w)
+    An extended border repeats the nearest pixels; the options are those of
+    `napari_blindsr.restore`.
     """
     # torch takes seconds to import.
     import torch  # noqa: PLC0415
@@ -110,7 +100,7 @@ def predict(
     # Doubles: intensities of 16 bit leave little room for a residual in single precision.
     planes = torch.from_numpy(np.ascontiguousarray(canvas, dtype=np.float64))
     weights = torch.from_numpy(np.ascontiguousarray(kernel, dtype=np.float64))[None]
-    # For doubles torch lays out what each pixel sees, which takes K² times what the pixels do.
+    # For doubles torch lays out the input of each pixel, which takes K² times the memory.
     rows = max(1, STRIP // (len(image) * size[1] * kernel.size))
     predicted = np.empty((len(image), *size))
     for top in range(0, size[0], rows):
@@ -131,19 +121,16 @@ def residual(
     noise: float | None = None,
     least: float = 0.0,
 ) -> Residual:
-    """Return the residual of a source and its prediction, and what it is like.
+    """Return the residual of a source (C, h, w) and its prediction, and its statistics.
 
     Parameters
     ----------
-    source, predicted : ndarray, (C, h, w)
     kernel : ndarray, (K, K)
-        In pixels of the result; tells how far the border is felt.
-    scale : int
-    border : {"extend", "circular"}
+        In pixels of the result; says how far the border reaches.
     measured : ndarray, bool, (h, w), optional
+        Valid pixels.
     noise : float, optional
-        Standard deviation of the noise; if left out, it is estimated, in each pixel where it
-        grows with the light.
+        Standard deviation; if left out, it is estimated, in each pixel where there is shot noise.
     least : float
         The least noise that there is, of rounding for instance.
 
@@ -183,7 +170,7 @@ def residual(
 
 
 def border_margin(kernel: NDArray[np.floating], scale: int) -> int:
-    """Return how many pixels of the source at each border feel what lies beyond."""
+    """Return how many pixels of the source at each border depend on pixels beyond it."""
     weights = np.asarray(kernel, dtype=np.float64)
     middle = (np.arange(len(weights)) - len(weights) // 2)[:, None]
     distance = np.maximum(np.abs(middle), np.abs(middle).T)
@@ -211,7 +198,7 @@ def _autocorrelations(
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Return the mean square autocorrelation over channels for each lag, and the pairs of pixels.
 
-    What is alike in all channels is no more evidence than in one, so channels are averaged.
+    A pattern that all channels share is no more evidence than in one, so channels are averaged.
     """
     filled = np.where(counts, values, 0.0)
     number = counts.sum()

@@ -19,7 +19,7 @@ EDGE = 0.5 + 1e-6
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class PlacedImage:
+class SpatialImage:
     """A grey image and where its pixels lie.
 
     The centre of the pixel in row i and column j lies at linear @ (i, j) + origin.
@@ -93,7 +93,7 @@ class PlacedImage:
         inside = _within(row, self.data.shape[0]) & _within(column, self.data.shape[1])
         return np.where(inside, values, np.nan).reshape(pixels.shape[:-1])
 
-    def resampled(self, grid: PlacedImage) -> NDArray[np.float32]:
+    def resampled(self, grid: SpatialImage) -> NDArray[np.float32]:
         """Return the values at the pixels of another image, as `sample` does.
 
         Returns
@@ -124,20 +124,22 @@ class PlacedImage:
         return np.asarray(values, dtype=np.float32)
 
 
-def difference(first: PlacedImage, second: PlacedImage) -> tuple[NDArray[np.float32], PlacedImage]:
+def difference(
+    first: SpatialImage, second: SpatialImage
+) -> tuple[NDArray[np.float32], SpatialImage]:
     """Return the first image minus the second, on the finer of their grids.
 
     The coarser image is interpolated linearly where the pixels of the finer one lie.
 
     Parameters
     ----------
-    first, second : PlacedImage
+    first, second : SpatialImage
 
     Returns
     -------
     difference : ndarray, float32
         NaN where only one of them is.
-    grid : PlacedImage
+    grid : SpatialImage
         The finer of the two, whose shape and place it has.
 
     Raises

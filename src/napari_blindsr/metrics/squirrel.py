@@ -15,25 +15,25 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 NARROWEST, WIDEST = 0.1, 4.0
-"""Standard deviation of the blur that is looked for, in pixels of the source."""
+"""Standard deviation of the blurs that are searched, in pixels of the source."""
 
 COARSE = 16
-"""Widths that are compared before the best one is made finer."""
+"""Standard deviations that are compared before the best one is refined."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class ResolutionScaledError:
-    """How well a super-resolved image, blurred again, explains its source.
+    """The fit of a super-resolved image, blurred again, to its source.
 
     Attributes
     ----------
     error : ndarray, (h, w)
         Absolute difference of the source and the blurred and rescaled result, in each pixel of
-        the source; NaN where it was not measured.
+        the source; NaN where pixels are missing.
     sigma : float
-        Standard deviation of the blur that fits best, in pixels of the source.
+        Standard deviation of the best blur, in pixels of the source.
     factor, offset : float
-        The intensity scale and offset that fit best.
+        The best intensity scale and offset.
     rse : float
         Resolution-scaled error: root mean square of the error, in the source's intensities.
     rsp : float
@@ -55,20 +55,12 @@ def error_map(
     offset: float,
     measured: NDArray[np.bool_] | None = None,
 ) -> ResolutionScaledError:
-    """Compare a super-resolved image with its source.
+    """Compare a super-resolved image (s·h, s·w) with its source (h, w).
 
     Culley et al., Nature Methods 15:263 (2018): the result is blurred by a resolution-scaling
-    function, here as there a round Gaussian, and its intensities are scaled and moved; width,
-    scale and offset are those with the least squared difference to the source.
-
-    Parameters
-    ----------
-    result : ndarray, (s·h, s·w)
-    source : ndarray, (h, w)
-    offset : float
-        δ: pixel i of the source lies at pixel s·i + δ of the result.
-    measured : ndarray, bool, (h, w), optional
-        Pixels of the source that count.
+    function, here as there a round Gaussian, and its intensities are scaled and moved; width, scale
+    and offset are those with the least squared difference to the source. Pixel i of the source lies
+    at pixel s·i + `offset` of the result.
 
     Raises
     ------

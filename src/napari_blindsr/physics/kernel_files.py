@@ -10,8 +10,9 @@ import tifffile
 from PIL import Image
 
 from napari_blindsr.errors import FileError, InputError
-from napari_blindsr.images.atomic import check_suffix, replacing
-from napari_blindsr.images.plain import check_readable, read_image, read_npy
+from napari_blindsr.images.atomic import check_readable, check_suffix, replacing
+from napari_blindsr.images.files import read_image
+from napari_blindsr.images.plain import read_npy
 from napari_blindsr.images.planes import size_text
 from napari_blindsr.images.tiff_meaning import check_expansion, check_pages, listening
 from napari_blindsr.physics.mat_files import read_matrices

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from napari_blindsr.estimation.estimate import BlurEstimate
     from napari_blindsr.estimation.posterior import BlurPosterior
     from napari_blindsr.images.planes import Planes
-    from napari_blindsr.images.tiling import Part
+    from napari_blindsr.images.tiling import Tile
     from napari_blindsr.physics.noise import ShotNoise
     from napari_blindsr.solvers.device import Compute
     from napari_blindsr.solvers.loop import Weights
@@ -179,12 +179,12 @@ def cut(job: Job, seen: Box) -> Job:
     )
 
 
-def local(job: Job, part: Part) -> Job:
+def local(job: Job, part: Tile) -> Job:
     """Return the problem of a tile, with the kernel in the middle of its output region."""
-    piece = cut(job, part.seen)
+    piece = cut(job, part.outer)
     if not isinstance(job.source, KernelField):
         return piece
-    return replace(piece, source=job.source.middle_of(part.kept))
+    return replace(piece, source=job.source.middle_of(part.inner))
 
 
 Source: TypeAlias = "KernelFamily | NDArray[np.float32] | KernelField"

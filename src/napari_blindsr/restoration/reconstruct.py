@@ -12,7 +12,7 @@ import torch
 
 from napari_blindsr.estimation.kernel_field import KernelField
 from napari_blindsr.images.planes import result_array, to_intensities
-from napari_blindsr.images.tiling import OPTIMISED_SIDE, context_for, most_detailed, plan_parts
+from napari_blindsr.images.tiling import OPTIMISED_SIDE, context_for, cut_tiles, most_detailed
 from napari_blindsr.physics.centring import recentre
 from napari_blindsr.physics.kernels import KernelFamily
 from napari_blindsr.physics.kernels.base import CORE
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from torch import Tensor
 
-    from napari_blindsr.images.tiling import Part, Target
+    from napari_blindsr.images.tiling import Target, Tile
     from napari_blindsr.metrics.residual import Residual
     from napari_blindsr.physics.observation import Observation
     from napari_blindsr.restoration.tiles import TileRestorer
@@ -190,7 +190,7 @@ def plan_tiles(job: Job, tile: int) -> Generator[Progress, bool | None, TilePlan
         job, notes = yield from _with_optimised_kernel(job)
     context = context_for(size_of(job.source, job.settings), scale)
     job = wrapped(job, context)
-    rows = plan_parts(job.shape, scale=scale, region=job.wanted, tile=tile, context=context)
+    rows = cut_tiles(job.shape, scale=scale, region=job.wanted, tile=tile, context=context)
     return TilePlan(job=job, rows=rows, notes=notes)
 
 
@@ -245,12 +245,12 @@ def join_tiles(
     )
 
 
-def restore_tile(piece: Job, part: Part, *, examined: bool) -> TileOutcome:
+def restore_tile(piece: Job, part: Tile, *, examined: bool) -> TileOutcome:
     """Restore a tile with the kernel of its problem; if it is examined, with its residual."""
     observation = observe(piece)
     solved = observation.brightened()
     outcome = drained(solve(solver_for(piece, solved, held=True), solved))
-    inner = part.kept.moved(-part.seen.top, -part.seen.left).scaled(piece.settings.scale).slices
+    inner = part.inner.moved(-part.outer.top, -part.outer.left).scaled(piece.settings.scale).slices
     return _reconstruct(piece, outcome, observation, inner, examined=examined)
 
 

@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
-from napari_blindsr.images.tiling import Mosaic
+from napari_blindsr.images.tiling import TileBlender
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator
 
     from numpy.typing import NDArray
 
-    from napari_blindsr.images.tiling import Part, Target
+    from napari_blindsr.images.tiling import Target, Tile
     from napari_blindsr.metrics.residual import Residual
     from napari_blindsr.progress import Progress, ProgressCounter
     from napari_blindsr.restoration.problem import Job
@@ -28,17 +28,17 @@ class TilePlan:
     ----------
     job : Job
         The problem with the kernel of all tiles.
-    rows : list of list of Part
+    rows : list of list of Tile
         From top to bottom, and from left to right.
     notes : tuple of str
     """
 
     job: Job
-    rows: list[list[Part]]
+    rows: list[list[Tile]]
     notes: tuple[str, ...] = ()
 
     @property
-    def parts(self) -> list[Part]:
+    def parts(self) -> list[Tile]:
         """The tiles, row by row."""
         return [part for line in self.rows for part in line]
 
@@ -106,8 +106,10 @@ class TileJoiner:
     def __init__(self, plan: TilePlan, *, image: Target, support: Target | None) -> None:
         scale = plan.job.settings.scale
         self._plan = plan
-        self._image = Mosaic(plan.rows, scale=scale, target=image)
-        self._support = None if support is None else Mosaic(plan.rows, scale=scale, target=support)
+        self._image = TileBlender(plan.rows, scale=scale, target=image)
+        self._support = (
+            None if support is None else TileBlender(plan.rows, scale=scale, target=support)
+        )
         self._places = [(r, c) for r, line in enumerate(plan.rows) for c in range(len(line))]
         self._ahead: dict[int, TileOutcome] = {}
         self._next = 0
@@ -144,7 +146,7 @@ class TileJoiner:
             if given is not None:
                 self._add(given.image, given.support)
                 continue
-            shape = parts[self._next].kept.scaled(scale).shape
+            shape = parts[self._next].inner.scaled(scale).shape
             nothing = np.full((*shape, channels), np.nan, dtype=np.float32)
             self._add(nothing, np.zeros(shape, dtype=np.float32))
 

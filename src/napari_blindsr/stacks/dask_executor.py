@@ -16,12 +16,12 @@ import dask
 from distributed import CancelledError, KilledWorker
 
 from napari_blindsr.errors import BlindSRError, ClusterError, EngineError, OutOfMemoryError
+from napari_blindsr.images.lazy import file_of
 from napari_blindsr.images.tiling import shared_side, tile_side
 from napari_blindsr.methods import method_named, repeats_cheaply
 from napari_blindsr.stacks.dask_client import check_client
 from napari_blindsr.stacks.dask_tasks import (
     as_payload,
-    file_of,
     find_kernel,
     installed_version,
     restore_plane,

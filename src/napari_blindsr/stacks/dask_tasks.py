@@ -14,11 +14,6 @@ import numpy as np
 import torch
 
 from napari_blindsr.errors import BlindSRError, EngineError, FileError
-from napari_blindsr.images.lazy import MappedArray, View
-from napari_blindsr.images.lazy_values import Flipped, Linear, Palette
-from napari_blindsr.images.ome_zarr import ZarrArray
-from napari_blindsr.images.pictures import PngImage
-from napari_blindsr.images.tiff_pages import TiffPages
 from napari_blindsr.progress import drained
 from napari_blindsr.restoration.problem import Job, local
 from napari_blindsr.restoration.reconstruct import Restored, plan_tiles, restore_tile
@@ -38,7 +33,7 @@ if TYPE_CHECKING:
 
     from napari_blindsr.estimation.kernel_field import KernelField
     from napari_blindsr.images.axes import Index
-    from napari_blindsr.images.tiling import Part
+    from napari_blindsr.images.tiling import Tile
     from napari_blindsr.restoration.result import Result
     from napari_blindsr.restoration.tiles import TileOutcome, TilePlan
     from napari_blindsr.settings import Settings
@@ -180,15 +175,6 @@ def opened_job(payload: bytes) -> tuple[StackJob, list[Index]]:
     return opened
 
 
-def file_of(array: Any) -> Path | None:
-    """Return the file that an array is read from wherever it is unpickled, if there is one."""
-    while isinstance(array, View | Linear | Palette | Flipped):
-        array = array.source
-    if isinstance(array, MappedArray | TiffPages | ZarrArray | PngImage):
-        return array.path.absolute()
-    return None
-
-
 def stamp(path: Path) -> tuple[int, int] | None:
     """Return what tells a file from another of the same name; None where there is none."""
     try:
@@ -208,7 +194,7 @@ class _SentTile:
     """What a worker is told of a tile."""
 
     piece: Job
-    part: Part
+    part: Tile
     examined: bool
 
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from napari_blindsr.errors import BlindSRError, ClusterError, OutOfMemoryError
-from napari_blindsr.images.tiling import count_parts
+from napari_blindsr.images.tiling import count_tiles
 from napari_blindsr.restoration.reconstruct import join_tiles, short_of_memory
 from napari_blindsr.settings import SMALLEST_TILE
 from napari_blindsr.stacks.dask_tasks import (
@@ -144,7 +144,7 @@ class TiledPlanes:
 
     def _at_once(self) -> int:
         """Return how many planes it takes to keep all workers busy, and one to follow."""
-        tiles = count_parts(self._job.region.shape, self._job.settings.scale, self._tile)
+        tiles = count_tiles(self._job.region.shape, self._job.settings.scale, self._tile)
         return 1 + math.ceil(self._crew.capacity() / tiles)
 
     def _progress(self, running: Sequence[_Running]) -> Progress:

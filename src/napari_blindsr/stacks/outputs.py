@@ -243,7 +243,7 @@ class FileTarget:
 
     def write(self, index: tuple[int | slice, ...], block: NDArray[Any]) -> None:
         """Take a block of the result."""
-        self._writer.write(index, block)
+        self._writer[index] = block
 
     def finished(self, position: Index) -> bool:
         """Tell whether a plane is complete."""

@@ -41,7 +41,7 @@ def _plugins() -> None:
 
 def write(path: Path, image: NDArray[Any] = STACK, description: Description = FILE) -> Path:
     writer = create_image(path, shape=image.shape, dtype=image.dtype, description=description)
-    writer.write((slice(None),) * image.ndim, image)
+    writer[(slice(None),) * image.ndim] = image
     writer.finish()
     return path
 

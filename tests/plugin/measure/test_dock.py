@@ -14,7 +14,7 @@ from pytestqt.qtbot import QtBot
 
 import napari_blindsr.metrics.measure as library
 from napari_blindsr.errors import BlindSRError
-from napari_blindsr.metrics import CURVES, MAPS, METRICS, Evidence
+from napari_blindsr.metrics import CURVES, MAPS, METRICS, MetricInputs
 from tests.plugin.dock import click, edges
 from tests.plugin.measuring import (
     SIDE,
@@ -72,7 +72,7 @@ def test_all_is_measured_as_the_library_does(
         viewer.layers["cells PSF ×2 (mlmc)"].metadata["napari-blindsr"]["correlation_kernel"]
     )
     true_kernel = arrays.pop("true_kernel")
-    evidence = Evidence(
+    evidence = MetricInputs(
         image=result.data,
         source=viewer.layers["cells"].data,
         kernel=own.astype(np.float32),

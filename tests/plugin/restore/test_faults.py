@@ -224,7 +224,7 @@ def test_a_disk_that_fills_while_planes_are_written(
     viewer, widget = open_dock(np.stack([blurred] * 3), method="fast")
     widget.planes.value = "all"
     widget.folder.value = tmp_path
-    real, calls = ome_zarr.ZarrWriter._note, []
+    real, calls = ome_zarr.ZarrWriter._put, []
 
     def full(self: Any, *given: Any, **named: Any) -> Any:
         calls.append(given)
@@ -232,7 +232,7 @@ def test_a_disk_that_fills_while_planes_are_written(
             raise OSError(errno.ENOSPC, "No space left on device")
         return real(self, *given, **named)
 
-    monkeypatch.setattr(ome_zarr.ZarrWriter, "_note", full)
+    monkeypatch.setattr(ome_zarr.ZarrWriter, "_put", full)
     click(widget.run_button)
     wait_idle(qtbot, widget)
     assert_free(widget)

@@ -66,7 +66,7 @@ def test_the_command_repeats_the_run(
     image = np.stack([blurred, blurred[::-1]])
     told = Description(axes="CYX", channel_names=("DAPI", "GFP"))
     writer = create_image(source, shape=image.shape, dtype=image.dtype, description=told)
-    writer.write((slice(None),) * 3, image)
+    writer[(slice(None),) * 3] = image
     writer.finish()
     viewer, widget = open_dock(method="fast")
     _, green = viewer.open(source, plugin="napari-blindsr")

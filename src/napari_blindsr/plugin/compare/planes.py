@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from qtpy.QtCore import QTimer
 
 from napari_blindsr.errors import InputError
-from napari_blindsr.metrics.spatial_image import PlacedImage
+from napari_blindsr.metrics.spatial_image import SpatialImage
 from napari_blindsr.plugin.layers.frame import Frame
 from napari_blindsr.plugin.layers.read import find_plane, quoted, read_pixels, spatial_shape
 from napari_blindsr.plugin.layers.versions import shared_units
@@ -23,7 +23,7 @@ LUMINANCE = (0.2126, 0.7152, 0.0722)
 """Weights of red, green and blue (ITU-R BT.709)."""
 
 
-def read_placed(layer: Image, viewer: ViewerModel) -> PlacedImage:
+def read_placed(layer: Image, viewer: ViewerModel) -> SpatialImage:
     """Read the plane on display of a layer, which may be hidden; of RGB the luminance in [0, 1].
 
     Call it on the main thread. Raises an `InputError` if there is no such plane or it cannot be
@@ -45,7 +45,7 @@ def read_placed(layer: Image, viewer: ViewerModel) -> PlacedImage:
     rows = list(plane.axes)
     linear = factors[rows, None] * frame.world_linear[np.ix_(rows, rows)]
     start = (factors * frame.to_world(np.zeros(len(steps))))[rows]
-    return PlacedImage(data=_grey(data) if layer.rgb else data, linear=linear, origin=start)
+    return SpatialImage(data=_grey(data) if layer.rgb else data, linear=linear, origin=start)
 
 
 def plane_axes(viewer: ViewerModel) -> tuple[int, int]:

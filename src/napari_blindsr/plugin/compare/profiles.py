@@ -21,7 +21,7 @@ from napari_blindsr.metrics.line_profile import (
     sample_line,
     trace_line,
 )
-from napari_blindsr.metrics.spatial_image import PlacedImage
+from napari_blindsr.metrics.spatial_image import SpatialImage
 from napari_blindsr.plugin.compare.planes import (
     PlaneWatcher,
     plane_axes,
@@ -84,7 +84,7 @@ class Profiles:
         self, viewer: ViewerModel, layers: Sequence[Image], shapes: Shapes, *, width: float
     ) -> None:
         self._viewer, self._layers, self._shapes = viewer, list(layers), shapes
-        self._placed: dict[Image, PlacedImage | BlindSRError] = {}
+        self._placed: dict[Image, SpatialImage | BlindSRError] = {}
         self.width = width
         self._watcher = PlaneWatcher(viewer, layers, self._read_anew)
         self._line_watcher = PlaneWatcher(viewer, [shapes], self.update, moving=True)
@@ -108,7 +108,7 @@ class Profiles:
         """Return the profiles; raises an `InputError` if there is no line."""
         vertices = read_line(self._shapes, self._viewer)
         placed = [self._read(layer) for layer in self._layers]
-        sizes = [image.pixel_size for image in placed if isinstance(image, PlacedImage)]
+        sizes = [image.pixel_size for image in placed if isinstance(image, SpatialImage)]
         if not sizes:
             raise next(image for image in placed if isinstance(image, BlindSRError))
         line = trace_line(vertices, SPACING * min(sizes))
@@ -125,7 +125,7 @@ class Profiles:
         self._placed = {}
         self.update()
 
-    def _read(self, layer: Image) -> PlacedImage | BlindSRError:
+    def _read(self, layer: Image) -> SpatialImage | BlindSRError:
         # Kept, because a line that is dragged asks for it many times a second.
         if layer not in self._placed:
             try:
@@ -134,7 +134,7 @@ class Profiles:
                 self._placed[layer] = error
         return self._placed[layer]
 
-    def _profile(self, name: str, image: PlacedImage | BlindSRError, line: Line) -> LayerProfile:
+    def _profile(self, name: str, image: SpatialImage | BlindSRError, line: Line) -> LayerProfile:
         if isinstance(image, BlindSRError):
             nothing = np.full(len(line.distance), np.nan)
             return LayerProfile(name=name, values=nothing, peak=None, trouble=str(image))

@@ -99,7 +99,7 @@ def _write_channel(writer: ImageWriter, saved: Saved, channel: Any, number: int)
             place["C"] = number
         block = np.asarray(channel[tuple(cut)]).astype(saved.dtype)
         # Rows, columns and samples come in the order of the description, as in the layer.
-        writer.write(tuple(place[axis] for axis in saved.description.axes), block)
+        writer[tuple(place[axis] for axis in saved.description.axes)] = block
 
 
 def collect(layers: Data) -> Saved:

@@ -34,7 +34,7 @@ class WriterTarget:
 
     def write(self, index: tuple[int | slice, ...], block: NDArray[Any]) -> None:
         """Write a block of the result."""
-        self._writer.write(index, block)
+        self._writer[index] = block
 
     def finished(self, position: Index) -> bool:  # noqa: ARG002 - no earlier run left anything
         """Return False: the file is always a new one."""

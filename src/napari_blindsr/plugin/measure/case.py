@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from napari.layers import Image
     from numpy.typing import NDArray
 
-    from napari_blindsr.metrics import Evidence
+    from napari_blindsr.metrics import MetricInputs
 
 
 NUMBERS = (
@@ -51,7 +51,7 @@ class Case:
     """
 
     name: str
-    evidence: Evidence
+    evidence: MetricInputs
     places: dict[str, Place]
     notes: tuple[str, ...]
     measured_with: dict[str, Any]
@@ -64,7 +64,7 @@ def read_case(form: MeasureForm, layers: LayerList, dims: Dims) -> Case:
     a number cannot be used, or two sizes do not fit each other.
     """
     # Not before now: its methods import parts of scipy and scikit-image.
-    from napari_blindsr.metrics import Evidence  # noqa: PLC0415
+    from napari_blindsr.metrics import MetricInputs  # noqa: PLC0415
 
     layer = form.image.value
     if layer is None:
@@ -78,7 +78,7 @@ def read_case(form: MeasureForm, layers: LayerList, dims: Dims) -> Case:
         source, covered = read_source(
             form.source.value, record, layers, dims, fine=image.plane.shape
         )
-    evidence = Evidence(
+    evidence = MetricInputs(
         image=image.data,
         reference=_read(form.reference.value, dims),
         source=None if source is None else source.data,
@@ -167,7 +167,7 @@ def _read_kernel(
     return kernel
 
 
-def _describe(form: MeasureForm, evidence: Evidence, image: LayerInput) -> dict[str, Any]:
+def _describe(form: MeasureForm, evidence: MetricInputs, image: LayerInput) -> dict[str, Any]:
     """Return what the values depend on, as plain JSON types."""
     layers = {
         name: str(getattr(form, name).value.name)

@@ -28,7 +28,7 @@ from napari_blindsr.plugin.widgets.fields import (
 from napari_blindsr.types import CRITERIA
 
 PARTNERS = ("reference", "source", "kernel", "true_kernel", "second", "second_source")
-"""Layers that scores are computed from, in the order of `Evidence`."""
+"""Layers that scores are computed from, in the order of `MetricInputs`."""
 CRITERION_LABELS = {"one-seventh": "1/7", "half-bit": "half-bit", "three-sigma": "3 σ"}
 
 
