@@ -12,11 +12,11 @@ class BlindSRError(Exception):
 
 
 class InputError(BlindSRError, ValueError):
-    """The image, kernel or mask cannot be used; says what came and what is expected."""
+    """The image, kernel or mask cannot be used; names the value and what is expected."""
 
 
 class NoContrastError(InputError):
-    """Every valid pixel of an image has the same value, which is also that of its restoration.
+    """Every valid pixel of an image has the same value, and so has its restoration.
 
     Parameters
     ----------
@@ -30,12 +30,12 @@ class NoContrastError(InputError):
         self.value = value
 
     def __reduce__(self) -> tuple[type[NoContrastError], tuple[float]]:
-        # Workers of a cluster send it.
+        # Workers of a cluster send this error back.
         return NoContrastError, (self.value,)
 
 
 class SettingsError(BlindSRError, ValueError):
-    """A setting is out of its range or does not fit another; says which."""
+    """A setting is out of its range or does not fit another; names both."""
 
 
 class FileError(BlindSRError):
@@ -47,7 +47,7 @@ class DeviceError(BlindSRError):
 
 
 class ClusterError(BlindSRError):
-    """A cluster cannot be reached or used, or was lost; says which."""
+    """A cluster cannot be reached or used, or was lost."""
 
 
 class EngineError(BlindSRError):

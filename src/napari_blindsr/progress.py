@@ -1,4 +1,4 @@
-"""How far a run is, why it ended, and work that reports it and can be told to stop."""
+"""Progress reports, reasons why a run ended, and generators that report and can be stopped."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ if TYPE_CHECKING:
 Returned = TypeVar("Returned")
 
 REFINING = "refining the blur"
-"""The stage in which what was read of a blur is refined."""
+"""The stage in which the blur estimate is refined."""
 
 
 def drained(steps: Generator[Any, bool | None, Returned]) -> Returned:
-    """Do a piece of work to its end."""
+    """Run a generator to its end and return its result."""
     while True:
         try:
             next(steps)
@@ -30,14 +30,14 @@ def drained(steps: Generator[Any, bool | None, Returned]) -> Returned:
 def reported(
     steps: Generator[Done, bool | None, Returned], *, stage: str, start: float
 ) -> Generator[Progress, bool | None, tuple[Returned, bool]]:
-    """Do a piece of work, report how far it is, and return whether it was told to stop, too.
+    """Run a generator, report its progress, and return its result and whether it was stopped.
 
     Parameters
     ----------
     steps : generator
-        Yields how many of how many parts are done, and hears whether to stop.
+        Yields (parts done, parts in total), and is sent whether to stop.
     stage : str
-        What is going on, in words fit to be shown.
+        The current activity, in words a user can read.
     start : float
         When the run began.
     """
@@ -66,7 +66,7 @@ def reported(
 def one_of(
     steps: Generator[Done, bool | None, Returned], number: int, count: int
 ) -> Generator[Done, bool | None, Returned]:
-    """Do one of several like pieces of work, and say how far all are."""
+    """Run one of several equal tasks, and yield the progress over all of them."""
     stop: bool | None = None
     while True:
         try:
@@ -101,17 +101,17 @@ class Progress:
     total : int
         Image steps planned.
     stage : str
-        What is going on, in words fit to be shown.
+        The current activity, in words a user can read.
     loss : float or None
         The latest loss known on the host. On an accelerator it may lag some steps
-        behind, since reading it must not make the device wait.
+        behind, since fetching it must not make the device wait.
     seconds : float
         Time since the run began.
     remaining : float or None
         Seconds left at the pace of the image steps so far; None before there is a pace.
     unit : str
-        What is counted: "step", or "tile" or "plane" where those are many, or "part" of what goes
-        before the steps.
+        What `step` and `total` count: "step", "tile", "plane", or "part" (of the work before the
+        first step).
     latest : Any
         The latest estimate of an optimisation, with tensors `image` and `kernel` that are not to be
         changed; None if there is none.
@@ -128,4 +128,4 @@ class Progress:
 
 
 Done: TypeAlias = tuple[int, int]
-"""How much of a piece of work is done, and of how much."""
+"""How many parts of a task are done, and how many there are."""

@@ -1,4 +1,4 @@
-"""Everything that can be set, checked once, readable from and writable to JSON.
+"""All settings of a run, checked once, readable from and writable to JSON.
 
 Nothing here imports torch, so that menus, help texts and widgets cost nothing.
 """
@@ -36,11 +36,11 @@ from napari_blindsr.types import (
 )
 
 ONE_BLUR = (1, 1)
-"""Rows and columns of regions, where the blur is the same all over the image."""
+"""Rows and columns of regions if the blur is the same all over the image."""
 FEWEST_RESTORATIONS = 2
-"""From which an uncertainty can be told, if not by the image prior's map of errors."""
+"""Fewest restorations that an uncertainty needs, unless the image prior's error map gives it."""
 SMALLEST_TILE = 256
-"""Side, in pixels of the result, below which tiles would see little else than their borders."""
+"""Smallest tile side, in pixels of the result; smaller tiles would be mostly border."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,39 +54,39 @@ class Settings:
     method : str
         One of `METHODS`; the first is the default.
     kernel : KernelFamily or "known"
-        Where random kernels come from, or "known" if the kernel is given and held.
+        Where the kernel comes from; "known" if it is given, and kept as it is.
     geometry : {"camera", "benchmark"}
         Where LR pixels lie on the HR grid.
     border : {"extend", "circular"}
         What lies beyond the borders.
     bounded : bool or None
-        Whether the result is kept within the input's range of intensities, which a
-        blurred input understates. None bounds ``benchmark`` geometry alone. It is the image
-        generator that is bounded: a finish is not.
+        Whether the image generator keeps the result within the input's range of intensities, which
+        a blurred input understates. None bounds ``benchmark`` geometry alone. A non-blind
+        reconstruction is not bounded.
     gain : float or "auto"
         How bright the input is compared with the result, which comes out at normal
         brightness; "auto" takes the brightest pixels for white. For methods that take
         degradations.
     noise : float or "auto"
-        Standard deviation of the noise in the intensity unit of the input. DDSR does not
-        fit it, and a finish removes it, after any method; "auto" estimates it. 0 means that
-        nothing is said of it: it is fitted, and for ``camera`` geometry a finish takes the
-        estimate.
+        Standard deviation of the noise in the intensity unit of the input; "auto" estimates it.
+        DDSR does not fit noise of this level, and a non-blind reconstruction, after any method,
+        removes it. 0 gives no noise level: DDSR then fits the noise, and for ``camera`` geometry a
+        non-blind reconstruction takes the estimate.
     mask_saturated : bool
-        Take pixels at the largest value of an integer type for covered. For methods that
-        take degradations.
+        Treat saturated pixels, at the largest value of an integer type, as missing. For methods
+        that take degradations.
     finish : {"none", "prior", "usrnet", "measurement"} or None
-        How the image is finished once the kernel is known: not at all, by the image prior
-        that ships, by USRNet, or from the measurement alone, without any learned prior. None
-        is the method's own way.
+        Non-blind reconstruction once the kernel is known: none, the image prior that ships, USRNet,
+        or "measurement", the classical reconstruction without a neural network. None takes the
+        method's default.
     usrnet_weights : str or None
-        File with the weights of USRNet; None looks where they usually are.
+        File with the weights of USRNet; None looks in the usual places.
     quality : {"fast", "refined"}
-        Whether a method that reads the blur leaves it at that, or refines it by how well the
-        restored image explains the data: some seconds more, a gain where the reading is unsure, and
-        not for camera shake.
+        "fast" takes the network's blur estimate as it is; "refined" adjusts it until the restored
+        image explains the data best. That takes some seconds more, helps where the estimate is
+        uncertain, and is not done for camera shake.
     schedule : Schedule
-        Of the optimisation; without one it has no influence.
+        Schedule of the optimisation; methods that do not optimise ignore it.
     seed : int
     device : str
         "auto", "cpu", "cuda", "cuda:1", "mps".
@@ -94,19 +94,19 @@ class Settings:
     threads : int or None
         CPU threads to compute with; None leaves torch's choice.
     tile : int, "auto" or None
-        Largest side, in pixels of the result, of the tiles that large results are made in;
-        "auto" makes results beyond 2048 × 2048 pixels in tiles, None all in one go. Methods
-        that have neither a known kernel nor a finish make their image in one go only.
+        Largest side, in pixels of the result, of the tiles that a large result is made in; "auto"
+        makes results beyond 2048 × 2048 pixels in tiles, None all in one go. Methods with neither a
+        known kernel nor a non-blind reconstruction work in one go only.
     uncertainty : int
-        How many more restorations the standard deviation of each pixel is found from; 0 is none.
-        With the image prior the first of them gives its map of errors.
+        How many additional restorations the standard deviation of each pixel is computed from; 0 is
+        none. With the image prior the first of them gives its error map.
     field : tuple of int
-        Rows and columns of the regions of the image that each have a blur of their own, which is
-        interpolated between their middles; (1, 1) is one blur for all. Of known kernels, either
-        (1, 1) or that of the grid that is given.
+        Rows and columns of regions that each have a blur of their own, interpolated between the
+        regions' centres; (1, 1) is one blur for the whole image. With known kernels: (1, 1), or the
+        shape of the given grid.
     optics : Optics
-        What is known of the microscope. It narrows what the blur may be; methods that optimise
-        make no use of it.
+        What is known of the microscope: it limits how narrow and wide the blur may be. Methods that
+        optimise ignore it.
     """
 
     scale: int
@@ -171,8 +171,8 @@ class Settings:
         )
         require(
             method.optimises or self.finish != "none",
-            f"method {self.method!r} makes its image by a finish; finish is 'none', expected one "
-            f"of {[finish for finish in FINISHES if finish != 'none']}",
+            f"method {self.method!r} needs a non-blind reconstruction; finish is 'none', expected "
+            f"one of {[finish for finish in FINISHES if finish != 'none']}",
         )
         require(
             method.optimises or self.bounded is None,
@@ -234,7 +234,7 @@ class Settings:
         require(
             not method.optimises or self.kernel == "known",
             f"{name}, but method {self.method!r} optimises one kernel for the whole image; "
-            f"expected 1 × 1, a method that reads the blur "
+            f"expected 1 × 1, a method that estimates the blur "
             f"({[m.name for m in METHOD_TABLE if not m.optimises]}), or a grid of known kernels",
         )
         require(
@@ -250,12 +250,12 @@ class Settings:
 
     @property
     def fewest_restorations(self) -> int:
-        """From how many restorations an uncertainty can be told."""
+        """Fewest restorations that an uncertainty needs."""
         return 1 if self.used_finish == "prior" else FEWEST_RESTORATIONS
 
     @property
     def takes_uncertainty(self) -> bool:
-        """Whether an uncertainty can be found."""
+        """Whether an uncertainty can be computed."""
         return repeats_cheaply(
             method_named(self.method), known=self.kernel == "known", finish=self.used_finish
         )
@@ -267,20 +267,20 @@ class Settings:
 
     @property
     def recentres(self) -> bool:
-        """Whether kernel and image are moved to their place: always, unless a schedule says not."""
+        """Whether kernel and image are re-centred: always, unless the schedule says not to."""
         return self.schedule.recentre or not method_named(self.method).optimises
 
     @property
     def used_finish(self) -> Finish:
-        """The finish: as set, or the method's own."""
+        """The non-blind reconstruction: as set, or the method's default."""
         return method_named(self.method).finish if self.finish is None else self.finish
 
     @property
     def estimates_noise(self) -> bool:
-        """Whether a finish is told an estimate of the noise.
+        """Whether the non-blind reconstruction is given an estimate of the noise.
 
-        As asked for; or because nothing is said of it, and every camera has some, which a finish
-        that is told of none takes for detail. The published test data have none.
+        If asked for, or if no noise level is set: every camera image has noise, which a
+        reconstruction that assumes none would take for detail. The published test data have none.
         """
         return self.noise == "auto" or (self.noise == 0 and self.geometry == "camera")
 

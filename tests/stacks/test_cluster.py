@@ -90,7 +90,7 @@ def test_the_result_is_that_of_one_process(client: Client, kernels: Any) -> None
     assert found.image.dtype == np.uint16
     assert (reports[-1].step, reports[-1].total, reports[-1].unit) == (4, 4, "plane")
     assert any("2 workers" in report.stage for report in reports)
-    assert any("reading the blur" in report.stage for report in reports) == (kernels != "plane")
+    assert any("estimating the blur" in report.stage for report in reports) == (kernels != "plane")
 
 
 @pytest.mark.parametrize("axes", ["YXZ", "SYTX", "YX"])

@@ -76,7 +76,7 @@ def test_planes_of_a_channel_share_a_kernel_that_is_read_once() -> None:
         ((0, 0), (1, 0), (2, 0)),
         ((0, 1), (1, 1), (2, 1)),
     ]
-    reads = [report for report in stages if "reading the blur" in report.stage]
+    reads = [report for report in stages if "estimating the blur" in report.stage]
     assert len(reads) == 2
     assert all(entry.blur is not None for entry in result.kernels)
     assert result.learned_priors == ("kernel estimator",)

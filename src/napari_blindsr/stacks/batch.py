@@ -1,4 +1,4 @@
-"""Many files: where results go, which are finished, and several at once in turns."""
+"""Many files: where results go, which are complete, and several at once."""
 
 from __future__ import annotations
 
@@ -44,14 +44,14 @@ ENDINGS = (".ome.zarr", ".ome.tiff", ".ome.tif")
 
 @dataclass(frozen=True, kw_only=True)
 class FileJob:
-    """An image file, and what becomes of it.
+    """An image file and the files that its result is written to.
 
     Attributes
     ----------
     source, image : Path
-        What is read, and the restored image.
+        The input, and the restored image.
     kernel, report : Path
-        The kernels, (K, K) or (n, K, K), as .npy; and how the run went, as .json.
+        The kernels, (K, K) or (n, K, K), as .npy; and the report of the run, as .json.
     series : int or None
         Which image of a file with several.
     """
@@ -64,7 +64,7 @@ class FileJob:
 
 
 def file_job(source: Path, image: Path) -> FileJob:
-    """Return the job whose image goes to a file, with kernel and report beside it."""
+    """Return the `FileJob` with a given output image; kernel and report go beside it."""
     stem, _ = split_name(image)
     return FileJob(
         source=source,
@@ -77,7 +77,7 @@ def file_job(source: Path, image: Path) -> FileJob:
 def plan_files(
     sources: Sequence[Path], folder: Path, *, scale: int, file_format: FileFormat = "same"
 ) -> list[FileJob]:
-    """Return where the results of files go: ``NAME_x4.tif`` and the like, in one folder.
+    """Return where the results of files are written: ``NAME_x4.tif`` and the like, in one folder.
 
     Parameters
     ----------
@@ -127,7 +127,7 @@ def digest(
     known: NDArray[Any] | None,
     mask: ArrayLike | None,
 ) -> str:
-    """Return what identifies a computation: the file as it is now, and all that is asked for."""
+    """Return a checksum of a computation: the file's size and time, and all settings."""
     about = job.source.stat()
     parts = [
         str(job.source.resolve()),
@@ -146,9 +146,9 @@ def digest(
 
 
 def is_finished(job: FileJob, run: str) -> bool:
-    """Tell whether an earlier run of the same computation has finished a file.
+    """Return whether an earlier run of the same computation has completed a file.
 
-    Files that it had not given their names when it was killed get them now.
+    If that run was killed before it renamed its files, they are renamed now.
     """
     if complete(job.image, (job.image, job.kernel, job.report)):
         with suppress(OSError):
@@ -163,7 +163,7 @@ def is_finished(job: FileJob, run: str) -> bool:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class OpenFile:
-    """A file that is open and checked, nothing of which is read yet.
+    """A file that is open and checked; no pixels are read yet.
 
     Attributes
     ----------
@@ -172,7 +172,7 @@ class OpenFile:
     description : Description
         Of the result.
     notes : tuple of str
-        What was left out of the file.
+        What was left out when the file was opened.
     """
 
     job: FileJob
@@ -220,18 +220,19 @@ def restore_file(
 ) -> Generator[Progress, bool | None, StackResult]:
     """Restore a file plane by plane: yields `Progress`, returns the result without its pixels.
 
-    Image, kernels and report are written. A run that is killed or stopped leaves an OME-Zarr to go
-    on with; other formats begin anew, but for a single image that was stopped at between tiles.
+    Image, kernels and report are written. After a kill or a stop, an OME-Zarr is resumed by the
+    next run; other formats start anew, but a single image that was stopped between tiles is
+    written.
 
     Parameters
     ----------
     opened : OpenFile
     run : str
-        What identifies the computation, as from `digest`.
+        Identifies the computation, see `digest`.
     force : bool
         Replace existing files.
     runner : Runner, optional
-        Who restores the planes; this process, if left out.
+        Executor that restores the planes; by default this process.
     """
     stack, job = opened.stack, opened.job
     target = FileTarget(
@@ -264,10 +265,10 @@ def restore_file(
 
 
 def is_delivered(result: StackResult, path: Path) -> bool:
-    """Tell whether a result becomes a file: if it is complete, or a part of a single image.
+    """Return whether a result is written to its file: if complete, or a part of a single image.
 
-    A single image that was stopped at between tiles is delivered as one process delivers it, unless
-    the file can be gone on with.
+    A single image that was stopped between tiles is written as one process writes it, unless the
+    file can be resumed.
     """
     alone = all(len(chosen) == 1 for chosen in result.selection)
     partial = alone and bool(result.records) and not can_go_on(path)
@@ -291,9 +292,9 @@ def stacked_kernels(result: StackResult) -> NDArray[np.float32] | None:
 
 
 def _described(given: Description, stack: StackJob) -> Description:
-    """Return the description of a result: finer, and beginning where its region does."""
+    """Return the description of a result: finer pixels, with the origin of its region."""
     settings = stack.settings
-    # As camera and benchmark geometry have it: where the first fine pixel lies.
+    # The position of the first fine pixel, in camera or benchmark geometry.
     shift = (1 - settings.scale) / 2 / settings.scale
     if settings.geometry == "benchmark":
         shift = -shift
@@ -329,7 +330,7 @@ def _described(given: Description, stack: StackJob) -> Description:
 
 
 TURN = 0.02
-"""Seconds between two turns."""
+"""Seconds between two polls."""
 
 
 @dataclass(kw_only=True, eq=False)
@@ -349,20 +350,20 @@ def restore_files(
     ended: Callable[[OpenFile, StackResult | BlindSRError], None],
     force: bool = False,
 ) -> Generator[Progress, bool | None, None]:
-    """Restore files, some at a time: yields the `Progress` of all.
+    """Restore several files at a time: yields the `Progress` over all.
 
-    A true value that is sent in ends the run after the planes that are being restored.
+    A true value that is sent in ends the run after the planes in progress.
 
     Parameters
     ----------
     files : sequence of (OpenFile, str)
-        The files, and what identifies their computations, as `restore_file` takes them.
+        The files, and the checksums of their computations, see `restore_file`.
     runner : Runner
-        Restores the planes of all; must not wait for them.
+        Executor that restores the planes of all files; must not block.
     at_once : callable
-        Returns how many files are worth being at, which changes as workers come and go.
+        Returns how many files to process at once, which changes as workers join and leave.
     ended : callable
-        Called with a file, and what became of it, in the order in which they end.
+        Called with each file and its result or error, in the order in which they end.
     force : bool
         Replace existing files.
 
@@ -402,7 +403,7 @@ def restore_files(
 
 
 class _Clock:
-    """How far all files are.
+    """Counts the progress over all files.
 
     Parameters
     ----------
@@ -417,12 +418,12 @@ class _Clock:
         self._total = sum(len(opened.stack.indices) for opened, _ in files)
 
     def end(self, last: Progress | None) -> None:
-        """Hear that a file is done with, by its last report."""
+        """Count a file as done, by its last report."""
         self._ended += 1
         self._planes += _planes_of(last)
 
     def progress(self, running: Sequence[_Running]) -> Progress:
-        """Return how far they are."""
+        """Return the progress over all files."""
         reports = [entry.report for entry in running if entry.report is not None]
         done = self._planes + sum(map(_planes_of, reports))
         seconds = time.perf_counter() - self._start
@@ -441,5 +442,5 @@ class _Clock:
 
 
 def _planes_of(report: Progress | None) -> int:
-    """Return how many planes are done; tiles are parts of one."""
+    """Return how many planes are done; tiles are parts of a plane."""
     return report.step if report is not None and report.unit == "plane" else 0

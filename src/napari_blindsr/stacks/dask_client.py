@@ -1,4 +1,4 @@
-"""Clusters of Dask: workers of this machine, or those of a scheduler that runs elsewhere."""
+"""Dask clusters: worker processes on this machine, or those of a remote scheduler."""
 
 from __future__ import annotations
 
@@ -23,16 +23,16 @@ PATIENCE = 10.0
 
 @dataclass(frozen=True, kw_only=True)
 class ClusterChoice:
-    """Which cluster is asked for.
+    """Which cluster to use.
 
     Attributes
     ----------
     workers : int or None
-        So many processes of this machine.
+        Number of processes on this machine.
     address : str or None
-        That of a scheduler, such as "tcp://10.0.0.1:8786".
+        Address of a scheduler, such as "tcp://10.0.0.1:8786".
     threads : int or None
-        CPU threads of each process of this machine; None is one.
+        CPU threads of each process on this machine; None is one.
 
     Raises
     ------
@@ -59,7 +59,7 @@ class ClusterChoice:
 
     @contextmanager
     def client(self) -> Iterator[Client]:
-        """Connect to the cluster, which is started if it is to be of this machine.
+        """Connect to the cluster; a local one is started first.
 
         Raises
         ------
@@ -85,9 +85,9 @@ def check_installed() -> None:
 
 @contextmanager
 def local_client(workers: int, *, threads: int = 1) -> Iterator[Client]:
-    """Start so many processes that compute with so many threads; a dead one is replaced.
+    """Start worker processes with so many threads each; a process that dies is replaced.
 
-    They listen on the loopback interface alone, and to nobody but each other and this client.
+    They listen on the loopback interface alone, and accept only each other and this client.
 
     Raises
     ------
@@ -121,19 +121,19 @@ def remote_client(address: str, *, patience: float | None = None) -> Iterator[Cl
         Such as "tcp://10.0.0.1:8786". One of tls:// takes its certificates from Dask's own
         configuration.
     patience : float, optional
-        Seconds until it must have answered; `PATIENCE` if left out.
+        Seconds to wait for an answer; `PATIENCE` by default.
 
     Raises
     ------
     ClusterError
-        If it does not.
+        If it does not answer.
     """
     check_installed()
     from distributed import Client  # noqa: PLC0415
 
     patience = PATIENCE if patience is None else patience
     try:
-        # A client that does not reach its scheduler is not to be got rid of quietly.
+        # A client that cannot reach its scheduler logs errors when it is closed.
         asyncio.run(_reach(address, patience))
         client = Client(address, timeout=patience, set_as_default=False)
     except ValueError as error:
@@ -151,7 +151,7 @@ def remote_client(address: str, *, patience: float | None = None) -> Iterator[Cl
 
 
 def check_client(client: object) -> None:
-    """Raise a `ClusterError` if this is no client that can be used."""
+    """Raise a `ClusterError` if this is not a usable client."""
     check_installed()
     from distributed import Client  # noqa: PLC0415
 
@@ -173,7 +173,7 @@ async def _reach(address: str, patience: float) -> None:
 
 
 def _deaf_to_interrupts() -> Any:
-    """Return a plugin: Ctrl-C reaches all processes of a terminal, and means the first alone."""
+    """Return a plugin that makes workers ignore Ctrl-C, which only this process shall handle."""
     from distributed import WorkerPlugin  # noqa: PLC0415
 
     class DeafToInterrupts(WorkerPlugin):

@@ -1,4 +1,4 @@
-"""What the workers of a cluster do: pure functions of what they are sent."""
+"""Tasks that run on the workers of a cluster: pure functions of their payload."""
 
 from __future__ import annotations
 
@@ -47,14 +47,14 @@ if TYPE_CHECKING:
 
 
 ONE_AT_A_TIME = threading.Lock()
-"""Held while a process computes: memory is one plane's, and torch's threads are a process's."""
+"""Held while a process computes, which has memory for one plane, and one set of torch threads."""
 
 Returned = TypeVar("Returned")
 
 
 @dataclass(frozen=True, eq=False)
 class SentPlanes:
-    """An array of which some planes are there.
+    """An array of which only some planes are present.
 
     Attributes
     ----------
@@ -63,7 +63,7 @@ class SentPlanes:
     loops : tuple of int
         The axes along which there are planes.
     blocks : dict of tuple of int to ndarray
-        The planes that are there, in the order of the other axes.
+        The planes that are present, in the order of the other axes.
     """
 
     shape: tuple[int, ...]
@@ -77,7 +77,7 @@ class SentPlanes:
         return len(self.shape)
 
     def __getitem__(self, place: tuple[Any, ...]) -> NDArray[Any]:
-        """Return a block of one plane, by an index as `Layout.place` makes it."""
+        """Return a block of one plane, at an index from `Layout.place`."""
         index = tuple(place[n] for n in self.loops)
         inside = tuple(part for n, part in enumerate(place) if n not in self.loops)
         block: NDArray[Any] = self.blocks[index][inside]
@@ -85,23 +85,23 @@ class SentPlanes:
 
 
 def as_payload(job: StackJob, indices: Sequence[Index], *, send: bool) -> bytes:
-    """Return a job as a worker gets it.
+    """Return a stack pickled for a worker.
 
-    It is bytes to the scheduler, which need neither have this package nor see the file.
+    The scheduler only passes on the bytes: it needs neither this package nor the file.
 
     Parameters
     ----------
     job : StackJob
     indices : sequence of tuple of int
-        The planes that the worker looks at. The job is of the one, if it is one; of several that
-        share a kernel, those that cannot be read are left out.
+        The planes that the worker reads: one, or several that share a kernel; of several, those
+        that cannot be read are left out.
     send : bool
-        Read the planes here and send them, not the name of their file.
+        Read the planes here and send them, instead of the name of their file.
 
     Raises
     ------
     BlindSRError
-        If not one plane can be read.
+        If no plane can be read.
     """
     array = _read(job, indices) if send else job.array
     mask = None if job.mask is None else np.asarray(job.mask)
@@ -130,17 +130,17 @@ def _read(job: StackJob, indices: Sequence[Index]) -> SentPlanes:
 def restore_plane(
     payload: bytes, kernel: NDArray[Any] | KernelField | None, start: bytes | None = None
 ) -> PlaneOutcome | BlindSRError:
-    """Restore the one plane of a job, with a kernel that is held or with one of its own.
+    """Restore the one plane of a stack, with a given kernel or an estimated one.
 
-    A failure is returned: raised, Dask would log it.
+    An error is returned, since Dask would log one that is raised.
 
     Parameters
     ----------
     payload : bytes
-        As `as_payload` makes it.
+        From `as_payload`.
     kernel : ndarray, (K, K), or None
     start : bytes, optional
-        Pickled weights with which the optimisation begins.
+        Pickled weights for a warm start.
     """
     with ONE_AT_A_TIME:
         try:
@@ -162,7 +162,7 @@ def restore_plane(
 
 
 def find_kernel(payload: bytes) -> GroupKernel | BlindSRError | None:
-    """Find the kernel that the planes of a job share."""
+    """Estimate the kernel that the planes of a stack share."""
     with ONE_AT_A_TIME:
         try:
             job, indices = opened_job(payload)
@@ -172,7 +172,7 @@ def find_kernel(payload: bytes) -> GroupKernel | BlindSRError | None:
 
 
 def opened_job(payload: bytes) -> tuple[StackJob, list[Index]]:
-    """Return a job as `as_payload` sent it, and which of its planes are there."""
+    """Return the stack that `as_payload` pickled, and which of its planes are present."""
     try:
         opened: tuple[StackJob, list[Index]] = pickle.loads(payload)  # noqa: S301 - from `as_payload`
     except OSError as error:
@@ -190,12 +190,12 @@ def file_of(array: Any) -> Path | None:
 
 
 def stamp(path: Path) -> tuple[int, int] | None:
-    """Return what tells a file from another of the same name; None where there is none."""
+    """Return size and modification time, to compare files of one name; None if there is no file."""
     try:
-        found = path.stat()
+        status = path.stat()
     except OSError:
         return None
-    return 0 if path.is_dir() else found.st_size, found.st_mtime_ns
+    return 0 if path.is_dir() else status.st_size, status.st_mtime_ns
 
 
 def installed_version() -> str:
@@ -205,7 +205,7 @@ def installed_version() -> str:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class _SentTile:
-    """What a worker is told of a tile."""
+    """The payload of a tile."""
 
     piece: Job
     part: Part
@@ -215,9 +215,9 @@ class _SentTile:
 def plan_plane(
     payload: bytes, kernel: NDArray[Any] | KernelField | None, tile: int
 ) -> TilePlan | BlindSRError:
-    """Make the one plane of a job ready for tiles: range, noise level, kernel.
+    """Prepare the one plane of a stack for tiles: range, noise level, kernel.
 
-    It comes back without what only a worker needs; a failure is returned, as by
+    The plan comes back without what only a worker needs. An error is returned, as by
     `restore_plane`.
     """
     with ONE_AT_A_TIME:
@@ -227,7 +227,7 @@ def plan_plane(
                 job = stack.prepared(index, kernel)
                 if job.reads:
                     job, _ = drained(with_blur(job, start=time.perf_counter()))
-                # Where the blur varies, tiles are small whoever restores them.
+                # If the blur varies, tiles are small on every executor.
                 plan = drained(plan_tiles(job, min(tile, job.tile or tile)))
             return replace(plan, job=_bare(plan.job))
         except BlindSRError as error:
@@ -235,11 +235,11 @@ def plan_plane(
 
 
 def tile_payload(plan: TilePlan, number: int) -> bytes:
-    """Return a tile as a worker gets it: what is seen of the plane, and nothing else."""
+    """Return a tile pickled for a worker, with its input region only."""
     part = plan.parts[number]
     piece = local(plan.job, part)
     if piece.light is not None:
-        # A view would be sent with all that it is a view of.
+        # A view would be pickled with the whole array behind it.
         light = replace(piece.light, levels=piece.light.levels.clone())
         piece = replace(piece, light=light)
     return pickle.dumps(
@@ -259,13 +259,13 @@ def run_tile(payload: bytes) -> TileOutcome | BlindSRError:
 
 
 def result_payload(plan: TilePlan, joined: Restored) -> bytes:
-    """Return what came of a plane as a worker gets it, without its pixels."""
+    """Return the stitched reconstruction of a plane pickled for a worker, without its pixels."""
     nothing = np.empty((0, 0), dtype=np.float32)
     return pickle.dumps((plan.job, replace(joined, image=nothing, support=nothing)), protocol=5)
 
 
 def conclude_plane(payload: bytes) -> Result | BlindSRError:
-    """Look for what speaks against a result, and return it without its pixels."""
+    """Run the diagnostics on a result, and return it without its pixels."""
     with ONE_AT_A_TIME:
         try:
             job, joined = pickle.loads(payload)  # noqa: S301 - from `result_payload`
@@ -276,18 +276,18 @@ def conclude_plane(payload: bytes) -> Result | BlindSRError:
 
 
 def _bare(job: Job) -> Job:
-    """Return a job without networks, and with nothing on a device."""
+    """Return a problem without networks, and with nothing on a device."""
     light = None if job.light is None else job.light.to(torch.device("cpu"))
     return replace(job, restorer=replace(job.restorer, prior=None, usrnet=None), light=light)
 
 
 def _equipped(job: Job) -> Job:
-    """Return a job with the device and the networks of this process.
+    """Return a problem with the device and the networks of this process.
 
     Raises
     ------
     EngineError
-        If a network is missing here that the plane was made ready for.
+        If a network is missing here that the plane was prepared for.
     """
     settings, light = job.settings, job.light
     restorer = _tools(_Tools(settings))
@@ -302,7 +302,7 @@ def _equipped(job: Job) -> Job:
 
 
 class _Tools:
-    """Settings as far as they tell which networks are loaded, and where."""
+    """The settings that decide which networks are loaded, and on which device."""
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings

@@ -1,4 +1,4 @@
-"""Who restores the planes of a stack: this process, one plane after the other."""
+"""Executors, which restore the planes of a stack; here: in this process, one after another."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ Returned = TypeVar("Returned")
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class PlaneOutcome:
-    """What became of a plane.
+    """The result of one plane.
 
     Attributes
     ----------
@@ -38,11 +38,11 @@ class PlaneOutcome:
     result : Result or None
         Without its pixels; None if the plane could not be restored.
     error : BlindSRError or None
-        Why it could not be.
+        Why it could not be restored.
     clipped : int
-        Values that the type of the result could not hold.
+        Values clipped to the range of the result's type.
     pixels : ndarray or None
-        The restored plane in the type and axes of the result, unless the target has it.
+        The restored plane in the type and axes of the result, unless the target already has it.
     """
 
     index: Index
@@ -54,7 +54,7 @@ class PlaneOutcome:
 
 @dataclass(kw_only=True)
 class Clock:
-    """How many planes are done, and since when."""
+    """Counts the planes that are done, and the time since the start."""
 
     start: float
     total: int
@@ -62,7 +62,7 @@ class Clock:
     began: float = field(default_factory=time.perf_counter)
 
     def progress(self, inner: Progress | None = None) -> Progress:
-        """Return how far the run is, and what is being done to the plane at hand."""
+        """Return the progress of the run, and of the current plane."""
         now = time.perf_counter()
         pace = (now - self.began) / self.done if self.done else None
         stage = f"plane {min(self.done + 1, self.total)} of {self.total}"
@@ -78,9 +78,9 @@ class Clock:
 
 
 class Runner(Protocol):
-    """Restores planes.
+    """Executor: restores planes.
 
-    Both are generators that yield `Progress` and return whether they were asked to stop.
+    Both generators yield `Progress` and return whether a stop was requested.
     """
 
     def kernels(
@@ -88,9 +88,9 @@ class Runner(Protocol):
         job: StackJob,
         groups: Mapping[Index, Sequence[Index]],
         clock: Clock,
-        found: dict[Index, GroupKernel],
+        estimated: dict[Index, GroupKernel],
     ) -> Generator[Progress, bool | None, bool]:
-        """Find the kernel of each group of planes; leaves out those that have none."""
+        """Estimate the kernel of each group of planes; groups without one are left out."""
 
     def planes(
         self,
@@ -100,33 +100,33 @@ class Runner(Protocol):
         clock: Clock,
         deliver: Callable[[PlaneOutcome], None],
     ) -> Generator[Progress, bool | None, bool]:
-        """Restore planes, each with a kernel that is held or with one of its own."""
+        """Restore planes, each with a given kernel or an estimated one."""
 
     def notes(self, job: StackJob) -> tuple[str, ...]:
-        """Return what there is to say of how it went."""
+        """Return notes on how the planes were restored."""
 
 
 class LocalRunner:
-    """Restores planes in this process, in their order."""
+    """Executor that restores planes in this process, in their order."""
 
     def kernels(
         self,
         job: StackJob,
         groups: Mapping[Index, Sequence[Index]],
         clock: Clock,
-        found: dict[Index, GroupKernel],
+        estimated: dict[Index, GroupKernel],
     ) -> Generator[Progress, bool | None, bool]:
-        """Find the kernel of each group of planes."""
+        """Estimate the kernel of each group of planes."""
         stop = False
         for number, (group, indices) in enumerate(groups.items()):
             if stop:
                 break
-            stage = f"reading the blur, kernel {number + 1} of {len(groups)}"
+            stage = f"estimating the blur, kernel {number + 1} of {len(groups)}"
             stop = bool((yield replace(clock.progress(), stage=stage)))
             shared, asked = yield from _watched(find_shared(job, indices), clock)
             stop = stop or asked
             if shared is not None:
-                found[group] = shared
+                estimated[group] = shared
         return stop
 
     def planes(
@@ -137,7 +137,7 @@ class LocalRunner:
         clock: Clock,
         deliver: Callable[[PlaneOutcome], None],
     ) -> Generator[Progress, bool | None, bool]:
-        """Restore planes; the target takes the pixels as they come."""
+        """Restore planes; the target receives the pixels as they are computed."""
         stop = False
         kernels = dict(todo)
         warm_starts = WarmStarts(job, kernels)
@@ -154,20 +154,20 @@ class LocalRunner:
                 warm_starts.end(index, None)
                 deliver(PlaneOutcome(index=index, error=error))
             else:
-                told = warm_starts.end(index, result)
-                deliver(PlaneOutcome(index=index, result=told, clipped=place.clipped))
+                kept = warm_starts.end(index, result)
+                deliver(PlaneOutcome(index=index, result=kept, clipped=place.clipped))
             stop = bool((yield clock.progress())) or stop
         return stop
 
     def notes(self, job: StackJob) -> tuple[str, ...]:  # noqa: ARG002 - this process is not news
-        """Return nothing."""
+        """Return no notes."""
         return ()
 
 
 def _watched(
     run: Generator[Progress, bool | None, Returned], clock: Clock
 ) -> Generator[Progress, bool | None, tuple[Returned, bool]]:
-    """Do a piece of work to its end; a request to stop is remembered until then."""
+    """Run a generator to its end; a stop request takes effect afterwards."""
     stop = False
     while True:
         try:

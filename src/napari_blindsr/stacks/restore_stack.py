@@ -1,4 +1,4 @@
-"""Stacks: plane after plane, with kernels that planes share, and a count of what became of them."""
+"""Restores stacks plane by plane, with shared kernels, and collects the records of the planes."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def restore_stack(
 ) -> StackResult:
     """Restore the planes of an array of any axes.
 
-    Each plane is restored by itself: along Z, too, nothing is sharpened.
+    Each plane is restored by itself: nothing is sharpened along Z.
 
     Parameters
     ----------
@@ -59,20 +59,20 @@ def restore_stack(
     axes : str
         One letter an axis: Y and X, S for RGB, and any others, such as "TCZYX".
     options : StackOptions, optional
-        Which planes and what part of them, which of them share a kernel, and of which type the
-        result is.
+        Which planes, and which region of them, are restored; which planes share a kernel; and the
+        type of the result.
     known_kernel : ndarray, (K, K) or (R, C, K, K), or KernelField, optional
         As in `iterate`.
     mask : array_like, (h, w), optional
-        Nonzero where every plane is covered.
+        Nonzero where pixels of every plane are missing.
     target : StackTarget, optional
-        Takes the result as it comes, and tells what of it is there already. The result's `image`
-        is then empty.
+        Receives the result as it is computed, and knows which planes are already complete. The
+        result's `image` is then empty.
     client : distributed.Client, optional
-        Of a Dask cluster whose workers restore the planes; the result is the same.
+        Client of a Dask cluster whose workers restore the planes; the result is the same.
     progress : callable, optional
         Called with a `Progress` after each plane, and in between; a true return value ends the run
-        after the planes that are being restored.
+        after the planes in progress.
 
     Returns
     -------
@@ -81,7 +81,7 @@ def restore_stack(
     Raises
     ------
     BlindSRError
-        Bad input, before any work; or a failure of every plane.
+        Bad input, before any work; or if every plane failed.
     """
     run = iterate_stack(
         image,
@@ -117,8 +117,8 @@ def iterate_stack(
 ) -> Generator[Progress, bool | None, StackResult]:
     """Run plane by plane: yields `Progress`, returns a `StackResult`.
 
-    Parameters as in `restore_stack`, `found` as in `iterate`. A true value that is sent in ends
-    the run after the planes that are being restored.
+    Parameters as in `restore_stack`, `found` as in `iterate`. A true value that is sent in ends the
+    run after the planes in progress.
     """
     job = prepare_stack(
         image,
@@ -131,7 +131,7 @@ def iterate_stack(
     )
     runner: Runner | None = None
     if client is not None:
-        # Clusters are an extra.
+        # Clusters need an extra.
         from napari_blindsr.stacks.dask_executor import ClusterRunner  # noqa: PLC0415
 
         runner = ClusterRunner(client)
@@ -149,7 +149,7 @@ def run_stack(
     target : StackTarget, optional
         As in `restore_stack`.
     runner : Runner, optional
-        Who restores the planes; this process, if left out.
+        Executor that restores the planes; by default this process.
     """
     start = time.perf_counter()
     runner = LocalRunner() if runner is None else runner
@@ -167,7 +167,7 @@ def run_stack(
     if job.known is not None:
         kernels = dict.fromkeys(map(job.group, todo), GroupKernel(kernel=job.known))
     elif job.options.kernels != "plane" or (job.steadies and todo):
-        # Planes that are finished tell of their neighbours as well.
+        # Planes that are already complete count as neighbours, too.
         groups = _groups(job, job.indices if job.steadies else todo)
         stop = yield from runner.kernels(job, groups, clock, kernels)
         if job.steadies and not stop:
@@ -192,10 +192,10 @@ def _delivered(
     summary: StackSummary,
     kernels: Mapping[Index, GroupKernel],
 ) -> bool:
-    """Hand what became of a plane to target and summary; returns whether the plane is complete."""
+    """Pass the result of a plane to target and summary; returns whether the plane is complete."""
     place = job.place(target, outcome.index)
     if isinstance(outcome.error, NoContrastError):
-        # Whatever the blur, it is the blurred image of just this.
+        # Whatever the blur, it leaves a constant plane unchanged.
         place.fill(outcome.error.value)
         record = summary.constant(outcome.index, outcome.error)
         target.note(job.position(outcome.index), record)
@@ -210,7 +210,7 @@ def _delivered(
     shared = kernels.get(job.group(outcome.index))
     record = summary.restored(outcome.index, outcome.result, shared, clipped=outcome.clipped)
     if outcome.result.reason is StopReason.STOPPED:
-        # Some of its tiles are there; it is none that is complete.
+        # Some tiles are missing: the plane is incomplete.
         return False
     alone = StackKernel(
         kernel=outcome.result.kernel,
@@ -225,7 +225,7 @@ def _delivered(
 def _groups(job: StackJob, todo: Sequence[Index]) -> dict[Index, list[Index]]:
     """Return which planes share a kernel, for all kernels that are needed.
 
-    Planes that are finished count as well, so that a run that is gone on with finds the same.
+    Complete planes count, too, so that a resumed run estimates the same kernels.
     """
     needed = set(map(job.group, todo))
     groups: dict[Index, list[Index]] = {}
@@ -239,13 +239,13 @@ CONSTANT = "the plane is constant, and so is its restoration"
 
 
 class StackSummary:
-    """Collects what planes amount to, in whatever order they come; no pixels are kept.
+    """Collects per-plane records, without pixels, into a `StackResult`.
 
     Parameters
     ----------
     job : StackJob
     kept : int
-        Planes that an earlier run had finished.
+        Planes that an earlier run completed.
     """
 
     def __init__(self, job: StackJob, *, kept: int) -> None:
@@ -261,7 +261,7 @@ class StackSummary:
         self._partial: list[PlaneRecord] = []
 
     def keep(self, record: PlaneRecord, kernel: StackKernel | None) -> None:
-        """Take what an earlier run has noted of a plane that it had finished."""
+        """Add the record of a plane that an earlier run completed."""
         self._earlier.append(record)
         if kernel is None:
             return
@@ -272,13 +272,13 @@ class StackSummary:
         self._kernels[group] = replace(first, indices=tuple(sorted((record.index, *others))))
 
     def failed(self, index: Index, error: BlindSRError) -> None:
-        """Hear that a plane could not be restored."""
+        """Record that a plane could not be restored."""
         self._records.append(PlaneRecord(index=index, error=str(error)))
         if self._failure is None or index > self._failure[0]:
             self._failure = index, error
 
     def constant(self, index: Index, error: NoContrastError) -> PlaneRecord:
-        """Hear that all pixels of a plane have one value; returns what is noted of it."""
+        """Record that all pixels of a plane have one value; returns the record."""
         note = f"{CONSTANT} ({error.value:g})"
         record = PlaneRecord(index=index, notes=(note,))
         self._records.append(record)
@@ -288,7 +288,7 @@ class StackSummary:
     def restored(
         self, index: Index, result: Result, shared: GroupKernel | None, *, clipped: int
     ) -> PlaneRecord:
-        """Hear what became of a plane; returns what is noted of it."""
+        """Add the result of a plane; returns its record."""
         record = PlaneRecord.of(index, result, clipped=clipped)
         self._records.append(record)
         if result.reason is StopReason.STOPPED:
@@ -330,7 +330,7 @@ class StackSummary:
         Raises
         ------
         BlindSRError
-            If not a single plane could be restored: what was wrong with the last one.
+            If no plane could be restored: the error of the last one.
         """
         if self._example is None and self._failure is not None:
             raise self._failure[1]
