@@ -6,6 +6,11 @@ failure would never reach the user.
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
 
 class BlindSRError(Exception):
     """Base of all errors raised on purpose; its text is one line, fit to be shown."""
@@ -71,3 +76,10 @@ def require(condition: bool, message: str) -> None:
     """Raise a `SettingsError` with this message unless the condition holds."""
     if not condition:
         raise SettingsError(message)
+
+
+def require_choices(options: object, **choices: Sequence[object]) -> None:
+    """Raise a `SettingsError` unless each named attribute has one of its allowed values."""
+    for name, allowed in choices.items():
+        value = getattr(options, name)
+        require(value in allowed, f"{name} is {value!r}; expected one of {list(allowed)}")

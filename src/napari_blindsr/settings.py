@@ -10,7 +10,7 @@ import math
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from napari_blindsr.errors import SettingsError, require
+from napari_blindsr.errors import SettingsError, require, require_choices
 from napari_blindsr.methods import (
     METHOD_TABLE,
     METHODS,
@@ -141,12 +141,8 @@ class Settings:
             self.kernel == "known" or isinstance(self.kernel, KernelFamily),
             f"kernel is {self.kernel!r}; expected a kernel family or 'known'",
         )
-        require(
-            self.geometry in GEOMETRIES,
-            f"geometry is {self.geometry!r}; expected one of {list(GEOMETRIES)}",
-        )
-        require(
-            self.border in BORDERS, f"border is {self.border!r}; expected one of {list(BORDERS)}"
+        require_choices(
+            self, geometry=GEOMETRIES, border=BORDERS, quality=QUALITIES, precision=PRECISIONS
         )
         require(
             self.gain == "auto" or (math.isfinite(self.gain) and self.gain > 0),
@@ -159,10 +155,6 @@ class Settings:
         require(
             self.finish is None or self.finish in FINISHES,
             f"finish is {self.finish!r}; expected one of {list(FINISHES)}",
-        )
-        require(
-            self.quality in QUALITIES,
-            f"quality is {self.quality!r}; expected one of {list(QUALITIES)}",
         )
         require(
             method.degradations or (self.gain == 1 and not self.mask_saturated),
@@ -182,10 +174,6 @@ class Settings:
         require(
             isinstance(self.seed, int) and 0 <= self.seed < 2**63,
             f"seed is {self.seed!r}; expected a whole number from 0 to 2**63 − 1",
-        )
-        require(
-            self.precision in PRECISIONS,
-            f"precision is {self.precision!r}; expected one of {list(PRECISIONS)}",
         )
         require(
             self.threads is None or self.threads >= 1,

@@ -236,7 +236,7 @@ def test_summary() -> None:
     assert told["kernel"] == "gaussian, 5 × 5 fine pixels"
     assert told["angle"].startswith("30°")
     assert told["families"] == "airy 80 %, gaussian 20 %"
-    assert "trained network" in told["read by"]
+    assert "neural network" in told["estimated by"]
     assert dict(cells(summary(estimate(found=False))))["blur"].startswith("no blur found")
 
 

@@ -1,4 +1,4 @@
-"""How a run shows in a terminal: a progress bar, Ctrl-C, a table of scores."""
+"""A run in a terminal: progress bar, Ctrl-C, table of scores."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, TextColumn
 from rich.progress import Progress as Bar
 from rich.table import Table
 
+from napari_blindsr.cli.printing import say
 from napari_blindsr.progress import StopReason
 from napari_blindsr.restoration.restore import iterate
 from napari_blindsr.solvers.device import choose_compute
@@ -42,21 +43,7 @@ def run(
     notes: Sequence[str] = (),
     console: Console,
 ) -> Result:
-    """Restore an array, showing how it goes.
-
-    Parameters
-    ----------
-    image : ndarray
-    settings : Settings
-    known : ndarray, (K, K), optional
-        The kernel, if ``settings.kernel`` is "known".
-    mask : ndarray, (h, w), optional
-        Nonzero where the image is covered.
-    region : Box, optional
-        What of it is restored.
-    notes : sequence of str
-        What to say about the image, once it has proved fit to be restored.
-    console : Console
+    """Restore an array with a progress bar; `notes` are printed once the image is checked.
 
     Raises
     ------
@@ -65,32 +52,21 @@ def run(
         On a second Ctrl-C; the first one ends the run and returns the best state so far.
     """
     steps = iterate(image, settings, known_kernel=known, mask=mask, region=region)
-    # Bad input shows on the first step, before anything else is said.
+    # The first step raises the errors of bad input, before anything is printed.
     progress = next(steps)
     with _interruptible(console) as interrupt:
-        for line in (machine(settings), *notes):
-            console.print(line, markup=False, soft_wrap=True)
-        return _drain(steps, progress, interrupt, console)
-
-
-def _drain(
-    steps: Generator[Progress, bool | None, Result],
-    progress: Progress,
-    interrupt: Interrupt,
-    console: Console,
-) -> Result:
-    """Run to the end, or until the user asks to stop."""
-    with _bar(console) as show:
-        result = _sent(steps, progress, interrupt, show)
-    # What was asked for after the last step counts as well: an evaluation ends.
-    asked = interrupt.requested and result.reason != StopReason.DIVERGED
-    return replace(result, reason=StopReason.STOPPED) if asked else result
+        say(console, machine(settings), *notes)
+        with _bar(console) as show:
+            result = _run_to_end(steps, progress, interrupt, show)
+    # A request after the last step counts as well: it ends an evaluation of many images.
+    stopped = interrupt.requested and result.reason != StopReason.DIVERGED
+    return replace(result, reason=StopReason.STOPPED) if stopped else result
 
 
 Returned = TypeVar("Returned")
 
 
-def _sent(
+def _run_to_end(
     steps: Generator[Progress, bool | None, Returned],
     progress: Progress,
     interrupt: Interrupt,
@@ -106,7 +82,7 @@ def _sent(
 
 
 def watch(steps: Generator[Progress, bool | None, Returned], *, console: Console) -> Returned:
-    """Run to the end, showing how it goes; the first Ctrl-C asks the run to stop.
+    """Run a generator with a progress bar; the first Ctrl-C asks it to stop.
 
     Raises
     ------
@@ -116,18 +92,18 @@ def watch(steps: Generator[Progress, bool | None, Returned], *, console: Console
     """
     progress = next(steps)
     with _interruptible(console) as interrupt, _bar(console) as show:
-        return _sent(steps, progress, interrupt, show)
+        return _run_to_end(steps, progress, interrupt, show)
 
 
 def machine(settings: Settings) -> str:
-    """Return what a run computes with, in words."""
+    """Return versions, device and number type of a run."""
     compute = choose_compute(settings.device, settings.precision)
     dtype = str(compute.dtype).removeprefix("torch.")
     return f"{release()}, device {compute.device}, {dtype}"
 
 
 def release() -> str:
-    """Return which versions compute, in words."""
+    """Return the versions of this package and of torch."""
     return f"napari-blindsr {version('napari-blindsr')}, torch {torch.__version__}"
 
 
@@ -139,7 +115,7 @@ class Interrupt:
 
 @contextmanager
 def _interruptible(console: Console) -> Iterator[Interrupt]:
-    """Take the first Ctrl-C as a request to stop, and the second one literally."""
+    """Take the first Ctrl-C as a request to stop; the second one interrupts."""
     interrupt = Interrupt()
 
     def handle(_signal: int, _frame: FrameType | None) -> None:
@@ -191,8 +167,8 @@ def _time_left(seconds: float | None) -> str:
 
 
 def score_table(scores: Sequence[Score]) -> Table:
-    """Return scores as a table to be printed."""
-    table = Table(title="Against the truth")
+    """Return a table of scores."""
+    table = Table(title="Compared with the true image")
     table.add_column("")
     for heading in ("interpolation", "restored", "better is"):
         table.add_column(heading, justify="right")

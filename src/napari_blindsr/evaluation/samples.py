@@ -1,4 +1,4 @@
-"""Samples that need no download, with truth and kernel: pictures, and cells simulated in code."""
+"""Samples that need no download, with true image and kernel: pictures, and simulated cells."""
 
 from __future__ import annotations
 
@@ -26,13 +26,13 @@ SCALE = 4
 
 @dataclass(frozen=True, kw_only=True)
 class Sample:
-    """A degraded image and the truth about it.
+    """A degraded image, its true image and its kernel.
 
     Attributes
     ----------
     name : str
     label : str
-        What a menu shows.
+        Name in a menu.
     image : ndarray, (h, w) or (h, w, 3)
         The low-resolution image.
     truth : ndarray, (s·h, s·w) or (s·h, s·w, 3)
@@ -168,7 +168,7 @@ def degraded_piece(
 
 
 SAMPLES: tuple[Callable[[], Sample], ...] = (fluorescence, micrograph, photograph)
-"""Each makes one sample; what is appended here is inherited by the tests."""
+"""Functions that each return one sample; the tests run over them."""
 
 BACKGROUND = 12.0
 NUCLEUS = 90.0
@@ -200,7 +200,7 @@ class Camera:
         return np.asarray(self.offset + self.counts_per_photon * photons, dtype=np.float32)
 
     def expose(self, photons: NDArray[np.floating], *, seed: int) -> NDArray[np.uint16]:
-        """Return a picture taken of expected photons, with Poisson and Gaussian noise."""
+        """Return an exposure of expected photons, with Poisson and Gaussian noise."""
         rng = np.random.default_rng(seed)
         arrived = rng.poisson(np.maximum(photons, 0))
         read = arrived + rng.normal(0, self.read_noise, photons.shape)

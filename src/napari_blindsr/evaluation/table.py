@@ -44,7 +44,7 @@ class Column:
 
 
 def columns() -> list[Column]:
-    """Return the columns: of the result, then of what it has to be better than."""
+    """Return the columns: those of the result, then those of the baselines."""
     found = []
     parts: tuple[tuple[str, str, Callable[[Row], dict[str, float]]], ...] = (
         ("", "", lambda row: row.restored),
@@ -98,7 +98,7 @@ def evaluation_table(rows: list[Row], *, title: str) -> Table:
 
 
 def write_csv(path: Path, rows: list[Row], *, force: bool = False) -> None:
-    """Write the scores of some images and their mean; what is not known stays empty."""
+    """Write the scores of some images and their mean; unknown values are empty."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     shown = columns()

@@ -5,10 +5,9 @@ from __future__ import annotations
 import hashlib
 import json
 import time
-from collections import deque
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, Literal, get_args
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -18,6 +17,7 @@ from napari_blindsr.images.files import check_image, image_suffixes, open_image
 from napari_blindsr.images.plain import write_report
 from napari_blindsr.physics.kernel_files import write_kernel
 from napari_blindsr.progress import Progress
+from napari_blindsr.stacks.executor import interleaved
 from napari_blindsr.stacks.outputs import FileTarget, can_go_on, journal_of
 from napari_blindsr.stacks.plan import prepare_stack
 from napari_blindsr.stacks.restore_stack import run_stack
@@ -30,14 +30,12 @@ if TYPE_CHECKING:
 
     from napari_blindsr.images.metadata import Description
     from napari_blindsr.settings import Settings
-    from napari_blindsr.stacks.executor import Runner
+    from napari_blindsr.stacks.executor import Executor
     from napari_blindsr.stacks.options import StackOptions
     from napari_blindsr.stacks.plan import StackJob
     from napari_blindsr.stacks.result import StackResult
+    from napari_blindsr.types import FileFormat
 
-
-FileFormat = Literal["same", "tif", "zarr", "npy"]
-FILE_FORMATS: tuple[FileFormat, ...] = get_args(FileFormat)
 
 ENDINGS = (".ome.zarr", ".ome.tiff", ".ome.tif")
 
@@ -216,7 +214,7 @@ def open_file(
 
 
 def restore_file(
-    opened: OpenFile, *, run: str, force: bool = False, runner: Runner | None = None
+    opened: OpenFile, *, run: str, force: bool = False, executor: Executor | None = None
 ) -> Generator[Progress, bool | None, StackResult]:
     """Restore a file plane by plane: yields `Progress`, returns the result without its pixels.
 
@@ -231,7 +229,7 @@ def restore_file(
         Identifies the computation, see `digest`.
     force : bool
         Replace existing files.
-    runner : Runner, optional
+    executor : Executor, optional
         Executor that restores the planes; by default this process.
     """
     stack, job = opened.stack, opened.job
@@ -245,7 +243,7 @@ def restore_file(
     )
     bundle = Bundle(job.image)
     try:
-        result = yield from run_stack(stack, target=target, runner=runner)
+        result = yield from run_stack(stack, target=target, executor=executor)
         if not is_delivered(result, job.image):
             target.suspend()
             return result
@@ -333,19 +331,10 @@ TURN = 0.02
 """Seconds between two polls."""
 
 
-@dataclass(kw_only=True, eq=False)
-class _Running:
-    """A file that is being restored."""
-
-    opened: OpenFile
-    steps: Generator[Progress, bool | None, StackResult]
-    report: Progress | None = None
-
-
 def restore_files(
     files: Sequence[tuple[OpenFile, str]],
     *,
-    runner: Runner,
+    executor: Executor,
     at_once: Callable[[], int],
     ended: Callable[[OpenFile, StackResult | BlindSRError], None],
     force: bool = False,
@@ -358,7 +347,7 @@ def restore_files(
     ----------
     files : sequence of (OpenFile, str)
         The files, and the checksums of their computations, see `restore_file`.
-    runner : Runner
+    executor : Executor
         Executor that restores the planes of all files; must not block.
     at_once : callable
         Returns how many files to process at once, which changes as workers join and leave.
@@ -372,73 +361,36 @@ def restore_files(
     ClusterError
         If the cluster is lost.
     """
-    clock = _Clock(files)
-    waiting = deque(files)
-    running: list[_Running] = []
-    stop = False
-    try:
-        while running or (waiting and not stop):
-            while waiting and not stop and len(running) < at_once():
-                opened, run = waiting.popleft()
-                steps = restore_file(opened, run=run, force=force, runner=runner)
-                running.append(_Running(opened=opened, steps=steps))
-            for entry in list(running):
-                try:
-                    entry.report = entry.steps.send(None if entry.report is None else stop)
-                except StopIteration as end:
-                    running.remove(entry)
-                    clock.end(entry.report)
-                    ended(entry.opened, end.value)
-                except ClusterError:
-                    raise
-                except BlindSRError as error:
-                    running.remove(entry)
-                    clock.end(entry.report)
-                    ended(entry.opened, error)
-            time.sleep(TURN)
-            stop = bool((yield clock.progress(running))) or stop
-    finally:
-        for entry in running:
-            entry.steps.close()
+    start = time.perf_counter()
+    total = sum(len(opened.stack.indices) for opened, _ in files)
+    # By file: the planes that are done.
+    done: list[int] = []
 
+    def take(opened: OpenFile, outcome: StackResult | BlindSRError, last: Progress | None) -> None:
+        if isinstance(outcome, ClusterError):
+            raise outcome
+        done.append(_planes_of(last))
+        ended(opened, outcome)
 
-class _Clock:
-    """Counts the progress over all files.
-
-    Parameters
-    ----------
-    files : sequence of (OpenFile, str)
-    """
-
-    def __init__(self, files: Sequence[tuple[OpenFile, str]]) -> None:
-        self._start = time.perf_counter()
-        self._files = len(files)
-        self._ended = 0
-        self._planes = 0
-        self._total = sum(len(opened.stack.indices) for opened, _ in files)
-
-    def end(self, last: Progress | None) -> None:
-        """Count a file as done, by its last report."""
-        self._ended += 1
-        self._planes += _planes_of(last)
-
-    def progress(self, running: Sequence[_Running]) -> Progress:
-        """Return the progress over all files."""
-        reports = [entry.report for entry in running if entry.report is not None]
-        done = self._planes + sum(map(_planes_of, reports))
-        seconds = time.perf_counter() - self._start
-        report = Progress(
-            step=done,
-            total=self._total,
-            stage=f"{self._ended} of {self._files} files",
+    def progress(reports: Sequence[Progress]) -> Progress:
+        planes = sum(done) + sum(map(_planes_of, reports))
+        seconds = time.perf_counter() - start
+        stage = f"{len(done)} of {len(files)} files"
+        return Progress(
+            step=planes,
+            total=total,
+            stage=f"{stage}; {reports[0].stage}" if reports else stage,
             loss=None,
             seconds=seconds,
-            remaining=seconds / done * (self._total - done) if done else None,
+            remaining=seconds / planes * (total - planes) if planes else None,
             unit="plane",
         )
-        if not reports:
-            return report
-        return replace(report, stage=f"{report.stage}; {reports[0].stage}")
+
+    steps = (
+        (opened, restore_file(opened, run=run, force=force, executor=executor))
+        for opened, run in files
+    )
+    yield from interleaved(steps, at_once=at_once, ended=take, progress=progress, patience=TURN)
 
 
 def _planes_of(report: Progress | None) -> int:

@@ -287,7 +287,7 @@ def _lost() -> ClusterError:
     )
 
 
-class ClusterRunner:
+class ClusterExecutor:
     """Executor that restores planes on a Dask cluster.
 
     Parameters
@@ -303,16 +303,16 @@ class ClusterRunner:
     """
 
     def __init__(self, client: Client, *, patience: float = 0.05) -> None:
-        self._crew = Workers(client, patience=patience)
+        self._workers = Workers(client, patience=patience)
         self._shared_out: WeakKeyDictionary[StackJob, int] = WeakKeyDictionary()
 
     def describe(self) -> str:
         """Return a description of the cluster."""
-        return self._crew.describe()
+        return self._workers.describe()
 
     def capacity(self) -> int:
         """Return how many tasks are submitted at a time."""
-        return self._crew.capacity()
+        return self._workers.capacity()
 
     def kernels(
         self,
@@ -322,7 +322,7 @@ class ClusterRunner:
         estimated: dict[Index, GroupKernel],
     ) -> Generator[Progress, bool | None, bool]:
         """Estimate the kernel of each group of planes, one task per group."""
-        workers = self._crew
+        workers = self._workers
         stage = f"estimating the blur, {len(groups)} kernel{'' if len(groups) == 1 else 's'}"
 
         def arguments(group: Index) -> tuple[bytes]:
@@ -356,7 +356,7 @@ class ClusterRunner:
         deliver: Callable[[PlaneOutcome], None],
     ) -> Generator[Progress, bool | None, bool]:
         """Restore planes, each in one task or tile by tile; deliver them in the order they end."""
-        workers, kernels = self._crew, dict(todo)
+        workers, kernels = self._workers, dict(todo)
         warm_starts = WarmStarts(job, kernels)
 
         def arguments(index: Index) -> tuple[Any, ...]:
@@ -393,7 +393,7 @@ class ClusterRunner:
     def notes(self, job: StackJob) -> tuple[str, ...]:
         """Return notes on what differs from a run in one process."""
         notes = []
-        path = self._crew.unseen(job.array)
+        path = self._workers.unseen(job.array)
         if path is not None:
             notes.append(f"not all workers can read {path}: its planes were sent to them")
         if job in self._shared_out:
@@ -421,7 +421,7 @@ class ClusterRunner:
             job.region.shape,
             scale=settings.scale,
             planes=len(todo),
-            workers=self._crew.count(),
+            workers=self._workers.count(),
             tile=tile,
         )
         if side is not None and side != tile:

@@ -289,40 +289,18 @@ def _equipped(job: Job) -> Job:
     EngineError
         If a network is missing here that the plane was prepared for.
     """
-    settings, light = job.settings, job.light
-    restorer = _tools(_Tools(settings))
+    # The kernel does not decide which networks are needed.
+    restorer = _restorer(replace(job.settings, kernel="known"))
     if restorer.name != job.restorer.name:
         raise EngineError(
             f"a worker lacks the weights of {job.restorer.name!r}, which another one has; "
             "expected all workers to find them"
         )
     compute = restorer.compute
-    light = None if light is None else light.to(compute.device)
+    light = None if job.light is None else job.light.to(compute.device)
     return replace(job, compute=compute, restorer=restorer, light=light)
 
 
-class _Tools:
-    """The settings that decide which networks are loaded, and on which device."""
-
-    def __init__(self, settings: Settings) -> None:
-        self.settings = settings
-        self._key = (
-            settings.method,
-            settings.finish,
-            settings.usrnet_weights,
-            settings.device,
-            settings.precision,
-        )
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, _Tools) and self._key == other._key
-
-    def __hash__(self) -> int:
-        return hash(self._key)
-
-
 @lru_cache(maxsize=1)
-def _tools(tools: _Tools) -> NonblindRestorer:
-    settings = tools.settings
-    compute = choose_compute(settings.device, settings.precision)
-    return load_restorer(settings, compute)[0]
+def _restorer(settings: Settings) -> NonblindRestorer:
+    return load_restorer(settings, choose_compute(settings.device, settings.precision))[0]

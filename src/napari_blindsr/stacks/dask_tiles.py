@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections import deque
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from napari_blindsr.errors import BlindSRError, ClusterError, OutOfMemoryError
@@ -20,7 +19,7 @@ from napari_blindsr.stacks.dask_tasks import (
     run_tile,
     tile_payload,
 )
-from napari_blindsr.stacks.executor import PlaneOutcome
+from napari_blindsr.stacks.executor import PlaneOutcome, interleaved
 from napari_blindsr.stacks.outputs import OutputError
 
 if TYPE_CHECKING:
@@ -84,14 +83,6 @@ class ClusterTiles:
         )
 
 
-@dataclass(kw_only=True, eq=False)
-class _Running:
-    """A plane that is being restored."""
-
-    steps: Generator[Progress, bool | None, PlaneOutcome | None]
-    report: Progress | None = None
-
-
 class TiledPlanes:
     """Restores planes in tiles on a cluster: several planes at once if one has too few tiles.
 
@@ -121,34 +112,30 @@ class TiledPlanes:
         deliver: Callable[[PlaneOutcome], None],
     ) -> Generator[Progress, bool | None, bool]:
         """Restore planes; returns whether a stop was requested."""
-        waiting = deque(todo)
-        running: list[_Running] = []
-        stop = False
-        try:
-            while running or (waiting and not stop):
-                while waiting and not stop and len(running) < self._at_once():
-                    running.append(_Running(steps=self._plane(*waiting.popleft())))
-                for entry in list(running):
-                    try:
-                        entry.report = entry.steps.send(None if entry.report is None else stop)
-                    except StopIteration as end:
-                        running.remove(entry)
-                        if end.value is not None:
-                            deliver(end.value)
-                time.sleep(self._workers.patience)
-                stop = bool((yield self._progress(running))) or stop
-            return stop
-        finally:
-            for entry in running:
-                entry.steps.close()
+
+        def ended(_: Index, outcome: PlaneOutcome | BlindSRError | None, __: object) -> None:
+            if isinstance(outcome, BlindSRError):
+                raise outcome
+            if outcome is not None:
+                deliver(outcome)
+
+        return (
+            yield from interleaved(
+                [(index, self._plane(index, kernel)) for index, kernel in todo],
+                at_once=self._at_once,
+                ended=ended,
+                progress=self._progress,
+                patience=self._workers.patience,
+            )
+        )
 
     def _at_once(self) -> int:
         """Return how many planes keep all workers busy, plus one."""
         tiles = count_parts(self._job.region.shape, self._job.settings.scale, self._tile)
         return 1 + math.ceil(self._workers.capacity() / tiles)
 
-    def _progress(self, running: Sequence[_Running]) -> Progress:
-        inner = next((entry.report for entry in running if entry.report is not None), None)
+    def _progress(self, reports: Sequence[Progress]) -> Progress:
+        inner = reports[0] if reports else None
         if inner is not None and inner.unit == "tile" and self._clock.total == 1:
             return inner
         return self._clock.progress(inner)

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import time
+from collections import deque
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 
 from napari_blindsr.errors import BlindSRError, OutOfMemoryError
 from napari_blindsr.progress import Progress
@@ -13,7 +14,7 @@ from napari_blindsr.stacks.shared_kernel import find_shared
 from napari_blindsr.stacks.warm_start import WarmStarts
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator, Mapping, Sequence
+    from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 
     from numpy.typing import NDArray
 
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from napari_blindsr.stacks.result import GroupKernel
 
 
+Item = TypeVar("Item")
 Returned = TypeVar("Returned")
 
 
@@ -77,8 +79,8 @@ class Clock:
         )
 
 
-class Runner(Protocol):
-    """Executor: restores planes.
+class Executor(Protocol):
+    """Restores planes.
 
     Both generators yield `Progress` and return whether a stop was requested.
     """
@@ -106,8 +108,8 @@ class Runner(Protocol):
         """Return notes on how the planes were restored."""
 
 
-class LocalRunner:
-    """Executor that restores planes in this process, in their order."""
+class LocalExecutor:
+    """Restores planes in this process, in their order."""
 
     def kernels(
         self,
@@ -176,3 +178,59 @@ def _watched(
             result: Returned = end.value
             return result, stop
         stop = bool((yield clock.progress(inner))) or stop
+
+
+@dataclass(eq=False)
+class _Running(Generic[Item, Returned]):
+    """A generator that is run by turns with others, and its last report."""
+
+    item: Item
+    steps: Generator[Progress, bool | None, Returned]
+    report: Progress | None = None
+
+
+def interleaved(
+    todo: Iterable[tuple[Item, Generator[Progress, bool | None, Returned]]],
+    *,
+    at_once: Callable[[], int],
+    ended: Callable[[Item, Returned | BlindSRError, Progress | None], None],
+    progress: Callable[[Sequence[Progress]], Progress],
+    patience: float,
+) -> Generator[Progress, bool | None, bool]:
+    """Run several generators by turns; returns whether a stop was requested.
+
+    Parameters
+    ----------
+    todo : iterable of (item, generator)
+    at_once : callable
+        Returns how many to run at once, which may change.
+    ended : callable
+        Called with each item, its result or error, and its last report.
+    progress : callable
+        Returns the progress over all from the last reports of those that are running.
+    patience : float
+        Seconds between two turns.
+    """
+    waiting = deque(todo)
+    running: list[_Running[Item, Returned]] = []
+    stop = False
+    try:
+        while running or (waiting and not stop):
+            while waiting and not stop and len(running) < at_once():
+                running.append(_Running(*waiting.popleft()))
+            for entry in list(running):
+                try:
+                    entry.report = entry.steps.send(None if entry.report is None else stop)
+                except StopIteration as end:
+                    running.remove(entry)
+                    ended(entry.item, end.value, entry.report)
+                except BlindSRError as error:
+                    running.remove(entry)
+                    ended(entry.item, error, entry.report)
+            time.sleep(patience)
+            reports = [entry.report for entry in running if entry.report is not None]
+            stop = bool((yield progress(reports))) or stop
+        return stop
+    finally:
+        for entry in running:
+            entry.steps.close()

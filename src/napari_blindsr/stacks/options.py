@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from napari_blindsr.errors import SettingsError
+from napari_blindsr.errors import require_choices
 from napari_blindsr.types import OUTPUT_TYPES, SHARINGS, OutputType, Sharing
 
 if TYPE_CHECKING:
@@ -43,17 +43,9 @@ class StackOptions:
     warm_start: bool = False
 
     def __post_init__(self) -> None:
-        if self.kernels not in SHARINGS:
-            raise SettingsError(f"kernels is {self.kernels!r}; expected one of {list(SHARINGS)}")
-        if self.dtype not in OUTPUT_TYPES:
-            raise SettingsError(f"dtype is {self.dtype!r}; expected one of {list(OUTPUT_TYPES)}")
+        require_choices(self, kernels=SHARINGS, dtype=OUTPUT_TYPES)
 
     def to_json(self) -> dict[str, Any]:
         """Return the options as plain JSON types."""
-        return {
-            "kernels": self.kernels,
-            "planes": self.planes,
-            "region": None if self.region is None else self.region.to_json(),
-            "dtype": self.dtype,
-            "warm_start": self.warm_start,
-        }
+        region = None if self.region is None else self.region.to_json()
+        return {**vars(self), "region": region}

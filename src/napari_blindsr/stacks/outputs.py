@@ -280,11 +280,6 @@ class FileTarget:
         if not can_go_on(self._writer.path):
             self._journal.unlink(missing_ok=True)
 
-    def abort(self) -> None:
-        """Remove what is incomplete."""
-        self._writer.abort()
-        self._journal.unlink(missing_ok=True)
-
 
 def journal_of(path: Path) -> Path:
     """Return the journal that lists the complete planes of an incomplete output."""

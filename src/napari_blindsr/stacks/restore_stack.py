@@ -10,7 +10,7 @@ import numpy as np
 
 from napari_blindsr.errors import NoContrastError
 from napari_blindsr.progress import StopReason
-from napari_blindsr.stacks.executor import Clock, LocalRunner, PlaneOutcome, Runner
+from napari_blindsr.stacks.executor import Clock, Executor, LocalExecutor, PlaneOutcome
 from napari_blindsr.stacks.outputs import ArrayTarget
 from napari_blindsr.stacks.plan import StackJob, prepare_stack
 from napari_blindsr.stacks.result import GroupKernel, PlaneRecord, StackKernel, StackResult
@@ -129,17 +129,17 @@ def iterate_stack(
         found=found,
         mask=mask,
     )
-    runner: Runner | None = None
+    executor: Executor | None = None
     if client is not None:
         # Clusters need an extra.
-        from napari_blindsr.stacks.dask_executor import ClusterRunner  # noqa: PLC0415
+        from napari_blindsr.stacks.dask_executor import ClusterExecutor  # noqa: PLC0415
 
-        runner = ClusterRunner(client)
-    return (yield from run_stack(job, target=target, runner=runner))
+        executor = ClusterExecutor(client)
+    return (yield from run_stack(job, target=target, executor=executor))
 
 
 def run_stack(
-    job: StackJob, *, target: StackTarget | None = None, runner: Runner | None = None
+    job: StackJob, *, target: StackTarget | None = None, executor: Executor | None = None
 ) -> Generator[Progress, bool | None, StackResult]:
     """Run a stack that is checked: yields `Progress`, returns a `StackResult`.
 
@@ -148,11 +148,11 @@ def run_stack(
     job : StackJob
     target : StackTarget, optional
         As in `restore_stack`.
-    runner : Runner, optional
+    executor : Executor, optional
         Executor that restores the planes; by default this process.
     """
     start = time.perf_counter()
-    runner = LocalRunner() if runner is None else runner
+    executor = LocalExecutor() if executor is None else executor
     array: NDArray[Any] | None = None
     if target is None:
         memory = ArrayTarget(job.result.shape, job.dtype)
@@ -169,7 +169,7 @@ def run_stack(
     elif job.options.kernels != "plane" or (job.steadies and todo):
         # Planes that are already complete count as neighbours, too.
         groups = _groups(job, job.indices if job.steadies else todo)
-        stop = yield from runner.kernels(job, groups, clock, kernels)
+        stop = yield from executor.kernels(job, groups, clock, kernels)
         if job.steadies and not stop:
             kernels.update(kalman_smoothed(job, kernels))
 
@@ -180,9 +180,9 @@ def run_stack(
     if not stop:
         held = {group: shared.kernel for group, shared in kernels.items()}
         given = [(index, held.get(job.group(index))) for index in todo]
-        yield from runner.planes(job, given, target, clock, deliver)
+        yield from executor.planes(job, given, target, clock, deliver)
     result = summary.result(array, seconds=time.perf_counter() - start, total=len(todo))
-    return replace(result, notes=(*result.notes, *runner.notes(job)))
+    return replace(result, notes=(*result.notes, *executor.notes(job)))
 
 
 def _delivered(

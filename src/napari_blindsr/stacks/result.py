@@ -105,15 +105,8 @@ class PlaneRecord:
 
     def to_json(self) -> dict[str, Any]:
         """Return the record as plain JSON types."""
-        return {
-            "index": list(self.index),
-            "seconds": self.seconds,
-            "noise": self.noise,
-            "clipped": self.clipped,
-            "flags": list(self.flags),
-            "notes": list(self.notes),
-            "error": self.error,
-        }
+        lists = {name: list(getattr(self, name)) for name in ("index", "flags", "notes")}
+        return {**vars(self), **lists}
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
