@@ -418,7 +418,7 @@ def test_files_are_restored_at_once(
         found, expected = (open_image(tmp_path / at / name).array for at in ("out", "alone"))
         np.testing.assert_array_equal(found[:, :], expected[:, :])
     assert run_here(command, monkeypatch, tmp_path) == 1
-    assert capsys.readouterr().err.count("complete before") == 5
+    assert capsys.readouterr().err.count("already complete") == 5
 
 
 @pytest.mark.slow

@@ -23,7 +23,7 @@ from napari_blindsr.methods import CONTINUED, Schedule
 from napari_blindsr.progress import drained
 from napari_blindsr.stacks.batch import digest, file_job, open_file, restore_file
 from napari_blindsr.stacks.plan import prepare_stack
-from napari_blindsr.stacks.warm_start import ALONE, WarmStarts
+from napari_blindsr.stacks.warm_start import COLD_START, WarmStarts
 from tests.cli.command_line import check_refused, run_here
 from tests.stacks.test_cluster import check_same
 from tests.stacks.test_restore_stack import KERNEL
@@ -150,7 +150,7 @@ def test_chains_come_one_after_the_other_and_gaps_begin_anew() -> None:
         assert chains.start(index) is None
         told = chains.end(index, result)
         assert told is not None
-        assert (ALONE in told.notes) == (index[0] > 1)
+        assert (COLD_START in told.notes) == (index[0] > 1)
 
 
 def stopped_after(image: NDArray[Any], path: Path, planes: int) -> tuple[Any, str]:
@@ -172,7 +172,7 @@ def test_a_run_that_is_gone_on_with_says_which_planes_begin_anew(tmp_path: Path)
     job, run = stopped_after(image, tmp_path, 2)
     result = drained(restore_file(open_file(job, MLMC, WARM, axes="TYX"), run=run))
     assert result.kept == 2
-    assert [ALONE in record.notes for record in result.records] == [True, False]
+    assert [COLD_START in record.notes for record in result.records] == [True, False]
     assert any(note.startswith("1 planes started anew") for note in result.notes)
     # From there on it is a chain of its own.
     rest = restore_stack(image[2:], MLMC, axes="TYX", options=WARM)

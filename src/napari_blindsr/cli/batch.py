@@ -63,9 +63,9 @@ def restore_many(
     for job in jobs:
         try:
             job.image.parent.mkdir(parents=True, exist_ok=True)
-            run = _digest(job, settings, options, axes=axes, known=known, mask=mask)
+            run = digest(job, settings, options, axes=axes, known=known, mask=mask)
             if not force and is_finished(job, run):
-                summary.outcomes[job] = "complete before"
+                summary.outcomes[job] = "already complete"
                 continue
             given = open_file(
                 job, settings, options, axes=axes, known=known, mask=mask, force=force
@@ -167,21 +167,6 @@ class _Outcomes:
         self.outcomes[job] = f"failed: {error}"
         kind = "failed" if isinstance(error, EngineError) else "not restored"
         say(self.console, f"{job.source}: {kind}: {error}")
-
-
-def _digest(
-    job: FileJob,
-    settings: Settings,
-    options: StackOptions,
-    *,
-    axes: str | None,
-    known: NDArray[Any] | None,
-    mask: NDArray[Any] | None,
-) -> str:
-    try:
-        return digest(job, settings, options, axes=axes, known=known, mask=mask)
-    except OSError as error:
-        raise FileError(f"cannot read {job.source}: {error.strerror or error}") from error
 
 
 def _print_result(result: StackResult, given: OpenFile, console: Console) -> None:

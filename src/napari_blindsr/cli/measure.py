@@ -136,7 +136,7 @@ def measure(
     from napari_blindsr.metrics.measure import to_csv  # noqa: PLC0415
 
     loaded = plain.read_image(image)
-    size, notes = (pixel_size, ()) if pixel_size is not None else _pixel_size(loaded)
+    size, notes = (pixel_size, ()) if pixel_size is not None else square_pixel(loaded)
     evidence = Evidence(
         image=loaded.array,
         reference=_image(reference),
@@ -188,7 +188,7 @@ def _check_options(
         raise SettingsError(f"{given} is given without {missing}; the diffraction limit needs both")
 
 
-def _pixel_size(loaded: LoadedImage) -> tuple[float | None, tuple[str, ...]]:
+def square_pixel(loaded: LoadedImage) -> tuple[float | None, tuple[str, ...]]:
     """Return the side of a pixel in nm, if the file has it, and notes about it."""
     from napari_blindsr.images.metadata import METRES  # noqa: PLC0415
 

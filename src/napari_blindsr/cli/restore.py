@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from napari_blindsr.cli.inputs import ClusterOptions, FileOptions, PlaneOptions, parse_tile
+from napari_blindsr.cli.measure import square_pixel
 from napari_blindsr.cli.options import (
     FAILED,
     FAMILY_NAMES,
@@ -184,11 +185,13 @@ def restore(
         console=console,
     )
     written = outputs.write(files.output, result, loaded, force=force, console=console)
-    return conclude(result, written, console)
+    return conclude(result, written, console, nanometres=square_pixel(loaded)[0])
 
 
-def conclude(result: Result, written: Sequence[Path], console: Console) -> int:
-    """Print how a run ended; returns the exit code."""
+def conclude(
+    result: Result, written: Sequence[Path], console: Console, *, nanometres: float | None = None
+) -> int:
+    """Print how a run ended; with the size of a pixel, lengths in µm, too. Returns the exit code."""
     # The run has imported torch by now.
     from napari_blindsr.plugin.widgets.texts import facts_of  # noqa: PLC0415
 
@@ -199,7 +202,7 @@ def conclude(result: Result, written: Sequence[Path], console: Console) -> int:
         console,
         *(f"note: {note}" for note in result.notes),
         *(f"warning: {f.message}. {f.meaning} {f.advice}" for f in result.flags),
-        *facts_of(result, result.settings.optics.pixel_size_nm),
+        *facts_of(result, nanometres),
         f"{result.reason} after {steps}{result.seconds:.0f} s; wrote "
         f"{', '.join(map(str, written))}",
     )

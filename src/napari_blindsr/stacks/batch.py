@@ -125,8 +125,17 @@ def digest(
     known: NDArray[Any] | None,
     mask: ArrayLike | None,
 ) -> str:
-    """Return a checksum of a computation: the file's size and time, and all settings."""
-    about = job.source.stat()
+    """Return a checksum of a computation: the file's size and time, and all settings.
+
+    Raises
+    ------
+    FileError
+        If the file cannot be found.
+    """
+    try:
+        about = job.source.stat()
+    except OSError as error:
+        raise FileError(f"cannot read {job.source}: {error.strerror or error}") from error
     parts = [
         str(job.source.resolve()),
         str(about.st_size),

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import signal
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
@@ -14,7 +13,7 @@ from napari_blindsr.errors import ClusterError, SettingsError
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from distributed import Client, Worker
+    from distributed import Client
 
 
 PATIENCE = 10.0
@@ -57,21 +56,12 @@ class ClusterChoice:
             raise SettingsError(f"workers is {self.workers}; expected 1 or more")
         check_installed()
 
-    @contextmanager
-    def client(self) -> Iterator[Client]:
-        """Connect to the cluster; a local one is started first.
-
-        Raises
-        ------
-        ClusterError
-            If the scheduler does not answer.
-        """
-        with ExitStack() as stack:
-            if self.workers is not None:
-                yield stack.enter_context(local_client(self.workers, threads=self.threads or 1))
-            else:
-                assert self.address is not None
-                yield stack.enter_context(remote_client(self.address))
+    def client(self) -> AbstractContextManager[Client]:
+        """Connect to the cluster; a local one is started first."""
+        if self.workers is not None:
+            return local_client(self.workers, threads=self.threads or 1)
+        assert self.address is not None
+        return remote_client(self.address)
 
 
 def check_installed() -> None:
@@ -97,7 +87,7 @@ def local_client(workers: int, *, threads: int = 1) -> Iterator[Client]:
     check_installed()
     from distributed import Client  # noqa: PLC0415
 
-    from napari_blindsr.stacks.dask_local import local_cluster  # noqa: PLC0415
+    from napari_blindsr.stacks.dask_local import IgnoreInterrupts, local_cluster  # noqa: PLC0415
 
     count = str(threads)
     try:
@@ -107,7 +97,7 @@ def local_client(workers: int, *, threads: int = 1) -> Iterator[Client]:
     except (RuntimeError, OSError) as error:
         raise ClusterError(f"the workers cannot be started: {_first_line(error)}") from error
     with cluster, Client(cluster, security=security, set_as_default=False) as client:
-        client.register_plugin(_deaf_to_interrupts(), name="napari-blindsr-interrupts")
+        client.register_plugin(IgnoreInterrupts(), name="napari-blindsr-interrupts")
         yield client
 
 
@@ -170,17 +160,6 @@ async def _reach(address: str, patience: float) -> None:
     options: dict[str, Any] = Security().get_connection_args("client")
     comm = await connect(address, timeout=patience, **options)
     await comm.close()
-
-
-def _deaf_to_interrupts() -> Any:
-    """Return a plugin that makes workers ignore Ctrl-C, which only this process shall handle."""
-    from distributed import WorkerPlugin  # noqa: PLC0415
-
-    class DeafToInterrupts(WorkerPlugin):
-        def setup(self, worker: Worker) -> None:  # noqa: ARG002 - Dask's signature
-            signal.signal(signal.SIGINT, signal.SIG_IGN)
-
-    return DeafToInterrupts()
 
 
 def _first_line(error: BaseException) -> str:

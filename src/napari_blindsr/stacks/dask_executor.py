@@ -415,7 +415,7 @@ class ClusterExecutor:
         method = method_named(settings.method)
         # Tiles do not speed up an optimisation, and leave it less data to estimate the kernel from.
         shares = repeats_cheaply(method, known=known, finish=settings.used_finish)
-        if settings.tile != "auto" or not shares or job.hands_on:
+        if settings.tile != "auto" or not shares or job.passes_weights:
             return tile
         side = shared_side(
             job.region.shape,

@@ -8,9 +8,10 @@ never written to a file, and required on both sides of every connection.
 from __future__ import annotations
 
 import logging
+import signal
 from typing import TYPE_CHECKING, Any
 
-from distributed import Nanny, Scheduler, SpecCluster, Worker
+from distributed import Nanny, Scheduler, SpecCluster, Worker, WorkerPlugin
 from distributed.http.routing import RoutingApplication
 from distributed.security import Security
 from tornado.httpserver import HTTPServer
@@ -39,6 +40,14 @@ class QuietScheduler(_WithoutHttp, Scheduler):
 
 class QuietWorker(_WithoutHttp, Worker):
     """A worker without a web server."""
+
+
+class IgnoreInterrupts(WorkerPlugin):
+    """Makes workers ignore Ctrl-C, which only the main process handles."""
+
+    def setup(self, worker: Worker) -> None:  # noqa: ARG002 - Dask's signature
+        """Ignore SIGINT."""
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 def local_cluster(workers: int, *, environment: Mapping[str, str]) -> tuple[SpecCluster, Security]:

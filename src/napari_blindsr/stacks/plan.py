@@ -119,14 +119,14 @@ class StackJob:
         return self.settings if kernel is None else replace(self.settings, kernel="known")
 
     @property
-    def hands_on(self) -> bool:
+    def passes_weights(self) -> bool:
         """Whether a plane starts with the weights of the previous one."""
         return self.options.warm_start and method_named(self.settings.method).optimises
 
     @property
-    def steadies(self) -> bool:
+    def filters_kernels(self) -> bool:
         """Whether kernel estimates are filtered over neighbouring planes."""
-        return self.options.warm_start and not self.hands_on
+        return self.options.warm_start and not self.passes_weights
 
     @property
     def chain_axis(self) -> int | None:
@@ -157,7 +157,7 @@ class StackJob:
             mask=self.mask,
             region=self.part,
             target=target,
-            link=Link(start=start) if self.hands_on else None,
+            link=Link(start=start) if self.passes_weights else None,
         )
 
     def prepared(self, index: Index, kernel: NDArray[Any] | KernelField | None) -> Job:
@@ -236,14 +236,14 @@ def prepare_stack(
 def _check_warm_start(job: StackJob) -> None:
     """Raise a `SettingsError` if no plane could make use of the previous one."""
     settings = job.settings
-    if job.steadies and (job.known is not None or job.options.kernels != "plane"):
+    if job.filters_kernels and (job.known is not None or job.options.kernels != "plane"):
         sharing = "known" if job.known is not None else f"one a {job.options.kernels} (kernels)"
         raise SettingsError(
             f"warm_start is on, but method {settings.method!r} has nothing to start from where the "
             f"kernel is {sharing}; expected kernels='plane', one of "
             f"{[m.name for m in METHOD_TABLE if m.optimises]}, or no warm_start"
         )
-    if job.steadies and settings.field != ONE_BLUR:
+    if job.filters_kernels and settings.field != ONE_BLUR:
         rows, columns = settings.field
         raise SettingsError(
             f"warm_start is on and field is {rows} × {columns}: the blur is smoothed over regions "
@@ -255,7 +255,7 @@ def _check_warm_start(job: StackJob) -> None:
             "no neighbours; expected several along an axis other than C, or no warm_start"
         )
     height, width = job.result.plane_shape
-    if job.hands_on and tile_side((height, width), settings.tile) is not None:
+    if job.passes_weights and tile_side((height, width), settings.tile) is not None:
         raise SettingsError(
             f"warm_start is on, but planes of {height} × {width} pixels are made in tiles, which "
             "have no neighbours; expected planes made in one go (tile=None), or no warm_start"

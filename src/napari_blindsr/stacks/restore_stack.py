@@ -14,7 +14,7 @@ from napari_blindsr.stacks.executor import Clock, Executor, LocalExecutor, Plane
 from napari_blindsr.stacks.outputs import ArrayTarget
 from napari_blindsr.stacks.plan import StackJob, prepare_stack
 from napari_blindsr.stacks.result import GroupKernel, PlaneRecord, StackKernel, StackResult
-from napari_blindsr.stacks.warm_start import ALONE, kalman_smoothed
+from napari_blindsr.stacks.warm_start import COLD_START, kalman_smoothed
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Mapping, Sequence
@@ -166,11 +166,11 @@ def run_stack(
     stop = False
     if job.known is not None:
         kernels = dict.fromkeys(map(job.group, todo), GroupKernel(kernel=job.known))
-    elif job.options.kernels != "plane" or (job.steadies and todo):
+    elif job.options.kernels != "plane" or (job.filters_kernels and todo):
         # Planes that are already complete count as neighbours, too.
-        groups = _groups(job, job.indices if job.steadies else todo)
+        groups = _groups(job, job.indices if job.filters_kernels else todo)
         stop = yield from executor.kernels(job, groups, clock, kernels)
-        if job.steadies and not stop:
+        if job.filters_kernels and not stop:
             kernels.update(kalman_smoothed(job, kernels))
 
     def deliver(outcome: PlaneOutcome) -> None:
@@ -207,18 +207,19 @@ def _delivered(
         return True
     if outcome.pixels is not None:
         place.put(outcome.pixels)
-    shared = kernels.get(job.group(outcome.index))
-    record = summary.restored(outcome.index, outcome.result, shared, clipped=outcome.clipped)
-    if outcome.result.reason is StopReason.STOPPED:
+    result, shared = outcome.result, kernels.get(job.group(outcome.index))
+    kernel = StackKernel(
+        kernel=result.kernel,
+        center=result.kernel_center[0],
+        indices=(outcome.index,),
+        blur=result.blur if shared is None else shared.blur,
+        field=result.field,
+    )
+    record = summary.restored(result, kernel, clipped=outcome.clipped)
+    if result.reason is StopReason.STOPPED:
         # Some tiles are missing: the plane is incomplete.
         return False
-    alone = StackKernel(
-        kernel=outcome.result.kernel,
-        center=outcome.result.kernel_center[0],
-        indices=(outcome.index,),
-    )
-    held = None if outcome.result.field is not None else alone
-    target.note(job.position(outcome.index), record, held)
+    target.note(job.position(outcome.index), record, kernel if result.field is None else None)
     return True
 
 
@@ -263,13 +264,17 @@ class StackSummary:
     def keep(self, record: PlaneRecord, kernel: StackKernel | None) -> None:
         """Add the record of a plane that an earlier run completed."""
         self._earlier.append(record)
-        if kernel is None:
-            return
-        group = self._job.group(record.index)
-        before = self._kernels.get(group)
-        others = () if before is None else before.indices
-        first = kernel if before is None or record.index < others[0] else before
-        self._kernels[group] = replace(first, indices=tuple(sorted((record.index, *others))))
+        if kernel is not None:
+            self._add_kernel(kernel)
+
+    def _add_kernel(self, kernel: StackKernel) -> None:
+        """Add the kernel of one plane; a group of planes keeps that of its first plane."""
+        (index,) = kernel.indices
+        group = self._job.group(index)
+        before = self._kernels.get(group, kernel)
+        first = kernel if index < before.indices[0] else before
+        indices = tuple(sorted({index, *before.indices}))
+        self._kernels[group] = replace(first, indices=indices)
 
     def failed(self, index: Index, error: BlindSRError) -> None:
         """Record that a plane could not be restored."""
@@ -285,27 +290,14 @@ class StackSummary:
         self._constant = error
         return record
 
-    def restored(
-        self, index: Index, result: Result, shared: GroupKernel | None, *, clipped: int
-    ) -> PlaneRecord:
-        """Add the result of a plane; returns its record."""
+    def restored(self, result: Result, kernel: StackKernel, *, clipped: int) -> PlaneRecord:
+        """Add the result of a plane, and its kernel; returns its record."""
+        (index,) = kernel.indices
         record = PlaneRecord.of(index, result, clipped=clipped)
         self._records.append(record)
         if result.reason is StopReason.STOPPED:
             self._partial.append(record)
-        group = self._job.group(index)
-        before = self._kernels.get(group)
-        if before is None or index < before.indices[0]:
-            self._kernels[group] = StackKernel(
-                kernel=result.kernel,
-                center=result.kernel_center[0],
-                indices=(index, *(() if before is None else before.indices)),
-                blur=result.blur if shared is None else shared.blur,
-                field=result.field,
-            )
-        else:
-            indices = tuple(sorted((*before.indices, index)))
-            self._kernels[group] = replace(before, indices=indices)
+        self._add_kernel(kernel)
         if result.covered is not None:
             if self._covered is None:
                 shape = (*map(len, self._job.selection), *result.covered.shape)
@@ -371,9 +363,9 @@ class StackSummary:
         constant = sum(CONSTANT in " ".join(record.notes) for record in self._records)
         if constant:
             notes.append(f"{constant} planes are constant, and so are their restorations")
-        alone = sum(ALONE in record.notes for record in self._records)
+        alone = sum(COLD_START in record.notes for record in self._records)
         if alone:
-            notes.append(f"{alone} planes {ALONE}")
+            notes.append(f"{alone} planes {COLD_START}")
         clipped = sum(record.clipped for record in self._records)
         if clipped:
             notes.append(f"{clipped} values were beyond the range of {self._job.dtype}: clipped")

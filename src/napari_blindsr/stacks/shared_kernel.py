@@ -29,10 +29,10 @@ if TYPE_CHECKING:
     from napari_blindsr.stacks.plan import StackJob
 
 
-LOOKED_AT = 8
+CANDIDATES = 8
 """Number of candidate planes, spread over all, of which the most informative ones are taken."""
 
-TAKEN = 3
+INFORMATIVE = 3
 """Number of planes whose blur is estimated."""
 
 
@@ -103,7 +103,7 @@ def informative_planes(stack: StackJob, indices: Sequence[Index]) -> list[Inform
         usable.append(Informative(index=index, job=job, score=power * planes.span**2))
     if not usable and failure is not None:
         raise failure
-    return sorted(usable, key=lambda plane: -plane.score)[:TAKEN]
+    return sorted(usable, key=lambda plane: -plane.score)[:INFORMATIVE]
 
 
 def shared_blur(
@@ -190,5 +190,5 @@ def shared_field(
 
 def spread(indices: Sequence[Index]) -> list[Index]:
     """Return the candidate planes, evenly spread."""
-    count = min(len(indices), LOOKED_AT)
+    count = min(len(indices), CANDIDATES)
     return [indices[round(n * (len(indices) - 1) / max(1, count - 1))] for n in range(count)]

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from napari_blindsr.stacks.plan import StackJob
 
 
-ALONE = (
+COLD_START = (
     "started anew, with all steps: the planes before it could not be restored, or were by an "
     "earlier run"
 )
@@ -42,7 +42,7 @@ class WarmStarts:
     """
 
     def __init__(self, job: StackJob, todo: Iterable[Index]) -> None:
-        self._axis = job.chain_axis if job.hands_on else None
+        self._axis = job.chain_axis if job.passes_weights else None
         self._chosen = None if self._axis is None else job.selection[self._axis]
         self._todo = list(todo)
         self._waiting = set(self._todo)
@@ -87,7 +87,7 @@ class WarmStarts:
         if result is None:
             return None
         alone = not started and self._before(index) is not None
-        notes = (*result.notes, ALONE) if alone else result.notes
+        notes = (*result.notes, COLD_START) if alone else result.notes
         return replace(result, weights=None, notes=notes)
 
     def _sequence(self, index: Index) -> Index:
