@@ -230,22 +230,9 @@ class Schedule:
 def plan_schedule(
     schedule: Schedule | ScheduleName, *, method: str, kernel: str, steps: int | None
 ) -> Schedule:
-    """Return the schedule that is asked for.
+    """Return a schedule, or that of a name, with so many image steps; None leaves its own number.
 
-    Parameters
-    ----------
-    schedule : Schedule or str
-        As it is, or the name of one.
-    method : str
-    kernel : str
-        Name of the kernel family, or "known".
-    steps : int or None
-        Image steps; None leaves the schedule's own number.
-
-    Raises
-    ------
-    SettingsError
-        If a method that has no steps is given their number.
+    `kernel` is the name of the kernel family, or "known".
     """
     planned = Schedule.named(schedule, kernel=kernel) if isinstance(schedule, str) else schedule
     if steps is None:

@@ -30,17 +30,7 @@ def drained(steps: Generator[Any, bool | None, Returned]) -> Returned:
 def reported(
     steps: Generator[Done, bool | None, Returned], *, stage: str, start: float
 ) -> Generator[Progress, bool | None, tuple[Returned, bool]]:
-    """Run a generator, report its progress, and return its result and whether it was stopped.
-
-    Parameters
-    ----------
-    steps : generator
-        Yields (parts done, parts in total), and is sent whether to stop.
-    stage : str
-        The current activity, in words a user can read.
-    start : float
-        When the run began.
-    """
+    """Run a generator, report its progress, and return its result and whether it was stopped."""
     began = time.perf_counter()
     stop: bool | None = None
     stopped = False

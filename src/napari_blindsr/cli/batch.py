@@ -125,13 +125,7 @@ def _on_cluster(
 class _Outcomes:
     """Prints the outcome of each file, and keeps it for the summary.
 
-    Attributes
-    ----------
-    alone : bool
-        Whether there is one file only, so that its error is that of the command.
-    console : Console
-    outcomes : dict of FileJob to str
-    failed, incomplete : list of FileJob
+    If a file is `alone`, its error is that of the command.
     """
 
     alone: bool

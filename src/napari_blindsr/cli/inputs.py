@@ -109,12 +109,7 @@ class FileOptions:
         return path if axes in ("YX", "YXS") else None
 
     def jobs(self, images: Sequence[Path], *, scale: int) -> list[FileJob]:
-        """Return the files that are read, with those that their results are written to.
-
-        Raises
-        ------
-        FileError
-        """
+        """Return the files that are read, with those that their results are written to."""
         from napari_blindsr.images.files import find_images  # noqa: PLC0415
         from napari_blindsr.stacks.batch import file_job, plan_files  # noqa: PLC0415
 
@@ -211,12 +206,7 @@ class ClusterOptions:
 
 
 def parse_roi(text: str) -> Box:
-    """Return the region that ROWS,COLUMNS names, such as 100:200,50:150.
-
-    Raises
-    ------
-    SettingsError
-    """
+    """Return the region that ROWS,COLUMNS names, such as 100:200,50:150."""
     try:
         rows, columns = (part.split(":") for part in text.split(","))
         top, bottom = map(int, rows)
@@ -229,12 +219,7 @@ def parse_roi(text: str) -> Box:
 
 
 def parse_tile(text: str) -> int | Literal["auto"] | None:
-    """Return the value of --tile.
-
-    Raises
-    ------
-    SettingsError
-    """
+    """Return the value of --tile."""
     if text == "auto":
         return "auto"
     if text == "none":

@@ -263,19 +263,7 @@ _OWNERS = {
 
 
 def choose_kernel(kernel: str, given: FamilyOptions) -> KernelFamily | NDArray[Any]:
-    """Return the family, kernel (K, K) or grid of kernels (R, C, K, K) that --kernel names.
-
-    Parameters
-    ----------
-    kernel : str
-        Name of a family, a folder of kernels to draw from, or a file with one.
-    given : FamilyOptions
-
-    Raises
-    ------
-    BlindSRError
-        If it is none of these, or a parameter does not belong to it.
-    """
+    """Return the family, kernel (K, K) or grid of kernels (R, C, K, K) that --kernel names."""
     given.check(kernel)
     if kernel in FAMILY_NAMES:
         return _family(kernel, given)
@@ -297,19 +285,7 @@ def choose_kernel(kernel: str, given: FamilyOptions) -> KernelFamily | NDArray[A
 
 
 def choose_family(kernel: str, given: FamilyOptions) -> KernelFamily:
-    """Return the family that --kernel names for a command that estimates the kernel.
-
-    Parameters
-    ----------
-    kernel : str
-        Name of a family, or a folder of kernels to draw from.
-    given : FamilyOptions
-
-    Raises
-    ------
-    BlindSRError
-        If it is neither, such as a file with one kernel, or a parameter does not belong to it.
-    """
+    """Return the family, or folder of kernels, that --kernel names; a known kernel is an error."""
     if kernel not in FAMILY_NAMES and not Path(kernel).is_dir():
         known = Path(kernel).exists()
         raise SettingsError(
@@ -356,12 +332,7 @@ def _given(**values: Any) -> dict[str, Any]:
 
 
 def parse_field(text: str) -> tuple[int, int]:
-    """Return the rows and columns of regions that --field names, such as 3x4.
-
-    Raises
-    ------
-    SettingsError
-    """
+    """Return the rows and columns of regions that --field names, such as 3x4."""
     parts = text.lower().replace("×", "x").split("x")
     try:
         rows, columns = map(int, parts)
@@ -396,22 +367,7 @@ REPORT_SUFFIXES = (".json",)
 def check_files(
     *inputs: Path | None, outputs: Sequence[tuple[Path | None, Collection[str]]], force: bool
 ) -> None:
-    """Check that all outputs can be written before any input is read.
-
-    Parameters
-    ----------
-    *inputs : Path or None
-        Images and masks that are read; None is not given.
-    outputs : sequence of (Path or None, collection of str)
-        Files to be written, and the extensions that each may have.
-    force : bool
-        Whether existing files may be replaced.
-
-    Raises
-    ------
-    FileError
-        Also if two options name the same file.
-    """
+    """Raise a `FileError` unless all outputs, each with its allowed extensions, can be written."""
     for path, suffixes in outputs:
         if path is not None:
             check_output(path, suffixes=suffixes, force=force)

@@ -191,7 +191,7 @@ def restore(
 def conclude(
     result: Result, written: Sequence[Path], console: Console, *, nanometres: float | None = None
 ) -> int:
-    """Print how a run ended; with the size of a pixel, lengths in µm, too. Returns the exit code."""
+    """Print how a run ended; returns the exit code."""
     # The run has imported torch by now.
     from napari_blindsr.plugin.widgets.texts import facts_of  # noqa: PLC0415
 

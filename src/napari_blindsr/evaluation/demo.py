@@ -43,18 +43,10 @@ ROUNDING = 12**-0.5
 
 @dataclass(frozen=True, kw_only=True)
 class DemoCase:
-    """The problem of a demonstration.
+    """The problem of a demonstration: an 8-bit sample, degraded further for some methods.
 
-    Attributes
-    ----------
-    sample : Sample
-        8-bit; its image is degraded further for some methods, its truth is not.
-    mask : ndarray, bool, (h, w), or None
-        Where pixels are missing.
-    gain : float
-        How bright the image is compared with the truth.
-    noise : float
-        Standard deviation of the noise in the image, rounding included, in its unit.
+    `mask` is True where pixels are missing; `gain` is the brightness compared with the truth;
+    `noise` is its standard deviation in the image's unit, rounding included.
     """
 
     sample: Sample
@@ -150,14 +142,7 @@ def demo_settings(
 
 @dataclass(frozen=True, kw_only=True)
 class Score:
-    """One row of the table of scores.
-
-    Attributes
-    ----------
-    metric : Metric
-    interpolation, result : float or None
-        None for the scores of the kernel: interpolation estimates none.
-    """
+    """One row of the table of scores; interpolation has none for the kernel."""
 
     metric: Metric
     interpolation: float | None
@@ -165,13 +150,7 @@ class Score:
 
 
 def demo_scores(case: DemoCase, result: Result) -> list[Score]:
-    """Compare a result, and cubic interpolation in the right place, with the truth.
-
-    Parameters
-    ----------
-    case : DemoCase
-    result : Result
-    """
+    """Compare a result, and cubic interpolation in the right place, with the truth."""
     sample = case.sample
     restored, plain = (
         Evidence(
@@ -194,17 +173,7 @@ def demo_scores(case: DemoCase, result: Result) -> list[Score]:
 
 
 def side_by_side(case: DemoCase, result: Result) -> NDArray[np.uint8]:
-    """Return a labelled picture of input, interpolation, result, truth and both kernels.
-
-    Parameters
-    ----------
-    case : DemoCase
-    result : Result
-
-    Returns
-    -------
-    ndarray, uint8, (H, W, 3)
-    """
+    """Return a labelled picture of input, interpolation, result, truth and both kernels."""
     sample = case.sample
     estimated, true = same_size(result.kernel, sample.kernel)
     columns = [

@@ -178,9 +178,11 @@ def restored_rows(
         if outcome is None:
             with peak_memory(device) as peak:
                 result = (run or _restored)(case, settings, _known(case, settings))
-            outcome = _kept(case, result, folder, peak.bytes)
-        if outcome is None:
-            return
+            if result.reason == "stopped":
+                return
+            outcome = outcome_of(result, case, peak_memory=peak.bytes)
+            scores = score(outcome.image, case, scale=settings.scale, kernel=outcome.kernel)
+            save_outcome(folder, case, result, peak_memory=peak.bytes, scores=scores)
         yield _row(data, case, outcome, network)
 
 
@@ -217,15 +219,6 @@ def _known(case: Case, settings: Settings) -> NDArray[np.float32] | None:
     if settings.kernel == "known" and case.kernel is None:
         raise InputError(f"{case.name} has no true kernel; expected one for a known kernel")
     return case.kernel if settings.kernel == "known" else None
-
-
-def _kept(case: Case, result: Result, folder: Path, peak: int | None) -> Outcome | None:
-    """Write a result; None if the run was stopped."""
-    if result.reason == "stopped":
-        return None
-    outcome = outcome_of(result, case, peak_memory=peak)
-    scores = score(outcome.image, case, scale=result.settings.scale, kernel=outcome.kernel)
-    return save_outcome(folder, case, result, peak_memory=peak, scores=scores)
 
 
 def _row(data: DataSet, case: Case, outcome: Outcome, network: USRNet | None) -> Row:

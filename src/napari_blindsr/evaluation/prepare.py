@@ -207,30 +207,24 @@ def prepare_dataset(
             if progress is not None:
                 progress(name)
             records[name], side = _prepare_file(name, path, aside, preparation)
-        manifest = _manifest(layout, preparation, side, records)
+        manifest = Manifest(
+            model=layout.model,
+            scale=layout.scale,
+            geometry=preparation.geometry,
+            border=preparation.border,
+            gain=preparation.gain,
+            noise=preparation.noise,
+            seed=preparation.seed,
+            family=preparation.family,
+            kernel_source=preparation.kernel_source,
+            kernel_size=side,
+            images=records,
+            versions=versions(),
+        )
         text = json.dumps(manifest.to_json(), indent=2, allow_nan=False, ensure_ascii=False)
         aside.manifest.write_text(text + "\n", encoding="utf-8")
         _take_place(folder, targets)
     return manifest
-
-
-def _manifest(
-    layout: Layout, preparation: Preparation, side: int, records: dict[str, ImageRecord]
-) -> Manifest:
-    return Manifest(
-        model=layout.model,
-        scale=layout.scale,
-        geometry=preparation.geometry,
-        border=preparation.border,
-        gain=preparation.gain,
-        noise=preparation.noise,
-        seed=preparation.seed,
-        family=preparation.family,
-        kernel_source=preparation.kernel_source,
-        kernel_size=side,
-        images=records,
-        versions=versions(),
-    )
 
 
 def _prepare_file(

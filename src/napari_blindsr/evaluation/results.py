@@ -74,8 +74,8 @@ def run_folder(root: Path, settings: Settings) -> Path:
 
 def save_outcome(
     folder: Path, case: Case, result: Result, *, peak_memory: int | None, scores: dict[str, float]
-) -> Outcome:
-    """Write a result and its scores; returns it as `load_outcome` will."""
+) -> None:
+    """Write a result and its scores."""
     write_image(folder / f"{case.name}.tif", result.image, dtype=np.float32, force=True)
     write_kernel(folder / f"{case.name}.npy", result.kernel, force=True)
     record = {
@@ -86,7 +86,6 @@ def save_outcome(
         **result.report(),
     }
     write_report(folder / f"{case.name}.json", record, force=True)
-    return outcome_of(result, case, peak_memory=peak_memory)
 
 
 def outcome_of(result: Result, case: Case, *, peak_memory: int | None) -> Outcome:

@@ -133,21 +133,8 @@ def degraded_piece(
 ) -> Sample:
     """Cut a piece out of a sharp 8-bit image and degrade it by a Gaussian, ×4, to 8 bit.
 
-    Parameters
-    ----------
-    name, label, origin : str
-        As in `Sample`.
-    sharp : ndarray, uint8, (H, W) or (H, W, 3)
-    corner : tuple of int
-        Row and column of the piece; it needs 4·side + 18 pixels from there.
-    variances : tuple of float
-        λ1, λ2 of the blur, in px² of the sharp image.
-    angle : float
-        θ of the blur, in radians.
-    pixel_size : float or None
-        As in `Sample`.
-    side : int
-        Pixels of the degraded image, both ways.
+    The piece has 4·side + 18 pixels from `corner` (row, column). `variances` are λ1, λ2 of the
+    blur in px² of the sharp image; `angle` is θ in radians.
     """
     kernel = gaussian_kernel(variances, angle, scale=SCALE)
     length = side * SCALE + 2 * (kernel.shape[0] // 2)
@@ -180,16 +167,7 @@ STRUCTURE_SIGMA = 0.8
 
 @dataclass(frozen=True, kw_only=True)
 class Camera:
-    """A camera with shot noise, read noise and an offset.
-
-    Attributes
-    ----------
-    counts_per_photon : float
-    offset : float
-        Counts in the dark.
-    read_noise : float
-        Standard deviation, in photons.
-    """
+    """A camera with shot noise, read noise (SD in photons) and an offset (counts in the dark)."""
 
     counts_per_photon: float = 2.0
     offset: float = 100.0
@@ -210,19 +188,7 @@ class Camera:
 
 
 def fluorescent_cells(shape: tuple[int, int], *, seed: int) -> NDArray[np.float64]:
-    """Return the expected photons of nuclei, filaments and vesicles.
-
-    Parameters
-    ----------
-    shape : tuple of int
-        (H, W), at least 32 a side.
-    seed : int
-
-    Returns
-    -------
-    ndarray, (H, W)
-        Photons a pixel, positive.
-    """
+    """Return the expected photons per pixel of nuclei, filaments and vesicles."""
     if min(shape) < 32:
         raise SettingsError(f"shape is {shape}; expected at least 32 pixels a side")
     rng = np.random.default_rng(seed)

@@ -23,19 +23,7 @@ MEBIBYTE = 2**20
 
 @dataclass(frozen=True, kw_only=True)
 class Column:
-    """One column of numbers.
-
-    Attributes
-    ----------
-    key : str
-        Heading in a CSV file.
-    heading : str
-        Heading in the table.
-    digits : int
-        Decimals in the table.
-    value : callable
-        Takes a `Row`, returns a number or None.
-    """
+    """One column of numbers: `key` is its heading in a CSV file, `heading` that in a table."""
 
     key: str
     heading: str

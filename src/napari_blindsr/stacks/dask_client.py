@@ -22,23 +22,9 @@ PATIENCE = 10.0
 
 @dataclass(frozen=True, kw_only=True)
 class ClusterChoice:
-    """Which cluster to use.
+    """Which cluster to use: so many workers of this machine, or the scheduler at an address.
 
-    Attributes
-    ----------
-    workers : int or None
-        Number of processes on this machine.
-    address : str or None
-        Address of a scheduler, such as "tcp://10.0.0.1:8786".
-    threads : int or None
-        CPU threads of each process on this machine; None is one.
-
-    Raises
-    ------
-    SettingsError
-        If not exactly one of `workers` and `address` is given.
-    ClusterError
-        If Dask's scheduler is not installed.
+    `threads` are the CPU threads of each worker of this machine; None is one.
     """
 
     workers: int | None = None

@@ -58,19 +58,8 @@ COUNTED = 1.0
 class Workers:
     """Submits tasks, which can be repeated, to the workers that are connected.
 
-    Several runs may share one object; together they submit no more tasks than one run.
-
-    Parameters
-    ----------
-    client : distributed.Client
-    patience : float
-        Seconds to wait when there is nothing new to report. 0 if the caller polls several runs and
-        waits itself.
-
-    Raises
-    ------
-    ClusterError
-        If the client is not connected.
+    Several runs may share one object; together they submit no more tasks than one run. `patience`
+    is the time in seconds to wait when there is nothing new to report.
     """
 
     def __init__(self, client: Client, *, patience: float) -> None:
@@ -151,28 +140,9 @@ class Workers:
     ) -> Generator[Progress, bool | None, bool]:
         """Submit tasks, and handle their results in the order in which they end.
 
-        A stop cancels the tasks that have not begun, or all; returns whether there was a stop.
-
-        Parameters
-        ----------
-        function : callable
-            Runs on a worker.
-        items : iterable of tuple of int
-            One for each task.
-        arguments : callable
-            Returns the arguments of `function`; an error it raises counts as the task's result.
-        take : callable
-            Called with each item and the task's result.
-        progress : callable
-            Returns the progress of the run.
-        called : str
-            What messages call an item.
-        allowed : callable, optional
-            Returns whether an item may be submitted now.
-        keeps_begun : bool
-            Whether tasks that have begun are completed after a stop.
-        waits : bool
-            Whether to wait a moment if there is nothing new to report.
+        There is one task for each item. An error that `arguments` raises counts as the task's
+        result. Returns whether a stop was requested, which cancels the tasks that have not begun,
+        or without `keeps_begun` all.
         """
         waiting = deque(items)
         running: dict[Index, Future[Any]] = {}
@@ -288,19 +258,7 @@ def _lost() -> ClusterError:
 
 
 class ClusterExecutor:
-    """Executor that restores planes on a Dask cluster.
-
-    Parameters
-    ----------
-    client : distributed.Client
-    patience : float
-        As for `Workers`.
-
-    Raises
-    ------
-    ClusterError
-        If the client is not connected.
-    """
+    """Restores planes on a Dask cluster."""
 
     def __init__(self, client: Client, *, patience: float = 0.05) -> None:
         self._workers = Workers(client, patience=patience)

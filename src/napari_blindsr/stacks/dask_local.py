@@ -51,18 +51,7 @@ class IgnoreInterrupts(WorkerPlugin):
 
 
 def local_cluster(workers: int, *, environment: Mapping[str, str]) -> tuple[SpecCluster, Security]:
-    """Start worker processes on this machine.
-
-    Parameters
-    ----------
-    workers : int
-    environment : mapping of str to str
-        Environment variables of the processes.
-
-    Returns
-    -------
-    SpecCluster, Security
-        The cluster, and the security that a client needs to connect to it.
+    """Start worker processes; returns the cluster, and the keys that its clients need.
 
     Raises
     ------

@@ -54,17 +54,7 @@ Returned = TypeVar("Returned")
 
 @dataclass(frozen=True, eq=False)
 class SentPlanes:
-    """An array of which only some planes are present.
-
-    Attributes
-    ----------
-    shape : tuple of int
-    dtype : dtype
-    loops : tuple of int
-        The axes along which there are planes.
-    blocks : dict of tuple of int to ndarray
-        The planes that are present, in the order of the other axes.
-    """
+    """An array of which only some planes (`blocks`) are present; planes lie along axes `loops`."""
 
     shape: tuple[int, ...]
     dtype: np.dtype[Any]
@@ -87,16 +77,8 @@ class SentPlanes:
 def as_payload(job: StackJob, indices: Sequence[Index], *, send: bool) -> bytes:
     """Return a stack pickled for a worker.
 
-    The scheduler only passes on the bytes: it needs neither this package nor the file.
-
-    Parameters
-    ----------
-    job : StackJob
-    indices : sequence of tuple of int
-        The planes that the worker reads: one, or several that share a kernel; of several, those
-        that cannot be read are left out.
-    send : bool
-        Read the planes here and send them, instead of the name of their file.
+    The scheduler only passes on the bytes: it needs neither this package nor the file. With `send`,
+    the planes are read here; those that cannot be read are left out.
 
     Raises
     ------
@@ -132,15 +114,8 @@ def restore_plane(
 ) -> PlaneOutcome | BlindSRError:
     """Restore the one plane of a stack, with a given kernel or an estimated one.
 
-    An error is returned, since Dask would log one that is raised.
-
-    Parameters
-    ----------
-    payload : bytes
-        From `as_payload`.
-    kernel : ndarray, (K, K), or None
-    start : bytes, optional
-        Pickled weights for a warm start.
+    The payload is that of `as_payload`; `start` has the pickled weights for a warm start. An error
+    is returned, since Dask would log one that is raised.
     """
     with ONE_AT_A_TIME:
         try:

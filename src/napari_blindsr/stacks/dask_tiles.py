@@ -41,12 +41,8 @@ if TYPE_CHECKING:
 class ClusterTiles:
     """Restores tiles on a cluster.
 
-    At most as many tiles are held here as tasks are submitted at a time: no tile is submitted that
-    is further ahead of the first missing one.
-
-    Parameters
-    ----------
-    workers : Workers
+    No tile is submitted that is further ahead of the first missing one than there are tasks at a
+    time, so at most that many tiles are held here.
     """
 
     def __init__(self, workers: Workers) -> None:
@@ -84,18 +80,7 @@ class ClusterTiles:
 
 
 class TiledPlanes:
-    """Restores planes in tiles on a cluster: several planes at once if one has too few tiles.
-
-    Parameters
-    ----------
-    workers : Workers
-    job : StackJob
-    tile : int
-        Largest side of a tile.
-    target : StackTarget
-        Receives the pixels in the order in which they are complete.
-    clock : Clock
-    """
+    """Restores planes in tiles on a cluster: several planes at once if one has too few tiles."""
 
     def __init__(
         self, workers: Workers, job: StackJob, *, tile: int, target: StackTarget, clock: Clock

@@ -32,19 +32,10 @@ Returned = TypeVar("Returned")
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class PlaneOutcome:
-    """The result of one plane.
+    """The result of one plane without its pixels, or the error.
 
-    Attributes
-    ----------
-    index : tuple of int
-    result : Result or None
-        Without its pixels; None if the plane could not be restored.
-    error : BlindSRError or None
-        Why it could not be restored.
-    clipped : int
-        Values clipped to the range of the result's type.
-    pixels : ndarray or None
-        The restored plane in the type and axes of the result, unless the target already has it.
+    `pixels` has the plane in the type and axes of the result, unless the target already has it;
+    `clipped` is the number of values clipped to the range of that type.
     """
 
     index: Index
@@ -197,19 +188,10 @@ def interleaved(
     progress: Callable[[Sequence[Progress]], Progress],
     patience: float,
 ) -> Generator[Progress, bool | None, bool]:
-    """Run several generators by turns; returns whether a stop was requested.
+    """Run several generators by turns, every `patience` seconds; returns whether to stop.
 
-    Parameters
-    ----------
-    todo : iterable of (item, generator)
-    at_once : callable
-        Returns how many to run at once, which may change.
-    ended : callable
-        Called with each item, its result or error, and its last report.
-    progress : callable
-        Returns the progress over all from the last reports of those that are running.
-    patience : float
-        Seconds between two turns.
+    `ended` is called with each item, its result or error, and its last report; `progress` with the
+    last reports of those that are running.
     """
     waiting = deque(todo)
     running: list[_Running[Item, Returned]] = []

@@ -70,13 +70,7 @@ class StackTarget(Protocol):
 
 
 class ArrayTarget:
-    """An array in memory.
-
-    Parameters
-    ----------
-    shape : tuple of int
-    dtype : dtype
-    """
+    """An array in memory."""
 
     def __init__(self, shape: tuple[int, ...], dtype: np.dtype[Any]) -> None:
         self.array: NDArray[Any] = np.full(shape, empty_value(dtype), dtype=dtype)
@@ -98,17 +92,7 @@ class ArrayTarget:
 
 
 class PlaneTarget:
-    """Converts blocks of a plane to the type and axes of the result, and passes them on.
-
-    Parameters
-    ----------
-    output : StackTarget
-    layout : Layout
-        Of the result.
-    position : tuple of int
-        Of the plane in the result.
-    dtype : dtype
-    """
+    """Converts blocks of a plane to the type and axes of the result, and writes them there."""
 
     def __init__(
         self, output: StackTarget, *, layout: Layout, position: Index, dtype: np.dtype[Any]
@@ -181,26 +165,8 @@ def converted(block: NDArray[Any], dtype: np.dtype[Any]) -> tuple[NDArray[Any], 
 class FileTarget:
     """An image file in any writable format.
 
-    An OME-Zarr that an earlier run of the same computation left incomplete is resumed; a journal
-    beside it lists the complete planes.
-
-    Parameters
-    ----------
-    path : Path
-    layout : Layout
-        Of the result.
-    dtype : dtype
-    description : Description
-        Of the result.
-    run : str
-        Identifies the computation, see `batch.digest`.
-    force : bool
-        Replace an existing file.
-
-    Raises
-    ------
-    FileError
-        If it cannot be written.
+    An OME-Zarr that an earlier run of the same computation (`run`, of `batch.digest`) left
+    incomplete is resumed; a journal beside it lists the complete planes.
     """
 
     def __init__(

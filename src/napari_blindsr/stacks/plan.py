@@ -43,22 +43,9 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class StackJob:
-    """A checked stack: what is restored, and how.
+    """A checked stack: which planes (`selection`, by loop axis) are restored, and how.
 
-    Attributes
-    ----------
-    array : array
-    layout : Layout
-        Of the array.
-    selection : tuple of range
-        The planes along each loop axis.
-    region : Box
-    settings : Settings
-    options : StackOptions
-    known : ndarray, (K, K) or (R, C, K, K), or KernelField, or None
-    found : bool
-        Whether that kernel was itself estimated by a run.
-    mask : array_like or None
+    `found` says whether the known kernel was itself estimated by a run.
     """
 
     array: Any

@@ -141,16 +141,7 @@ def iterate_stack(
 def run_stack(
     job: StackJob, *, target: StackTarget | None = None, executor: Executor | None = None
 ) -> Generator[Progress, bool | None, StackResult]:
-    """Run a stack that is checked: yields `Progress`, returns a `StackResult`.
-
-    Parameters
-    ----------
-    job : StackJob
-    target : StackTarget, optional
-        As in `restore_stack`.
-    executor : Executor, optional
-        Executor that restores the planes; by default this process.
-    """
+    """Restore a checked stack, by default in this process: yields `Progress`."""
     start = time.perf_counter()
     executor = LocalExecutor() if executor is None else executor
     array: NDArray[Any] | None = None
@@ -240,14 +231,7 @@ CONSTANT = "the plane is constant, and so is its restoration"
 
 
 class StackSummary:
-    """Collects per-plane records, without pixels, into a `StackResult`.
-
-    Parameters
-    ----------
-    job : StackJob
-    kept : int
-        Planes that an earlier run completed.
-    """
+    """Collects per-plane records into a `StackResult`; `kept` planes are of an earlier run."""
 
     def __init__(self, job: StackJob, *, kept: int) -> None:
         self._records: list[PlaneRecord] = []
@@ -309,15 +293,7 @@ class StackSummary:
         return record
 
     def result(self, array: NDArray[Any] | None, *, seconds: float, total: int) -> StackResult:
-        """Return the result.
-
-        Parameters
-        ----------
-        array : ndarray or None
-            The pixels, unless a target has them.
-        seconds : float
-        total : int
-            Planes that were to be restored.
+        """Return the result, `total` planes of which were to be restored.
 
         Raises
         ------

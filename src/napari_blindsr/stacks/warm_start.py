@@ -33,12 +33,6 @@ class WarmStarts:
 
     The planes form one sequence per channel and per index along all axes but the one along which
     planes are neighbours. Without warm starts, every plane is a sequence of its own.
-
-    Parameters
-    ----------
-    job : StackJob
-    todo : iterable of tuple of int
-        The planes to restore.
     """
 
     def __init__(self, job: StackJob, todo: Iterable[Index]) -> None:
@@ -113,15 +107,7 @@ class WarmStarts:
 def kalman_smoothed(
     job: StackJob, estimated: Mapping[Index, GroupKernel]
 ) -> dict[Index, GroupKernel]:
-    """Return the kernels of planes, each filtered with the estimates of its neighbours.
-
-    Parameters
-    ----------
-    job : StackJob
-        A stack whose planes each have a kernel that a network estimated.
-    estimated : dict of tuple of int to GroupKernel
-        The estimate of each plane by itself; planes without one are missing.
-    """
+    """Return the kernels of planes, each filtered with the estimates of its neighbours."""
     settings, family = job.settings, job.settings.kernel
     assert isinstance(family, KernelFamily)
     axis = job.chain_axis
