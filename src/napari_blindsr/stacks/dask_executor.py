@@ -239,7 +239,7 @@ def _answer(future: Future[Any], name: str) -> Any:
     except CancelledError as error:
         raise _lost() from error
     except KilledWorker:
-        return EngineError(f"{name} ended its worker several times, perhaps for want of memory")
+        return EngineError(f"{name} ended its worker several times, perhaps for lack of memory")
 
 
 def _numbers(item: Index) -> str:
@@ -252,8 +252,7 @@ def _in_words(workers: int) -> str:
 
 def _lost() -> ClusterError:
     return ClusterError(
-        "the cluster was lost while it was at work; what is complete is kept where the result "
-        "is an OME-Zarr"
+        "the cluster was lost during the run; complete planes are kept if the result is an OME-Zarr"
     )
 
 

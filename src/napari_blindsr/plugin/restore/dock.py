@@ -44,6 +44,7 @@ if TYPE_CHECKING:
 
     import napari.viewer
 
+    from napari_blindsr.plugin.layers.inputs import Source
     from napari_blindsr.progress import Progress
     from napari_blindsr.restoration.result import Result
     from napari_blindsr.stacks.result import StackResult
@@ -294,13 +295,27 @@ class RestoreWidget(Container[Widget]):
         run = self._run
         if run is not None and run.source is not None and run.preview is not None:
             preview, run.preview = run.preview, None
-            self._previews.show(preview, run.source, run.settings)
+            try:
+                self._previews.show(preview, run.source, run.settings)
+            except Exception:  # noqa: BLE001 - the run goes on without
+                _log.exception("A preview could not be shown.")
 
     def _on_result(self, result: Result | StackResult) -> None:
         source = self._run.source if self._run is not None else None
         if self._gone or source is None:
             return
         self._previews.remove()
+        try:
+            self._show_result(result, source)
+        except Exception as error:  # noqa: BLE001 - the dock must take the next run
+            _log.exception("A result could not be shown.")
+            clear_frames(error)
+            text = " ".join(str(error).split()) or "no message"
+            self._fail(
+                EngineError(f"the result could not be shown: {type(error).__name__}: {text}")
+            )
+
+    def _show_result(self, result: Result | StackResult, source: Source) -> None:
         stored = None if self._run is None else self._run.stored
         layers = layers_of(
             result, source, lacking=self.lacking.value, dtype=self.dtype.value, stored=stored

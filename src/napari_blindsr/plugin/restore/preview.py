@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -32,6 +33,8 @@ PERIOD = 0.4
 """Least time between two previews, in seconds."""
 COST = 0.03
 """Largest part of the time that making them may take."""
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -70,7 +73,13 @@ class Previews:
         began = time.perf_counter()
         if self._source is None or report.latest is None or began < self._next:
             return None
-        made = self._made(self._source, report.latest)
+        try:
+            made = self._made(self._source, report.latest)
+        except Exception:  # noqa: BLE001 - whatever it is
+            # The run must not end with what is only shown of it.
+            _log.exception("A preview could not be made.")
+            self._source = None
+            return None
         ended = time.perf_counter()
         self._next = ended + max(PERIOD, (ended - began) / COST)
         return made

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from contextlib import nullcontext
 from dataclasses import replace
 from typing import TYPE_CHECKING
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
     from napari_blindsr.restoration.result import Result
     from napari_blindsr.settings import Settings
     from napari_blindsr.stacks.result import StackResult
+
+_log = logging.getLogger(__name__)
 
 
 class Run:
@@ -65,8 +68,7 @@ class Run:
                     report = self._engine.send(answer)
                 except StopIteration as end:
                     result: Result | StackResult = end.value
-                    if self.source is not None:
-                        self.resolutions = resolutions(result, self.source)
+                    self.resolutions = self._resolutions(result)
                     return result
                 if (preview := self._previews.of(report)) is not None:
                     # The next one may come before the main thread has taken this one.
@@ -80,6 +82,16 @@ class Run:
             raise EngineError(f"the run failed with {type(error).__name__}: {text}") from error
         finally:
             self._engine = None
+
+    def _resolutions(self, result: Result | StackResult) -> Resolutions | None:
+        if self.source is None:
+            return None
+        try:
+            return resolutions(result, self.source)
+        except Exception:  # noqa: BLE001 - whatever it is
+            # The result must not be lost with what is only said about it.
+            _log.exception("The resolution of a result could not be estimated.")
+            return None
 
     def _open(self) -> Generator[Progress, bool | None, Result | StackResult]:
         # Not before now: this imports torch, which takes seconds.
