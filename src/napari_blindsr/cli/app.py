@@ -10,7 +10,6 @@ import sys
 import threading
 import traceback
 from contextlib import contextmanager
-from dataclasses import dataclass
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -42,13 +41,6 @@ app = typer.Typer(
 )
 
 
-@dataclass(kw_only=True)
-class Common:
-    """Options of all commands."""
-
-    debug: bool = False
-
-
 def _print_version(wanted: bool) -> None:
     if wanted:
         Console().print(f"napari-blindsr {version('napari-blindsr')}", highlight=False)
@@ -69,8 +61,8 @@ def common(
     ] = False,
 ) -> None:
     """Blind super-resolution: estimate the blur and a finer image from one image."""
-    if isinstance(context.obj, Common):
-        context.obj.debug = debug
+    if isinstance(context.obj, dict):
+        context.obj["debug"] = debug
 
 
 for command in (restore, kernel, measure, prepare, evaluate, demo):
@@ -88,14 +80,14 @@ def main() -> None:
     logger.addHandler(logging.NullHandler())
     logger.propagate = False
     _show_any_name()
-    common_options = Common()
+    shared = {"debug": False}
     try:
         with _terminated_like_ctrl_c():
-            code = app(standalone_mode=False, obj=common_options)
+            code = app(standalone_mode=False, obj=shared)
     except (KeyboardInterrupt, typer.Abort):
         code = ABORTED
     except Exception as error:  # noqa: BLE001 - no traceback reaches a user
-        code = _explained(error, debug=common_options.debug)
+        code = _explained(error, debug=shared["debug"])
     # Some versions of typer turn an interrupt into this code.
     if code == ABORTED:
         _fail("aborted; nothing was written", ABORTED)

@@ -92,7 +92,7 @@ def _one_by_one(opened: Sequence[tuple[OpenFile, str]], summary: _Outcomes, *, f
     for given, run in opened:
         say(console, f"{given.job.source} → {given.job.image}")
         try:
-            result = watch(restore_file(given, run=run, force=force), console=console)
+            result, _ = watch(restore_file(given, run=run, force=force), console=console)
         except BlindSRError as error:
             summary.fail(given.job, error)
             continue

@@ -229,14 +229,10 @@ class FamilyOptions:
 
     def check(self, kernel: str) -> None:
         """Raise a `SettingsError` if a parameter is given that `kernel` does not have."""
-        for field in fields(self):
-            if field.name in OPTICS:
-                continue
-            owners = _OWNERS.get(field.name, ("airy",))
-            if getattr(self, field.name) is not None and kernel not in owners:
-                flag = f"--{field.name.replace('_', '-')}"
+        for name, owners in _OWNERS.items():
+            if getattr(self, name) is not None and kernel not in owners:
                 raise SettingsError(
-                    f"{flag} is a parameter of --kernel {owners[0]}; the kernel is {kernel!r}"
+                    f"--{name} is a parameter of --kernel {owners[0]}; the kernel is {kernel!r}"
                 )
 
     def optics(self, kernel: str) -> Optics:
@@ -250,16 +246,16 @@ class FamilyOptions:
         )
 
 
-OPTICS = ("na", "wavelength", "pixel_size")
-"""Parameters that describe a microscope, whatever the kernel family is."""
-
 _OWNERS = {
     "sigma": ("gaussian", "auto"),
     "radius": ("disk",),
     "length": ("line",),
     "extent": ("motion",),
     "persistence": ("motion",),
+    "index": ("airy",),
+    "defocus": ("airy",),
 }
+"""The families that have a parameter; optics go with any."""
 
 
 def choose_kernel(kernel: str, given: FamilyOptions) -> KernelFamily | NDArray[Any]:

@@ -6,6 +6,7 @@ import signal
 from contextlib import contextmanager
 from dataclasses import replace
 from importlib.metadata import version
+from threading import Event
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import torch
@@ -52,37 +53,26 @@ def run(
         On a second Ctrl-C; the first one ends the run and returns the best state so far.
     """
     steps = iterate(image, settings, known_kernel=known, mask=mask, region=region)
-    # The first step raises the errors of bad input, before anything is printed.
-    progress = next(steps)
-    with _interruptible(console) as interrupt:
-        say(console, machine(settings), *notes)
-        with _bar(console) as show:
-            result = _run_to_end(steps, progress, interrupt, show)
+    result, stopped = watch(steps, console=console, lines=(machine(settings), *notes))
     # A request after the last step counts as well: it ends an evaluation of many images.
-    stopped = interrupt.requested and result.reason != StopReason.DIVERGED
-    return replace(result, reason=StopReason.STOPPED) if stopped else result
+    if stopped and result.reason != StopReason.DIVERGED:
+        return replace(result, reason=StopReason.STOPPED)
+    return result
 
 
 Returned = TypeVar("Returned")
 
 
-def _run_to_end(
+def watch(
     steps: Generator[Progress, bool | None, Returned],
-    progress: Progress,
-    interrupt: Interrupt,
-    show: Callable[[Progress], None],
-) -> Returned:
-    while True:
-        show(progress)
-        try:
-            progress = steps.send(interrupt.requested)
-        except StopIteration as end:
-            result: Returned = end.value
-            return result
+    *,
+    console: Console,
+    lines: Sequence[str] = (),
+) -> tuple[Returned, bool]:
+    """Run a generator with a progress bar; returns its result, and whether Ctrl-C was pressed.
 
-
-def watch(steps: Generator[Progress, bool | None, Returned], *, console: Console) -> Returned:
-    """Run a generator with a progress bar; the first Ctrl-C asks it to stop.
+    The first Ctrl-C asks the generator to stop. `lines` are printed after the first step, which
+    raises the errors of bad input.
 
     Raises
     ------
@@ -91,8 +81,15 @@ def watch(steps: Generator[Progress, bool | None, Returned], *, console: Console
         On a second Ctrl-C.
     """
     progress = next(steps)
-    with _interruptible(console) as interrupt, _bar(console) as show:
-        return _run_to_end(steps, progress, interrupt, show)
+    with _interruptible(console) as interrupted:
+        say(console, *lines)
+        with _bar(console) as show:
+            while True:
+                show(progress)
+                try:
+                    progress = steps.send(interrupted.is_set())
+                except StopIteration as end:
+                    return end.value, interrupted.is_set()
 
 
 def machine(settings: Settings) -> str:
@@ -107,26 +104,20 @@ def release() -> str:
     return f"napari-blindsr {version('napari-blindsr')}, torch {torch.__version__}"
 
 
-class Interrupt:
-    """Whether the user has asked to stop."""
-
-    requested = False
-
-
 @contextmanager
-def _interruptible(console: Console) -> Iterator[Interrupt]:
+def _interruptible(console: Console) -> Iterator[Event]:
     """Take the first Ctrl-C as a request to stop; the second one interrupts."""
-    interrupt = Interrupt()
+    interrupted = Event()
 
     def handle(_signal: int, _frame: FrameType | None) -> None:
-        if interrupt.requested:
+        if interrupted.is_set():
             raise KeyboardInterrupt
-        interrupt.requested = True
+        interrupted.set()
         console.print("stopping after this step; Ctrl-C again drops the result")
 
     before = signal.signal(signal.SIGINT, handle)
     try:
-        yield interrupt
+        yield interrupted
     finally:
         signal.signal(signal.SIGINT, before)
 
