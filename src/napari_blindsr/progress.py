@@ -8,23 +8,32 @@ from enum import Enum
 from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
 if TYPE_CHECKING:
-    from collections.abc import Generator
+    from collections.abc import Callable, Generator
 
 
 Returned = TypeVar("Returned")
+Report = TypeVar("Report")
 
 REFINING = "refining the blur"
 """The stage in which the blur estimate is refined."""
 
 
-def drained(steps: Generator[Any, bool | None, Returned]) -> Returned:
-    """Run a generator to its end and return its result."""
+def drained(
+    steps: Generator[Report, bool | None, Returned],
+    progress: Callable[[Report], bool | None] | None = None,
+) -> Returned:
+    """Run steps to the end, call `progress` with each report, and return the result.
+
+    A true return value of `progress` is sent to the steps, which then stop as soon as they can.
+    """
+    stop: bool | None = None
     while True:
         try:
-            next(steps)
+            report = steps.send(stop)
         except StopIteration as end:
             result: Returned = end.value
             return result
+        stop = None if progress is None else bool(progress(report))
 
 
 def reported(

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from napari_blindsr.errors import NoContrastError
-from napari_blindsr.progress import StopReason
+from napari_blindsr.progress import StopReason, drained
 from napari_blindsr.stacks.executor import Clock, Executor, LocalExecutor, PlaneOutcome
 from napari_blindsr.stacks.outputs import ArrayTarget
 from napari_blindsr.stacks.plan import StackJob, prepare_stack
@@ -93,14 +93,7 @@ def restore_stack(
         target=target,
         client=client,
     )
-    stop: bool | None = None
-    while True:
-        try:
-            report = run.send(stop) if stop is not None else next(run)
-        except StopIteration as end:
-            result: StackResult = end.value
-            return result
-        stop = bool(progress(report)) if progress is not None else False
+    return drained(run, progress)
 
 
 def iterate_stack(
