@@ -6,9 +6,9 @@ import pickle
 import threading
 import time
 from dataclasses import dataclass, replace
-from functools import lru_cache
+from functools import lru_cache, wraps
 from importlib.metadata import version
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
 import numpy as np
 import torch
@@ -31,14 +31,13 @@ from napari_blindsr.stacks.outputs import ArrayTarget
 from napari_blindsr.stacks.shared_kernel import find_shared
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
     from pathlib import Path
 
     from numpy.typing import NDArray
 
     from napari_blindsr.estimation.kernel_field import KernelField
     from napari_blindsr.images.axes import Index
-    from napari_blindsr.images.tiling import Part
     from napari_blindsr.restoration.result import Result
     from napari_blindsr.restoration.tiles import TileOutcome, TilePlan
     from napari_blindsr.settings import Settings
@@ -49,7 +48,22 @@ if TYPE_CHECKING:
 ONE_AT_A_TIME = threading.Lock()
 """Held while a process computes, which has memory for one plane, and one set of torch threads."""
 
+Given = ParamSpec("Given")
 Returned = TypeVar("Returned")
+
+
+def task(function: Callable[Given, Returned]) -> Callable[Given, Returned | BlindSRError]:
+    """Return a task that runs alone in its process, and returns errors: Dask logs raised ones."""
+
+    @wraps(function)
+    def run(*given: Given.args, **options: Given.kwargs) -> Returned | BlindSRError:
+        with ONE_AT_A_TIME:
+            try:
+                return function(*given, **options)
+            except BlindSRError as error:
+                return error
+
+    return run
 
 
 @dataclass(frozen=True, eq=False)
@@ -109,23 +123,19 @@ def _read(job: StackJob, indices: Sequence[Index]) -> SentPlanes:
     return SentPlanes(job.layout.shape, np.dtype(job.array.dtype), job.layout.loops, blocks)
 
 
+@task
 def restore_plane(
     payload: bytes, kernel: NDArray[Any] | KernelField | None, start: bytes | None = None
-) -> PlaneOutcome | BlindSRError:
+) -> PlaneOutcome:
     """Restore the one plane of a stack, with a given kernel or an estimated one.
 
-    The payload is that of `as_payload`; `start` has the pickled weights for a warm start. An error
-    is returned, since Dask would log one that is raised.
+    The payload is that of `as_payload`; `start` has the pickled weights for a warm start.
     """
-    with ONE_AT_A_TIME:
-        try:
-            job, (index,) = opened_job(payload)
-            target = ArrayTarget(job.result.shape, job.dtype)
-            place = job.place(target, index)
-            weights = None if start is None else pickle.loads(start)  # noqa: S301 - our own
-            result = drained(job.run(index, kernel, target=place, start=weights))
-        except BlindSRError as error:
-            return error
+    job, (index,) = opened_job(payload)
+    target = ArrayTarget(job.result.shape, job.dtype)
+    place = job.place(target, index)
+    weights = None if start is None else pickle.loads(start)  # noqa: S301 - our own
+    result = drained(job.run(index, kernel, target=place, start=weights))
     at = job.result.place(job.position(index), slice(None), slice(None))
     small = np.empty((0, 0), dtype=np.float32)
     return PlaneOutcome(
@@ -136,14 +146,11 @@ def restore_plane(
     )
 
 
-def find_kernel(payload: bytes) -> GroupKernel | BlindSRError | None:
+@task
+def find_kernel(payload: bytes) -> GroupKernel | None:
     """Estimate the kernel that the planes of a stack share."""
-    with ONE_AT_A_TIME:
-        try:
-            job, indices = opened_job(payload)
-            return drained(find_shared(job, indices))
-        except BlindSRError as error:
-            return error
+    job, indices = opened_job(payload)
+    return drained(find_shared(job, indices))
 
 
 def opened_job(payload: bytes) -> tuple[StackJob, list[Index]]:
@@ -178,35 +185,20 @@ def installed_version() -> str:
     return version("napari-blindsr")
 
 
-@dataclass(frozen=True, kw_only=True, eq=False)
-class _SentTile:
-    """The payload of a tile."""
-
-    piece: Job
-    part: Part
-    examined: bool
-
-
-def plan_plane(
-    payload: bytes, kernel: NDArray[Any] | KernelField | None, tile: int
-) -> TilePlan | BlindSRError:
+@task
+def plan_plane(payload: bytes, kernel: NDArray[Any] | KernelField | None, tile: int) -> TilePlan:
     """Prepare the one plane of a stack for tiles: range, noise level, kernel.
 
-    The plan comes back without what only a worker needs. An error is returned, as by
-    `restore_plane`.
+    The plan comes back without what only a worker needs.
     """
-    with ONE_AT_A_TIME:
-        try:
-            stack, (index,) = opened_job(payload)
-            with translated_errors(), cpu_threads(stack.settings.threads):
-                job = stack.prepared(index, kernel)
-                if job.reads:
-                    job, _ = drained(with_blur(job, start=time.perf_counter()))
-                # If the blur varies, tiles are small on every executor.
-                plan = drained(plan_tiles(job, min(tile, job.tile or tile)))
-            return replace(plan, job=_bare(plan.job))
-        except BlindSRError as error:
-            return error
+    stack, (index,) = opened_job(payload)
+    with translated_errors(), cpu_threads(stack.settings.threads):
+        job = stack.prepared(index, kernel)
+        if job.reads:
+            job, _ = drained(with_blur(job, start=time.perf_counter()))
+        # If the blur varies, tiles are small on every executor.
+        plan = drained(plan_tiles(job, min(tile, job.tile or tile)))
+    return replace(plan, job=_bare(plan.job))
 
 
 def tile_payload(plan: TilePlan, number: int) -> bytes:
@@ -217,20 +209,15 @@ def tile_payload(plan: TilePlan, number: int) -> bytes:
         # A view would be pickled with the whole array behind it.
         light = replace(piece.light, levels=piece.light.levels.clone())
         piece = replace(piece, light=light)
-    return pickle.dumps(
-        _SentTile(piece=piece, part=part, examined=plan.is_examined(number)), protocol=5
-    )
+    return pickle.dumps((piece, part, plan.is_examined(number)), protocol=5)
 
 
-def run_tile(payload: bytes) -> TileOutcome | BlindSRError:
+@task
+def run_tile(payload: bytes) -> TileOutcome:
     """Restore a tile."""
-    with ONE_AT_A_TIME:
-        try:
-            sent: _SentTile = pickle.loads(payload)  # noqa: S301 - from `tile_payload`
-            with translated_errors(), cpu_threads(sent.piece.settings.threads):
-                return restore_tile(_equipped(sent.piece), sent.part, examined=sent.examined)
-        except BlindSRError as error:
-            return error
+    piece, part, examined = pickle.loads(payload)  # noqa: S301 - from `tile_payload`
+    with translated_errors(), cpu_threads(piece.settings.threads):
+        return restore_tile(_equipped(piece), part, examined=examined)
 
 
 def result_payload(plan: TilePlan, joined: Restored) -> bytes:
@@ -239,15 +226,12 @@ def result_payload(plan: TilePlan, joined: Restored) -> bytes:
     return pickle.dumps((plan.job, replace(joined, image=nothing, support=nothing)), protocol=5)
 
 
-def conclude_plane(payload: bytes) -> Result | BlindSRError:
+@task
+def conclude_plane(payload: bytes) -> Result:
     """Run the diagnostics on a result, and return it without its pixels."""
-    with ONE_AT_A_TIME:
-        try:
-            job, joined = pickle.loads(payload)  # noqa: S301 - from `result_payload`
-            with translated_errors(), cpu_threads(job.settings.threads):
-                return conclude(_equipped(job), joined, seconds=0.0)
-        except BlindSRError as error:
-            return error
+    job, joined = pickle.loads(payload)  # noqa: S301 - from `result_payload`
+    with translated_errors(), cpu_threads(job.settings.threads):
+        return conclude(_equipped(job), joined, seconds=0.0)
 
 
 def _bare(job: Job) -> Job:
