@@ -143,10 +143,7 @@ def _rows(
     others = others_results(root, data.names)
     if others:
         count = f"{len(others)} of {len(data.names)}"
-        say(
-            console,
-            f"scoring {count} images from {root}; nothing is run",
-        )
+        say(console, f"scoring the results in {root}, {count} images; nothing is run")
         rows = scored_rows(replace(data, names=others), root, network=network)
         return f"results in {root}", rows, len(others)
     if settings.used_finish == "usrnet":
