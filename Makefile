@@ -58,7 +58,7 @@ package:
 	scripts/check-package
 
 clean:
-	rm -rf .venv .venv-lowest docs/_build build dist
+	rm -rf .venv .venv-lowest docs/_build docs/auto_examples build dist
 
 # A stamp for each set of packages; it ages when a dependency changes.
 .venv/installed-%: pyproject.toml setup.cfg scripts/install scripts/system-packages

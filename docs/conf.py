@@ -11,11 +11,21 @@ version = release
 extensions = [
     "myst_parser",
     "sphinx.ext.autodoc",
-    "sphinx.ext.mathjax",
     "sphinx.ext.napoleon",
     "sphinx.ext.viewcode",
+    "sphinx_gallery.gen_gallery",
+    # Equations are typeset by what the site itself has.
+    "sphinx-mathjax-offline",
 ]
-exclude_patterns = ["_build"]
+exclude_patterns = ["_build", "examples"]
+# Each script is run, and can be downloaded as a notebook.
+sphinx_gallery_conf = {
+    "examples_dirs": "examples",
+    "gallery_dirs": "auto_examples",
+    "min_reported_time": 1000,
+    "show_memory": False,
+    "write_computation_times": False,
+}
 html_theme = "furo"
 html_title = "napari-blindsr"
 

@@ -36,7 +36,14 @@ FLOOR = {
 }
 """A file imports from its own room, and from rooms on lower floors."""
 
-WITHIN_PLUGIN = {"restore": 4, "measure": 4, "compare": 3, "widgets": 2, "layers": 1}
+WITHIN_PLUGIN = {
+    "restore": 4,
+    "measure": 4,
+    "simulate": 4,
+    "compare": 3,
+    "widgets": 2,
+    "layers": 1,
+}
 """The same for the rooms of the plugin; the others open the comparison."""
 
 # For type checkers alone, until Python 3.10 goes.

@@ -1,0 +1,1 @@
+"""The dock that degrades a sharp image, to learn from or to plan an acquisition with."""
