@@ -167,8 +167,8 @@ def test_the_command_restores_one_stack_and_a_region_of_an_image(
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        ("in.npy -s 2", "nowhere"),
-        ("in.npy -s 2 -o a.tif -d b", "twice"),
+        ("in.npy -s 2", "neither of --output and --output-dir"),
+        ("in.npy -s 2 -o a.tif -d b", "both of --output and --output-dir"),
         ("in.npy in.npy -s 2 -o a.tif", "one file, for 2"),
         ("in.npy -s 2 -o a.tif --planes Z=9 --axes ZYX", "planes are"),
         ("in.npy -s 2 -o a.tif --axes YX", "mean 2 dimensions|axes"),

@@ -272,7 +272,7 @@ def test_workers_that_do_not_see_a_file_are_sent_its_planes(
 
     monkeypatch.setattr(dask_executor, "stamp", unlike)
     found = restore_stack(array, KNOWN, axes="TYX", known_kernel=KERNEL, client=client)
-    assert any("were sent its planes" in note for note in found.notes)
+    assert any("its planes were sent to them" in note for note in found.notes)
     expected = restore_stack(image, KNOWN, axes="TYX", known_kernel=KERNEL)
     np.testing.assert_array_equal(found.image, expected.image)
 
