@@ -86,7 +86,7 @@ def test_in_a_process_of_its_own(folder: Path) -> None:
         "µm",
         "FWHM",
         "90 % intervals",
-        "trained network",
+        "neural network",
         f"gaussian {round(100 * record['families']['gaussian'])} %",
     ):
         assert words in done.stdout
