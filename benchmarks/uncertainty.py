@@ -37,9 +37,9 @@ from napari_blindsr.restoration.uncertainty import (
     Kind,
     Rule,
     alternatives,
+    average_neighbours,
     combine,
     local_sd,
-    pool_posteriors,
     rule_for,
     squared,
 )
@@ -145,7 +145,7 @@ def run(case: Case, counts: tuple[int, ...], *, known: bool = False) -> Run:
         kernel=case.kernel if known else "gaussian",
     )
     job = prepare(case.lr, settings, axes=None, known=kernel, mask=None, region=None)
-    if job.reads:
+    if job.estimates_blur:
         job, _ = drained(with_blur(job, start=time.perf_counter()))
     joined = restored_at_once(job)
     image = joined.image
@@ -173,7 +173,7 @@ def run(case: Case, counts: tuple[int, ...], *, known: bool = False) -> Run:
 
 
 def plain(squares: NDArray[np.float32], one: Run) -> NDArray[np.float64]:
-    return np.sqrt(pool_posteriors(squares, one.axes, one.case.scale).astype(np.float64))
+    return np.sqrt(average_neighbours(squares, one.axes, one.case.scale).astype(np.float64))
 
 
 def variants(one: Run, count: int) -> dict[str, NDArray[np.floating]]:

@@ -1,4 +1,4 @@
 """Training of the networks that ship with the package; never imported at run time.
 
-Run ``python -m training kernel|image --help``.
+Run ``python -m training --help``.
 """

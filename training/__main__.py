@@ -53,12 +53,12 @@ Micrographs = Annotated[
     typer.Option(help="Folder of real micrographs (TIFF).", exists=True, file_okay=False),
 ]
 Weights = Annotated[
-    Path | None, typer.Option("--start", help="Folder of weights; those that ship if left out.")
+    Path | None, typer.Option(help="Folder of weights; those that ship if left out.")
 ]
 Rate = Annotated[float, typer.Option(min=0, help="Largest learning rate.")]
 
 HELD_OUT = 12
-"""Pictures of each kind to judge by, at most."""
+"""Most pictures of each kind for validation."""
 
 HELD_OUT_SEED = 1_000_000
 
@@ -83,7 +83,7 @@ def kernel(
     photographs: Photographs = None,
     rate: Rate = 1e-3,
 ) -> None:
-    """Train the kernel estimator; an interrupted training goes on where it was."""
+    """Train the kernel estimator; an interrupted training continues."""
     torch.set_num_threads(threads)
     bank = _bank(pictures, photographs, seed)
     task = KernelTask(
@@ -114,7 +114,7 @@ def image(
     side: Annotated[int, typer.Option(min=32, help="Of the crops, in pixels.")] = 96,
     count: Annotated[int, typer.Option(min=1, help="Crops a batch.")] = 8,
 ) -> None:
-    """Train the image prior; an interrupted training goes on where it was."""
+    """Train the image prior; an interrupted training continues."""
     torch.set_num_threads(threads)
     bank = _bank(pictures, photographs, seed)
     task = ImageTask(
@@ -140,14 +140,11 @@ def joint(
     device: Device = "auto",
     threads: Threads = 1,
     pictures: Pictures = 60,
-    start: Annotated[
-        Path | None,
-        typer.Option(help="Folder of weights to start from; those that ship if left out."),
-    ] = None,
+    start: Weights = None,
     micrographs: Micrographs = None,
     rate: Rate = 3e-4,
 ) -> None:
-    """Train both networks for the image that comes out."""
+    """Train both networks for the error of the restored image."""
     torch.set_num_threads(threads)
     torch.manual_seed(seed)
     task = JointTask(
@@ -172,14 +169,11 @@ def error(
     threads: Threads = 1,
     pictures: Pictures = 60,
     judges: Judges = 20,
-    start: Annotated[
-        Path | None,
-        typer.Option(help="Folder of the networks' weights; those that ship if left out."),
-    ] = None,
+    start: Weights = None,
     micrographs: Micrographs = None,
     rate: Rate = 2e-3,
 ) -> None:
-    """Train the map of the image prior's errors; an interrupted training goes on where it was."""
+    """Train the map of the image prior's errors; an interrupted training continues."""
     torch.set_num_threads(threads)
     task = ErrorTask(
         _scenes(pictures, micrographs, seed),
@@ -195,7 +189,7 @@ def error(
 
 
 def _scenes(pictures: int, micrographs: Path | None, seed: int) -> Scenes:
-    """Return the scenes to train on: without real micrographs, simulated ones take their place."""
+    """Return the scenes to train on; without real micrographs, with simulated ones instead."""
     bank = picture_bank(leaves=pictures, micrographs=pictures, seed=seed + 100)
     return Scenes(bank, [] if micrographs is None else training_micrographs(micrographs))
 
@@ -206,14 +200,14 @@ def _bank(pictures: int, folder: Path | None, seed: int) -> list[list[NDArray[np
 
 
 def _held_out(pictures: int, seed: int) -> list[list[NDArray[np.uint8]]]:
-    """Return pictures to judge by; there are no photographs that are not trained on."""
+    """Return pictures for validation; all photographs are trained on."""
     count = min(HELD_OUT, pictures)
     leaves, micrographs = generated(count, count, np.random.default_rng(seed + HELD_OUT_SEED))
     return [leaves, leaves, micrographs]
 
 
 def _begin(network: nn.Module, start: Path | None) -> None:
-    """Take over weights, if there are some to start from."""
+    """Load weights into a network, if there are some to start from."""
     if start is not None:
         tensors, _ = read_tensors(start)
         network.load_state_dict(tensors)

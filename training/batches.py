@@ -1,4 +1,4 @@
-"""Batches of blurred, coarse and noisy crops, with the truth behind them."""
+"""Batches of blurred, coarse and noisy crops, with their truth."""
 
 from __future__ import annotations
 
@@ -34,31 +34,31 @@ WIDEST = WIDEST_BLUR
 """Largest variance of a blur in LR px²."""
 
 SHARES = (0.28, 0.36, 0.36)
-"""How often dead leaves, photographs and micrographs are taken."""
+"""Probability of dead leaves, photographs and micrographs."""
 
 MICROGRAPHS = 2
-"""Their place among the kinds."""
+"""Index of the micrographs among them."""
 
 GAUSSIAN = 0.6
-"""How often a blur is a Gaussian."""
+"""Probability of a Gaussian blur."""
 
 MISJUDGED = 0.3
-"""How often the image prior is told a kernel that is a little off: estimates are."""
+"""Probability that the image prior gets a slightly wrong kernel, as estimates are."""
 
 MISJUDGEMENT = (0.05, 0.5)
-"""Range of the standard deviation of the logarithm of the variances that it is told then."""
+"""Limits of the standard deviation of the error of its log variances."""
 
 MISTAKEN = 0.5
-"""How often a blur that is no Gaussian is told as one then."""
+"""Probability that another blur is then replaced by a Gaussian."""
 
 SOFTENED, SHARPENED = 0.3, 0.08
-"""How often a picture is softened, or sharpened as cameras and editors do."""
+"""Probabilities that a picture is softened, or sharpened as cameras and editors do."""
 
 ROUNDING_NOISE = 1.5 / 255
-"""Errors below are those of rounding, which the prior knows of."""
+"""Noise below this is that of rounding, which the prior assumes anyway."""
 
 READ_NOISE = 1.5
-"""Of the simulated cameras, in photons."""
+"""Read noise of the simulated cameras, in photons."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,8 +73,7 @@ class Blur:
 def random_blur(scale: int, rng: Generator, *, microscope: bool = False) -> Blur:
     """Draw a blur, most often a Gaussian.
 
-    Widths range over what the test data of the field have and what microscopes do, of which
-    the latter are wider and rounder.
+    Widths cover the test data of the field and microscopes, whose blurs are wider and rounder.
     """
     index = 0
     if rng.random() >= GAUSSIAN:
@@ -142,7 +141,7 @@ def _random_family(name: str, scale: int, rng: Generator) -> KernelFamily:
 
 
 def random_kind(bank: list[list[NDArray[np.uint8]]], rng: Generator) -> int:
-    """Choose a kind of picture."""
+    """Draw a kind of picture."""
     shares = np.array(SHARES[: len(bank)])
     return int(rng.choice(len(bank), p=shares / shares.sum()))
 
@@ -150,10 +149,7 @@ def random_kind(bank: list[list[NDArray[np.uint8]]], rng: Generator) -> int:
 def random_crop(
     pictures: list[NDArray[np.uint8]], kind: int, side: int, rng: Generator
 ) -> NDArray[np.float32]:
-    """Return a grey crop (side, side) in [0, 1] of a kind of pictures.
-
-    Pictures that are too small are continued by reflection.
-    """
+    """Return a grey crop (side, side) in [0, 1] of a kind of pictures, padded by reflection."""
     picture = pictures[int(rng.integers(len(pictures)))]
     starts = [int(rng.integers(max(1, n - side + 1))) for n in picture.shape[:2]]
     crop = picture[starts[0] : starts[0] + side, starts[1] : starts[1] + side]
@@ -178,7 +174,7 @@ def random_crop(
 
 
 def _refocus(grey: NDArray[np.float32], rng: Generator) -> NDArray[np.float32]:
-    """Soften or sharpen some pictures: what a sharp picture is differs from one to the next."""
+    """Soften or sharpen some pictures, since pictures differ in sharpness."""
     choice = rng.random()
     if choice < SOFTENED:
         return np.asarray(gaussian_filter(grey, rng.uniform(0.25, 0.9)), dtype=np.float32)
@@ -190,7 +186,7 @@ def _refocus(grey: NDArray[np.float32], rng: Generator) -> NDArray[np.float32]:
 
 @dataclass(frozen=True, kw_only=True)
 class Observed:
-    """An observed plane (h, w), and what is known of its noise: variance = shot · level + base."""
+    """A recorded plane (h, w), and its noise: variance = shot · level + base."""
 
     plane: NDArray[np.float32]
     shot: float
@@ -198,7 +194,7 @@ class Observed:
 
 
 def observe(blurred: NDArray[np.float32], kind: int, rng: Generator) -> Observed:
-    """Add what a camera or a file format does: noise of photons and of reading, rounding."""
+    """Add shot noise, read noise and rounding, as a camera or a file format does."""
     if kind == MICROGRAPHS and rng.random() < 0.85:
         peak = math.exp(rng.uniform(math.log(25), math.log(3000)))
         arrived = rng.poisson(np.maximum(blurred, 0) * peak) + rng.normal(
@@ -231,7 +227,7 @@ class KernelBatch:
 
 
 SIZES = ((32, 24), (48, 16), (64, 12), (96, 6), (128, 4))
-"""Sides of LR crops and how many make a batch."""
+"""Sides of LR crops and their number in a batch."""
 
 
 def kernel_batch(bank: list[list[NDArray[np.uint8]]], rng: Generator) -> KernelBatch:
@@ -262,11 +258,10 @@ def kernel_batch(bank: list[list[NDArray[np.uint8]]], rng: Generator) -> KernelB
 
 @dataclass(frozen=True, kw_only=True)
 class ImageBatch:
-    """Sharp crops (n, H, W), what is observed of them (n, h, w), the kernels, the noise.
+    """Sharp crops (n, H, W), their recordings (n, h, w), the kernels, the noise.
 
-    The noise is a standard deviation for each observed pixel (n, h, w); `log_variance_sd`
-    (n,) is that of the logarithm of the kernels' variances. Light (n,) says where the noise grows
-    with the light.
+    The noise is a standard deviation for each recorded pixel (n, h, w); `log_variance_sd` (n,) is
+    that of the error of the kernels' log variances; `light` (n,) marks shot noise.
     """
 
     sharp: Tensor
@@ -300,26 +295,26 @@ def image_batch(
         observed = observe(plane, kind, rng)
         data.append(torch.from_numpy(observed.plane))
         lights.append(observed.shot > 0)
-        # What is told of the noise is an estimate, too.
+        # The noise is an estimate, too.
         level = noise_map(observed.plane, shot=observed.shot, base=observed.base)
         noises.append(torch.from_numpy(level * np.float32(math.exp(rng.normal(0, 0.15)))))
-    doubts = [rng.uniform(*MISJUDGEMENT) if rng.random() < misjudged_share else 0.0 for _ in blurs]
-    told = [misjudged(blur, d, scale, rng) for blur, d in zip(blurs, doubts, strict=True)]
+    errors = [rng.uniform(*MISJUDGEMENT) if rng.random() < misjudged_share else 0.0 for _ in blurs]
+    given = [misjudged(blur, d, scale, rng) for blur, d in zip(blurs, errors, strict=True)]
     return ImageBatch(
         sharp=sharp,
         data=torch.stack(data),
-        kernels=stack(told),
+        kernels=stack(given),
         scale=scale,
         noise=torch.stack(noises),
-        log_variance_sd=torch.tensor(doubts, dtype=torch.float32),
+        log_variance_sd=torch.tensor(errors, dtype=torch.float32),
         light=torch.tensor(lights),
     )
 
 
 def misjudged(blur: Blur, log_variance_sd: float, scale: int, rng: Generator) -> Tensor:
-    """Return the Gaussian that a blur may be taken for; the blur itself without a log_variance_sd.
+    """Return a Gaussian kernel with an error of its log covariance; without an error the true one.
 
-    Errors of the logarithm of the covariance are half of them common to all directions.
+    Half of the error is common to all directions.
     """
     if log_variance_sd == 0 or (blur.family != 0 and rng.random() >= MISTAKEN):
         return blur.kernel

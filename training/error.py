@@ -1,4 +1,4 @@
-"""Training of what tells how far the image prior may be off."""
+"""Training of the map of the image prior's errors."""
 
 from __future__ import annotations
 
@@ -28,12 +28,12 @@ KEPT = 60
 """Restored batches that are kept, some 4 MB each."""
 
 AGAIN = 3
-"""How many of these each step uses besides a new one."""
+"""Number of kept batches that each step uses besides a new one."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class _Restored:
-    """What the last round left of a batch, how uncertain its kernels are (n,), its errors."""
+    """The last round of a batch, the uncertainty of its kernels (n,), and its errors."""
 
     last: Round
     log_variance_sd: Tensor
@@ -41,14 +41,14 @@ class _Restored:
 
 
 class ErrorTask:
-    """Likelihood of the errors of an image prior that stays as it is.
+    """Likelihood of the errors of a fixed image prior.
 
     Parameters
     ----------
     scenes, held_out : Scenes
-        To train on, and others to judge by.
+        For training and for validation.
     both : Both
-        The networks whose errors they are.
+        The networks whose errors are predicted.
     compute : Compute
     validation_batches : int
     seed : int
@@ -78,16 +78,16 @@ class ErrorTask:
         ]
 
     def resume(self, generators: Iterable[Generator]) -> None:
-        """Restore the batches anew that the next steps use again."""
+        """Restore the batches again that the next steps use."""
         self._kept.clear()
         for rng in deque(generators, maxlen=KEPT):
             self._kept.append(self._restored(joint_batch(self._scenes, rng)))
 
     def loss(self, rng: Generator, progress: float) -> Tensor:  # noqa: ARG002 - as `Task` has it
-        """Return the unlikelihood of the errors of a batch and of some batches before it.
+        """Return the negative log likelihood of the errors of a new batch and of some kept ones.
 
-        Restoring a batch takes far longer than telling its errors: what was restored is used
-        several times.
+        Restoring a batch takes far longer than predicting its errors, so each is used several
+        times.
         """
         new = self._restored(joint_batch(self._scenes, rng))
         again = [
@@ -95,12 +95,14 @@ class ErrorTask:
             for _ in range(AGAIN if self._kept else 0)
         ]
         self._kept.append(new)
-        losses = [unlikelihood(self._told(self.network, one), one.error) for one in (new, *again)]
+        losses = [
+            unlikelihood(self._predicted(self.network, one), one.error) for one in (new, *again)
+        ]
         return torch.stack(losses).mean()
 
     @torch.no_grad()
     def _restored(self, batch: Batch) -> _Restored:
-        """Return what the prior makes of a batch, and how far it is off."""
+        """Return the prior's restoration of a batch, with its errors."""
         rounds, votes = restore(self._both, batch, self._compute)
         log_variance_sd = votes.log_variance[:, :2].exp().mean(dim=1).sqrt()
         return _Restored(
@@ -109,7 +111,7 @@ class ErrorTask:
             error=rounds[-1].image.float() - batch.sharp,
         )
 
-    def _told(self, network: ErrorMap, one: _Restored) -> Tensor:
+    def _predicted(self, network: ErrorMap, one: _Restored) -> Tensor:
         with self._compute.autocast:
             expected: Tensor = network(one.last, one.log_variance_sd)
         return expected
@@ -120,11 +122,11 @@ class ErrorTask:
         assert isinstance(network, ErrorMap)
         losses, ranks, ratios = [], [], []
         for one in self._validation:
-            expected = self._told(network, one)
+            expected = self._predicted(network, one)
             losses.append(float(unlikelihood(expected, one.error)))
-            for told, true in zip(expected, one.error.abs(), strict=True):
-                ranks.append(float(spearmanr(told.flatten(), true.flatten())[0]))
-                ratios.append(float(true.mean() / (MEAN_ERROR * told.mean())))
+            for predicted, true in zip(expected, one.error.abs(), strict=True):
+                ranks.append(float(spearmanr(predicted.flatten(), true.flatten())[0]))
+                ratios.append(float(true.mean() / (MEAN_ERROR * predicted.mean())))
         return {
             "unlikelihood": float(np.mean(losses)),
             "rank": float(np.nanmean(ranks)),

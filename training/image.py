@@ -20,23 +20,23 @@ if TYPE_CHECKING:
     from napari_blindsr.solvers.device import Compute
 
 EARLIER = 0.15
-"""Weight of the iterates before the last one in the loss."""
+"""Weight of the earlier rounds in the loss."""
 
 
 TINY = 1e-6
-"""Mean squared errors far below, a PSNR of 60 dB, are as good as none."""
+"""Added to mean squared errors: a PSNR of 60 dB is perfect."""
 
 
 class ImageTask:
-    """Mean PSNR of the image, and a little of that of what leads to it.
+    """Mean PSNR of the image, and a little of that of the earlier rounds.
 
     Parameters
     ----------
     bank, held_out : list of list of ndarray
-        Pictures to train on, and others to judge by.
+        Pictures for training and for validation.
     compute : Compute
     side, count : int
-        Side of crops and how many make a batch.
+        Side of the crops and their number in a batch.
     validation_batches : int
     seed : int
     """
@@ -68,10 +68,10 @@ class ImageTask:
         ]
 
     def resume(self, generators: Iterable[Generator]) -> None:
-        """Do nothing: no step depends on those before it, but for the weights."""
+        """Do nothing: a step depends on those before it by the weights alone."""
 
     def loss(self, rng: Generator, progress: float) -> Tensor:
-        """Return the loss of a batch; late in the training of larger crops."""
+        """Return the loss of a batch; of larger crops late in the training."""
         side, count = self._size
         if progress > 0.7:
             side, count = 3 * side // 2, max(1, count // 2)
@@ -101,7 +101,7 @@ class ImageTask:
 
     @torch.no_grad()
     def validate(self, network: nn.Module) -> dict[str, float]:
-        """Return the mean PSNR of the first and last iterate, peak 1."""
+        """Return the mean PSNR of the first and last round, peak 1."""
         assert isinstance(network, UnfoldedPrior)
         first: list[Tensor] = []
         last: list[Tensor] = []

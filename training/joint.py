@@ -1,4 +1,4 @@
-"""Training of kernel estimator and image prior together, for the image that comes out."""
+"""Training of kernel estimator and image prior together, for the error of the restored image."""
 
 from __future__ import annotations
 
@@ -50,23 +50,23 @@ if TYPE_CHECKING:
 
 FAMILY_WEIGHT = 0.1
 LIKELIHOOD_WEIGHT = 0.15
-"""Of the cross entropy of the family in the likelihood, and of that in the loss."""
+"""Weight of the family's cross entropy in the likelihood, and of the likelihood in the loss."""
 
 EARLIER = 0.1
-"""Weight of the iterates before the last one in the loss."""
+"""Weight of the earlier rounds in the loss."""
 
 TINY = 1e-6
-"""Mean squared errors far below, a PSNR of 60 dB, are as good as none."""
+"""Added to mean squared errors: a PSNR of 60 dB is perfect."""
 
 BLIND, MISJUDGED = 0.62, 0.12
-"""How often crops are restored with the kernel that is decided on, and with one that is off."""
+"""Fractions of the crops that are restored with the estimated kernel, and with a wrong one."""
 
 UNIT = (-0.2, 0.8)
-"""Range of the logarithm of the range of a whole image, over that of a crop."""
+"""Limits of the logarithm of the range of a whole image, over that of a crop."""
 
 SCALES = (0.08, 0.36, 0.16, 0.33, 0.03, 0.04)
 SHAPES = {1: (112, 5), 2: (112, 5), 3: (144, 3), 4: (176, 2), 6: (192, 2), 8: (256, 1)}
-"""How often each scale is taken; side of the sharp crops and how many make a batch."""
+"""Probability of each scale; side of its sharp crops and their number in a batch."""
 
 
 class Both(nn.Module):
@@ -80,11 +80,10 @@ class Both(nn.Module):
 
 @dataclass(frozen=True, kw_only=True)
 class Batch:
-    """Sharp crops (n, H, W) and what is recorded of them (n, h, w), in the unit of the prior.
+    """Sharp crops (n, H, W) and their recordings (n, h, w), in the unit of the prior.
 
-    Noise (n, h, w) as it is estimated; statistics (n, 3); optics (n,) or NaN; the true kernels, the
-    covariances in LR px², the families, and whether each is restored with the kernel that is
-    decided on.
+    The estimated noise (n, h, w); its statistics (n, 3); optics (n,) or NaN; the true kernels, the
+    covariances in LR px², the families, and whether each is restored with the estimated kernel.
     """
 
     sharp: Tensor
@@ -113,7 +112,7 @@ def observed(
 ) -> Batch:
     """Return a batch of one crop (H, W), blurred with periodic borders and recorded.
 
-    It is restored with the kernel that is given, or with the one that is decided on.
+    It is restored with the `given` kernel, or with the estimated one.
     """
     truth = torch.from_numpy(sharp)[None]
     blurred = DataModule(truth[..., ::scale, ::scale], blur.kernel, scale).predict(truth)[0].numpy()
@@ -128,7 +127,7 @@ def observed(
         return torch.from_numpy(np.asarray(value, dtype=np.float32))[None]
 
     return Batch(
-        # What is added to all pixels is no part of the object.
+        # The offset of all pixels is no part of the object.
         sharp=one((sharp + record.offset - low) / unit),
         data=one((plane - low) / unit),
         planes=one(plane),
@@ -145,7 +144,7 @@ def observed(
 
 
 def together(parts: list[Batch]) -> Batch:
-    """Return one batch of several of a scale and size."""
+    """Return one batch of several with a common scale and size."""
 
     def joined(name: str) -> Tensor:
         return torch.cat([getattr(part, name) for part in parts])
@@ -278,11 +277,11 @@ class JointTask:
         self._compute = compute
 
     def resume(self, generators: Iterable[Generator]) -> None:
-        """Do nothing: no step depends on those before it, but for the weights."""
+        """Do nothing: a step depends on those before it by the weights alone."""
 
     @staticmethod
     def likelihood(votes: Votes, covariance: Tensor, family: Tensor) -> Tensor:
-        """Return how unlikely the true blur is."""
+        """Return the negative log likelihood of the true blur."""
         target = log_covariance(covariance)
         error = (votes.mean - target).square()
         surprise = 0.5 * (votes.log_variance + error * (-votes.log_variance).exp())
@@ -322,7 +321,7 @@ class JointTask:
 
 
 def restore(network: Both, batch: Batch, compute: Compute) -> tuple[list[Round], Votes]:
-    """Restore a batch; return what each round leaves, and the estimator's votes."""
+    """Restore a batch; return its rounds, and the estimator's votes."""
     scale = batch.scale
     with compute.autocast:
         votes = network.estimator(batch.planes, scale, batch.optics)
@@ -361,7 +360,7 @@ class Judge:
 
     @torch.no_grad()
     def __call__(self, network: Both, compute: Compute) -> dict[str, float]:
-        """Return the mean gain, the worst, and the share below, of each kind."""
+        """Return the mean gain, the worst, and the fraction below 0, of each kind."""
         scores: dict[str, float] = {}
         for name, batches in self._batches.items():
             gains, misses = [], []
@@ -387,13 +386,13 @@ class Judge:
 
 
 PHOTOGRAPHS = ("camera", "coins", "moon", "page", "text", "horse", "clock", "immunohistochemistry")
-"""Of scikit-image, none of which is trained on."""
+"""Photographs of scikit-image that are never trained on."""
 
 JUDGED_SIDE = 192
 
 
 def judge_of(folder: Path | None, seed: int = 7) -> Judge:
-    """Return what judges by the validation split of micrographs, photographs and soft objects."""
+    """Return the validation on micrographs, photographs and soft objects."""
     rng = np.random.default_rng(seed)
     batches: dict[str, list[Batch]] = {}
     paths = [] if folder is None else sorted(folder.glob("*.tif"))

@@ -32,7 +32,7 @@ class KernelTask:
     Parameters
     ----------
     bank, held_out : list of list of ndarray
-        Pictures to train on, and others to judge by.
+        Pictures for training and for validation.
     compute : Compute
     validation_batches : int
     seed : int
@@ -57,7 +57,7 @@ class KernelTask:
         self._validation = [kernel_batch(held_out, rng) for _ in range(validation_batches)]
 
     def resume(self, generators: Iterable[Generator]) -> None:
-        """Do nothing: no step depends on those before it, but for the weights."""
+        """Do nothing: a step depends on those before it by the weights alone."""
 
     def loss(self, rng: Generator, progress: float) -> Tensor:
         """Return the loss of a batch."""
@@ -78,7 +78,7 @@ class KernelTask:
 
     @torch.no_grad()
     def validate(self, network: nn.Module) -> dict[str, float]:
-        """Return error, coverage of 90 % intervals and recognised families."""
+        """Return the error, the coverage of 90 % intervals and the accuracy of the families."""
         errors, covered, right, gaussian = [], [], [], []
         for batch in self._validation:
             votes, target = self._read(network, batch)

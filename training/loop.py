@@ -1,4 +1,4 @@
-"""One loop for all training: seeds, a cosine schedule, averaged weights, checkpoints, a log."""
+"""The loop of all trainings: seeds, a cosine schedule, averaged weights, checkpoints, a log."""
 
 from __future__ import annotations
 
@@ -23,17 +23,17 @@ if TYPE_CHECKING:
 
 
 class Task(Protocol):
-    """What is trained: a network, its loss on a random batch, and how it is judged."""
+    """A network with its loss and its validation."""
 
     name: str
 
     @property
     def network(self) -> nn.Module:
-        """What is trained, on its device."""
+        """The network, on its device."""
         ...
 
     def loss(self, rng: Generator, progress: float) -> Tensor:
-        """Return the loss of a batch drawn from `rng`, `progress` (0…1) through the training."""
+        """Return the loss of a random batch at a fraction `progress` of the training."""
         ...
 
     def validate(self, network: nn.Module) -> dict[str, float]:
@@ -41,13 +41,13 @@ class Task(Protocol):
         ...
 
     def resume(self, generators: Iterable[Generator]) -> None:
-        """Take up what is kept from step to step, from the generators of all steps so far."""
+        """Rebuild what is kept between steps, from the random generators of all steps so far."""
         ...
 
 
 @dataclass(frozen=True, kw_only=True)
 class Plan:
-    """How to train.
+    """The hyperparameters of a training.
 
     Attributes
     ----------
@@ -57,7 +57,7 @@ class Plan:
     warmup : int
     weight_decay : float
     averaging : float
-        Decay of the exponential average of the weights, which is what is kept.
+        Decay of the exponential average of the weights, which is the result.
     clip : float
         Largest norm of a gradient.
     every : int
@@ -78,22 +78,17 @@ class Plan:
 def train(
     task: Task, plan: Plan, folder: Path, *, report: Callable[[dict[str, float]], None]
 ) -> dict[str, Tensor]:
-    """Train, or go on from the checkpoint in a folder, and keep weights and log there.
+    """Train, or continue from the checkpoint in a folder; return the averaged weights.
 
     Parameters
     ----------
     task : Task
     plan : Plan
     folder : Path
-        Holds ``checkpoint.pt``, ``log.csv`` and the averaged weights
-        ``<name>.safetensors``, all brought up to date every `plan.every` steps.
+        Gets ``checkpoint.pt``, ``log.csv`` and the averaged weights ``<name>.safetensors``, all
+        updated every `plan.every` steps.
     report : callable
         Called with each line of the log.
-
-    Returns
-    -------
-    dict of Tensor
-        The averaged weights.
     """
     folder.mkdir(parents=True, exist_ok=True)
     network = task.network
@@ -157,7 +152,7 @@ def train(
 
 
 def _generator(plan: Plan, step: int) -> Generator:
-    """Return the generator of a step."""
+    """Return the random generator of a step."""
     return np.random.default_rng([plan.seed, step])
 
 
@@ -174,7 +169,7 @@ def _save(path: Path, state: dict[str, object]) -> None:
 
 
 def write_weights(network: nn.Module, path: Path, record: dict[str, float]) -> None:
-    """Write a network's tensors in half precision, with how they came about."""
+    """Write a network's tensors in half precision, with a record of their training."""
     tensors = {
         name: value.detach().cpu().half().contiguous()
         for name, value in network.state_dict().items()

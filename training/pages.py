@@ -19,17 +19,7 @@ SPACING = 1.4
 
 
 def page(side: int, rng: Generator) -> NDArray[np.uint8]:
-    """Draw blocks of random words in different sizes and directions, and ruled lines.
-
-    Parameters
-    ----------
-    side : int
-    rng : numpy.random.Generator
-
-    Returns
-    -------
-    ndarray, uint8, (side, side, 3)
-    """
+    """Draw random words in different sizes and directions, and lines: uint8, (side, side, 3)."""
     ink = np.zeros((side, side), dtype=np.float32)
     for _ in range(int(rng.integers(4, 20))):
         block = _text(side, rng) if rng.random() < 0.9 else _rules(side, rng)

@@ -1,7 +1,6 @@
 """Sharp pictures to train on: dead leaves, pages, photographs of scikit-image, micrographs.
 
-All are grey or RGB uint8. Everything is drawn from an explicit generator, so a seed means the
-same pictures everywhere.
+All are grey or RGB uint8, drawn from explicit random generators.
 """
 
 from __future__ import annotations
@@ -36,24 +35,24 @@ PHOTOGRAPHS = (
     "rocket",
     "stereo_motorcycle",
 )
-"""What is taken of scikit-image's pictures; the others are kept for tests and samples."""
+"""Pictures of scikit-image to train on; the others are kept for tests and samples."""
 
 SIDE = 640
-"""Of generated pictures, in pixels."""
+"""Side of generated pictures, in pixels."""
 
 SIZES = 4
-"""In how many smaller sizes each photograph is taken, besides its own."""
+"""Number of smaller sizes of each photograph, besides its own."""
 
 SMALLEST_FACTOR = 0.35
 SMALLEST_SIDE = 160
 
 LONGEST_SIDE = 700
-"""About that of a photograph from a folder, in pixels: those of cameras are soft."""
+"""Approximate side of a photograph from a folder, in pixels: those of cameras are soft."""
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".tif", ".tiff")
 
 PAGES = 0.12
-"""Share of printed pages among the dead leaves."""
+"""Fraction of printed pages among the dead leaves."""
 
 
 def photographs(seed: int = 0) -> Iterator[NDArray[np.uint8]]:
@@ -76,8 +75,8 @@ def photographs_of(folder: Path, seed: int = 0) -> Iterator[NDArray[np.uint8]]:
     Parameters
     ----------
     folder : Path
-        Holds grey or colour pictures of 8 bit in files with one of the `SUFFIXES`, best much
-        larger than `LONGEST_SIDE`.
+        With 8-bit grey or colour pictures in files with one of the `SUFFIXES`, best much larger
+        than `LONGEST_SIDE`.
     seed : int
 
     Raises
@@ -113,21 +112,12 @@ def _smaller(colour: NDArray[np.uint8], rng: Generator) -> Iterator[NDArray[np.u
 
 
 def dead_leaves(side: int, rng: Generator) -> NDArray[np.uint8]:
-    """Draw a picture of things that hide each other, most of them small.
+    """Draw shapes that cover each other, most of them small: uint8, (side, side, 3).
 
-    Discs, ellipses, rectangles, polygons and strokes with radii distributed as r⁻³, which makes
-    the statistics of the picture those of natural ones (Lee, Mumford and Huang, 2001), with flat,
-    shaded or textured surfaces, some with outlines. Some edges are soft, as those of shadows and
-    of things out of focus are, and the light may change over the picture.
-
-    Parameters
-    ----------
-    side : int
-    rng : numpy.random.Generator
-
-    Returns
-    -------
-    ndarray, uint8, (side, side, 3)
+    Discs, ellipses, rectangles, polygons and strokes with radii distributed as r⁻³, which gives the
+    picture the statistics of natural ones (Lee, Mumford and Huang, 2001), with flat, shaded or
+    textured surfaces, some with outlines. Some edges are soft, as those of shadows and out-of-focus
+    objects are, and the light may change over the picture.
     """
     colours = _palette(rng)
     image = np.empty((side, side, 3), dtype=np.float32)
@@ -157,12 +147,12 @@ def dead_leaves(side: int, rng: Generator) -> NDArray[np.uint8]:
 
 @dataclass(frozen=True, kw_only=True)
 class _Style:
-    """How the things of a picture look.
+    """The look of a picture's shapes.
 
     Attributes
     ----------
     soft, textured, outlined : float
-        Shares of the things that have soft edges, a texture, and an outline.
+        Fractions of the shapes with soft edges, a texture, and an outline.
     ink : float
         Brightness of the outlines.
     """
@@ -174,7 +164,7 @@ class _Style:
 
     @classmethod
     def random(cls, rng: Generator) -> _Style:
-        """Draw a style: from flat drawings with sharp lines to blurred, textured things."""
+        """Draw a style: from flat drawings with sharp lines to blurred, textured shapes."""
         return cls(
             soft=rng.uniform(0, 0.7) if rng.random() < 0.6 else 0.0,
             textured=0.6 if rng.random() < 0.6 else rng.uniform(0, 0.2),
@@ -183,14 +173,14 @@ class _Style:
         )
 
     def softness(self, radius: float, rng: Generator) -> float:
-        """Return how many pixels wide the edge of a thing is."""
+        """Return the width of a shape's edge in pixels."""
         if rng.random() >= self.soft:
             return 1.0
         return min(math.exp(rng.uniform(0, math.log(6))), max(1.0, radius))
 
 
 def _palette(rng: Generator) -> NDArray[np.float32]:
-    """Return colours that go together: brightnesses at random, hues near a few."""
+    """Return colours: random brightnesses, hues near a few."""
     hues = rng.random((int(rng.integers(2, 6)), 3))
     chosen = hues[rng.integers(len(hues), size=64)]
     brightness = rng.random((64, 1)) ** rng.uniform(0.6, 1.6)
@@ -200,7 +190,7 @@ def _palette(rng: Generator) -> NDArray[np.float32]:
 
 
 def _texture(rng: Generator, side: int = 256) -> NDArray[np.float32]:
-    """Return a pattern of mean 0 and standard deviation 1, to be cut from."""
+    """Return a pattern of mean 0 and standard deviation 1, to be cropped."""
     pattern: NDArray[np.floating]
     kind = rng.integers(4)
     if kind == 0:
@@ -242,7 +232,7 @@ def _draw_leaf(
     *,
     style: _Style,
 ) -> None:
-    """Draw a thing of about a radius."""
+    """Draw a shape of about a radius."""
     side, softness = len(image), style.softness(radius, rng)
     row, column = rng.uniform(-radius, side + radius, size=2)
     reach = 1.5 * radius + 1 + softness
@@ -275,7 +265,7 @@ def _draw_leaf(
 def _distance(
     y: NDArray[np.float32], x: NDArray[np.float32], radius: float, rng: Generator
 ) -> NDArray[np.float32]:
-    """Return how far each pixel is outside of a shape: negative inside."""
+    """Return the distance of each pixel from a shape: negative inside."""
     angle = rng.uniform(0, np.pi)
     cos, sin = np.float32(np.cos(angle)), np.float32(np.sin(angle))
     along, across = cos * x + sin * y, cos * y - sin * x
@@ -305,14 +295,14 @@ def _distance(
 
 
 def _cover(distance: NDArray[np.float32], softness: float) -> NDArray[np.float32]:
-    """Return how much of each pixel a shape covers; softness 1 is as sharp as pixels allow."""
+    """Return the fraction of each pixel that a shape covers; softness 1 is sharp."""
     cover = np.clip(0.5 - distance / np.float32(softness), 0, 1)
     # A soft edge bends smoothly into what lies on both of its sides.
     return np.asarray(cover if softness == 1 else cover**2 * (3 - 2 * cover), dtype=np.float32)
 
 
 def _light(side: int, rng: Generator) -> NDArray[np.float32]:
-    """Return illumination that changes slowly over a picture, about 1."""
+    """Return smooth illumination of a picture, about 1."""
     y, x = np.indices((side, side), dtype=np.float32) / side
     tilt = rng.normal(0, 0.4, 2)
     waves = gaussian_filter(rng.normal(size=(64, 64)), rng.uniform(4, 12))
@@ -329,7 +319,7 @@ def picture_bank(
     side: int = SIDE,
     folder: Path | None = None,
 ) -> list[list[NDArray[np.uint8]]]:
-    """Return the pictures to train on.
+    """Return pictures to train on, uint8, (H, W, 3): leaves and pages, photographs, micrographs.
 
     Parameters
     ----------
@@ -338,12 +328,7 @@ def picture_bank(
     seed : int
     side : int
     folder : Path, optional
-        Of photographs that are taken besides those of scikit-image.
-
-    Returns
-    -------
-    list of list of ndarray, uint8, (H, W, 3)
-        Dead leaves and pages, photographs, micrographs.
+        With photographs that are used besides those of scikit-image.
     """
     drawn = generated(leaves, micrographs, np.random.default_rng(seed), side=side)
     more = [] if folder is None else photographs_of(folder, seed)

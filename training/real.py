@@ -1,4 +1,4 @@
-"""Real micrographs as pictures to train on or to judge by, and objects that are soft themselves."""
+"""Real micrographs for training and validation, and soft objects."""
 
 from __future__ import annotations
 
@@ -33,17 +33,17 @@ VALIDATION = (
     "bnsreenu_Yeast",
     "bnsreenu_leaf",
 )
-"""Beginnings of the names of the micrographs that are never trained on: whole sources."""
+"""Prefixes of the micrographs that are never trained on: whole sources."""
 
 ALIVE = 0.03
-"""Power near the edge of the spectrum, over that at low frequencies, of a picture that is sharp."""
+"""Power near the edge of the spectrum, over that at low frequencies, of a sharp picture."""
 
 SMALLEST = 96
-"""Side in pixels that a micrograph keeps at least when it is reduced."""
+"""Smallest side in pixels of a reduced micrograph."""
 
 
 def is_validation(name: str) -> bool:
-    """Tell whether a micrograph is kept for judging."""
+    """Return whether a micrograph is kept for validation."""
     return name.startswith(VALIDATION)
 
 
@@ -73,8 +73,8 @@ def edge_power(image: NDArray[np.float32]) -> float:
 def training_micrographs(folder: Path) -> list[list[NDArray[np.float32]]]:
     """Return each micrograph to train on in the sizes in which it is sharp enough.
 
-    Micrographs are blurred and noisy themselves: each is reduced at least by half, and on until its
-    spectrum is alive up to the edge, or as far as its size allows.
+    Micrographs are blurred and noisy: each is reduced at least by half, and further until its
+    spectrum has power up to the edge, or as far as its size allows.
     """
     pictures = []
     for path in sorted(folder.glob("*.tif")):
@@ -92,7 +92,7 @@ def training_micrographs(folder: Path) -> list[list[NDArray[np.float32]]]:
 
 
 def soft_object(side: int, rng: Generator) -> NDArray[np.float32]:
-    """Draw something without any sharp structure: filtered noise, or soft nuclei; in [0, 1]."""
+    """Draw filtered noise, or soft nuclei, without any sharp structure; in [0, 1]."""
     width = np.exp(rng.uniform(np.log(1.5), np.log(10)))
     if rng.random() < 0.5:
         image = gaussian_filter(rng.normal(size=(side, side)), width)

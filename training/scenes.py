@@ -1,4 +1,4 @@
-"""Scenes to train on: sharp crops of all kinds, their blur, and how they are recorded."""
+"""Scenes to train on: sharp crops of all kinds, their blur, and their recording."""
 
 from __future__ import annotations
 
@@ -27,22 +27,22 @@ if TYPE_CHECKING:
 
 KINDS = ("leaves", "photographs", "cells", "micrographs", "soft")
 SHARES = (0.18, 0.28, 0.08, 0.38, 0.08)
-"""How often each kind is taken."""
+"""Probability of each kind."""
 
 MICROSCOPY = (2, 3, 4)
 """Kinds that a microscope records."""
 
 SOFTENED = 0.25
-"""How often what a microscope records is softened: objects may be soft themselves."""
+"""Probability that a microscope's scene is softened: objects may be soft."""
 
 OPTICS = 0.35
-"""How often the optics of a microscope are given."""
+"""Probability that the optics of a microscope are given."""
 
 EXCESS = (0.12, 0.22)
 """Mean and standard deviation of the logarithm of a real blur's width over diffraction's."""
 
 EMPTY = 0.01
-"""Standard deviation of a crop that has something to show."""
+"""Smallest standard deviation of a crop."""
 
 Bank = list[list["NDArray[np.uint8]"]]
 
@@ -102,7 +102,7 @@ class Scenes:
 
 
 def blur_of(kind: int, scale: int, rng: Generator) -> Blur:
-    """Draw a blur; of micrographs more often the narrow Gaussians that optics make."""
+    """Draw a blur; for micrographs more often a narrow Gaussian, as optics have."""
     if kind in MICROSCOPY and rng.random() < 0.5:
         sigma = scale * math.exp(rng.uniform(math.log(0.35), math.log(1.4)))
         ratio = math.exp(rng.normal(0, 0.08))
@@ -123,19 +123,19 @@ def gaussian_blur(first: float, second: float, angle: float, scale: int) -> Blur
 
 
 def optics_of(blur: Blur, scale: int, rng: Generator) -> float:
-    """Return the logarithm of the variance that diffraction alone would have, in LR px²."""
+    """Return the logarithm of the variance of diffraction alone, in LR px²."""
     excess = float(np.clip(math.exp(rng.normal(*EXCESS)), 0.8, 2.0))
     mean = 0.5 * float(torch.logdet(blur.covariance.double() / scale**2))
     return mean - 2 * math.log(excess)
 
 
 def recording_of(kind: int, rng: Generator) -> Acquisition:
-    """Draw how a kind of scene is recorded."""
+    """Draw the acquisition of a kind of scene."""
     microscope = kind in MICROSCOPY and rng.random() < 0.9
     return random_microscope(rng) if microscope else random_camera(rng)
 
 
 def given_optics(kind: int, blur: Blur, scale: int, rng: Generator) -> float:
-    """Return what is given of the optics: NaN for most scenes."""
+    """Return the logarithm of the variance of diffraction if the optics are given, else NaN."""
     given = kind in MICROSCOPY and rng.random() < OPTICS
     return optics_of(blur, scale, rng) if given else math.nan

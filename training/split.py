@@ -1,4 +1,4 @@
-"""Write the files that ship from those of a joint training: ``python -m training.split IN OUT``."""
+"""Write the files that ship from a joint training: ``python -m training.split IN OUT``."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Progress reports, reasons why a run ended, and generators that report and can be stopped."""
+"""Progress reports of a run, the reason of its end, and how generators of reports are run."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ if TYPE_CHECKING:
 Returned = TypeVar("Returned")
 Report = TypeVar("Report")
 
-REFINING = "refining the blur"
-"""The stage in which the blur estimate is refined."""
+REFINING = "improving the estimate of the blur"
+"""Stage of the refinement of a blur estimate."""
 
 
 def drained(
@@ -39,33 +39,34 @@ def drained(
 def reported(
     steps: Generator[Done, bool | None, Returned], *, stage: str, start: float
 ) -> Generator[Progress, bool | None, tuple[Returned, bool]]:
-    """Run a generator, report its progress, and return its result and whether it was stopped."""
-    began = time.perf_counter()
+    """Run steps, yield a `Progress` for each, and return the result and whether to stop.
+
+    Parameters
+    ----------
+    steps : generator
+        Yields the number of parts done, and their total.
+    stage : str
+        Shown to the user.
+    start : float
+        When the run began.
+    """
+    counter = ProgressCounter(start=start, unit="part")
     stop: bool | None = None
     stopped = False
     while True:
         try:
-            done, total = steps.send(stop)
+            counter.done, counter.total = steps.send(stop)
         except StopIteration as end:
             result: Returned = end.value
             return result, stopped
-        now = time.perf_counter()
-        stop = yield Progress(
-            step=done,
-            total=total,
-            stage=stage,
-            loss=None,
-            seconds=now - start,
-            remaining=(now - began) / done * (total - done),
-            unit="part",
-        )
+        stop = yield counter.progress(stage)
         stopped = stopped or bool(stop)
 
 
 def one_of(
     steps: Generator[Done, bool | None, Returned], number: int, count: int
 ) -> Generator[Done, bool | None, Returned]:
-    """Run one of several equal tasks, and yield the progress over all of them."""
+    """Run one of `count` similar pieces of work, and yield the progress of all of them."""
     stop: bool | None = None
     while True:
         try:
@@ -85,13 +86,13 @@ class StopReason(str, Enum):
     DIVERGED = "diverged"
 
     def __str__(self) -> str:
-        """Return the word itself, as `enum.StrEnum` does since Python 3.11."""
+        """Return the value, as `enum.StrEnum` does since Python 3.11."""
         return str(self.value)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Progress:
-    """One report of a running solver.
+    """A report of a running solver.
 
     Attributes
     ----------
@@ -100,19 +101,18 @@ class Progress:
     total : int
         Image steps planned.
     stage : str
-        The current activity, in words a user can read.
+        Shown to the user.
     loss : float or None
-        The latest loss known on the host. On an accelerator it may lag some steps
-        behind, since fetching it must not make the device wait.
+        The latest loss that the host knows. On an accelerator it may be some steps old, since
+        reading it must not make the device wait.
     seconds : float
         Time since the run began.
     remaining : float or None
         Seconds left at the pace of the image steps so far; None before there is a pace.
     unit : str
-        What `step` and `total` count: "step", "tile", "plane", or "part" (of the work before the
-        first step).
+        What `step` counts: "step", "tile", "plane", or "part" of what precedes the steps.
     latest : Any
-        The latest estimate of an optimisation, with tensors `image` and `kernel` that are not to be
+        The latest estimate of an optimisation, with tensors `image` and `kernel` that must not be
         changed; None if there is none.
     """
 
@@ -126,5 +126,41 @@ class Progress:
     latest: Any = field(default=None, compare=False, repr=False)
 
 
+@dataclass(kw_only=True)
+class ProgressCounter:
+    """Counts parts of a run that are done, and predicts the time that the others take.
+
+    Attributes
+    ----------
+    start : float
+        When the run began.
+    unit : str
+        As in `Progress`.
+    total, done : int
+    began : float
+        When the first part began.
+    """
+
+    start: float
+    unit: str
+    total: int = 0
+    done: int = 0
+    began: float = field(default_factory=time.perf_counter)
+
+    def progress(self, stage: str | None = None) -> Progress:
+        """Return the report on the parts that are done."""
+        now = time.perf_counter()
+        pace = (now - self.began) / self.done if self.done else None
+        return Progress(
+            step=self.done,
+            total=self.total,
+            stage=f"{self.unit} {self.done} of {self.total}" if stage is None else stage,
+            loss=None,
+            seconds=now - self.start,
+            remaining=None if pace is None else pace * (self.total - self.done),
+            unit=self.unit,
+        )
+
+
 Done: TypeAlias = tuple[int, int]
-"""How many parts of a task are done, and how many there are."""
+"""Number of parts that are done, and their total."""

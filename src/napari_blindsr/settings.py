@@ -36,11 +36,11 @@ from napari_blindsr.types import (
 )
 
 ONE_BLUR = (1, 1)
-"""Rows and columns of regions if the blur is the same all over the image."""
+"""Rows and columns of regions if the blur does not vary."""
 FEWEST_RESTORATIONS = 2
-"""Fewest restorations that an uncertainty needs, unless the image prior's error map gives it."""
+"""Fewest restorations for an uncertainty without the image prior's error map."""
 SMALLEST_TILE = 256
-"""Smallest tile side, in pixels of the result; smaller tiles would be mostly border."""
+"""Smallest side of a tile in pixels of the result; smaller ones would be mostly overlap."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,61 +52,63 @@ class Settings:
     scale : int
         How many times finer the result is, 1…8; 1 removes blur alone.
     method : str
-        One of `METHODS`; the first is the default.
+        One of `napari_blindsr.methods.METHODS`. "fast", the default, estimates the blur and
+        restores the image with pretrained networks; the others optimise and learn from this image
+        alone, unless USRNet reconstructs it.
     kernel : KernelFamily or "known"
-        Where the kernel comes from; "known" if it is given, and kept as it is.
+        Family that the kernel is estimated from, or "known" if the kernel is given.
     geometry : {"camera", "benchmark"}
-        Where LR pixels lie on the HR grid.
+        "camera": the outer pixel edges of input and result coincide. "benchmark": the
+        geometry of the published test data.
     border : {"extend", "circular"}
-        What lies beyond the borders.
+        "extend" assumes nothing about what lies outside; "circular" wraps around.
     bounded : bool or None
-        Whether the image generator keeps the result within the input's range of intensities, which
-        a blurred input understates. None bounds ``benchmark`` geometry alone. A non-blind
-        reconstruction is not bounded.
+        Whether the result is limited to the input's range of intensities, although blurring lowers
+        peaks. None limits it for ``benchmark`` geometry alone. Applies to the image generator; an
+        error with method "fast".
     gain : float or "auto"
-        How bright the input is compared with the result, which comes out at normal
-        brightness; "auto" takes the brightest pixels for white. For methods that take
-        degradations.
+        Brightness of the image relative to the result; below 1 for dark inputs. "auto" assumes
+        that the brightest pixels are white. Not for MLMC.
     noise : float or "auto"
-        Standard deviation of the noise in the intensity unit of the input; "auto" estimates it.
-        DDSR does not fit noise of this level, and a non-blind reconstruction, after any method,
-        removes it. 0 gives no noise level: DDSR then fits the noise, and for ``camera`` geometry a
-        non-blind reconstruction takes the estimate.
+        Standard deviation of the noise in the image's intensity unit, which DDSR does not fit and
+        the reconstruction removes; "auto" estimates it. With 0 the reconstruction estimates it
+        for ``camera`` geometry, and assumes none for ``benchmark`` geometry.
     mask_saturated : bool
-        Treat saturated pixels, at the largest value of an integer type, as missing. For methods
-        that take degradations.
+        Treat pixels at the largest value of an integer type as missing. Not for MLMC.
     finish : {"none", "prior", "usrnet", "measurement"} or None
-        Non-blind reconstruction once the kernel is known: none, the image prior that ships, USRNet,
-        or "measurement", the classical reconstruction without a neural network. None takes the
-        method's default.
+        How the image is reconstructed once the kernel is estimated: "none" keeps the image of the
+        optimisation, "prior" uses the image prior that ships, "usrnet" USRNet, "measurement" the
+        classical reconstruction without a neural network. None is that of the method.
     usrnet_weights : str or None
-        File with the weights of USRNet; None looks in the usual places.
+        File with the published weights of USRNet; None uses the cache, or fetches them.
     quality : {"fast", "refined"}
-        "fast" takes the network's blur estimate as it is; "refined" adjusts it until the restored
-        image explains the data best. That takes some seconds more, helps where the estimate is
-        uncertain, and is not done for camera shake.
+        Whether "fast" also refines the network's blur estimate by how well the restored image
+        explains the data: some seconds more, a gain where the estimate is uncertain, and not for
+        camera shake.
     schedule : Schedule
-        Schedule of the optimisation; methods that do not optimise ignore it.
+        Of the optimisation; not used by "fast".
     seed : int
     device : str
         "auto", "cpu", "cuda", "cuda:1", "mps".
     precision : {"auto", "float32", "bfloat16"}
     threads : int or None
-        CPU threads to compute with; None leaves torch's choice.
+        CPU threads to compute with; None keeps torch's choice.
     tile : int, "auto" or None
-        Largest side, in pixels of the result, of the tiles that a large result is made in; "auto"
-        makes results beyond 2048 × 2048 pixels in tiles, None all in one go. Methods with neither a
-        known kernel nor a non-blind reconstruction work in one go only.
+        Largest side of a tile in pixels of the result; tiles overlap. "auto" uses tiles beyond
+        2048 × 2048 pixels, None never. MLMC and DDSR without a reconstruction solve the whole image
+        at once.
     uncertainty : int
-        How many additional restorations the standard deviation of each pixel is computed from; 0 is
-        none. With the image prior the first of them gives its error map.
+        Number of further restorations from which the standard deviation of each pixel is
+        estimated; 0 for none. With the image prior the first one predicts the error, and 1 is
+        enough. The others use other kernels that fit the image, or fresh noise. Not where an
+        optimisation would have to be repeated.
     field : tuple of int
-        Rows and columns of regions that each have a blur of their own, interpolated between the
-        regions' centres; (1, 1) is one blur for the whole image. With known kernels: (1, 1), or the
-        shape of the given grid.
+        Rows and columns of regions with a kernel each; kernels are interpolated between the
+        regions' middles. (1, 1) is one kernel for all. Not with methods that optimise, unless a
+        grid of kernels is given.
     optics : Optics
-        What is known of the microscope: it limits how narrow and wide the blur may be. Methods that
-        optimise ignore it.
+        Numerical aperture, emission wavelength and pixel size of a microscope, as far as they are
+        known; they are combined with the blur estimate. Not used by methods that optimise.
     """
 
     scale: int
@@ -238,12 +240,12 @@ class Settings:
 
     @property
     def fewest_restorations(self) -> int:
-        """Fewest restorations that an uncertainty needs."""
+        """Fewest restorations for an uncertainty."""
         return 1 if self.used_finish == "prior" else FEWEST_RESTORATIONS
 
     @property
     def takes_uncertainty(self) -> bool:
-        """Whether an uncertainty can be computed."""
+        """Whether an uncertainty can be estimated."""
         return repeats_cheaply(
             method_named(self.method), known=self.kernel == "known", finish=self.used_finish
         )
@@ -255,20 +257,20 @@ class Settings:
 
     @property
     def recentres(self) -> bool:
-        """Whether kernel and image are re-centred: always, unless the schedule says not to."""
+        """Whether kernel and image are centred: always, unless the schedule forbids it."""
         return self.schedule.recentre or not method_named(self.method).optimises
 
     @property
     def used_finish(self) -> Finish:
-        """The non-blind reconstruction: as set, or the method's default."""
+        """The reconstruction: as set, or that of the method."""
         return method_named(self.method).finish if self.finish is None else self.finish
 
     @property
     def estimates_noise(self) -> bool:
-        """Whether the non-blind reconstruction is given an estimate of the noise.
+        """Whether the reconstruction is given an estimate of the noise.
 
-        If asked for, or if no noise level is set: every camera image has noise, which a
-        reconstruction that assumes none would take for detail. The published test data have none.
+        With 0 as well in ``camera`` geometry, since every camera has noise; the published test data
+        have none.
         """
         return self.noise == "auto" or (self.noise == 0 and self.geometry == "camera")
 

@@ -157,7 +157,10 @@ BAD = [
     ("complex.npy -o out.tif -s 2", "complex128"),
     ("nan.npy -o out.tif -s 2 --method mlmc", "NaN or infinite"),
     ("infinite.npy -o out.tif -s 2 --method mlmc", "NaN or infinite"),
-    ("low.npy -o out.tif -s 2", "15 × 26 pixels; expected at least 16 on each side to read a blur"),
+    (
+        "low.npy -o out.tif -s 2",
+        "15 × 26 pixels; expected at least 16 on each side to estimate a blur",
+    ),
     ("junk.tif -o out.tif -s 2", "expected unsigned integers"),
     ("in.tif -o out.tif -s 0", f"scale is 0; expected a whole number from {SCALES[0]} to 8"),
     ("in.tif -o out.tif -s 9", f"scale is 9; expected a whole number from {SCALES[0]} to 8"),

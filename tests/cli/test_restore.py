@@ -47,7 +47,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     Image.fromarray(mask).save(tmp_path / "mask.png")
     np.save(tmp_path / "mask.npy", mask > 0)
     Image.fromarray(np.stack([0 * mask, mask, 0 * mask], axis=-1)).save(tmp_path / "colour.png")
-    # Large enough to read a blur off.
+    # Large enough to estimate a blur.
     Image.fromarray(picture((20, 21, 3))).save(tmp_path / "large.png")
     Image.fromarray(np.pad(mask, ((4, 4), (4, 4)))).save(tmp_path / "large_mask.png")
     return tmp_path
@@ -317,7 +317,7 @@ BAD = [
     (f"{FAST} --finish none", "finish is 'none', expected one of ['prior', 'usrnet', 'measurem"),
     (f"{FAST} --unbounded", "bounded is False, but method 'fast'"),
     (f"{FAST} --mask small.png", "the mask is 4 × 5; expected 12 × 13"),
-    (FAST, "the image is 12 × 13 pixels; expected at least 16 on each side to read a blur off"),
+    (FAST, "the image is 12 × 13 pixels; expected at least 16 on each side to estimate a blur"),
     (f"{DDSR} --finish magic", "magic"),
     (f"{DDSR} --threads 0", "threads is 0"),
     (f"{DDSR} --finish usrnet --usrnet-weights none.pth", "there is no file none.pth"),

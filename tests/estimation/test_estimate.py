@@ -137,7 +137,7 @@ def test_every_family_at_every_scale(
 
 
 @pytest.mark.parametrize("reader", READERS)
-def test_a_gaussian_has_the_widths_that_were_read(reader: Reader) -> None:
+def test_a_gaussian_has_the_estimated_widths(reader: Reader) -> None:
     estimate = estimate_kernel(
         blurred((4, 2.5), scale=3), scale=3, reader=reader, geometry="benchmark", device="cpu"
     )
@@ -246,7 +246,7 @@ def test_what_is_not_finite_is_left_out_and_costs_little() -> None:
     seed=st.integers(0, 99),
 )
 @settings(max_examples=8, deadline=None)
-def test_the_spectrum_of_a_natural_picture_tells_a_gaussian(
+def test_the_spectrum_of_a_natural_picture_gives_its_gaussian(
     narrow: float, ratio: float, angle: float, scale: int, seed: int
 ) -> None:
     widths = (narrow * ratio * scale, narrow * scale)
@@ -388,7 +388,7 @@ def test_bad_input_is_named_before_the_work(case: str, monkeypatch: pytest.Monke
         estimate_kernel(values.pop("image"), **values)
 
 
-def test_the_smallest_image_is_read() -> None:
+def test_the_smallest_image_has_an_estimate() -> None:
     image = SHARP[:SMALLEST_SIDE, 40 : 40 + SMALLEST_SIDE]
     for reader in READERS:
         estimate = estimate_kernel(image, scale=8, reader=reader, device="cpu")

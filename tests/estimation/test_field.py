@@ -1,4 +1,4 @@
-"""Blur that varies over the field: simulated, interpolated, read, steadied and removed."""
+"""Blur that varies across the image: simulated, interpolated, estimated, smoothed, removed."""
 
 from __future__ import annotations
 
@@ -123,7 +123,7 @@ def test_regions_are_looked_at_with_some_overlap() -> None:
 
 
 def field_of_gaussians(shape: tuple[int, int] = (60, 80)) -> KernelField:
-    """Return the field that is read off an image: Gaussians."""
+    """Return the estimated field of an image: Gaussians."""
     image = growing(96).image[: shape[0], : shape[1]]
     return estimate_field(image, scale=SCALE, field=(2, 2), device="cpu")
 
@@ -246,7 +246,7 @@ def test_an_empty_corner_takes_its_neighbours_blur() -> None:
     assert spread(corner) > spread(below)
 
 
-def test_constant_and_covered_regions_are_not_read() -> None:
+def test_constant_and_missing_regions_are_not_estimated() -> None:
     image = growing(96).image.copy()
     image[:60, :60] = 0.5
     mask = np.zeros(image.shape, bool)
@@ -268,7 +268,7 @@ def posterior(log: float, deviation: float) -> BlurPosterior:
 LINE = torch.stack((torch.zeros(5), torch.linspace(0.1, 0.9, 5)), dim=1)
 
 
-def test_certain_readings_stay_and_uncertain_ones_follow() -> None:
+def test_certain_posteriors_stay_and_uncertain_ones_move() -> None:
     logs = (-1.0, -0.5, 0.0, 0.5, 1.0)
     certain = krige([posterior(log, 0.05) for log in logs], LINE, LINE)
     np.testing.assert_allclose([r.mean[0] for r in certain], logs, atol=0.05)
@@ -322,7 +322,7 @@ def made() -> DegradedField:
 
 @pytest.fixture(scope="module")
 def read(made: DegradedField) -> Result:
-    """Return the restoration with a field that is read."""
+    """Return the restoration with an estimated field."""
     return restore(made.image, field=(1, 2), **COMMON)
 
 
@@ -353,7 +353,7 @@ def test_a_result_has_its_field(read: Result) -> None:
     assert Settings.from_json(report["settings"]) == read.settings
 
 
-def test_who_hears_of_parts_with_other_blurs_is_told_of_the_field() -> None:
+def test_the_flag_of_a_varying_blur_names_the_field() -> None:
     kind = next(kind for kind in FLAGS if kind.name == "kernel_unstable")
     assert "field" in kind.advice
 
@@ -365,7 +365,7 @@ def test_flags_say_in_how_many_regions() -> None:
     assert "in 1 of 2 regions, such as row 0, column 1" in messages["kernel_at_bound"]
     everywhere = dataclasses.replace(facts, covered=0.5)
     (flag,) = run_field_checks({(0, 0): everywhere, (0, 1): everywhere})
-    assert flag.message == "50% of the pixels were not measured"
+    assert flag.message == "50% of the pixels are missing"
 
 
 @pytest.mark.parametrize("finish", ["prior", "measurement"])
@@ -564,7 +564,7 @@ def test_settings_remember_the_field() -> None:
     assert Settings.from_json(record) == dataclasses.replace(chosen, field=(1, 1))
 
 
-def test_regions_of_a_stack_have_one_family_whatever_the_image_tells() -> None:
+def test_regions_of_a_stack_have_one_family() -> None:
     size = Line().size(SCALE)
     kernel = Line(half_length=(3.0, 3.0)).sample(
         1, scale=SCALE, size=size, center=kernel_center(size, SCALE, "camera"),

@@ -102,7 +102,7 @@ def test_features_by_hand() -> None:
     assert not optics.any()
 
 
-def test_optics_are_told_where_they_are_known() -> None:
+def test_optics_are_inputs_where_they_are_known() -> None:
     planes = picture(2, 5, 7).double()
     told = features(planes, 2, torch.tensor([math.log(2.25), math.nan], dtype=torch.float64))
     torch.testing.assert_close(told[:, :4], features(planes, 2)[:, :4])
@@ -143,7 +143,7 @@ def test_a_constant_image_gives_finite_votes(value: float) -> None:
 
 
 def turned(posterior: BlurPosterior, *, transposed: bool, flipped: bool) -> BlurPosterior:
-    """Return what should be read of the image transposed, or flipped along one axis."""
+    """Return the expected estimate of the image transposed, or flipped along one axis."""
     order = [1, 0, 2] if transposed else [0, 1, 2]
     sign = torch.tensor([1.0, 1.0, -1.0 if flipped else 1.0])
     decision = decided(posterior)
@@ -156,7 +156,7 @@ def turned(posterior: BlurPosterior, *, transposed: bool, flipped: bool) -> Blur
 
 
 @pytest.mark.parametrize("shape", [(24, 24), (19, 30), (256, 256)])
-def test_a_reading_turns_and_flips_with_the_image(shape: tuple[int, int]) -> None:
+def test_an_estimate_turns_and_flips_with_the_image(shape: tuple[int, int]) -> None:
     network, planes = estimator(), picture(1, *shape)
     posterior = blur_posterior(planes, 2, network)
     # A mixed element that is not 0 is what a flip changes.
@@ -172,7 +172,7 @@ def test_a_reading_turns_and_flips_with_the_image(shape: tuple[int, int]) -> Non
     same(blur_posterior(planes.rot90(1, (1, 2)), 2, network), quarter)
 
 
-def test_a_reading_knows_no_unit() -> None:
+def test_an_estimate_does_not_depend_on_the_unit() -> None:
     network, planes = estimator(), picture(3, 24, 20)
     same(blur_posterior(40 * planes + 7, 2, network), blur_posterior(planes, 2, network))
 
@@ -199,7 +199,7 @@ def seen(planes: Tensor, network: KernelEstimator) -> tuple[BlurPosterior, list[
 
 
 @pytest.mark.parametrize("shape", [(700, 800), (60, 5000)])
-def test_of_a_large_image_a_few_tiles_are_read(shape: tuple[int, int]) -> None:
+def test_a_few_windows_of_a_large_image_are_evaluated(shape: tuple[int, int]) -> None:
     _, shapes = seen(picture(1, *shape), estimator())
     # The whole of each in four orientations, its four corners in the others.
     assert len(shapes) == 8 * TILES
@@ -207,7 +207,7 @@ def test_of_a_large_image_a_few_tiles_are_read(shape: tuple[int, int]) -> None:
 
 
 @pytest.mark.parametrize("dim", [1, 2])
-def test_the_tiles_with_most_detail_are_read(dim: int) -> None:
+def test_the_windows_with_most_detail_are_evaluated(dim: int) -> None:
     network, side = estimator(), SHARPEST_TILE
     # Stripes: all detail is along one axis.
     stripes = picture(1, side, 1) if dim == 1 else picture(1, 1, side)
@@ -248,7 +248,7 @@ def test_a_tiny_image_is_read_whole() -> None:
     assert set(shapes) == {(1, 20, 40), (1, 40, 20)}
 
 
-def test_reading_keeps_no_graph_and_no_seed() -> None:
+def test_an_estimate_keeps_no_graph_and_no_seed() -> None:
     network = KernelEstimator((8, 8, 8))
     before = torch.get_rng_state()
     assert not blur_posterior(picture(1, 20, 20), 2, network).mean.requires_grad

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Generator
 from contextlib import nullcontext
 
 import pytest
@@ -11,9 +12,10 @@ from torch import Tensor
 
 from napari_blindsr.estimation.network import FAMILY_ORDER
 from napari_blindsr.estimation.posterior import BlurPosterior
-from napari_blindsr.estimation.refine import Refinement, gaussian_candidates, refine
+from napari_blindsr.estimation.refine import gaussian_candidates, refine
 from napari_blindsr.physics.kernels import Line, render_gaussian
 from napari_blindsr.physics.kernels.moments import core_covariance, log_covariance
+from napari_blindsr.progress import Done
 from napari_blindsr.solvers.nonblind.data_step import DataModule
 from napari_blindsr.solvers.nonblind.unfolded import load_image_prior
 
@@ -35,7 +37,7 @@ def log_of(kernel: Tensor) -> Tensor:
     return log_covariance(core_covariance(kernel[None].double()) / SCALE**2)[0].float()
 
 
-def ended(steps: Refinement) -> BlurPosterior:
+def ended(steps: Generator[Done, bool | None, BlurPosterior | None]) -> BlurPosterior:
     """Take all steps; they are counted."""
     last, reports = 0, []
     while True:
@@ -69,7 +71,7 @@ def refined(plane: Tensor, mean: Tensor, deviation: float) -> BlurPosterior:
 
 
 @pytest.mark.parametrize("error", [0.6, -0.6])
-def test_a_reading_that_is_far_off_comes_nearer(error: float) -> None:
+def test_an_estimate_that_is_far_off_comes_nearer(error: float) -> None:
     plane, truth = blurred()
     wrong = torch.tensor([error, error, 0.0])
     found = refined(plane, truth + wrong, 0.5)
@@ -119,7 +121,7 @@ def drawn(
     return ended(steps)
 
 
-def test_among_kernels_of_equal_weight_the_true_one_is_found() -> None:
+def test_among_kernels_of_equal_weight_the_true_one_wins() -> None:
     candidates = lines(16)
     plane, truth = blurred(candidates[3])
     even = torch.full((16,), 1 / 16)
@@ -151,7 +153,7 @@ def test_where_all_kernels_explain_the_data_alike_nothing_changes() -> None:
     torch.testing.assert_close(found.deviation, torch.full((3,), 0.3), atol=0.02, rtol=0)
 
 
-def test_a_reading_that_is_sure_stays_where_it_is() -> None:
+def test_a_certain_estimate_stays() -> None:
     plane, truth = blurred()
     posterior = truth + torch.tensor([0.3, 0.3, 0.0])
     found = refined(plane, posterior, 0.01)

@@ -1,4 +1,4 @@
-"""The blur read off the power spectrum, against random images whose spectrum is known."""
+"""The blur estimated from the power spectrum, of random images whose spectrum is known."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def test_images_of_the_model_give_their_blur(
     assert error(found, expected) < 0.2
 
 
-def test_noise_is_told_from_sharpness() -> None:
+def test_noise_is_distinguished_from_sharpness() -> None:
     expected = matrix(((1.5, 0.0), (0.0, 1.0)))
     for noise in (0.003, 0.1):
         found = spectral_covariance(blurred(expected, 2, noise=noise), 2)

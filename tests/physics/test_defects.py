@@ -1,4 +1,4 @@
-"""Defects: what no optics can have made is found, and nothing else."""
+"""Defects: pixels that no optics can have made are found, and nothing else."""
 
 from __future__ import annotations
 

@@ -50,7 +50,7 @@ def test_a_tiny_image_has_an_estimate() -> None:
     assert 0.3 < estimate_noise(noise) < 2
 
 
-def test_where_nothing_tells_of_the_noise_there_is_none() -> None:
+def test_without_valid_neighbours_the_noise_is_zero() -> None:
     rng = np.random.default_rng(0)
     assert estimate_noise(rng.normal(size=(1, 2, 30)).astype(np.float32)) == 0
     checkered = np.indices((16, 16)).sum(axis=0) % 2 == 0
@@ -98,7 +98,7 @@ def test_detail_is_not_taken_for_noise(name: str) -> None:
     assert shot_noise(picture[None].astype(np.float32)) is None
 
 
-def test_covered_pixels_tell_nothing_of_noise_that_grows() -> None:
+def test_missing_pixels_do_not_affect_shot_noise() -> None:
     plane, _ = camera_image(300, seed=1)
     measured = np.ones(plane.shape, dtype=bool)
     measured[40:80, 30:90] = False

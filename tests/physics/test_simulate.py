@@ -79,7 +79,7 @@ def test_interpolation_lies_where_the_truth_lies(
 
 
 def test_camera_geometry_keeps_a_ramp() -> None:
-    """A ramp is unchanged by a symmetric blur, so positions can be read off it."""
+    """A ramp is unchanged by a symmetric blur, so its values give positions."""
     scale, size = 4, 19
     ramp = np.tile(np.arange(120.0), (80, 1))
     kernel = gaussian_kernel((5, 3), 0.2, scale=scale, size=27)

@@ -190,7 +190,7 @@ def test_a_held_kernel_is_finished_too(method: str) -> None:
     assert result.image.mean() == pytest.approx(grey().mean(), rel=0.1)
 
 
-def test_usrnet_is_told_what_an_optimised_kernel_does_not_explain() -> None:
+def test_usrnet_gets_the_residual_of_an_optimised_kernel_as_noise() -> None:
     weights = reference_data() / "usrnet_tiny.pth"
 
     def image(unexplained: float, **options: Any) -> NDArray[np.float32]:
@@ -214,7 +214,7 @@ def test_usrnet_is_told_what_an_optimised_kernel_does_not_explain() -> None:
 
 
 @pytest.mark.parametrize("method", ["fast", "mlmc-usrnet"])
-def test_a_finish_is_told_of_the_noise_of_a_camera(method: str) -> None:
+def test_a_restorer_gets_the_noise_of_a_camera(method: str) -> None:
     weights = reference_data() / "usrnet_tiny.pth"
     noisy = grey() + np.random.default_rng(0).normal(0, 8, grey().shape)
     options: dict[str, Any] = {

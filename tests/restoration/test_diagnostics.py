@@ -27,6 +27,7 @@ from napari_blindsr.physics.simulate import Degradation, degrade, gaussian_kerne
 from napari_blindsr.restoration.diagnostics import (
     BLOCKY,
     FLAGS,
+    FWHM,
     RunEvidence,
     run_checks,
 )
@@ -141,12 +142,12 @@ def test_every_flag_is_raised_where_it_is_deserved(name: str) -> None:
     assert flag.report() in record["flags"]
 
 
-def test_covered_pixels_are_told_and_mislead_nothing_else() -> None:
+def test_missing_pixels_are_reported_and_mislead_nothing_else() -> None:
     mask = np.zeros((64, 64), dtype=bool)
     mask[20:40, 20:40] = True
     result = run(photograph().image, mask=mask)
     assert [flag.name for flag in result.flags] == ["saturated_or_covered"]
-    assert "10% of the pixels were not measured" in result.flags[0].message
+    assert "10% of the pixels are missing" in result.flags[0].message
 
 
 def test_few_saturated_pixels_are_ignored_with_a_note() -> None:
@@ -195,10 +196,11 @@ def test_a_kernel_of_another_width_is_unlike_the_image(factor: float, raised: bo
     flags = {flag.name: flag.message for flag in run(image, kernel=kernel).flags}
     assert ("kernel_unlike_image" in flags) is raised
     if raised:
-        # Standard deviations in pixels of the image: the kernel's, and what was read.
-        own, read = map(float, re.findall(r"\d\.\d\d", flags["kernel_unlike_image"]))
+        # FWHM in pixels of the image: the kernel's, and the estimate.
+        widths = map(float, re.findall(r"\d\.\d\d", flags["kernel_unlike_image"]))
+        own, estimate = (width / FWHM for width in widths)
         assert own == pytest.approx(factor * math.sqrt(8) / 4, abs=0.03)
-        assert read == pytest.approx(math.sqrt(8) / 4, rel=0.2)
+        assert estimate == pytest.approx(math.sqrt(8) / 4, rel=0.2)
 
 
 def test_a_blur_beyond_what_can_be_read_is_not_unlike_a_wide_one() -> None:
@@ -228,7 +230,7 @@ def test_optimising_methods_have_flags_too(method: str) -> None:
     assert "saturated_or_covered" in {flag.name for flag in result.flags}
 
 
-def test_the_end_of_a_range_is_told_from_the_end_of_a_tail() -> None:
+def test_the_end_of_a_range_is_distinguished_from_a_tail() -> None:
     rng = np.random.default_rng(0)
     tail = rng.normal(100, 20, (1, 100, 100)).astype(np.float32)
     assert piled_up(tail) == 0

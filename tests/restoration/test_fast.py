@@ -1,4 +1,4 @@
-"""Method "fast": the blur is read off the image, and a finish makes the image."""
+"""Method "fast": networks estimate the blur and restore the image."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ from napari_blindsr.metrics import psnr_y
 from napari_blindsr.physics.kernels import Gaussian, Motion
 from napari_blindsr.physics.kernels.base import KernelFamily
 from napari_blindsr.physics.simulate import interpolate
-from napari_blindsr.progress import Progress, StopReason, drained
+from napari_blindsr.progress import REFINING, Progress, StopReason, drained
 from napari_blindsr.restoration.restore import make_settings
 from napari_blindsr.stacks.restore_stack import iterate_stack
-from napari_blindsr.types import FINISHES
+from napari_blindsr.types import FINISHES, PRECISIONS
 from tests.helpers import reference_data
 
 LEARNED = {"prior": ("image prior",), "usrnet": ("USRNet",), "measurement": ()}
@@ -63,7 +63,7 @@ def test_every_finish_restores_and_says_so(
         assert width == pytest.approx(variance**0.5, rel=0.4)
 
 
-def test_a_refined_reading_owns_up_to_the_network_that_refined_it(
+def test_a_refined_estimate_names_the_network_that_refined_it(
     image: NDArray[np.uint8],
 ) -> None:
     small = image[:24, :24]
@@ -79,7 +79,7 @@ def test_a_refined_reading_owns_up_to_the_network_that_refined_it(
     assert plain.blur.widths != other.blur.widths
 
 
-def test_camera_shake_is_left_as_it_was_read(image: NDArray[np.uint8]) -> None:
+def test_the_estimate_of_camera_shake_is_not_refined(image: NDArray[np.uint8]) -> None:
     # Its widths tell too little of its shape.
     result = restore(
         image[:24, :24], **{**options("measurement"), "quality": "refined", "kernel": "motion"}
@@ -116,10 +116,10 @@ def test_a_refinement_says_how_far_it_is_and_hears_a_stop(
 
     def stop(report: Progress) -> bool:
         reports.append(report)
-        return report.stage == "refining the blur" and report.step > report.total / 2
+        return report.stage == REFINING and report.step > report.total / 2
 
     stopped = restore(small, progress=stop, **chosen)
-    refining = [report for report in reports if report.stage == "refining the blur"]
+    refining = [report for report in reports if report.stage == REFINING]
     assert [report.step for report in refining] == sorted({report.step for report in refining})
     assert refining[-1].total / 2 < refining[-1].step < refining[-1].total
     # Kernels that are drawn twice are restored once.
@@ -146,7 +146,7 @@ def test_a_stop_before_a_refinement_leaves_it_out(image: NDArray[np.uint8]) -> N
     result = restore(
         image[:24, :24], progress=stop, **{**options("measurement"), "quality": "refined"}
     )
-    assert "refining the blur" not in stages
+    assert REFINING not in stages
     assert result.blur is not None
     assert not result.blur.refined
 
@@ -170,7 +170,7 @@ def test_a_schedule_has_no_influence(image: NDArray[np.uint8]) -> None:
     np.testing.assert_array_equal(plain.kernel, other.kernel)
 
 
-def test_the_report_tells_the_blur_and_who_had_learned(image: NDArray[np.uint8]) -> None:
+def test_the_report_has_the_blur_and_the_networks_used(image: NDArray[np.uint8]) -> None:
     result = restore(image, **options("prior"))
     record = json.loads(json.dumps(result.report(), allow_nan=False))
     assert record["learned_priors"] == ["kernel estimator", "image prior"]
@@ -184,7 +184,7 @@ def test_the_report_tells_the_blur_and_who_had_learned(image: NDArray[np.uint8])
     np.testing.assert_allclose(result.kernel, result.blur.kernel, atol=2e-3)
 
 
-def test_what_optimises_tells_no_blur(image: NDArray[np.uint8]) -> None:
+def test_methods_that_optimise_give_no_blur_estimate(image: NDArray[np.uint8]) -> None:
     schedule = Schedule(image_steps=1, warmup_steps=1, structural_steps=1, channels=8)
     result = restore(image[:20, :20], scale=2, method="mlmc", schedule=schedule)
     assert result.blur is None
@@ -208,12 +208,14 @@ def test_the_kernel_is_one_of_the_family(family: KernelFamily, image: NDArray[np
 
 
 @pytest.mark.parametrize("finish", ["prior", "measurement"])
-def test_a_known_kernel_is_not_read(finish: str, sample: Sample, image: NDArray[np.uint8]) -> None:
+def test_a_known_kernel_is_not_estimated(
+    finish: str, sample: Sample, image: NDArray[np.uint8]
+) -> None:
     reports: list[Progress] = []
     result = restore(image, kernel=sample.kernel, progress=reports.append, **options(finish))
     assert result.blur is None
     assert result.learned_priors == LEARNED[finish]
-    assert "reading the blur" not in [report.stage for report in reports]
+    assert "estimating the blur" not in [report.stage for report in reports]
     np.testing.assert_allclose(result.kernel, sample.kernel, atol=1e-5)
     plain = interpolate(sample.image, 4) / 255
     scores = [
@@ -223,7 +225,17 @@ def test_a_known_kernel_is_not_read(finish: str, sample: Sample, image: NDArray[
     assert scores[1] > scores[0] + 0.5
 
 
-def test_a_kernel_that_was_found_restores_as_it_did(image: NDArray[np.uint8]) -> None:
+def test_the_precision_reaches_the_kernel_estimator(image: NDArray[np.uint8]) -> None:
+    means = []
+    for precision in PRECISIONS[1:]:
+        blur = restore(image[:32, :32], **options("measurement"), precision=precision).blur
+        assert blur is not None
+        assert blur.posterior is not None
+        means.append(blur.posterior.mean)
+    assert 0 < float((means[0] - means[1]).abs().max()) < 0.5
+
+
+def test_an_estimated_kernel_restores_as_before(image: NDArray[np.uint8]) -> None:
     first = restore(image, scale=2)
     settings, known = make_settings(scale=2, kernel=first.kernel)
 
@@ -238,7 +250,7 @@ def test_a_kernel_that_was_found_restores_as_it_did(image: NDArray[np.uint8]) ->
     )
 
 
-def test_planes_with_a_kernel_that_was_found_are_restored_as_with_it(
+def test_planes_with_an_estimated_kernel_are_restored_as_one_image(
     image: NDArray[np.uint8],
 ) -> None:
     settings, known = make_settings(scale=2, kernel=restore(image, scale=2).kernel)
@@ -252,7 +264,7 @@ def test_planes_with_a_kernel_that_was_found_are_restored_as_with_it(
     np.testing.assert_array_equal(stack(found=True), single)
 
 
-def test_a_known_kernel_serves_images_that_are_too_small_to_read(image: NDArray[np.uint8]) -> None:
+def test_a_known_kernel_restores_images_too_small_for_an_estimate(image: NDArray[np.uint8]) -> None:
     small = image[20:32, 20:35]
     with pytest.raises(InputError, match=r"12 × 15 pixels; expected at least 16 .* known kernel"):
         restore(small, **options("prior"))
@@ -280,13 +292,13 @@ def wide_kernel() -> NDArray[np.float64]:
     return np.outer(line, line)
 
 
-def test_progress_tells_the_stages(image: NDArray[np.uint8]) -> None:
+def test_progress_has_the_stages(image: NDArray[np.uint8]) -> None:
     reports: list[Progress] = []
     restore(image, progress=reports.append, **options("prior"))
     assert [(report.step, report.stage) for report in reports] == [
-        (0, "reading the blur"),
-        (1, "holding the kernel"),
-        (1, "finishing: image prior (trained)"),
+        (0, "estimating the blur"),
+        (1, "preparing the reconstruction"),
+        (1, "reconstructing: image prior"),
     ]
     assert {report.total for report in reports} == {1}
 
@@ -306,7 +318,7 @@ def test_covered_pixels_take_some_rounds(sample: Sample, image: NDArray[np.uint8
     assert error < np.abs(truth - sample.truth.mean()).mean() / 2
 
 
-@pytest.mark.parametrize("moment", ["reading the blur", "fitting the measurement"])
+@pytest.mark.parametrize("moment", ["estimating the blur", "fitting the measurement"])
 def test_a_stop_keeps_what_there_is(moment: str, image: NDArray[np.uint8]) -> None:
     mask = np.zeros(image.shape)
     mask[10:14, 20:23] = 1
@@ -318,13 +330,13 @@ def test_a_stop_keeps_what_there_is(moment: str, image: NDArray[np.uint8]) -> No
 
     result = restore(image, mask=mask, progress=stop, **options("measurement"))
     assert result.reason is StopReason.STOPPED
-    assert seen == [*dict.fromkeys(["reading the blur", moment]), seen[-1]]
-    assert seen[-1].startswith("finishing: ")
-    assert result.trace.size == (0 if moment == "reading the blur" else 1)
+    assert seen == [*dict.fromkeys(["estimating the blur", moment]), seen[-1]]
+    assert seen[-1].startswith("reconstructing: ")
+    assert result.trace.size == (0 if moment == "estimating the blur" else 1)
     assert np.isfinite(result.image).all()
 
 
-def test_an_image_that_is_sharp_already_is_told(sample: Sample, image: NDArray[np.uint8]) -> None:
+def test_a_sharp_image_has_a_flag(sample: Sample, image: NDArray[np.uint8]) -> None:
     chosen = options("measurement")
     assert not restore(image, **chosen).flags
     sharp = restore(sample.truth[:128, :128], **{**chosen, "scale": 1})

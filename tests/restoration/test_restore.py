@@ -238,6 +238,33 @@ def test_errors_of_the_computation_are_ours(
     assert "\n" not in str(error.value)
 
 
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"quallity": "fast"}, "no option 'quallity'; did you mean 'quality'?"),
+        ({"zzz": 1}, "no option 'zzz'; expected one of ['scale', 'method',"),
+    ],
+)
+def test_unknown_options_are_named_with_those_that_are_near(
+    options: dict[str, Any], words: str
+) -> None:
+    with pytest.raises(SettingsError) as error:
+        restore(picture(), scale=2, **options)
+    assert words in str(error.value)
+
+
+def test_options_replace_those_of_given_settings() -> None:
+    options: dict[str, Any] = {"scale": 2, "finish": "measurement", "seed": 3}
+    first = restore(picture(), **options)
+    again = restore(picture(), first.settings)
+    np.testing.assert_array_equal(again.image, first.image)
+    assert again.settings == first.settings
+    finer = restore(picture(), first.settings, scale=3, kernel=np.ones((5, 5)))
+    assert finer.settings == Settings(scale=3, finish="measurement", seed=3, kernel="known")
+    with pytest.raises(InputError, match="known_kernel is missing"):
+        restore(picture(), finer.settings)
+
+
 @pytest.mark.parametrize("method", WAYS)
 def test_threads_are_put_back_after_a_run_and_after_a_closed_one(method: str) -> None:
     before = torch.get_num_threads()

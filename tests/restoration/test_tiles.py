@@ -1,4 +1,4 @@
-"""Images in parts: geometry, joining, and that nobody can tell."""
+"""Tiles: geometry, stitching, and results equal to those of the whole image."""
 
 from __future__ import annotations
 
@@ -215,7 +215,7 @@ def test_a_region_is_restored_as_in_the_whole(axes: str) -> None:
     assert part.report()["region"] == [40, 64, 96, 130]
 
 
-def test_only_what_surrounds_a_region_is_read() -> None:
+def test_only_the_input_region_is_read() -> None:
     image = cells(512).astype(np.float32)
     image[:200] = np.nan
     image[:, :200] = np.nan

@@ -193,7 +193,7 @@ def test_progress_counts_the_restorations() -> None:
 
 
 @pytest.mark.parametrize("count", [1, -2, 2.0, "4"])
-def test_numbers_of_restorations_that_tell_nothing_are_refused(count: Any) -> None:
+def test_too_few_restorations_are_refused(count: Any) -> None:
     with pytest.raises(SettingsError, match=r"uncertainty is .*from 2"):
         Settings(scale=2, uncertainty=count, finish="measurement")
     if count != 1:
@@ -222,7 +222,7 @@ def test_a_target_takes_no_uncertainty() -> None:
         next(run)
 
 
-def test_drawn_gaussians_have_the_mean_and_the_spread_of_the_reading() -> None:
+def test_drawn_gaussians_have_the_mean_and_the_spread_of_the_posterior() -> None:
     reading = BlurPosterior(
         mean=torch.tensor([0.5, 0.2, 0.1]),
         deviation=torch.tensor([0.1, 0.2, 0.05]),

@@ -88,7 +88,7 @@ def test_the_luma_is_the_one_that_results_are_scored_by() -> None:
     np.testing.assert_allclose(to_luma(channels)[0], scored, atol=1e-9)
 
 
-def test_noise_is_told_as_it_is() -> None:
+def test_noise_is_given_as_it_is() -> None:
     sigma = torch.tensor([0.01, 0.02, 0.04], dtype=torch.float64)
     generator = torch.Generator().manual_seed(0)
     noise = torch.randn(3, 300, 300, generator=generator, dtype=torch.float64)

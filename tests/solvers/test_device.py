@@ -1,4 +1,4 @@
-"""What is fastest on a device, as far as this torch tells what its CPU has."""
+"""The fastest settings of a device, as far as this torch knows its CPU."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ COMPUTES_BFLOAT16 = device._computes_bfloat16
 """As it is before the tests say what it shall be."""
 
 
-def test_older_versions_of_torch_tell_less(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_older_versions_of_torch_know_less(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delattr(torch.cpu, "get_capabilities", raising=False)
     monkeypatch.delattr(torch.cpu, "_is_avx512_bf16_supported", raising=False)
     monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: "AVX512")

@@ -90,7 +90,7 @@ def test_an_image_twice_as_bright_has_twice_the_error() -> None:
 
 
 @pytest.mark.parametrize("name", ["camera", "coins"])
-def test_it_tells_where_the_errors_are_and_how_large(name: str) -> None:
+def test_it_predicts_where_the_errors_are_and_how_large(name: str) -> None:
     observation, truth = seen(name)
     image = unfolded(observation, blur(2), load_image_prior(), noise=0.005)
     error = (image - truth).abs()
@@ -119,7 +119,7 @@ def test_channels_have_their_own() -> None:
     assert float(second.mean()) < 0.5 * float(first.mean())
 
 
-def test_the_likelihood_is_best_where_the_mean_error_is_told() -> None:
+def test_the_likelihood_is_best_at_the_mean_error() -> None:
     error = torch.randn(20_000, generator=torch.Generator().manual_seed(0)) * 0.3
     told = error.abs().mean() / MEAN_ERROR
     assert math.isclose(float(told), 0.3, rel_tol=0.02)

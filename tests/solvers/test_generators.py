@@ -115,7 +115,7 @@ def test_a_kernel_is_non_negative_and_sums_to_one() -> None:
 
 @given(size=st.integers(3, 59), width=st.floats(0.02, 0.3), seed=st.integers(0, 5))
 @settings(deadline=None, max_examples=15)
-def test_a_kernel_begins_where_it_is_told(size: int, width: float, seed: int) -> None:
+def test_a_kernel_begins_at_the_given_one(size: int, width: float, seed: int) -> None:
     generator = torch.Generator().manual_seed(seed)
     axis = (torch.arange(size) - size // 2).square()
     profile = torch.softmax(-axis / (2 * (width * size) ** 2 + 0.1), dim=0)

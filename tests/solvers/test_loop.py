@@ -281,7 +281,7 @@ def test_a_kernel_that_begins_at_the_mean_of_its_family_is_nearer_to_it(size: in
     assert distance(from_mean=True) < 0.05
 
 
-def test_a_continued_run_begins_where_it_is_told_whatever_its_schedule_says() -> None:
+def test_a_continued_run_begins_at_its_weights_whatever_its_schedule_says() -> None:
     first = alternating()
     first.keeps_weights = True
     weights = drain(first, observe())[0].estimate.weights

@@ -15,8 +15,8 @@ from torch import Tensor
 from napari_blindsr.physics.kernels import render_gaussian
 from napari_blindsr.physics.observation import Observation, kernel_center
 from napari_blindsr.physics.simulate import interpolate
-from napari_blindsr.solvers.nonblind.data_step import DataModule
-from napari_blindsr.solvers.nonblind.sparse import ROUNDING, sparse, sparse_planes
+from napari_blindsr.solvers.nonblind.data_step import ROUNDING, DataModule
+from napari_blindsr.solvers.nonblind.sparse import sparse, sparse_planes
 from training.pictures import PHOTOGRAPHS
 
 PICTURE = "coins"

@@ -15,11 +15,10 @@ from torch import Tensor
 
 from napari_blindsr.physics.kernels import render_gaussian
 from napari_blindsr.physics.observation import Observation, kernel_center
-from napari_blindsr.solvers.nonblind.data_step import LEVELS, DataModule
+from napari_blindsr.solvers.nonblind.data_step import LEVELS, ROUNDING, DataModule
 from napari_blindsr.solvers.nonblind.image_prior import unfolded
 from napari_blindsr.solvers.nonblind.unfolded import (
     ITERATIONS,
-    ROUNDING,
     Denoiser,
     UnfoldedPrior,
     _level_maps,
@@ -144,7 +143,7 @@ def test_a_batch_of_kernels_equals_one_by_one() -> None:
 
 
 @pytest.mark.parametrize("border", ["extend", "circular"])
-def test_noise_can_be_told_for_each_pixel(border: Any) -> None:
+def test_noise_can_be_given_for_each_pixel(border: Any) -> None:
     network, kernel = random_prior(), blur(2)
     planes = torch.rand(2, 11, 14, generator=torch.Generator().manual_seed(0))
     observation = Observation(data=planes, scale=2, kernel_size=15, border=border)

@@ -12,7 +12,6 @@ import typer
 
 from napari_blindsr.cli.options import (
     FAILED,
-    FAMILY_NAMES,
     MethodOptions,
     QuietOption,
     ScaleOption,
@@ -24,6 +23,7 @@ from napari_blindsr.cli.printing import error_console, print_tables, say
 from napari_blindsr.errors import FileError, SettingsError
 from napari_blindsr.evaluation.dataset import MODEL
 from napari_blindsr.images.atomic import check_output
+from napari_blindsr.physics.kernels import FAMILY_NAMES
 from napari_blindsr.settings import kernel_family
 
 if TYPE_CHECKING:

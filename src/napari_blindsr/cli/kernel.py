@@ -12,7 +12,6 @@ from rich import box
 from rich.table import Table
 
 from napari_blindsr.cli.options import (
-    FAMILY_NAMES,
     KERNEL_SUFFIXES,
     REPORT_SUFFIXES,
     BorderOption,
@@ -32,6 +31,7 @@ from napari_blindsr.cli.options import (
 )
 from napari_blindsr.cli.printing import error_console, print_tables, say
 from napari_blindsr.errors import SettingsError
+from napari_blindsr.physics.kernels import FAMILY_NAMES
 from napari_blindsr.settings import ONE_BLUR, Settings
 
 if TYPE_CHECKING:

@@ -18,7 +18,7 @@ from napari_blindsr.images.atomic import check_output, check_suffix
 from napari_blindsr.methods import METHODS, ScheduleName, plan_schedule
 from napari_blindsr.optics import Optics
 from napari_blindsr.physics.kernels import (
-    FAMILIES,
+    FAMILY_NAMES,
     Airy,
     Automatic,
     Disk,
@@ -35,7 +35,6 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 
-FAMILY_NAMES = tuple(family.name for family in FAMILIES)
 FAILED = 1
 """Exit code of a computation that failed."""
 STOPPED = 3

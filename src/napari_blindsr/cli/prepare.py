@@ -8,7 +8,6 @@ from typing import Annotated
 import typer
 
 from napari_blindsr.cli.options import (
-    FAMILY_NAMES,
     FamilyOptions,
     ForceOption,
     GeometryOption,
@@ -21,6 +20,7 @@ from napari_blindsr.cli.options import (
 from napari_blindsr.cli.printing import error_console, say
 from napari_blindsr.errors import FileError
 from napari_blindsr.evaluation.dataset import MODEL
+from napari_blindsr.physics.kernels import FAMILY_NAMES
 from napari_blindsr.settings import Settings
 from napari_blindsr.types import Border
 

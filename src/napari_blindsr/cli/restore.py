@@ -12,7 +12,6 @@ from napari_blindsr.cli.inputs import ClusterOptions, FileOptions, PlaneOptions,
 from napari_blindsr.cli.measure import square_pixel
 from napari_blindsr.cli.options import (
     FAILED,
-    FAMILY_NAMES,
     STOPPED,
     BorderOption,
     FamilyOptions,
@@ -31,7 +30,7 @@ from napari_blindsr.cli.outputs import OutputOptions
 from napari_blindsr.cli.printing import error_console, say
 from napari_blindsr.errors import FileError
 from napari_blindsr.methods import method_named
-from napari_blindsr.physics.kernels import KernelFamily
+from napari_blindsr.physics.kernels import FAMILY_NAMES, KernelFamily
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -1,1 +1,1 @@
-"""What blur an image has: network, spectrum, refinement, posterior, a kernel for each region."""
+"""Estimate the blur of an image: network, spectrum, refinement, a kernel for each region."""

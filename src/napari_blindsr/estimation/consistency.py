@@ -1,4 +1,4 @@
-"""Whether the parts of an image tell of the same blur."""
+"""Whether the parts of an image have the same blur."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 SMALLEST_PART = 24
 LARGEST_PART = 192
-"""Side in pixels of what is looked at of a part: its middle."""
+"""Smallest and largest side in pixels of the window in the middle of a quarter."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,15 +28,14 @@ class Consistency:
     Attributes
     ----------
     disagreement : float
-        Mean square difference of the quarters' blurs from their mean, in units of the
-        uncertainty that is told of each: 1 on the average if that is all there is.
+        Mean square difference of the quarters' blurs from their mean, in units of their
+        uncertainty; 1 on average if the blur does not vary.
     spread : float
-        Root mean square difference of the logarithms of their covariances from their mean.
+        Root mean square difference of their log covariances from their mean.
     range : tuple of float
-        The smallest and the largest of their geometric mean widths, as standard deviations in
-        LR pixels.
+        Smallest and largest of their geometric mean widths, standard deviations in LR pixels.
     variance : float
-        The logarithm of the variance in LR px² that all tell of, the mean of both axes.
+        Logarithm of the common variance in LR px², the mean of both axes.
     log_variance_sd : float
         Standard deviation of its error.
     """
@@ -52,21 +51,10 @@ class Consistency:
 def quadrant_consistency(
     data: NDArray[np.float32], scale: int, *, device: str | torch.device = "cpu"
 ) -> Consistency | None:
-    """Read the blur off the four quarters of an image.
+    """Estimate the blur of the four quarters of an image (C, h, w) without missing pixels.
 
-    Each is looked at as it is and turned by 180°, which is quick and leaves a covariance alone.
-
-    Parameters
-    ----------
-    data : ndarray, (C, h, w)
-        Without gaps.
-    scale : int
-    device : str or torch.device
-
-    Returns
-    -------
-    Consistency or None
-        None if the image is too small to be divided.
+    Each is evaluated as it is and turned by 180°, which leaves a covariance unchanged. Returns None
+    if the image is too small to be divided.
     """
     plane = torch.from_numpy(data).mean(dim=0)
     sides = [min(length // 2, LARGEST_PART) for length in plane.shape]
@@ -94,6 +82,6 @@ def quadrant_consistency(
         range=(float(widths.min()), float(widths.max())),
         # The trace of the logarithm is the same in all directions.
         variance=float(middle[:2].mean()),
-        # What makes the network err is common to the parts: their number is no gain.
+        # The network's error is common to the parts, so their number does not reduce it.
         log_variance_sd=calibration * float(variances[:, :2].mean().sqrt()),
     )

@@ -1,10 +1,10 @@
-"""The blur of an image: estimated from its planes, pool_posteriors, with widths and intervals."""
+"""Estimate the blur of an image: a kernel, its widths, and their confidence intervals."""
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias, get_args
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import numpy as np
 import torch
@@ -55,37 +55,37 @@ INTERVAL = 1.6449
 """Half-width of a normal distribution's 90 % interval, in standard deviations."""
 
 FOUND = 2.0
-"""Variances below this many times that of the narrowest blur known are no blur."""
+"""Variances below this many times `NARROWEST_BLUR` cannot be distinguished from no blur."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class BlurEstimate:
-    """What an image tells of its blur.
+    """The blur of an image, as it was estimated.
 
     Attributes
     ----------
     kernel : ndarray, float32, (K, K)
-        Correlation kernel in HR pixels, non-negative, sum 1, centred as the geometry asks.
+        Correlation kernel in HR pixels, non-negative, sum 1, centred as the geometry requires.
     family : str
         Name of the kernel family.
     widths : tuple of float
-        Standard deviations along the two principal axes of the Gaussian that resembles the
+        Standard deviations along the two principal axes of the Gaussian that is most like the
         kernel's core, the larger first, in HR pixels.
     intervals : tuple of tuple of float
-        90 % intervals of both widths; NaN where the way of reading knows none.
+        90 % confidence intervals of both widths; NaN if the estimator gives none.
     angle : float
         Of the first axis, in radians from the column axis towards the row axis.
     families : dict of str to float
-        How probable each kernel family is; empty where the way of reading knows nothing of it.
+        Probability of each kernel family; empty if the estimator gives none.
     found : bool
         False if the image is as sharp as one that was never blurred.
     scale : int
     reader : {"network", "spectrum"}
-        How the image was read.
+        The estimator.
     refined : bool
-        Whether what was read was moved to where the image prior's image explains the data better.
+        Whether the estimate was refined by how well the restored image explains the data.
     posterior : BlurPosterior or None
-        The logarithm of the blur's covariance and its uncertainty, as they were read.
+        Logarithm of the blur's covariance, with its uncertainty; None without an uncertainty.
     """
 
     kernel: NDArray[np.float32]
@@ -107,7 +107,7 @@ class BlurEstimate:
 
     @property
     def careful_widths(self) -> tuple[float, float]:
-        """Widths in HR pixels of the Gaussian that was decided to restore with."""
+        """Widths in HR pixels of the Gaussian that the image is restored with."""
         if self.posterior is None:
             return self.widths
         variances, _ = principal_axes(covariance_of(self.posterior.careful.mean.double().cpu()))
@@ -145,35 +145,33 @@ def estimate_kernel(
     device: str = "auto",
     optics: Optics | None = None,
 ) -> BlurEstimate:
-    """Read the blur off an image, in a second or a few.
+    """Estimate the blur of an image, in some seconds.
 
     Parameters
     ----------
     image : array_like
-        As in `napari_blindsr.restore`; what is not finite is left out.
+        As in `napari_blindsr.restore`; pixels that are not finite are missing.
     scale : int
-        1…8: the kernel is wanted on a grid so many times finer.
+        1…8: the kernel is sampled on a grid this many times finer.
     kernel : str or KernelFamily
-        Family that the blur is from, by default with the widths that it usually has. A
-        Gaussian may have any width. "auto" is one, unless the image clearly tells of another
-        family.
+        Family of the kernel, by default with the usual widths. A Gaussian may have any width.
+        "auto" is a Gaussian, unless another family is at least 60 % probable.
     reader : {"network", "spectrum"}
-        The network that ships with the package, or the power spectrum alone, which needs no
-        weights, knows no uncertainty, and errs more.
+        The pretrained network, or the power spectrum alone, which needs no weights, gives no
+        confidence intervals, and errs more.
     axes : str, optional
     geometry : {"camera", "benchmark"}
     border : {"extend", "circular"}
     mask : array_like, (h, w), optional
-        Nonzero where the image is covered.
+        Nonzero where pixels are missing.
     quality : {"fast", "refined"}
-        "refined" refines what was read by how well the image that the image prior restores
-        explains the data, which takes some seconds to half a minute; camera shake stays as it was
-        read.
+        "refined" refines the estimate by how well the image that the image prior restores explains
+        the data, in some seconds to half a minute; not for camera shake.
     seed : int
-        Of the kernels that are drawn: from a family other than Gaussians, and to refine.
+        Of the kernels that are drawn from families other than Gaussians, and for the refinement.
     device : str
     optics : Optics, optional
-        As in `napari_blindsr.restore`; makes no difference to the reader "spectrum".
+        As in `napari_blindsr.restore`; not used by "spectrum".
 
     Returns
     -------
@@ -184,91 +182,51 @@ def estimate_kernel(
     BlindSRError
         Bad input or settings, before any work.
     """
-    family = as_family(kernel)
-    # Settings check the rest.
-    Settings(
-        scale=scale, kernel=family, geometry=geometry, border=border, seed=seed, quality=quality
+    settings = Settings(
+        scale=scale,
+        kernel=as_family(kernel),
+        geometry=geometry,
+        border=border,
+        quality=quality,
+        seed=seed,
+        device=device,
+        optics=UNKNOWN if optics is None else optics,
     )
     if reader not in READERS:
         raise SettingsError(f"reader is {reader!r}; expected one of {list(READERS)}")
     planes = planes_of(image, axes=axes, geometry=geometry, mask=mask)
-    steps = estimate_blur(
-        planes.data,
-        measured=planes.measured,
-        scale=scale,
-        family=family,
-        reader=reader,
-        geometry=geometry,
-        border=border,
-        seed=seed,
-        device=device,
-        quality=quality,
-        noise=estimate_noise(planes.data, planes.measured) if geometry == "camera" else 0.0,
-        optics=UNKNOWN if optics is None else optics,
+    noise = estimate_noise(planes.data, planes.measured) if geometry == "camera" else 0.0
+    return drained(
+        estimate_blur(planes.data, settings, measured=planes.measured, noise=noise, reader=reader)
     )
-    return drained(steps)
 
 
 def estimate_blur(
     data: NDArray[np.float32],
+    settings: Settings,
     *,
     measured: NDArray[np.bool_] | None,
-    scale: int,
-    family: KernelFamily,
-    reader: Reader,
-    geometry: Geometry,
-    border: Border,
-    seed: int,
-    device: str,
-    quality: Quality,
     noise: float,
-    optics: Optics = UNKNOWN,
+    reader: Reader = "network",
 ) -> Generator[Done, bool | None, BlurEstimate]:
-    """Read the blur off planes (C, h, w) with noise of a standard deviation.
+    """Estimate the blur of planes (C, h, w) with noise of a standard deviation.
 
-    The other parameters are as in `estimate_kernel`. Says how far a refinement is; told to stop, it
-    leaves the blur as it was read.
+    Yields the progress of a refinement; on stop, returns the unrefined estimate.
     """
     posterior, quality = yield from estimate_posterior(
-        data,
-        measured=measured,
-        scale=scale,
-        family=family,
-        reader=reader,
-        geometry=geometry,
-        border=border,
-        device=device,
-        quality=quality,
-        noise=noise,
-        seed=seed,
-        optics=optics,
+        data, settings, measured=measured, noise=noise, reader=reader
     )
-    return estimate_of(
-        posterior,
-        scale=scale,
-        family=family,
-        reader=reader,
-        geometry=geometry,
-        seed=seed,
-        quality=quality,
-    )
+    return estimate_of(posterior, replace(settings, quality=quality), reader=reader)
 
 
 def estimate_of(
-    posterior: BlurPosterior,
-    *,
-    scale: int,
-    family: KernelFamily,
-    reader: Reader,
-    geometry: Geometry,
-    seed: int,
-    quality: Quality,
+    posterior: BlurPosterior, settings: Settings, *, reader: Reader = "network"
 ) -> BlurEstimate:
-    """Return the kernel of a family, and its widths, that agree with a posterior."""
-    known = reader == "network"
+    """Return the kernel of the settings' family, and its widths, that agree with a posterior."""
+    scale = settings.scale
     probabilities = probabilities_of(posterior)
-    family = family_of(family, posterior)
-    kernel = _kernel_of(family, posterior, scale=scale, geometry=geometry, seed=seed)
+    family = family_of(family_in(settings), posterior)
+    kernel = _kernel_of(family, posterior, settings)
     widths, intervals, angle = _widths(posterior, scale)
     limit = math.sqrt(FOUND * NARROWEST_BLUR * scale)
     upper = widths[0] if math.isnan(intervals[0][1]) else intervals[0][1]
@@ -282,8 +240,8 @@ def estimate_of(
         found=upper > limit,
         scale=scale,
         reader=reader,
-        refined=refines(family, reader=reader, quality=quality),
-        posterior=posterior if known else None,
+        refined=refines(family, reader=reader, quality=settings.quality),
+        posterior=posterior if reader == "network" else None,
     )
 
 
@@ -306,35 +264,40 @@ def _widths(
 
 
 def _kernel_of(
-    family: KernelFamily, posterior: BlurPosterior, *, scale: int, geometry: Geometry, seed: int
+    family: KernelFamily, posterior: BlurPosterior, settings: Settings
 ) -> NDArray[np.float32]:
     """Return the kernel of a family that agrees with a posterior."""
+    scale, geometry = settings.scale, settings.geometry
     if isinstance(family, Gaussian):
         return gaussian_of(
             family, posterior.careful.mean.double().cpu(), scale=scale, geometry=geometry
         )
-    candidates = draw_candidates(family, scale=scale, geometry=geometry, seed=seed)
+    candidates = draw_candidates(family, scale=scale, geometry=geometry, seed=settings.seed)
     weights = candidate_weights(candidates, posterior, scale)
     return np.asarray(mean_candidate(candidates, weights).numpy(), dtype=np.float32)
 
-
-PosteriorSteps: TypeAlias = "Generator[Done, bool | None, tuple[BlurPosterior, Quality]]"
 
 Reader = Literal["network", "spectrum"]
 READERS: tuple[Reader, ...] = get_args(Reader)
 
 SMALLEST_SIDE = 16
-"""Of an image that tells of its blur, in LR pixels."""
+"""Smallest side in LR pixels of an image whose blur can be estimated."""
 
 
 def probabilities_of(posterior: BlurPosterior) -> dict[str, float]:
-    """Return how probable each kernel family is; empty where nothing is known of it."""
+    """Return the probability of each kernel family; empty if the estimator gives none."""
     values = posterior.families.tolist()
     return dict(zip(FAMILY_ORDER, values, strict=True)) if values else {}
 
 
+def family_in(settings: Settings) -> KernelFamily:
+    """Return the kernel family of settings without a known kernel."""
+    assert isinstance(settings.kernel, KernelFamily)
+    return settings.kernel
+
+
 def family_of(family: KernelFamily, posterior: BlurPosterior) -> KernelFamily:
-    """Return the family that was asked for, or that a posterior tells of."""
+    """Return a family; if it is automatic, the one that a posterior makes probable."""
     if isinstance(family, Automatic):
         return family.chosen(probabilities_of(posterior))
     return family
@@ -343,72 +306,66 @@ def family_of(family: KernelFamily, posterior: BlurPosterior) -> KernelFamily:
 def planes_of(
     image: ArrayLike, *, axes: str | None, geometry: Geometry, mask: ArrayLike | None
 ) -> Planes:
-    """Return the planes of an image whose blur is wanted; what is defective is missing."""
+    """Return an image as planes, with defective pixels missing."""
     array = np.asarray(image)
     axes = check_axes(array, axes)
-    # Pixels that a masked array hides are missing, too.
     covered = find_covered(image, axes=axes, mask=mask, saturated=False)
     covered, _ = without_defects(array, axes, covered, saturation=geometry == "camera")
     return to_planes(image, axes=axes, geometry=geometry, covered=covered)
 
 
 def refines(family: KernelFamily, *, reader: Reader, quality: Quality) -> bool:
-    """Tell whether a posterior is refined by how well it explains the data."""
+    """Return whether a posterior is to be refined."""
     return reader == "network" and quality == "refined" and family.told_by_widths
 
 
 def estimate_posterior(
     data: NDArray[np.float32],
+    settings: Settings,
     *,
     measured: NDArray[np.bool_] | None,
-    scale: int,
-    family: KernelFamily,
-    reader: Reader,
-    geometry: Geometry,
-    border: Border,
-    device: str,
-    quality: Quality,
     noise: float,
-    seed: int,
-    optics: Optics = UNKNOWN,
-) -> PosteriorSteps:
-    """Return what planes (C, h, w) tell of their blur, and in which quality it was taken.
+    reader: Reader = "network",
+) -> Generator[Done, bool | None, tuple[BlurPosterior, Quality]]:
+    """Return the posterior of the blur of planes (C, h, w), and whether it is "refined" or "fast".
 
-    Parameters as in `estimate_blur`. Says how far a refinement is; told to stop, it leaves the blur
-    as it was read, which is quality "fast".
+    Yields the progress of a refinement; on stop, returns the unrefined posterior and "fast".
     """
     height, width = data.shape[-2:]
     if min(height, width) < SMALLEST_SIDE:
         raise InputError(
             f"the image is {height} × {width} pixels; expected at least {SMALLEST_SIDE} on each "
-            "side to read a blur off"
+            "side to estimate a blur"
         )
-    # A device that does not exist shows before the work.
-    compute = choose_compute(device, "auto")
-    whole = _filled_in(data, measured)
+    scale, quality, periodic = settings.scale, settings.quality, settings.border == "circular"
+    # Raises an error before any work if there is no such device.
+    compute = choose_compute(settings.device, settings.precision)
+    whole = filled_in(data, measured)
     if reader == "spectrum":
-        covariance = spectral_covariance(torch.from_numpy(whole), scale, taper=border == "extend")
+        covariance = spectral_covariance(torch.from_numpy(whole), scale, taper=not periodic)
         unknown = torch.full((3,), math.nan)
         posterior = BlurPosterior(
             mean=log_covariance(covariance).float(), deviation=unknown, families=torch.empty(0)
         )
         return posterior, quality
-    posterior = _by_network(whole, scale, compute, optics)
+    posterior = _by_network(whole, scale, compute, settings.optics)
     posterior = calibrated(posterior, microscope=shot_noise(data, measured) is not None)
-    posterior = informed(posterior, optics.log_variance)
-    family = family_of(family, posterior)
+    posterior = informed(posterior, settings.optics.log_variance)
+    family = family_of(family_in(settings), posterior)
     if not refines(family, reader=reader, quality=quality):
         return posterior, quality
     plane = torch.from_numpy(whole).mean(dim=0).to(compute.device)
     prior = load_image_prior().to(compute.device)
     if isinstance(family, Gaussian):
-        center_offset = phase(scale, geometry)
+        center_offset = phase(scale, settings.geometry)
         candidates = gaussian_candidates(
-            posterior, scale=scale, center_offset=center_offset, seed=seed
+            posterior, scale=scale, center_offset=center_offset, seed=settings.seed
         )
         weights = torch.full((len(candidates),), 1 / len(candidates))
     else:
-        candidates = draw_candidates(family, scale=scale, geometry=geometry, seed=seed)
+        candidates = draw_candidates(
+            family, scale=scale, geometry=settings.geometry, seed=settings.seed
+        )
         weights = candidate_weights(candidates, posterior, scale)
     refined = yield from refine(
         plane,
@@ -417,8 +374,8 @@ def estimate_posterior(
         candidates=candidates,
         weights=weights,
         scale=scale,
-        periodic=border == "circular",
-        # The mean of channels with noise of their own has less of it.
+        periodic=periodic,
+        # The noise of the channels is independent, so their mean has less of it.
         noise=noise / math.sqrt(len(whole)),
         autocast=compute.autocast,
     )
@@ -427,25 +384,20 @@ def estimate_posterior(
 
 def decide(
     data: NDArray[np.float32],
+    settings: Settings,
     *,
     measured: NDArray[np.bool_] | None,
-    scale: int,
     compute: Compute,
-    optics: Optics = UNKNOWN,
 ) -> Decision | None:
-    """Return for how much noise planes (C, h, w) are best restored, whatever their kernel is.
-
-    None if the image is too small to tell.
-    """
+    """Return the network's correction of the noise of planes; None if they are too small."""
     if min(data.shape[-2:]) < SMALLEST_SIDE:
         return None
-    return _by_network(_filled_in(data, measured), scale, compute, optics).decision
+    planes = filled_in(data, measured)
+    return _by_network(planes, settings.scale, compute, settings.optics).decision
 
 
-def _filled_in(
-    data: NDArray[np.float32], measured: NDArray[np.bool_] | None
-) -> NDArray[np.float32]:
-    """Return planes without gaps; smooth fillings have no detail, and so little weight."""
+def filled_in(data: NDArray[np.float32], measured: NDArray[np.bool_] | None) -> NDArray[np.float32]:
+    """Return planes with missing pixels filled in smoothly, which gives them little weight."""
     if measured is None:
         return data
     return np.asarray(inpaint_biharmonic(data, ~measured, channel_axis=0), dtype=np.float32)
@@ -454,7 +406,7 @@ def _filled_in(
 def _by_network(
     planes: NDArray[np.float32], scale: int, compute: Compute, optics: Optics
 ) -> BlurPosterior:
-    """Return what the kernel estimator makes of planes (C, h, w) without gaps."""
+    """Return the kernel estimator's posterior of planes (C, h, w) without missing pixels."""
     network, calibration = load_kernel_estimator()
     statistics = [noise_statistics(plane, estimate_noise(plane[None])) for plane in planes]
     with compute.autocast:
@@ -469,10 +421,9 @@ def _by_network(
 
 
 def pool_posteriors(posteriors: Sequence[BlurPosterior]) -> BlurPosterior:
-    """Return what several images with one blur tell together.
+    """Return the posterior of images with the same blur, weighted by their certainty.
 
-    The more certain ones count for more; what makes the network err is common to them, so their
-    number is no gain in certainty.
+    The network's error is common to all images, so their number does not reduce the deviation.
     """
     precisions = torch.stack([1 / posterior.deviation.square() for posterior in posteriors])
     means = torch.stack([posterior.mean for posterior in posteriors])

@@ -1,4 +1,4 @@
-"""The blur of an image's regions, read off the image: a kernel for each."""
+"""Estimate a kernel for each region of an image."""
 
 from __future__ import annotations
 
@@ -9,13 +9,18 @@ import numpy as np
 import torch
 
 from napari_blindsr.errors import InputError
-from napari_blindsr.estimation.estimate import estimate_of, estimate_posterior, planes_of
+from napari_blindsr.estimation.estimate import (
+    estimate_of,
+    estimate_posterior,
+    family_in,
+    planes_of,
+)
 from napari_blindsr.estimation.kernel_field import GaussianGrid, KernelField
 from napari_blindsr.estimation.smoothing import krige
 from napari_blindsr.images.planes import check_axes, plane_shape
 from napari_blindsr.images.tiling import Box, region_middles
 from napari_blindsr.optics import UNKNOWN
-from napari_blindsr.physics.kernels import Automatic, Gaussian, KernelFamily
+from napari_blindsr.physics.kernels import Automatic, Gaussian
 from napari_blindsr.physics.noise import estimate_noise
 from napari_blindsr.progress import drained, one_of
 from napari_blindsr.settings import Settings, as_family
@@ -27,18 +32,19 @@ if TYPE_CHECKING:
 
     from napari_blindsr.estimation.posterior import BlurPosterior
     from napari_blindsr.optics import Optics
+    from napari_blindsr.physics.kernels import KernelFamily
     from napari_blindsr.progress import Done
     from napari_blindsr.types import Border, Geometry, Quality
 
 
 SMALLEST_REGION = 24
-"""Side in pixels of the input of a region whose blur can be told from its neighbours'."""
+"""Smallest side in LR pixels of a region."""
 
 OVERLAP = 0.25
-"""How far beyond its borders a region is looked at, in units of its side."""
+"""How far a region's window reaches beyond its borders, in units of its side."""
 
 MEASURED = 0.25
-"""Part of a region that must be measured for it to be read."""
+"""Smallest fraction of valid pixels of a region whose blur is estimated."""
 
 
 def estimate_field(
@@ -56,14 +62,14 @@ def estimate_field(
     device: str = "auto",
     optics: Optics | None = None,
 ) -> KernelField:
-    """Read the blur of an image's regions off it, and steady each by its neighbours'.
+    """Estimate the blur of each region of an image, smoothed over neighbouring regions.
 
     Parameters
     ----------
     image : array_like
-        As in `napari_blindsr.restore`; what is not finite is left out.
+        As in `napari_blindsr.restore`; pixels that are not finite are missing.
     scale : int
-        1…8: the kernels are wanted on a grid so many times finer.
+        1…8: the kernels are sampled on a grid this many times finer.
     field : tuple of int
         Rows and columns of regions, of at least 24 × 24 pixels each.
     kernel, axes, geometry, border, mask, quality, seed, device, optics
@@ -72,46 +78,34 @@ def estimate_field(
     Returns
     -------
     KernelField
-        Its `blurs` have the widths of each region with their intervals.
+        Its `blurs` have the widths of each region with their confidence intervals.
 
     Raises
     ------
     BlindSRError
         Bad input or settings, before any work.
     """
-    family = as_family(kernel)
-    # Settings check the rest.
-    Settings(
+    settings = Settings(
         scale=scale,
-        kernel=family,
+        kernel=as_family(kernel),
         geometry=geometry,
         border=border,
-        seed=seed,
         quality=quality,
+        seed=seed,
+        device=device,
         field=field,
+        optics=UNKNOWN if optics is None else optics,
     )
     array = np.asarray(image)
     axes = check_axes(array, axes)
     check_regions(field, plane_shape(array, axes))
     planes = planes_of(image, axes=axes, geometry=geometry, mask=mask)
-    steps = field_of_image(
-        planes.data,
-        measured=planes.measured,
-        shape=field,
-        scale=scale,
-        family=family,
-        geometry=geometry,
-        seed=seed,
-        device=device,
-        quality=quality,
-        noise=estimate_noise(planes.data, planes.measured) if geometry == "camera" else 0.0,
-        optics=UNKNOWN if optics is None else optics,
-    )
-    return drained(steps)
+    noise = estimate_noise(planes.data, planes.measured) if geometry == "camera" else 0.0
+    return drained(field_of_image(planes.data, settings, measured=planes.measured, noise=noise))
 
 
 def check_regions(field: tuple[int, int], shape: tuple[int, int]) -> None:
-    """Raise an `InputError` if the regions of an image (h, w) are too small to be read."""
+    """Raise an `InputError` if the regions of an image (h, w) are too small for an estimate."""
     sides = [length // count for length, count in zip(shape, field, strict=True)]
     if min(sides) >= SMALLEST_REGION:
         return
@@ -122,111 +116,73 @@ def check_regions(field: tuple[int, int], shape: tuple[int, int]) -> None:
     raise InputError(
         f"field is {field[0]} × {field[1]}, regions of {sides[0]} × {sides[1]} pixels in an image "
         f"of {shape[0]} × {shape[1]}; expected regions of at least {SMALLEST_REGION} × "
-        f"{SMALLEST_REGION} to read a blur off: {advice}"
+        f"{SMALLEST_REGION} to estimate a blur: {advice}"
     )
 
 
 def field_of_image(
     data: NDArray[np.float32],
+    settings: Settings,
     *,
     measured: NDArray[np.bool_] | None,
-    shape: tuple[int, int],
-    scale: int,
-    family: KernelFamily,
-    geometry: Geometry,
-    seed: int,
-    device: str,
-    quality: Quality,
     noise: float,
-    optics: Optics = UNKNOWN,
 ) -> Generator[Done, bool | None, KernelField]:
-    """Read the blur of the regions of planes (C, h, w); parameters as in `estimate.estimate_blur`.
+    """Estimate the kernels of the regions of planes (C, h, w); as `estimate.estimate_blur`.
 
     Raises
     ------
     InputError
-        If there is nothing to be read in any region.
+        If no region has enough pixels and contrast.
     """
     posteriors, quality = yield from region_posteriors(
-        data,
-        measured=measured,
-        shape=shape,
-        scale=scale,
-        family=family,
-        geometry=geometry,
-        device=device,
-        quality=quality,
-        noise=noise,
-        seed=seed,
-        optics=optics,
+        data, settings, measured=measured, noise=noise
     )
-    return field_of(
-        posteriors,
-        shape=shape,
-        extent=Box.whole((data.shape[1], data.shape[2])),
-        scale=scale,
-        family=family,
-        geometry=geometry,
-        seed=seed,
-        quality=quality,
-    )
+    extent = Box.whole((data.shape[1], data.shape[2]))
+    return field_of(posteriors, replace(settings, quality=quality), extent=extent)
 
 
 def region_posteriors(
     data: NDArray[np.float32],
+    settings: Settings,
     *,
     measured: NDArray[np.bool_] | None,
-    shape: tuple[int, int],
-    scale: int,
-    family: KernelFamily,
-    geometry: Geometry,
-    device: str,
-    quality: Quality,
     noise: float,
-    seed: int,
-    optics: Optics = UNKNOWN,
 ) -> Generator[Done, bool | None, tuple[list[BlurPosterior | None], Quality]]:
-    """Return what each region of planes tells of its blur, row by row; None where nothing does.
+    """Return the posterior of each region of planes, row by row; None without enough pixels.
 
-    Says how far a refinement is; told to stop, it leaves the blur of the other regions as it was
-    read, and says so by the quality.
+    Yields the progress of a refinement; on stop, the regions left are not refined, and the quality
+    is "fast".
     """
-    family = _common(family)
+    # A region goes on beyond its borders, whatever the image does.
+    settings = replace(settings, kernel=_common(settings), border="extend")
     posteriors: list[BlurPosterior | None] = []
-    windows = region_windows(shape, (data.shape[1], data.shape[2]))
+    windows = region_windows(settings.field, (data.shape[1], data.shape[2]))
     for number, window in enumerate(windows):
         seen = None if measured is None else measured[window.slices]
         values = data[(..., *window.slices)]
-        if not _tells(values, seen):
+        if not _is_usable(values, seen):
             posteriors.append(None)
             continue
         steps = estimate_posterior(
             np.ascontiguousarray(values),
+            settings,
             measured=None if seen is None or seen.all() else seen,
-            scale=scale,
-            family=family,
-            reader="network",
-            geometry=geometry,
-            # A region goes on beyond its borders, whatever the image does.
-            border="extend",
-            device=device,
-            quality=quality,
             noise=noise,
-            seed=seed,
-            optics=optics,
         )
         posterior, quality = yield from one_of(steps, number, len(windows))
+        settings = replace(settings, quality=quality)
         posteriors.append(posterior)
-    return posteriors, quality
+    return posteriors, settings.quality
 
 
-def _common(family: KernelFamily) -> KernelFamily:
-    """Return one family for all regions: between kernels of two there would be neither."""
+def _common(settings: Settings) -> KernelFamily:
+    """Return one family for all regions, since kernels of two families cannot be interpolated."""
+    family = family_in(settings)
     return family.chosen({}) if isinstance(family, Automatic) else family
 
 
 def region_windows(field: tuple[int, int], shape: tuple[int, int]) -> list[Box]:
-    """Return what is looked at of each region of an image (h, w), row by row: they overlap."""
+    """Return the overlapping windows of the regions of an image (h, w), row by row."""
     edges = [
         [
             (
@@ -244,81 +200,53 @@ def region_windows(field: tuple[int, int], shape: tuple[int, int]) -> list[Box]:
     ]
 
 
-def _tells(values: NDArray[np.float32], measured: NDArray[np.bool_] | None) -> bool:
-    """Tell whether a region (C, h, w) has enough pixels, and not all of one value."""
+def _is_usable(values: NDArray[np.float32], measured: NDArray[np.bool_] | None) -> bool:
+    """Return whether a region (C, h, w) has enough valid pixels, and not all of one value."""
     if measured is None:
         return bool(np.ptp(values) > 0)
     return bool(measured.mean() >= MEASURED and np.ptp(values[:, measured]) > 0)
 
 
 def field_of(
-    posteriors: Sequence[BlurPosterior | None],
-    *,
-    shape: tuple[int, int],
-    extent: Box,
-    scale: int,
-    family: KernelFamily,
-    geometry: Geometry,
-    seed: int,
-    quality: Quality,
+    posteriors: Sequence[BlurPosterior | None], settings: Settings, *, extent: Box
 ) -> KernelField:
-    """Return the kernels of regions that agree with their posteriors, and with each other.
-
-    Parameters
-    ----------
-    posteriors : sequence of BlurPosterior or None
-        Of the regions, row by row.
-    shape : tuple of int
-        Rows and columns of regions.
-    extent : Box
-        What is divided into them.
-    scale, family, geometry, seed, quality
-        As in `estimate.estimate_blur`.
+    """Return the kernels of regions from their posteriors, row by row, smoothed over neighbours.
 
     Raises
     ------
     InputError
-        If not one region was read.
+        If all posteriors are None.
     """
+    shape = settings.field
     if all(posterior is None for posterior in posteriors):
         raise InputError(
-            f"none of the {shape[0]} × {shape[1]} regions has anything to read a blur off; "
-            "expected some that are measured and not constant"
+            f"none of the {shape[0]} × {shape[1]} regions has enough valid pixels and contrast "
+            "to estimate a blur; expected some that are valid and not constant"
         )
-    family = _common(family)
+    family = _common(settings)
+    settings = replace(settings, kernel=family)
     longest = max(extent.shape)
     middles = [
         torch.from_numpy(region_middles(length, count) / longest)
         for length, count in zip(extent.shape, shape, strict=True)
     ]
-    # Regions at the border are looked at beyond their middle only on one side.
+    # Windows at the border reach beyond their region on one side only.
     seen = [window.middle for window in region_windows(shape, extent.shape)]
-    steady = krige(
+    smoothed = krige(
         posteriors,
         torch.tensor(seen, dtype=torch.float64) / longest,
         torch.cartesian_prod(*middles).reshape(-1, 2),
     )
-    blurs = [
-        estimate_of(
-            posterior,
-            scale=scale,
-            family=family,
-            reader="network",
-            geometry=geometry,
-            seed=seed,
-            quality=quality,
-        )
-        for posterior in steady
-    ]
+    blurs = [estimate_of(posterior, settings) for posterior in smoothed]
     size = max(len(blur.kernel) for blur in blurs)
     gaussians: GaussianGrid | None = None
     if isinstance(family, Gaussian):
-        logarithms = torch.stack([posterior.careful.mean.double() for posterior in steady])
+        logarithms = torch.stack([posterior.careful.mean.double() for posterior in smoothed])
         gaussians = GaussianGrid(
             logarithms=logarithms.reshape(*shape, -1).numpy(),
             family=family,
-            scale=scale,
-            geometry=geometry,
+            scale=settings.scale,
+            geometry=settings.geometry,
             size=size,
         )
         chosen = np.eye(len(blurs)).reshape(-1, *shape)

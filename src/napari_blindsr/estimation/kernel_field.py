@@ -1,4 +1,4 @@
-"""A blur that varies over the field: a grid of kernels, and what lies between them."""
+"""A blur that varies across the image: a grid of kernels, and interpolation between them."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class GaussianGrid:
-    """Gaussian kernels on a grid, between which the logarithm of the covariance is interpolated.
+    """Gaussian kernels on a grid, interpolated by the logarithm of their covariance.
 
     Attributes
     ----------
     logarithms : ndarray, (R, C, 3)
         Of the covariances in LR px², as `moments.log_covariance` writes them.
     family : Gaussian
-        Whose widths the kernels have at most, and at least.
+        Its range of variances limits the kernels.
     scale : int
     geometry : {"camera", "benchmark"}
     size : int
@@ -61,18 +61,18 @@ class KernelField:
     """Kernels of the regions of an image.
 
     The image is divided into R × C regions of one size; each kernel is that of the middle of
-    its region. Between the middles kernels are interpolated, bilinearly: Gaussians that were read
-    off an image by the logarithm of their covariance, so that between two Gaussians there
-    are Gaussians, all others value by value. Beyond the outermost middles nothing changes.
+    its region. Between the middles, kernels are interpolated bilinearly: estimated Gaussians by the
+    logarithm of their covariance, so that they stay Gaussians, all others value by value. Beyond
+    the outermost middles the kernel is constant.
 
     Attributes
     ----------
     kernels : ndarray, float32, (R, C, K, K)
-        Correlation kernels in HR pixels, centred in the same place, each of sum 1.
+        Correlation kernels in HR pixels, with a common centre, each of sum 1.
     extent : Box
-        What is divided, in pixels of the input; it may exceed the part that is looked at.
+        What is divided, in pixels of the input; it may exceed the input region.
     blurs : tuple of tuple of BlurEstimate
-        What was read of each region's blur; empty if the kernels were given.
+        The estimate of each region's blur; empty if the kernels were given.
     gaussians : GaussianGrid or None
         The same kernels by their covariances.
     """
@@ -125,7 +125,7 @@ class KernelField:
         return np.asarray(mixed / mixed.sum(), dtype=np.float32)
 
     def middle_of(self, box: Box) -> NDArray[np.float32]:
-        """Return the kernel (K, K) in the middle of a box, which counts as the extent does."""
+        """Return the kernel (K, K) in the middle of a box, in the coordinates of the extent."""
         return self.at(*box.middle)
 
     def moved(self, rows: int, columns: int) -> KernelField:

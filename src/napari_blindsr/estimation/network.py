@@ -1,8 +1,8 @@
-"""The kernel estimator: a network that reads the width of the blur off an LR image.
+"""The kernel estimator: a network that estimates the covariance of the blur of an LR image.
 
-A small convolutional network looks at normalised intensities and gradients. Each place of the
-image votes for the covariance of the blur, its uncertainty, and its family; the votes are
-pool_posteriors with weights that the network gives as well, so flat places count little.
+A small convolutional network gets normalised intensities and gradients. Each place of the image
+votes for the covariance of the blur, its uncertainty, and its family; the mean of the votes is
+weighted by the network, so that flat places count little.
 """
 
 from __future__ import annotations
@@ -30,53 +30,52 @@ if TYPE_CHECKING:
 
 
 FAMILY_ORDER = ("gaussian", "disk", "line", "motion", "airy")
-"""Families in the order of the network's votes; what it was trained on."""
+"""Families in the order of the network's outputs; those that it was trained on."""
 
 NARROWEST_BLUR = 0.14
-"""Variance of the narrowest blur that the network knows, in HR px², over the scale."""
+"""Variance of the narrowest blur of the training, in HR px², over the scale."""
 
 WIDEST_BLUR = 5.0
-"""Variance of the widest blur that the network knows, in LR px²."""
+"""Variance of the widest blur of the training, in LR px²."""
 
 COVARIANCE = 3
 OUTLOOK = 24
-"""Features of an image that the decision is made from, besides the posterior."""
+"""Features of an image for the decision, besides the posterior."""
 
 STATISTICS = 3
-"""Numbers that tell of the noise: see `physics.noise.noise_statistics`."""
+"""Numbers that describe the noise; see `physics.noise.noise_statistics`."""
 
 REFERENCE_AREA = 64 * 64
 """LR pixels of an image whose uncertainty needs no correction for its size."""
 
 LARGEST_AREA = 128 * 128
-"""Beyond, what a larger image would add is not trusted: it was not seen in training."""
+"""Area beyond which the uncertainty does not fall: larger images were not trained on."""
 
 
 SHARPEST_TILE = 256
-"""Side in LR pixels of what is looked at of a larger image."""
+"""Side in LR pixels of the windows of a larger image that are evaluated."""
 
 TILES = 4
-"""How many such tiles, those with the most detail, of a larger image."""
+"""Number of such windows, those with the most detail."""
 
 CORNER = 0.75
-"""Side of the corners of an image that are read besides the whole of it: their mean errs less than
-the whole does. What is sharp enough to vote, and what its contrast is measured by, differ between
-them."""
+"""Relative side of the corners of an image that are evaluated besides the whole: their mean errs
+less than the whole does."""
 
 TURNED, FLIPPED, REVERSED = 1, 2, 4
 """Bits of an orientation: transposed; then upside down; then turned by 180°."""
 
 WHOLE = (0, 3, 4, 7)
 CORNERS = (1, 2, 5, 6)
-"""Orientations in which the whole of an image and its four corners are read."""
+"""Orientations in which the whole of an image and its four corners are evaluated."""
 
 SMALLEST_CORNER = 16
-"""Their side in LR pixels at least: less was not trained on."""
+"""Their smallest side in LR pixels; smaller images were not trained on."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Votes:
-    """What the network says of images.
+    """The network's output for images.
 
     Attributes
     ----------
@@ -87,7 +86,7 @@ class Votes:
     families : Tensor, (n, F)
         Logits of the families in `FAMILY_ORDER`.
     outlook : Tensor, (n, OUTLOOK)
-        What the image looks like, for the decision.
+        Features for the decision.
     """
 
     mean: Tensor
@@ -145,38 +144,27 @@ class KernelEstimator(nn.Module):
         nn.init.zeros_(last.weight)
         with torch.no_grad():
             last.bias.copy_(torch.tensor([-0.15, -0.15, 0.0, 0.2, -4.5]))
-        # The logarithm of the variance falls with that of the area, at a rate to be learnt.
+        # The log variance falls with the log area, at a learned rate.
         self.area_rate = nn.Parameter(torch.full((COVARIANCE,), -0.3))
 
     def forward(self, planes: Tensor, scale: int, optics: Tensor | None = None) -> Votes:
-        """Read the blur of images.
+        """Estimate the blur of LR images (n, h, w) in any unit.
 
-        Parameters
-        ----------
-        planes : Tensor, (n, h, w)
-            LR images in any unit.
-        scale : int
-            s; what is finer than an LR pixel may be blurred by less.
-        optics : Tensor, (n,), optional
-            Logarithm of the variance of the diffraction-limited blur in LR px²; NaN where it is
-            not known.
+        `optics` (n,) is the log variance of the diffraction-limited blur in LR px², or NaN.
         """
         body = self.body(features(planes, scale, optics))
         votes = self.vote(body).float().flatten(2)
         looks = self.look(body).float().flatten(2)
         outlook = (looks[:, :-1] * torch.softmax(looks[:, -1:], dim=2)).sum(dim=2)
         weights = torch.softmax(votes[:, -1:], dim=2)
-        pool_posteriors = (votes[:, :-1] * weights).sum(dim=2)
-        mean, spread = (
-            pool_posteriors[:, :COVARIANCE],
-            pool_posteriors[:, COVARIANCE : 2 * COVARIANCE],
-        )
+        pooled = (votes[:, :-1] * weights).sum(dim=2)
+        mean, spread = pooled[:, :COVARIANCE], pooled[:, COVARIANCE : 2 * COVARIANCE]
         area = min(planes.shape[-1] * planes.shape[-2], LARGEST_AREA)
         spread = spread + self.area_rate * math.log(area / REFERENCE_AREA)
         return Votes(
             mean=mean,
             log_variance=spread.clamp(-10, 4),
-            families=pool_posteriors[:, 2 * COVARIANCE :],
+            families=pooled[:, 2 * COVARIANCE :],
             outlook=outlook,
         )
 
@@ -189,26 +177,12 @@ class KernelEstimator(nn.Module):
         area: int,
         optics: Tensor | None = None,
     ) -> Tensor:
-        """Decide with which kernel, and for how much noise, images are best restored.
+        """Return the corrections with which images are best restored, (n, 5).
 
-        Trained for the error of the restored image, which a kernel that is too wide raises far
-        more than one that is too narrow.
-
-        Parameters
-        ----------
-        votes : Votes
-        statistics : Tensor, (n, STATISTICS)
-        scale : int
-        area : int
-            LR pixels of the images.
-        optics : Tensor, (n,), optional
-            As in `forward`.
-
-        Returns
-        -------
-        Tensor, (n, 5)
-            What to add to the mean of the logarithm of the covariance; the logarithm of a factor
-            for the noise; and that of further noise, in units of the images' slope.
+        Three terms added to the mean log covariance; the logarithm of a factor for the noise; and
+        that of further noise, in units of the images' slope. Trained for the error of the restored
+        image, which too wide a kernel raises far more than too narrow a one. `area` is that of an
+        image in LR pixels.
         """
         known, diffraction = optics_inputs(votes.mean[:, 0], optics)
         like = votes.mean.new_ones(len(votes.mean), 1)
@@ -239,10 +213,10 @@ def optics_inputs(like: Tensor, optics: Tensor | None) -> tuple[Tensor, Tensor]:
 
 
 def features(planes: Tensor, scale: int, optics: Tensor | None = None) -> Tensor:
-    """Return what the network looks at: (n, 6, h, w).
+    """Return the network's input, (n, 6, h, w).
 
     Intensities of mean 0 and standard deviation 1, both gradients in units of their common
-    root mean square, the logarithm of the scale, and what is known of the optics.
+    root mean square, the logarithm of the scale, and the optics.
     """
     centred = planes - planes.mean(dim=(1, 2), keepdim=True)
     spread = centred.square().mean(dim=(1, 2), keepdim=True).sqrt()
@@ -276,32 +250,21 @@ def blur_posterior(
     statistics: Sequence[float] = (0.0,) * STATISTICS,
     optics: float = math.nan,
 ) -> BlurPosterior:
-    """Read the blur off an image, from all its channels, some orientations and its corners.
+    """Return the posterior of an image from its channels, several orientations and its corners.
 
-    Parameters
-    ----------
-    planes : Tensor, (C, h, w)
-        The LR image; covered pixels filled in.
-    scale : int
-    network : KernelEstimator
-        On the device of the planes.
-    calibration : float
-        By what the network's standard deviations are multiplied.
-    statistics : sequence of float
-        See `physics.noise.noise_statistics`.
-    optics : float
-        Logarithm of the variance of the diffraction-limited blur in LR px²; NaN if unknown.
+    `planes` (C, h, w) have no missing pixels; `calibration` is a factor of the network's standard
+    deviations; `optics` is the log variance of the diffraction-limited blur in LR px², or NaN.
     """
     orientation = canonical(planes.cpu().numpy())
-    told = planes.new_tensor([list(statistics)]), planes.new_tensor([optics])
+    conditions = planes.new_tensor([list(statistics)]), planes.new_tensor([optics])
     tiles = _tiles(orientation.apply(planes))
-    posteriors = [_read_tile(tile, scale, network, *told) for tile in tiles]
+    posteriors = [_estimate_tile(tile, scale, network, *conditions) for tile in tiles]
     means, variances, families, decisions = (
         torch.stack(values) for values in zip(*posteriors, strict=True)
     )
     precision = 1 / variances
     mean = (precision * means).sum(dim=0) / precision.sum(dim=0)
-    # Tiles and orientations share what makes the network err: their number is no gain.
+    # Tiles and orientations share the network's error, so their number does not reduce it.
     deviation = calibration * variances.mean(dim=0).sqrt()
     decided = decisions.mean(dim=0)
     if orientation.transposed:
@@ -319,7 +282,7 @@ def blur_posterior(
 
 
 def _tiles(planes: Tensor) -> list[Tensor]:
-    """Return the whole image, or the tiles of a large one that have the most detail."""
+    """Return the whole image, or the windows of a large one that have the most detail."""
     height, width = planes.shape[-2:]
     side = SHARPEST_TILE
     if height * width <= TILES * side * side:
@@ -336,7 +299,7 @@ def _tiles(planes: Tensor) -> list[Tensor]:
 
 
 def _parts(height: int, width: int) -> list[tuple[int, tuple[slice, slice]]]:
-    """Return what to read of an image, and how it is turned: all and, unless tiny, corners."""
+    """Return the windows of an image with their orientations: the whole, and corners."""
     whole = (slice(None), slice(None))
     parts = [(index, whole) for index in WHOLE]
     rows, columns = round(CORNER * height), round(CORNER * width)
@@ -348,13 +311,13 @@ def _parts(height: int, width: int) -> list[tuple[int, tuple[slice, slice]]]:
     return parts
 
 
-def _read_tile(
+def _estimate_tile(
     planes: Tensor, scale: int, network: KernelEstimator, statistics: Tensor, optics: Tensor
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Return mean and variance of the logarithm, the families' probabilities, the decision."""
+    """Return mean and variance of the log covariance, the families' probabilities, the decision."""
     views = [planes.mean(dim=0), *planes] if len(planes) > 1 else [planes[0]]
-    found = []
-    # The orientations are shared out over the channels.
+    outputs = []
+    # Each orientation uses another channel.
     for number, (index, part) in enumerate(_parts(*planes.shape[-2:])):
         plane = views[number % len(views)][part]
         turned, flipped = bool(index & TURNED), bool(index & FLIPPED)
@@ -367,7 +330,7 @@ def _read_tile(
         )[0]
         sign = decided.new_tensor([1, 1, -1 if flipped else 1, 1, 1])
         order = [1, 0, 2] if turned else [0, 1, 2]
-        found.append(
+        outputs.append(
             (
                 (votes.mean[0] * sign[:3])[order],
                 votes.log_variance[0].exp()[order],
@@ -376,7 +339,7 @@ def _read_tile(
             )
         )
     mean, variance, families, decision = (
-        torch.stack(values).mean(dim=0) for values in zip(*found, strict=True)
+        torch.stack(values).mean(dim=0) for values in zip(*outputs, strict=True)
     )
     return mean, variance, families, decision
 
@@ -384,11 +347,6 @@ def _read_tile(
 @cache
 def load_kernel_estimator(path: Path | None = None) -> tuple[KernelEstimator, float]:
     """Return the kernel estimator on the CPU, and its calibration.
-
-    Parameters
-    ----------
-    path : Path, optional
-        A file of weights from a training; by default the one that ships.
 
     Raises
     ------
@@ -403,8 +361,7 @@ def load_kernel_estimator(path: Path | None = None) -> tuple[KernelEstimator, fl
 
 
 CALIBRATION = 1.0
-"""By what the kernel estimator's standard deviations are multiplied, unless its file tells: too
-large for what was trained on, right for photographs, too small for stranger pictures; see
-docs/benchmarks."""
+"""Factor of the kernel estimator's standard deviations, unless its file has one: too large for the
+training data, right for photographs, too small for unusual pictures; see docs/benchmarks."""
 
 KERNEL_FILE = "kernel.safetensors"

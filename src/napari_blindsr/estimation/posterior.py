@@ -1,4 +1,4 @@
-"""What is known of a blur: its posterior, and kernels that agree with it."""
+"""The posterior of a blur, its corrections, and kernels that agree with it."""
 
 from __future__ import annotations
 
@@ -24,22 +24,22 @@ if TYPE_CHECKING:
 
 
 CALIBRATIONS = {False: (0.0, 0.9), True: (0.75, 0.65)}
-"""Without and with shot noise: by what the logarithm of the covariance is raised, in units of its
-variance, and by what its standard deviation is multiplied. Fitted to photographs and micrographs
-of the validation split; `benchmarks/real.py` prints what it is worth."""
+"""Without and with shot noise: by how much the log covariance is raised, in units of its variance,
+and the factor of its standard deviation. Fitted to photographs and micrographs of the validation
+split; `benchmarks/real.py` evaluates it."""
 
 OPTICS_PRIOR = (0.24, 0.44)
-"""Mean and standard deviation of the logarithm of the variance of a real blur, over that of the
-diffraction-limited one: 1 to 1.4 times as wide, mostly."""
+"""Mean and standard deviation of the log variance of a real blur minus that of the
+diffraction-limited one: mostly 1 to 1.4 times as wide."""
 
 SOFT = (0.8, 1.2)
-"""Standard deviations of the logarithm of the variance, as the network gives them, between which
-the correction ends: so uncertain it is of soft objects, for which it is right as it is."""
+"""Standard deviations of the log variance between which the correction fades out: so uncertain
+estimates are of soft objects, and right without it."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class BlurPosterior:
-    """What an image tells of its blur.
+    """The blur of an image with its uncertainty.
 
     Attributes
     ----------
@@ -50,7 +50,7 @@ class BlurPosterior:
     families : Tensor, (F,)
         Probabilities of the families in `FAMILY_ORDER`.
     decision : Decision or None
-        With which kernel to restore the image; None takes the mean.
+        Correction of kernel and noise for the reconstruction; None uses the mean.
     """
 
     mean: Tensor
@@ -60,29 +60,23 @@ class BlurPosterior:
 
     @property
     def log_variance_sd(self) -> float:
-        """Standard deviation of the error of the logarithm of the variances, as one number."""
+        """Standard deviation of the error of the log variances, as one number."""
         return float(self.deviation[:2].square().mean().sqrt())
 
     @property
     def careful(self) -> BlurPosterior:
-        """The same with the kernel to restore with for its mean."""
+        """The posterior whose mean is that of the kernel to restore with."""
         if self.decision is None:
             return self
         return replace(self, mean=self.mean + self.decision.shift.to(self.mean), decision=None)
 
 
 def calibrated(posterior: BlurPosterior, *, microscope: bool) -> BlurPosterior:
-    """Return a posterior as it is right on the mean for a class of pictures.
+    """Return a posterior corrected for its class of pictures.
 
-    The network learnt from more soft objects, and from narrower blur, than micrographs usually
-    have, so it takes them for less blurred than they are, the more so the less certain it is. The
-    kernel that was decided on stays what it is.
-
-    Parameters
-    ----------
-    posterior : BlurPosterior
-    microscope : bool
-        Whether the noise grows with the light, as that of a microscope's camera does.
+    The network was trained on more soft objects and narrower blur than micrographs usually have, so
+    it underestimates their blur, the more so the less certain it is. The kernel to restore with
+    stays.
     """
     rate, spread = CALIBRATIONS[microscope]
     low, high = SOFT
@@ -101,7 +95,7 @@ def calibrated(posterior: BlurPosterior, *, microscope: bool) -> BlurPosterior:
 
 
 def informed(posterior: BlurPosterior, optics: float) -> BlurPosterior:
-    """Return a posterior drawn towards what the optics ask for, the more the less certain it is.
+    """Return a posterior combined with the optics, which count more the less certain it is.
 
     Parameters
     ----------
@@ -131,28 +125,10 @@ def draw_kernels(
     largest: int,
     seed: int,
 ) -> list[NDArray[np.float32]]:
-    """Draw kernels of a family as often as a posterior says.
+    """Draw kernels (K, K) of a family from a posterior; `largest` is the largest side, odd.
 
-    The logarithm of the covariance of a Gaussian is drawn from a normal distribution with the
-    posterior's mean and deviation; of any other family, one of many candidates is taken as often as
-    it agrees with the posterior.
-
-    Parameters
-    ----------
-    family : KernelFamily
-    posterior : BlurPosterior
-        Of a reader that knows its uncertainty.
-    count : int
-    scale : int
-    geometry : {"camera", "benchmark"}
-    largest : int
-        Largest side of a kernel, odd: wider ones are cut.
-    seed : int
-
-    Returns
-    -------
-    list of ndarray, (K, K)
-        Correlation kernels in HR pixels, each of its own side.
+    The log covariance of a Gaussian is drawn from the normal distribution of the posterior; of any
+    other family, candidates are drawn by how well they agree with the posterior.
     """
     generator = torch.Generator().manual_seed(seed)
     if isinstance(family, Gaussian):
@@ -171,14 +147,14 @@ def draw_kernels(
 
 
 CANDIDATES = 2048
-"""Kernels of a family that are compared with what the image tells."""
+"""Kernels of a family that are compared with a posterior."""
 
 TOGETHER = 128
-"""Of which so many are in memory in double precision at a time."""
+"""Kernels that are in memory in double precision at a time."""
 
 
 def draw_candidates(family: KernelFamily, *, scale: int, geometry: Geometry, seed: int) -> Tensor:
-    """Return kernels (n, K, K) of a family, of which a posterior tells how probable each is."""
+    """Return random kernels (n, K, K) of a family."""
     size = family.size(scale)
     return family.sample(
         CANDIDATES,
@@ -190,23 +166,23 @@ def draw_candidates(family: KernelFamily, *, scale: int, geometry: Geometry, see
 
 
 def candidate_weights(candidates: Tensor, posterior: BlurPosterior, scale: int) -> Tensor:
-    """Return how probable each of some kernels (n, K, K) is, given a posterior: sum 1."""
-    # What is decided on is how wide a Gaussian should be; other shapes are taken as they are.
+    """Return the probability of each of some kernels (n, K, K), given a posterior: sum 1."""
+    # The decision is on the width of Gaussians; other shapes use the mean.
     mean, deviation = posterior.mean.double().cpu(), posterior.deviation.double().cpu()
-    found = torch.cat(
+    logs = torch.cat(
         [
             log_covariance(core_covariance(some.double()) / scale**2)
             for some in candidates.split(TOGETHER)
         ]
     )
-    # Without an uncertainty the nearest few count.
+    # Without an uncertainty the nearest few get all the weight.
     spread = torch.where(deviation.isnan(), torch.full_like(deviation, 0.1), deviation)
-    distances = ((found - mean) / spread).square().sum(dim=1)
+    distances = ((logs - mean) / spread).square().sum(dim=1)
     return torch.softmax(-0.5 * distances, dim=0)
 
 
 def mean_candidate(candidates: Tensor, weights: Tensor) -> Tensor:
-    """Return the weighted mean (K, K) of some kernels (n, K, K), in double precision: sum 1."""
+    """Return the weighted mean (K, K) of kernels (n, K, K), in double precision: sum 1."""
     pairs = zip(candidates.split(TOGETHER), weights.split(TOGETHER), strict=True)
     parts = [torch.einsum("n,nij->ij", weight, some.double()) for some, weight in pairs]
     kernel = torch.stack(parts).sum(dim=0)

@@ -1,22 +1,23 @@
-"""Refine what was read of a blur by how well the restored image explains the data.
+"""Refine a blur estimate by how well the restored image explains the data.
 
-With a kernel that is too wide the image prior's result rings, with one that has the wrong shape or
-direction it has traces of that. Either way the prior departs from the data, and what it restored,
-blurred again, fits them worse. But a wider kernel leaves more to be explained in any case: the
-evidence for a kernel has a determinant beside the residual, which favours wide ones. So kernels k
-that agree with the posterior are weighed by
+With too wide a kernel the image prior's result rings, and with one of the wrong shape or direction
+it has similar traces; the prior then departs from the data, and its result, blurred again, fits
+them worse. But a wider kernel leaves a larger residual in any case: the evidence for a kernel has a
+determinant beside the residual, which favours wide ones. So kernels k drawn from the posterior get
+the weights
 
     exp(−w · (log ‖y − (x(k) ⋆ k)↓s‖ − b · log v(k))),
 
-x(k) the restored image, v the variance of the kernel (the geometric mean of both axes). What is
-noise in the residual tells nothing, so w counts for the part that exceeds it.
+x(k) the restored image, v the variance of the kernel (the geometric mean of both axes). Noise in
+the residual says nothing of the kernel, so w counts for what exceeds the noise.
 """
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, TypeAlias
+from dataclasses import replace
+from functools import partial
+from typing import TYPE_CHECKING
 
 import torch
 import torch.nn.functional as F
@@ -43,52 +44,41 @@ if TYPE_CHECKING:
     from napari_blindsr.solvers.nonblind.unfolded import UnfoldedPrior
 
 
-Refinement: TypeAlias = "Generator[Done, bool | None, BlurPosterior | None]"
-Residuals: TypeAlias = "Generator[Done, bool | None, Tensor | None]"
-
 EVIDENCE = 10.0
-"""w: how much the residual counts. This, b and the next were chosen on crops of the training
+"""w: the weight of the residual. This, b and the next were chosen on crops of the training
 photographs."""
 
 GROWTH = 0.6
-"""b: how fast the residual grows with the variance of the blur, other things equal."""
+"""b: how fast the residual grows with the variance of the blur."""
 
 EVIDENCE_ERROR = 0.5
-"""Standard deviation of the logarithm of the covariance that the evidence tells: b differs from
-image to image, and so does what the prior takes for detail of one direction."""
+"""Standard deviation of the log covariance that the evidence gives: b and the prior's errors differ
+from image to image."""
 
 NARROW = -2.0
-"""Logarithm of the variance in LR px² below which the evidence errs more about the width, by as
-much as the logarithm is below: within a pixel, hardly anything of a blur is to be seen."""
+"""Log variance in LR px² below which the evidence errs more about the width, by the difference:
+blur within a pixel is hardly visible."""
 
 DRAWN = 32
-"""Kernels that are weighed."""
+"""Number of kernels that are weighted."""
 
 EDGE = 1e-3
-"""Of the unit interval: a draw from a normal distribution goes no farther than three deviations."""
+"""Of the unit interval: limits draws from a normal distribution to three standard deviations."""
 
 LEAST_VARIANCE = 0.1
-"""Of that of the draw, after the evidence: about that of cells that so many points of three
-dimensions share among them."""
+"""Smallest variance after the evidence, relative to that of the draw: about that of the cells among
+which so many points of three dimensions divide the space."""
 
 NEGLIGIBLE = 1e-4
-"""Part of a variance; in some directions the kernels of a family do not differ at all."""
+"""Fraction of a variance; in some directions the kernels of a family do not differ at all."""
 
 
 def gaussian_candidates(
     posterior: BlurPosterior, *, scale: int, center_offset: float, seed: int
 ) -> Tensor:
-    """Return Gaussian kernels (n, K, K), drawn as often as a posterior tells.
+    """Return Gaussian kernels (n, K, K) drawn from a posterior, evenly (scrambled Sobol sequence).
 
-    They are spread evenly (Sobol's sequence, scrambled).
-
-    Parameters
-    ----------
-    posterior : BlurPosterior
-    scale : int
-    center_offset : float
-        δ: where a kernel's centre lies, in HR pixels from the middle of its array.
-    seed : int
+    `center_offset` is δ: a kernel's centre in HR pixels from the middle of its array.
     """
     even = torch.quasirandom.SobolEngine(3, scramble=True, seed=seed).draw(DRAWN).double()
     steps = torch.special.ndtri(even.clamp(EDGE, 1 - EDGE))
@@ -110,79 +100,54 @@ def refine(
     periodic: bool,
     noise: float,
     autocast: AbstractContextManager[object],
-) -> Refinement:
-    """Return a posterior nearer to the truth, for a blur that is like one of some kernels.
+) -> Generator[Done, bool | None, BlurPosterior | None]:
+    """Return the refined posterior of a blur; None on stop.
 
-    `DRAWN` of them are taken as often as their weights ask for, and weighed by the evidence. By
-    what that moves the mean of their covariances' logarithms, the posterior is moved, and its
-    deviation falls as theirs does: the draw itself tells of the family, too, which is no part of
-    the posterior.
-
-    Parameters
-    ----------
-    plane : Tensor, (h, w)
-        The LR image, or its mean over channels.
-    posterior : BlurPosterior
-    prior : UnfoldedPrior
-        On the device of the plane.
-    candidates : Tensor, (n, K, K)
-        With their centre where the geometry asks for it.
-    weights : Tensor, (n,)
-        How probable each is, given the posterior: sum 1.
-    scale : int
-    periodic : bool
-        Whether the image goes on at its opposite borders.
-    noise : float
-        Standard deviation of the noise in the plane.
-    autocast : context manager
-        In which the prior is evaluated.
-
-    Yields
-    ------
-    tuple of int
-        How many restorations are done, and of how many. Sending a true value ends the work.
-
-    Returns
-    -------
-    BlurPosterior or None
-        None if it was ended.
+    `DRAWN` candidates (n, K, K), centred as the geometry requires, are chosen by their `weights`
+    (n,) of sum 1, and weighted by the evidence. The posterior moves by as much as that moves the
+    mean of their log covariances, and its deviation shrinks as theirs does. `plane` (h, w) is the
+    LR image, or its mean over channels, with noise of a standard deviation `noise`. Yields the
+    number of restorations that are done, and their total.
     """
     crop = _textured(plane, crop_side(scale))
-    # Evenly spaced along the sum of weights, so that the draw adds no chance of its own.
+    # Evenly spaced along the sum of weights, so that the choice adds no noise.
     levels = (torch.arange(DRAWN, dtype=torch.float64) + 0.5) / DRAWN
     chosen = torch.searchsorted(weights.double().cumsum(0), levels).clamp_max(len(weights) - 1)
     kernels, counts = chosen.unique(return_counts=True)
     drawn = candidates[kernels]
-    restore = _Restore(
+    residuals = partial(
+        _residuals,
         plane=crop,
         prior=prior,
         scale=scale,
         periodic=periodic and crop.shape == plane.shape,
         noise=noise,
         autocast=autocast,
-        total=len(drawn),
     )
-    fits = yield from restore.residuals(drawn.to(plane))
-    if fits is None:
-        return None
+    found: list[Tensor] = []
+    for some in drawn.to(plane).split(TOGETHER):
+        found.append(residuals(some))
+        if (yield sum(map(len, found)), len(drawn)):
+            return None
+    fits = torch.cat(found)
     logs = log_covariance(core_covariance(drawn.double()) / scale**2)
     before = counts.double() / DRAWN
     unexplained = float((before * (2 * fits).exp()).sum())
-    # Of what is noise the kernels differ in nothing but how much of it they let be fitted.
-    told = EVIDENCE * max(0.0, 1 - noise**2 / unexplained)
-    costs = told * (fits - GROWTH * logs[:, :2].mean(dim=1))
+    # Noise in the residual does not depend on the kernel.
+    strength = EVIDENCE * max(0.0, 1 - noise**2 / unexplained)
+    costs = strength * (fits - GROWTH * logs[:, :2].mean(dim=1))
     after = torch.softmax(before.log() - costs, dim=0)
     center, spread = _moments(logs, before)
     moved, narrowed = _moments(logs, after)
     deviation = posterior.deviation.double().cpu()
-    read = deviation.square()
-    none = NEGLIGIBLE * read
-    # Evidence takes nothing away, and a few kernels that count are no certainty.
+    variance = deviation.square()
+    none = NEGLIGIBLE * variance
+    # A few kernels with large weights are no certainty.
     part = ((narrowed + none) / (spread + none)).clamp(LEAST_VARIANCE, 1)
-    # The less sure the posterior is, the more the evidence counts: of shape and width each.
-    shape = _trust(float(read.mean()), EVIDENCE_ERROR)
+    # The evidence counts more where the posterior is uncertain, for shape and width separately.
+    shape = _trust(float(variance.mean()), EVIDENCE_ERROR)
     narrow = max(0.0, NARROW - float(posterior.mean[:2].mean()))
-    width = _trust(float(read[:2].mean()), math.hypot(EVIDENCE_ERROR, narrow))
+    width = _trust(float(variance[:2].mean()), math.hypot(EVIDENCE_ERROR, narrow))
     shift = moved - center
     common = shift[:2].mean()
     shift *= shape
@@ -196,7 +161,7 @@ def refine(
 
 
 def _trust(variance: float, error: float) -> float:
-    """Return how much of a correction to take, of a posterior's variance and its own error."""
+    """Return the factor of a correction, from a posterior's variance and the correction's error."""
     return variance / (variance + error**2)
 
 
@@ -206,46 +171,31 @@ def _moments(values: Tensor, weights: Tensor) -> tuple[Tensor, Tensor]:
     return mean, (weights[:, None] * (values - mean).square()).sum(dim=0)
 
 
-@dataclass(kw_only=True)
-class _Restore:
-    """A plane, what restores it, and how often it has."""
-
-    plane: Tensor
-    prior: UnfoldedPrior
-    scale: int
-    periodic: bool
-    noise: float
-    autocast: AbstractContextManager[object]
-    total: int
-    done: int = 0
-
-    def residuals(self, kernels: Tensor) -> Residuals:
-        """Return the logarithm of the residual for each of some kernels (n, K, K)."""
-        found = []
-        for some in kernels.split(TOGETHER):
-            found.append(self._residuals(some))
-            self.done += len(some)
-            if (yield self.done, self.total):
-                return None
-        return torch.cat(found)
-
-    def _residuals(self, kernels: Tensor) -> Tensor:
-        data, measured, margin = self.plane[None], None, 0
-        if not self.periodic:
-            margin = margin_for(kernels.shape[-1], self.scale)
-            data = extend_periodic(data, margin)
-            ones = torch.ones_like(self.plane, dtype=torch.bool)
-            measured = F.pad(ones, (margin, margin, margin, margin))
-        data = data.expand(len(kernels), -1, -1)
-        with self.autocast:
-            images = self.prior(
-                data, kernels, scale=self.scale, noise=self.noise, measured=measured
-            )
-        explain = DataModule(data, kernels, self.scale)
-        residual = explain.predict(images.to(data.dtype)) - data
-        height, width = residual.shape[-2:]
-        inner = residual[..., margin : height - margin, margin : width - margin]
-        return 0.5 * (inner.square().mean(dim=(1, 2)) + 1e-12).log().double().cpu()
+def _residuals(
+    kernels: Tensor,
+    *,
+    plane: Tensor,
+    prior: UnfoldedPrior,
+    scale: int,
+    periodic: bool,
+    noise: float,
+    autocast: AbstractContextManager[object],
+) -> Tensor:
+    """Return the log residual of a plane, restored with each of some kernels (n, K, K)."""
+    data, measured, margin = plane[None], None, 0
+    if not periodic:
+        margin = margin_for(kernels.shape[-1], scale)
+        data = extend_periodic(data, margin)
+        ones = torch.ones_like(plane, dtype=torch.bool)
+        measured = F.pad(ones, (margin, margin, margin, margin))
+    data = data.expand(len(kernels), -1, -1)
+    with autocast:
+        images = prior(data, kernels, scale=scale, noise=noise, measured=measured)
+    explain = DataModule(data, kernels, scale)
+    residual = explain.predict(images.to(data.dtype)) - data
+    height, width = residual.shape[-2:]
+    inner = residual[..., margin : height - margin, margin : width - margin]
+    return 0.5 * (inner.square().mean(dim=(1, 2)) + 1e-12).log().double().cpu()
 
 
 def _textured(plane: Tensor, side: int) -> Tensor:

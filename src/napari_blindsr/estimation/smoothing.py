@@ -1,9 +1,9 @@
-"""Blur estimates of a field's regions, smoothed by their neighbours'.
+"""Blur estimates smoothed over regions (kriging) and filtered over time (Kalman).
 
-Kriging (Gaussian process regression with an unknown mean; see Rasmussen and Williams, *Gaussian
+Kriging is Gaussian process regression with an unknown mean (Rasmussen and Williams, *Gaussian
 Processes for Machine Learning*, 2006): blurs of near places resemble each other, and each posterior
-counts as much as it is certain. How much the blur varies, and over what distance, is taken from the
-posteriors themselves, by their restricted likelihood.
+counts by its certainty. How much the blur varies, and over what distance, follows from the
+posteriors by their restricted likelihood.
 """
 
 from __future__ import annotations
@@ -24,32 +24,26 @@ if TYPE_CHECKING:
 
 
 AMPLITUDES = (0.0, 0.05, 0.1, 0.2, 0.4, 0.8, 1.6)
-"""Standard deviations over the field of the logarithm of a variance that are thought possible."""
+"""Possible standard deviations of the log variance over the field."""
 
 DISTANCES = (0.25, 0.5, 1.0, 2.0)
-"""Distances over which a blur changes, in units of the field's longer side."""
+"""Possible distances over which a blur changes, in units of the field's longer side."""
 
 OWN = 0.25
-"""Part of a stated variance by which estimates of the same image differ. On images
-with one blur, regions that overlap by a third differed by 0.08 of it on the mean, 0.18 at most;
-the rest is an error that they share."""
+"""Fraction of the stated variance by which estimates of the same image differ. On images with one
+blur, regions that overlap by a third differed by 0.08 of it on average, 0.18 at most; the rest is a
+common error."""
 
 JITTER = 1e-6
-"""Least variance of a posterior, so that equal places do no harm."""
+"""Least variance of a posterior, which keeps the matrices regular."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class _Model:
-    """One way in which a blur may vary: how likely it is, and what it makes of posteriors.
+    """One way in which a blur may vary.
 
-    Attributes
-    ----------
-    likelihood : Tensor, ()
-        Logarithm.
-    mixing : Tensor, (m, n)
-        Weights of n posteriors in the blur of m places; each place's sum to 1.
-    spread : Tensor, (m,)
-        Variance that would be left if the posteriors were exact.
+    Its log likelihood; weights (m, n) of n posteriors in the blur of m places, of sum 1 for each
+    place; and the variances (m,) that would remain if the posteriors were exact.
     """
 
     likelihood: Tensor
@@ -60,34 +54,21 @@ class _Model:
 def krige(
     posteriors: Sequence[BlurPosterior | None], seen: Tensor, wanted: Tensor
 ) -> list[BlurPosterior]:
-    """Return what posteriors of several places tell of the blur of others, together.
+    """Return the posteriors of places `wanted` (m, 2) from those of places `seen` (n, 2).
 
-    An uncertain posterior goes to where its neighbours' are, a certain one stays. All have the mean
-    probabilities of the families: a lens has one kind of blur, if of many widths.
-
-    Parameters
-    ----------
-    posteriors : sequence of BlurPosterior or None
-        None where there is nothing to be read. At least one is not.
-    seen : Tensor, (n, 2)
-        Their places, in units of the field's longer side.
-    wanted : Tensor, (m, 2)
-        Places whose blur is wanted.
-
-    Returns
-    -------
-    list of BlurPosterior
-        Of the wanted places. What makes the network err is common to all posteriors, so the number
-        of those that agree is no gain in certainty: their errors are taken for one.
+    Places are in units of the field's longer side. Uncertain posteriors move towards their
+    neighbours', certain ones stay. All get the mean probabilities of the families, since a lens has
+    one kind of blur. The network's error is common to all posteriors, so their number does not
+    reduce the deviation.
     """
     taken = [index for index, posterior in enumerate(posteriors) if posterior is not None]
-    read = [posterior for posterior in posteriors if posterior is not None]
-    means = torch.stack([posterior.mean.double().cpu() for posterior in read])
-    variances = torch.stack([posterior.deviation.double().cpu() for posterior in read]).square()
-    families = torch.stack([posterior.families.cpu() for posterior in read]).mean(dim=0)
-    decisions = [posterior.decision for posterior in read if posterior.decision is not None]
+    given = [posterior for posterior in posteriors if posterior is not None]
+    means = torch.stack([posterior.mean.double().cpu() for posterior in given])
+    variances = torch.stack([posterior.deviation.double().cpu() for posterior in given]).square()
+    families = torch.stack([posterior.families.cpu() for posterior in given]).mean(dim=0)
+    decisions = [posterior.decision for posterior in given if posterior.decision is not None]
     decision = Decision.mean(decisions) if decisions else None
-    # One amplitude and distance for all three elements, whose errors are each their own.
+    # The three elements share amplitude and distance; their errors are independent.
     candidates = [
         [
             _model(means[:, n], OWN * variances[:, n], among, across, peak)
@@ -115,10 +96,9 @@ def krige(
 
 
 def _covariances(seen: Tensor, wanted: Tensor) -> list[tuple[Tensor, Tensor, float]]:
-    """Return how blurs may vary together over places seen (n, 2) and wanted (m, 2).
+    """Return the possible covariances over the field, with the variance of each.
 
-    Each way is a covariance (n, n) among those seen, one (m, n) with those wanted, and the
-    variance everywhere.
+    Each is a pair: (n, n) among places seen (n, 2), and (m, n) with places wanted (m, 2).
     """
     among, across = torch.cdist(seen, seen).square(), torch.cdist(wanted, seen).square()
     return [
@@ -133,17 +113,17 @@ def _covariances(seen: Tensor, wanted: Tensor) -> list[tuple[Tensor, Tensor, flo
 
 
 def _likelihood(elements: Sequence[_Model]) -> Tensor:
-    """Return the logarithm of the likelihood of several elements together."""
+    """Return the log likelihood of several elements together."""
     return torch.stack([model.likelihood for model in elements]).sum()
 
 
 def _model(values: Tensor, variances: Tensor, among: Tensor, across: Tensor, peak: float) -> _Model:
-    """Return what a covariance makes of values (n,); the rest is as `_covariances` returns it."""
+    """Return the model of values (n,) with a covariance of `_covariances`."""
     factor = torch.linalg.cholesky(among + torch.diag(variances.clamp_min(JITTER)))
     ones = torch.ones(len(values), 1, dtype=values.dtype)
     solved = torch.cholesky_solve(ones, factor)
     weight = float(solved.sum())
-    # The mean, by generalised least squares, and what is left of the posteriors.
+    # The mean, by generalised least squares, and the remainder.
     average = solved.T / weight
     rest = torch.eye(len(values), dtype=values.dtype) - ones @ average
     left = rest @ values
@@ -160,29 +140,21 @@ def _model(values: Tensor, variances: Tensor, among: Tensor, across: Tensor, pea
 
 
 DRIFT = 0.1
-"""Variance by which the logarithm of a blur's covariance is taken to change from plane to plane.
+"""Variance of the change of the log covariance from plane to plane.
 
-In a simulation of ten frames (docs/benchmarks) it was a gain for blurs that do not change and for
-such that change by some percent in width from frame to frame, and no loss for faster ones.
-"""
+In a simulation of ten frames (docs/benchmarks) it improved blurs that do not change or change by
+some percent in width from frame to frame, and did not worsen faster ones."""
 
 
 def smoothed(
     posteriors: Sequence[BlurPosterior], *, steps: Sequence[int], drift: float = DRIFT
 ) -> list[BlurPosterior]:
-    """Return posteriors along a chain of planes, each as all of them together tell it.
+    """Return the posteriors of consecutive planes, each estimated from all of them.
 
-    The logarithm of the covariance is taken for a random walk that is read with the stated
-    variances: a Kalman filter, and the smoother of Rauch, Tung and Striebel (1965). What makes the
-    network err is much the same in neighbours, so the stated deviations stay as they are.
-
-    Parameters
-    ----------
-    posteriors : sequence of BlurPosterior
-    steps : sequence of int
-        How many steps of the walk lead from each to the next.
-    drift : float
-        Variance of a step.
+    The log covariance is a random walk with steps of a variance `drift`, of which `steps` lead from
+    each plane to the next, observed with the stated variances: a Kalman filter and the smoother of
+    Rauch, Tung and Striebel (1965). Neighbours share the network's error, so the stated deviations
+    stay.
     """
     if not posteriors:
         return []

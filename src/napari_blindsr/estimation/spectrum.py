@@ -1,12 +1,12 @@
-"""The blur from the power spectrum alone: no weights, no training.
+"""Estimate a Gaussian blur from the power spectrum: no weights, no training.
 
 Pictures have spectra near A/|f|². Blurred by a Gaussian, sampled, and with white noise, the
 expected power at LR frequency f is
 
     S(f) = Σ_m A · |G(f + m)|² / |f + m|² + N,    |G(f)|² = exp(−4π² fᵀ Σ f),
 
-m running over the aliases of the HR grid. Σ, A and N are those of the largest likelihood of the
-periodogram I (Whittle, 1953): the minimum of Σ_f log S(f) + I(f)/S(f).
+m running over the aliases of the HR grid. Σ, A and N maximise the likelihood of the
+periodogram I (Whittle, 1953), the minimum of Σ_f log S(f) + I(f)/S(f).
 """
 
 from __future__ import annotations
@@ -23,31 +23,21 @@ if TYPE_CHECKING:
 
 
 LOWEST = 0.03
-"""Frequencies below, in cycles per LR pixel, tell of the picture rather than of the blur."""
+"""Lowest frequency in cycles per LR pixel; those below depend on the picture more than on the
+blur."""
 
 ALIASES = 2
 """Aliases on each side; beyond, the power of a picture adds little."""
 
 STARTS = (0.1, 0.4, 1.5)
-"""Variances in LR px² that the search starts from."""
+"""Variances in LR px² at which the search starts."""
 
 
 def spectral_covariance(planes: Tensor, scale: int, *, taper: bool = True) -> Tensor:
-    """Return the covariance of the Gaussian blur that explains the power spectrum best.
+    """Return the covariance (2, 2) in LR px² of the Gaussian blur that fits the spectrum best.
 
-    Parameters
-    ----------
-    planes : Tensor, (C, h, w)
-        The LR image; all channels are taken to be blurred alike.
-    scale : int
-        s, which limits the aliases there are.
-    taper : bool
-        Multiply by a Hann window; not needed for an image with circular borders.
-
-    Returns
-    -------
-    Tensor, float64, (2, 2)
-        In LR px², rows before columns.
+    All channels of the LR image (C, h, w) have the same blur. `taper` multiplies by a Hann window,
+    which circular borders do not need.
     """
     periodogram, rows, columns = _periodogram(planes.double(), taper=taper)
     reach = min(ALIASES, scale // 2)
@@ -55,7 +45,7 @@ def spectral_covariance(planes: Tensor, scale: int, *, taper: bool = True) -> Te
     # (f, m): the coordinates of every alias of every frequency.
     y = rows[:, None, None] + shifts[None, :, None]
     x = columns[:, None, None] + shifts[None, None, :]
-    # Beyond the HR grid's own limit there is nothing.
+    # The HR grid has no higher frequencies.
     inside = (y.abs() <= scale / 2) & (x.abs() <= scale / 2)
     natural = inside / (y.square() + x.square())
 
@@ -83,7 +73,7 @@ def spectral_covariance(planes: Tensor, scale: int, *, taper: bool = True) -> Te
         ) -> Tensor:
             optimiser.zero_grad()
             power = expected(parameters)
-            # A weak preference keeps what the data do not tell from running away.
+            # A weak penalty bounds what the data do not determine.
             penalty = 1e-3 * parameters[:3].square().sum()
             loss = (power.log() + periodogram / power).mean() + penalty
             loss.backward()
@@ -113,7 +103,7 @@ def _periodogram(planes: Tensor, *, taper: bool) -> tuple[Tensor, Tensor, Tensor
     power = torch.fft.rfft2(planes).abs().square().mean(dim=0) / (height * width)
     rows = torch.fft.fftfreq(height, dtype=planes.dtype)[:, None].expand_as(power)
     columns = torch.fft.rfftfreq(width, dtype=planes.dtype)[None, :].expand_as(power)
-    # What jumps at the borders lies on the axes.
+    # Jumps at the borders give power on the axes.
     axes = 1.5 / min(height, width)
     used = (rows.abs() > axes) & (columns > axes) & (torch.hypot(rows, columns) > LOWEST)
     return power[used].clamp_min(1e-12), rows[used], columns[used]

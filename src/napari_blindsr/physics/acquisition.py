@@ -1,6 +1,6 @@
-"""What cameras and files do to a blurred image: noise, haze, compression, defects, rounding.
+"""Cameras and files: noise, haze, compression, defects and rounding of a blurred image.
 
-One description serves the training, the samples, the simulation and the benchmarks.
+Training, samples, simulation and benchmarks share this description.
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 JPEG_RANGE = (30, 95)
-"""JPEG qualities that files usually have."""
+"""Usual JPEG qualities of files."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Acquisition:
-    """How a blurred, sampled image in [0, 1] becomes the recorded one.
+    """The way from a blurred, sampled image in [0, 1] to the recorded one.
 
     The steps follow each other in the order of the attributes.
 
@@ -35,22 +35,22 @@ class Acquisition:
     read_noise : float
         Standard deviation of the camera's read noise, in photons.
     offset : float
-        Light or dark current that is added to every pixel, as intensity.
+        Intensity of light or dark current that is added to every pixel.
     noise : float
         Standard deviation of further Gaussian noise, as intensity.
     correlation : float
-        Standard deviation in pixels of the Gaussian that has smoothed the noise (resampling,
+        Standard deviation in pixels of the Gaussian that smooths the noise (resampling,
         demosaicing, binning); the noise keeps its standard deviation.
     sharpening, halo : float
         Strength and radius in pixels of unsharp masking.
     hot, dead : float
-        Share of pixels that show the maximum, and zero.
+        Fraction of pixels at the maximum, and at zero.
     saturation : float
-        Intensity beyond which all is cut off; infinite for never.
+        Largest intensity; infinite for no limit.
     levels : int
         Number of grey levels that the range [0, 1 + offset] is rounded to; 0 for no rounding.
     jpeg : tuple of int
-        Qualities of the JPEG compressions that follow each other, each 1…100.
+        Qualities of successive JPEG compressions, each 1…100.
     """
 
     photons: float | None = None
@@ -67,18 +67,7 @@ class Acquisition:
     jpeg: tuple[int, ...] = ()
 
     def record(self, blurred: NDArray[np.floating], rng: Generator) -> NDArray[np.float32]:
-        """Return the recorded image.
-
-        Parameters
-        ----------
-        blurred : ndarray, (h, w)
-            What reaches the sensor, mostly in [0, 1].
-        rng : numpy.random.Generator
-
-        Returns
-        -------
-        ndarray, float32, (h, w)
-        """
+        """Return the recorded image of what reaches the sensor (h, w), mostly in [0, 1]."""
         clean = blurred.astype(np.float64) + self.offset
         image = clean
         if self.photons is not None:
@@ -111,7 +100,7 @@ class Acquisition:
 
 
 def _correlated(noise: NDArray[np.float64], width: float) -> NDArray[np.float64]:
-    """Smooth noise and give it back its standard deviation."""
+    """Smooth noise, and restore its standard deviation."""
     smooth = gaussian_filter(noise, width)
     return np.asarray(smooth * (noise.std() / (smooth.std() + 1e-12)))
 
@@ -126,17 +115,7 @@ def compressed(image: NDArray[np.floating], quality: int) -> NDArray[np.float64]
 
 
 def haze(shape: tuple[int, int], rng: Generator) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Draw vignetting, about 1, and background light, at least 0, that change slowly.
-
-    Parameters
-    ----------
-    shape : tuple of int
-    rng : numpy.random.Generator
-
-    Returns
-    -------
-    tuple of ndarray, float32, (h, w)
-    """
+    """Draw vignetting, about 1, and background light, at least 0, both smooth, float32, (h, w)."""
     fields = []
     for _ in range(2):
         coarse = gaussian_filter(rng.normal(size=(12, 12)), 2.0)
@@ -148,7 +127,7 @@ def haze(shape: tuple[int, int], rng: Generator) -> tuple[NDArray[np.float32], N
 
 
 def random_microscope(rng: Generator) -> Acquisition:
-    """Draw how a fluorescence or bright-field microscope records."""
+    """Draw the acquisition of a fluorescence or bright-field microscope."""
     return Acquisition(
         photons=math.exp(rng.uniform(math.log(20), math.log(5000))),
         read_noise=rng.choice([0.0, 1.5, rng.uniform(0, 6)]),
@@ -162,7 +141,7 @@ def random_microscope(rng: Generator) -> Acquisition:
 
 
 def random_camera(rng: Generator) -> Acquisition:
-    """Draw how a photograph is recorded, developed and stored."""
+    """Draw the acquisition of a photograph."""
     strong = rng.random() < 0.4
     compress = rng.random() < 0.42
     return Acquisition(

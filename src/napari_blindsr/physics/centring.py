@@ -1,6 +1,6 @@
-"""Where a kernel is centred, and moving kernel and image together.
+"""The centre of a kernel, and shifting kernel and image together.
 
-The data do not fix the centre: a kernel moved one way and an image moved the same way
+The data do not determine the centre: a kernel shifted one way and an image shifted the same way
 explain them equally well.
 """
 
@@ -21,19 +21,15 @@ if TYPE_CHECKING:
 LANCZOS_LOBES = 6
 
 NEGLIGIBLE = 0.01
-"""Distances below this, in pixels, are left alone."""
+"""Distances in pixels that are not corrected."""
 
 
 def locate(kernel: Tensor) -> tuple[float, float]:
-    """Return the centre (row, column) of a kernel.
+    """Return the centre (row, column) of a kernel (K, K).
 
     That of a Gaussian fitted to the logarithm of the kernel's core if the core has such a
-    shape, else the centroid of the core. The raw centroid would follow a faint floor, and
-    the core's centroid a cut at the edge of the array.
-
-    Parameters
-    ----------
-    kernel : Tensor, (K, K)
+    shape, else the centroid of the core. The raw centroid would depend on a faint floor, and
+    the core's centroid on a cut at the edge of the array.
     """
     values = kernel.detach().double().cpu()
     rows, columns = (values > CORE * values.max()).nonzero(as_tuple=True)
@@ -47,7 +43,7 @@ def locate(kernel: Tensor) -> tuple[float, float]:
 
 
 def _gaussian_peak(y: Tensor, x: Tensor, values: Tensor) -> Tensor | None:
-    """Return where a Gaussian fitted to values at points has its peak, if it is one."""
+    """Return the peak of a Gaussian fitted to values at points; None if they are not like one."""
     if len(values) < 6:
         return None
     design = torch.stack((torch.ones_like(x), y, x, y * y, x * y, x * x), dim=1)
@@ -68,15 +64,10 @@ def _gaussian_peak(y: Tensor, x: Tensor, values: Tensor) -> Tensor | None:
 
 
 def shift(planes: Tensor, offset: tuple[float, float], *, border: str) -> Tensor:
-    """Return planes sampled at their own positions plus an offset.
+    """Return planes (..., H, W) sampled at their own positions plus an offset (row, column).
 
-    Parameters
-    ----------
-    planes : Tensor, (..., H, W)
-    offset : tuple of float
-        (row, column): result[i, j] = planes[i + row, j + column], by Lanczos interpolation.
-    border : {"circular", "replicate", "zero"}
-        What lies beyond the borders.
+    result[i, j] = planes[i + row, j + column], by Lanczos interpolation; `border` is "circular",
+    "replicate" or "zero".
     """
     stack = planes.reshape(-1, 1, *planes.shape[-2:])
     for dim, distance in ((2, offset[0]), (3, offset[1])):
@@ -104,21 +95,9 @@ def _lanczos(fraction: float) -> Tensor:
 
 
 def recentre(image: Tensor, kernel: Tensor, *, center: float, border: str) -> tuple[Tensor, Tensor]:
-    """Move a kernel's centre to where it belongs, and the image with it.
+    """Shift a kernel's centre to a row and column, and the image (C, H, W) with it.
 
-    Parameters
-    ----------
-    image : Tensor, (C, H, W)
-    kernel : Tensor, (K, K)
-    center : float
-        Row and column where the kernel's centre belongs.
-    border : {"extend", "circular"}
-
-    Returns
-    -------
-    image : Tensor, (C, H, W)
-    kernel : Tensor, (K, K)
-        Non-negative, sum 1.
+    The kernel (K, K) is then non-negative, of sum 1.
     """
     row, column = locate(kernel)
     offset = (row - center, column - center)

@@ -1,4 +1,4 @@
-"""Pixels that tell nothing of the object: hot and dead ones, padding, saturation."""
+"""Pixels that do not show the object: hot and dead ones, padding, saturation."""
 
 from __future__ import annotations
 
@@ -18,41 +18,41 @@ NEIGHBOURS = np.array([[1, 1, 1], [1, 0, 1], [1, 1, 1]], dtype=bool)
 CROSS = np.array([[0, 1, 0], [1, 0, 1], [0, 1, 0]], dtype=float) / 4
 
 NOISE = 8.0
-"""By how many standard deviations of the noise a single pixel must stand out to be a defect."""
+"""Contrast of a defective pixel, at least, in standard deviations of the noise."""
 
 STRONGEST = 3.0
-"""By how many times the detail of all but one in two hundred pixels it must stand out."""
+"""The same in units of the detail that 0.5 % of the pixels exceed."""
 
 ALONE = 0.12
-"""How much of its height its four neighbours may have on the mean. A point that optics blur to a
+"""Largest mean of its four neighbours, in units of its height. A point that optics blur to a
 standard deviation of 0.4 pixels gives its neighbours 0.14 of its height, wider blur more."""
 
 ROUGH = 4.0
-"""By how many times the range of its neighbours it must stand out."""
+"""The same in units of the range of its neighbours."""
 
 MOST = 0.004
-"""Share of pixels that may be such defects; more of them are detail, or noise of another kind."""
+"""Largest fraction of defective pixels; more of them are detail, or noise of another kind."""
 
 JUMP = 3.0
-"""By how many times the image changes more at the edge of padding than beside it."""
+"""Smallest ratio of the step at the edge of padding to the changes beside it."""
 
 LEAST_PADDING = 24
-"""Pixels of padding, at least; and as many as the shorter side of the image has."""
+"""Fewest pixels of padding; at least as many as the shorter side of the image has."""
 
 NEXT = 10
-"""Values next to that of padding that tell how densely values lie."""
+"""Values next to that of padding from which the density of values is taken."""
 
 SOLID = 0.95
-"""Share of its convex hull that padding fills: its edges are straight, those of objects are not."""
+"""Fraction of its convex hull that padding fills: its edges are straight, those of objects are
+not."""
 
 LEAST_SATURATED, MOST_SATURATED = 3, 0.05
-"""Pixels at the largest value that are thought to be cut off: at least so many, at most this
-share of all. White paper or sky is white."""
+"""Fewest saturated pixels, and their largest fraction: white paper or sky is white."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Defects:
-    """Pixels that count as missing, (h, w), by kind.
+    """Pixels that are treated as missing, (h, w), by kind.
 
     Attributes
     ----------
@@ -61,7 +61,7 @@ class Defects:
     padding : ndarray, bool
         Areas of exactly one value that begin at the border and end abruptly.
     saturated : ndarray, bool
-        Pixels at a largest value that cuts off the object.
+        Pixels at the largest value of a range that is cut off.
     """
 
     single: NDArray[np.bool_]
@@ -70,12 +70,12 @@ class Defects:
 
     @property
     def missing(self) -> NDArray[np.bool_]:
-        """All of them."""
+        """Defects of any kind."""
         return self.single | self.padding | self.saturated
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """What to tell the user, one sentence for each kind that there is."""
+        """One sentence for each kind of defect that the image has."""
         kinds = (
             (self.single, "hot or dead pixels were ignored"),
             (
@@ -92,23 +92,10 @@ class Defects:
 def find_defects(
     planes: NDArray[np.floating], noise: float, *, measured: NDArray[np.bool_] | None = None
 ) -> Defects:
-    """Return the pixels of an image that tell nothing of the object.
+    """Return the pixels of planes (C, h, w) that do not show the object, of those `measured`.
 
-    A pixel is hot or dead if it stands out of the noise, of the image's detail and of its eight
-    neighbours, while its four nearest neighbours show nothing of it: nothing that optics have
-    blurred can look like that.
-
-    Parameters
-    ----------
-    planes : ndarray, (C, h, w)
-    noise : float
-        Standard deviation of the noise.
-    measured : ndarray, bool, (h, w), optional
-        Pixels that are looked at.
-
-    Returns
-    -------
-    Defects
+    A pixel is hot or dead if it exceeds the noise, the image's detail and the range of its eight
+    neighbours, while its four nearest neighbours show no trace of it: no blurred object looks so.
     """
     shape = planes.shape[1:]
     nothing = np.zeros(shape, dtype=bool)
@@ -129,17 +116,9 @@ def find_defects(
 def defects_of(
     image: NDArray[Any], axes: str, *, covered: NDArray[np.bool_] | None, saturation: bool
 ) -> Defects | None:
-    """Return the defects of an image in its own axes; None if it is too odd to be looked at.
+    """Return the defects of an image in its own axes; None if it cannot be restored anyway.
 
-    Parameters
-    ----------
-    image : ndarray
-        "YX", "YXC" or "CYX", of any real type.
-    axes : str
-    covered : ndarray, bool, (h, w), optional
-        Pixels that are missing already.
-    saturation : bool
-        Whether to look for saturated pixels.
+    `covered` (h, w) are missing pixels; `saturation` includes saturated ones.
     """
     planes = np.asarray(image[None] if axes == "YX" else np.moveaxis(image, axes.index("C"), 0))
     if planes.dtype.kind not in "iuf" or planes.size == 0:
@@ -150,7 +129,7 @@ def defects_of(
         if not measured.any():
             return None
         values = np.where(measured, values, values[:, measured].mean(axis=1)[:, None, None])
-    # What cannot be worked with is refused with reasons, not here.
+    # The checks of the image refuse such values with reasons.
     held = np.isfinite(values).all() and np.abs(values).max() < np.finfo(np.float32).max / 4
     if not held or np.ptp(values) == 0:
         return None
@@ -166,9 +145,9 @@ def defects_of(
 def without_defects(
     image: NDArray[Any], axes: str, covered: NDArray[np.bool_], *, saturation: bool
 ) -> tuple[NDArray[np.bool_], tuple[str, ...]]:
-    """Return missing pixels with the defects of an image, and what to tell of these.
+    """Return missing pixels including defects, and notes on the defects; as `defects_of`.
 
-    Parameters as in `defects_of`. Defects count only if they leave something of the image.
+    Defects are ignored if no valid pixel would be left.
     """
     defects = defects_of(image, axes, covered=covered, saturation=saturation)
     if defects is None or (covered | defects.missing).all():
@@ -232,7 +211,7 @@ def _padding(planes: NDArray[np.floating]) -> NDArray[np.bool_]:
 
 
 def _hull(area: NDArray[np.bool_]) -> float:
-    """Return how many pixels the convex hull of an area holds."""
+    """Return the number of pixels in the convex hull of an area."""
     corners = np.argwhere(area)[:, None] + np.array([[0, 0], [0, 1], [1, 0], [1, 1]])
     return float(ConvexHull(corners.reshape(-1, 2)).volume)
 
@@ -240,7 +219,7 @@ def _hull(area: NDArray[np.bool_]) -> float:
 def _ends_abruptly(
     planes: NDArray[np.floating], area: NDArray[np.bool_], slopes: list[NDArray[np.floating]]
 ) -> bool:
-    """Tell whether an image jumps at the edge of an area, compared with the pixels next to it."""
+    """Return whether an image jumps at the edge of an area, compared with the pixels next to it."""
     first = binary_dilation(area) & ~area
     second = binary_dilation(area | first) & ~area & ~first
     third = binary_dilation(area | first | second, iterations=2) & ~area & ~first & ~second
@@ -257,7 +236,7 @@ def _ends_abruptly(
 
 
 def _stands_apart(planes: NDArray[np.floating], area: NDArray[np.bool_]) -> bool:
-    """Tell whether the value of an area lies beyond all others by more than the next ten differ."""
+    """Return whether the value of an area is farther from all others than the next ten differ."""
     for plane in planes:
         value = plane[area][0]
         others = np.sort(plane[~area], axis=None)

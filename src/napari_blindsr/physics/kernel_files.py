@@ -1,4 +1,4 @@
-"""Kernels as files: one, a grid of them, or a folder; checked as they are read."""
+"""Kernels in files: one, a grid, or a folder of them; checked as they are read."""
 
 from __future__ import annotations
 
@@ -29,18 +29,9 @@ SUFFIXES = (".mat", ".npy")
 
 
 def read_kernel_folder(folder: str | os.PathLike[str]) -> KernelSet:
-    """Read all kernels of a folder, for ``Motion(kernels=...)``.
+    """Read the kernels (K, K) of a folder's .mat and .npy files, in the order of their names.
 
-    Parameters
-    ----------
-    folder : path
-        Of .mat and .npy files, each with one correlation kernel (K, K) in HR pixels; the
-        sizes may differ. Other files and subfolders are left alone.
-
-    Returns
-    -------
-    KernelSet
-        In the order of the file names.
+    For ``Motion(kernels=...)``. Sizes may differ; other files and subfolders are ignored.
 
     Raises
     ------
@@ -73,19 +64,10 @@ KERNEL_OUT_SUFFIXES = (".npy", ".tif", ".tiff", ".png")
 
 
 def read_kernel(path: str | os.PathLike[str]) -> NDArray[np.float32]:
-    """Read a correlation kernel, or a grid of them.
+    """Read a kernel (K, K), or a grid of kernels (R, C, K, K), not normalised.
 
-    Parameters
-    ----------
-    path : path
-        Of a .npy, TIFF or PNG file, or of a MATLAB file with a variable ``Kernel`` or with
-        just one matrix.
-
-    Returns
-    -------
-    ndarray, float32, (K, K) or (R, C, K, K)
-        As it is in the file, not normalised: one kernel, or a grid of kernels of the regions of
-        an image (.npy and TIFF).
+    From a .npy, TIFF or PNG file, or a MATLAB file with a variable ``Kernel`` or with just one
+    matrix; grids from .npy and TIFF.
 
     Raises
     ------
@@ -108,13 +90,13 @@ def read_kernel(path: str | os.PathLike[str]) -> NDArray[np.float32]:
 
 
 def _single_precision(values: NDArray[Any]) -> NDArray[np.float32]:
-    # What does not fit becomes infinite, which no kernel may be.
+    # Values that are too large become infinite, which the checks refuse.
     with np.errstate(over="ignore"):
         return values.astype(np.float32)
 
 
 def _read_grid(file: Path, suffix: str) -> NDArray[np.float32] | None:
-    """Return the kernels (R, C, K, K) of a file, or None if it holds something else."""
+    """Return the kernels (R, C, K, K) of a file; None if it has no grid."""
     values: NDArray[Any]
     if suffix == ".npy":
         values = read_npy(file)
@@ -127,7 +109,7 @@ def _read_grid(file: Path, suffix: str) -> NDArray[np.float32] | None:
                 check_pages(file, tif)
                 check_expansion(file, tif.series[0].nbytes, tif.filehandle.size)
                 values = tif.series[0].asarray(squeeze=False)
-        except Exception:  # noqa: BLE001 - what is wrong with it is said by whoever reads an image
+        except Exception:  # noqa: BLE001 - reading the image says what is wrong
             return None
     else:
         return None
@@ -151,18 +133,10 @@ def _read_mat(file: Path) -> NDArray[Any]:
 def write_kernel(
     path: Path, kernel: NDArray[np.float32], *, force: bool = False, bundle: Bundle | None = None
 ) -> None:
-    """Write a correlation kernel, or a grid of them.
+    """Write a correlation kernel (K, K), or a grid of kernels (R, C, K, K).
 
-    Parameters
-    ----------
-    path : Path
-        .npy or TIFF: float32 as it is. PNG: scaled to 8 bit, for viewing; of a grid, all of them
-        side by side.
-    kernel : ndarray, (K, K) or (R, C, K, K)
-    force : bool
-        Replace an existing file.
-    bundle : Bundle, optional
-        Files with which it takes its name together.
+    .npy or TIFF: float32 as it is. PNG: scaled to 8 bit, for viewing; a grid side by side. `bundle`
+    holds files that are written together.
     """
     suffix = check_suffix(path, KERNEL_OUT_SUFFIXES, "write")
     values = np.ascontiguousarray(kernel, dtype=np.float32)
@@ -175,18 +149,15 @@ def write_kernel(
             view = np.rint(255 * np.clip(values / values.max(), 0, 1)).astype(np.uint8)
             Image.fromarray(view).save(stream, format="PNG")
         else:
-            # What tells a grid from a stack of pages is the shape that is written with it.
+            # The shape in the metadata distinguishes a grid from a stack of pages.
             metadata: dict[str, Any] | None = {} if values.ndim == 4 else None
             tifffile.imwrite(stream, values, photometric="minisblack", metadata=metadata)
 
 
 def check_kernel(kernel: ArrayLike) -> NDArray[np.float32]:
-    """Check a known kernel and return it with sum 1 and an odd side.
+    """Check a known kernel (K, K) and return it with sum 1 and an odd side.
 
-    Parameters
-    ----------
-    kernel : array_like, (K, K)
-        Finite, non-negative up to rounding, of positive sum.
+    It is finite, non-negative up to rounding, and of positive sum.
 
     Raises
     ------
@@ -219,17 +190,9 @@ def check_kernel(kernel: ArrayLike) -> NDArray[np.float32]:
 
 
 def check_kernels(kernels: ArrayLike) -> NDArray[np.float32]:
-    """Check a known kernel, or a grid of the kernels of an image's regions.
+    """Check a known kernel, or a grid (R, C, K, K); return each with sum 1 and an odd side.
 
-    Parameters
-    ----------
-    kernels : array_like, (K, K) or (R, C, K, K)
-        Each as in `check_kernel`.
-
-    Returns
-    -------
-    ndarray, (K, K) or (R, C, K, K)
-        Each of sum 1, with an odd side; a grid of one is that kernel.
+    A grid of one becomes a single kernel.
 
     Raises
     ------

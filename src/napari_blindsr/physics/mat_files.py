@@ -1,7 +1,7 @@
-"""Matrices of MATLAB files up to version 7, read with nothing taken on trust.
+"""Matrices of MATLAB files up to version 7, checked before use.
 
-A file that is damaged, or made to do harm, raises a `FileError`: every length is compared with what
-is there before it is used, and no compressed part may grow beyond `LARGEST`.
+A damaged or malicious file raises a `FileError`: every length is compared with the size of the
+data, and no compressed part may exceed `LARGEST`.
 
 Source: MathWorks, MAT-File Format (R2023a), chapter 1.
 """
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 
 LARGEST = 1 << 26
-"""Bytes of a file, and of what is compressed in it: a kernel takes some thousands."""
+"""Largest size in bytes of a file, and of its uncompressed data; a kernel takes some thousands."""
 
 _HEAD = 128
 _MATRIX, _COMPRESSED = 14, 15
@@ -43,7 +43,7 @@ class _Damaged(Exception):  # noqa: N818 - never leaves this module
 
 
 def read_matrices(path: Path) -> dict[str, NDArray[Any]]:
-    """Return the real matrices of numbers of a file, by their names; all else is left out.
+    """Return the real numeric matrices of a file, by their names.
 
     Raises
     ------
@@ -115,12 +115,12 @@ def _unpacked(data: bytes, room: int) -> bytes:
     unpacker = zlib.decompressobj()
     found = unpacker.decompress(data, max(1, room))
     if not unpacker.eof:
-        raise _Damaged("what is compressed is too large, or cut short")
+        raise _Damaged("compressed data are too large, or cut short")
     return found
 
 
 def _matrix(data: bytes, order: str) -> Iterator[tuple[str, NDArray[Any]]]:
-    """Yield the name and values of an array if it is a real matrix of numbers."""
+    """Yield the name and values of an array if it is a real numeric matrix."""
     parts = list(_elements(data, order))
     if len(parts) < 4 or len(parts[0].data) < 8:
         return

@@ -1,4 +1,4 @@
-"""How much noise an image has, read off the image."""
+"""Estimate the noise of an image: level, kind, and shot noise."""
 
 from __future__ import annotations
 
@@ -21,29 +21,17 @@ LAPLACIAN = np.outer([1.0, -2.0, 1.0], [1.0, -2.0, 1.0]) / 6
 
 BLOCK = 8
 QUANTILE = 0.1
-# What the quantile of blocks of pure noise is, in units of its standard deviation; measured.
+# Measured: the quantile of blocks of pure noise, in units of its standard deviation.
 QUANTILE_OF_NOISE = 0.8
 
 
 def estimate_noise(planes: NDArray[np.float32], measured: NDArray[np.bool_] | None = None) -> float:
-    """Return the standard deviation of the noise.
+    """Return the standard deviation of the noise of planes (C, h, w), the RMS over channels.
 
-    The residual of a 3 × 3 Laplacian difference, which cancels planes and edges along the
-    axes (Immerkær, 1996), in blocks of 8 × 8 pixels, of which the least textured tenth counts:
-    at low resolution, detail as fine as a pixel is the rule, and the median of the whole image
-    would take it for noise.
-
-    Parameters
-    ----------
-    planes : ndarray, (C, h, w)
-    measured : ndarray, bool, (h, w), optional
-        Pixels that count, with their neighbours.
-
-    Returns
-    -------
-    float
-        In the unit of the planes; the root mean square over channels. 0 if no measured pixel
-        has only measured neighbours, so that nothing tells.
+    The residual of a 3 × 3 Laplacian difference (Immerkær, 1996), in blocks of 8 × 8 pixels, of
+    which the least textured tenth counts: low-resolution images have detail as fine as a pixel, so
+    that the median of the whole image would be too large. 0 if no valid pixel has only valid
+    neighbours.
     """
     turn = canonical(planes)
     planes = turn.apply(planes)
@@ -73,17 +61,9 @@ JPEG_BLOCK = 8
 def blocking(plane: NDArray[np.floating]) -> float:
     """Return how much stronger steps are at the borders of JPEG's blocks than elsewhere.
 
-    Third differences across each pair of neighbours, which cancel smooth intensities, are averaged
-    along rows and columns; the strongest of the eight phases is compared with the others.
-
-    Parameters
-    ----------
-    plane : ndarray, (h, w)
-
-    Returns
-    -------
-    float
-        A logarithm; about 0.1 or less for an image that was never compressed.
+    Third differences, which cancel smooth intensities, are averaged along rows and columns; the
+    strongest of the eight phases is compared with the others. The result is a logarithm, about 0.1
+    or less for an image (h, w) that was never compressed.
     """
     logarithms = []
     for image in (plane, plane.T):
@@ -98,20 +78,10 @@ def blocking(plane: NDArray[np.floating]) -> float:
 
 
 def noise_statistics(plane: NDArray[np.floating], noise: float) -> tuple[float, float, float]:
-    """Return what tells of the kind of noise, in plain numbers without units.
+    """Return numbers without units that describe the kind of noise of a plane (h, w).
 
-    Parameters
-    ----------
-    plane : ndarray, (h, w)
-    noise : float
-        Standard deviation of its noise, by `estimate_noise`.
-
-    Returns
-    -------
-    tuple of float
-        The logarithm of the noise in units of the root mean square of the image's differences;
-        that of how much more noise the mean of 2 × 2 pixels has than white noise would leave; and
-        the `blocking`.
+    The logarithm of the noise in units of the root mean square of the image's differences; that of
+    the noise of the mean of 2 × 2 pixels over that of white noise; and the `blocking`.
     """
     image = np.asarray(plane, dtype=np.float32)
     image = canonical(image[None]).apply(image)
@@ -129,7 +99,7 @@ def noise_statistics(plane: NDArray[np.floating], noise: float) -> tuple[float, 
 
 
 SMOOTHING = 1.0
-"""Of an image whose range is looked for, in pixels: single noisy pixels do not decide."""
+"""Standard deviation in pixels of the Gaussian filter before a range is taken."""
 
 
 def smooth_range(
@@ -157,37 +127,27 @@ def _filled(plane: NDArray[np.floating], measured: NDArray[np.bool_]) -> NDArray
 
 
 LEVELS = 12
-"""Ranges of intensity in which noise is looked at."""
+"""Number of intensity ranges in which noise is estimated."""
 
 FEWEST = 24
-"""Pixels in a range that counts."""
+"""Smallest number of pixels in such a range."""
 
 QUARTILE_OF_NOISE = 0.3186
 """First quartile of the absolute value of a normal variable, over its standard deviation."""
 
 CONSISTENT = 0.3
-"""What nearly all slopes reach, over the median one, where noise grows with the light."""
+"""Smallest ratio of low slopes to the median one in shot noise."""
 
 
 def shot_noise(
     planes: NDArray[np.float32], measured: NDArray[np.bool_] | None = None
 ) -> NDArray[np.float32] | None:
-    """Return the standard deviation of the noise in each pixel, if it grows with the light.
+    """Return the standard deviation of shot noise in each pixel, (C, h, w).
 
-    That of photons does: its variance is a straight line over the intensity. Detail makes the
-    residuals larger, never smaller, so the line lies at the lower end of what is seen in
-    ranges of intensity; and noise that is the same everywhere, or mere detail, gives no
-    consistent slope.
-
-    Parameters
-    ----------
-    planes : ndarray, (C, h, w)
-    measured : ndarray, bool, (h, w), optional
-
-    Returns
-    -------
-    ndarray, (C, h, w), or None
-        None if in any plane the noise does not grow with the light, or nothing tells.
+    The variance of photon noise is a straight line over the intensity. Detail makes the residuals
+    larger, never smaller, so the line is fitted to the lower end of the variances in ranges of
+    intensity; constant noise and detail give no consistent slope. None if any plane (h, w) has no
+    shot noise.
     """
     maps = []
     for plane in planes if measured is None else [_filled(p, measured) for p in planes]:
@@ -202,7 +162,7 @@ def shot_noise(
 def _photon_transfer(
     plane: NDArray[np.float32], measured: NDArray[np.bool_] | None
 ) -> tuple[float, float]:
-    """Return by how much the variance grows with the intensity, and where it starts."""
+    """Return the slope of the variance over the intensity, and the intensity where it starts."""
     residual = np.abs(convolve(plane.astype(np.float64), LAPLACIAN, mode="nearest"))
     smooth = uniform_filter(plane.astype(np.float64), 5, mode="nearest")
     usable = np.ones(plane.shape, dtype=bool)
@@ -236,17 +196,10 @@ def _photon_transfer(
 def noise_map(
     plane: NDArray[np.float32], *, shot: float, base: float, black: float = 0.0
 ) -> NDArray[np.float32]:
-    """Return the standard deviation of a camera's noise in each pixel of a plane.
+    """Return the standard deviation of a camera's noise in each pixel of a plane (h, w).
 
-    Parameters
-    ----------
-    plane : ndarray, (h, w)
-    shot : float
-        By how much the variance grows with the intensity: 1 over the photons of a unit.
-    base : float
-        Variance where no light falls.
-    black : float
-        Intensity up to which the variance is `base`.
+    The variance is `base` up to an intensity `black`, and grows with a slope `shot`: 1 over the
+    photons of a unit.
     """
     light = np.maximum(uniform_filter(plane, 3, mode="nearest") - black, 0) if shot > 0 else 0.0
     level: NDArray[np.float32] = np.sqrt(shot * light + base) * np.ones_like(plane)
@@ -254,7 +207,7 @@ def noise_map(
 
 
 def _block_sums(plane: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Sum blocks of a plane; those at the lower and right border may be cut."""
+    """Return the sums of blocks of 8 × 8 pixels; those at the border may be smaller."""
     rows = np.arange(0, plane.shape[0], BLOCK)
     columns = np.arange(0, plane.shape[1], BLOCK)
     sums: NDArray[np.float64] = np.add.reduceat(np.add.reduceat(plane, rows), columns, axis=1)
@@ -271,29 +224,15 @@ class ShotNoise:
         Its standard deviation in each pixel of an image, or of a part of one.
     typical : Tensor, (C,)
         The root mean square of that over the whole image.
-    sparse : Tensor, (C,)
-        From 0 to 1: whether few pixels are bright and most are dark, as in fluorescence.
     """
 
     levels: Tensor
     typical: Tensor
-    sparse: Tensor
 
-    def times(self, factor: float | Tensor) -> ShotNoise:
-        """Return the noise of an image that is so many times as bright: all, or each channel."""
-        import torch  # noqa: PLC0415  (takes seconds, and estimating noise needs none of it)
-
-        factors = torch.as_tensor(factor, dtype=self.levels.dtype, device=self.levels.device)
-        return ShotNoise(
-            levels=factors.reshape(-1, 1, 1) * self.levels,
-            typical=factors * self.typical,
-            sparse=self.sparse,
-        )
+    def times(self, factor: float) -> ShotNoise:
+        """Return the noise of an image that is brighter by a factor."""
+        return ShotNoise(levels=factor * self.levels, typical=factor * self.typical)
 
     def to(self, device: torch.device) -> ShotNoise:
         """Return the same on a device."""
-        return ShotNoise(
-            levels=self.levels.to(device),
-            typical=self.typical.to(device),
-            sparse=self.sparse.to(device),
-        )
+        return ShotNoise(levels=self.levels.to(device), typical=self.typical.to(device))

@@ -2,8 +2,8 @@
 
     y = m ⊙ g · ((x ⋆ k) ↓s) + n
 
-This module is the only owner of kernel orientation (⋆ is correlation), of the phase of the
-LR grid, of padding and of borders.
+Only this module knows the orientation of kernels (⋆ is correlation), the subpixel offset of the
+LR grid, padding and borders.
 """
 
 from __future__ import annotations
@@ -35,12 +35,12 @@ def kernel_center(size: int, scale: int, geometry: Literal["camera", "benchmark"
 
 @dataclass(frozen=True, kw_only=True)
 class Observation:
-    """What was measured, and how it came about.
+    """An LR image and its forward model.
 
     Attributes
     ----------
     data : Tensor, (C, h, w)
-        The LR image, its intensities scaled to about [0, gain]; 0 where it is covered.
+        The LR image, its intensities scaled to about [0, gain]; 0 where pixels are missing.
     scale : int
         s, HR pixels an LR pixel.
     kernel_size : int
@@ -51,11 +51,11 @@ class Observation:
         "extend" reconstructs on a canvas larger than the result by the kernel's reach,
         so that nothing is assumed about what lies outside; "circular" wraps around.
     measured : Tensor, bool, (h, w), or None
-        m: where the data were measured; None means everywhere.
+        m: the valid pixels; None if all are valid.
     guess : Tensor, (C, h, w), or None
-        What smooth continuation of the data makes of covered pixels; the data elsewhere.
+        The data with missing pixels filled in smoothly.
     gain : float
-        g: how bright the data are compared with the image; below 1 for a dark input.
+        g: brightness of the data relative to the image; below 1 for a dark input.
     noise : float
         Standard deviation of the noise in `data`.
     """
@@ -77,7 +77,7 @@ class Observation:
 
     @property
     def center(self) -> float:
-        """Where the kernel is centred: row and column in its array."""
+        """Row and column of the kernel's centre in its array."""
         return kernel_center(self.kernel_size, self.scale, self.geometry)
 
     @property
@@ -103,9 +103,7 @@ class Observation:
         return canvas[..., m : canvas.shape[-2] - m, m : canvas.shape[-1] - m]
 
     def predict(self, canvas: Tensor, kernels: Tensor) -> Tensor:
-        """Return what would be measured of a canvas, for each of some kernels.
-
-        Covered pixels are 0, as in the data.
+        """Return the observation of a canvas, for each of some kernels; missing pixels are 0.
 
         Parameters
         ----------
@@ -144,16 +142,14 @@ class Observation:
         """
         if self.measured is not None:
             residual = residual * self.measured
-        return self._spread(self.gain * residual, kernel)
-
-    def _spread(self, residual: Tensor, kernel: Tensor) -> Tensor:
-        """Apply the transpose of `blur` for one kernel."""
         _, height, width = self.canvas_shape
         reach = self.kernel_size // 2
         size = (height, width)
         if self.border == "circular":
             size = (height + 2 * reach, width + 2 * reach)
-        spread = F.conv_transpose2d(residual[:, None], kernel[None, None], stride=self.scale)
+        spread = F.conv_transpose2d(
+            (self.gain * residual)[:, None], kernel[None, None], stride=self.scale
+        )
         # The transposed convolution ends at the last sample; the canvas may go further.
         missing = (size[0] - spread.shape[-2], size[1] - spread.shape[-1])
         planes = F.pad(spread, (0, missing[1], 0, missing[0]))[:, 0]
@@ -162,7 +158,7 @@ class Observation:
         return _wrap(_wrap(planes, reach, -1), reach, -2)
 
     def completed(self, canvas: Tensor, kernel: Tensor) -> Tensor:
-        """Return the data at normal brightness, covered pixels as the image predicts them.
+        """Return the data at normal brightness, missing pixels as the canvas predicts them.
 
         Parameters
         ----------
@@ -179,7 +175,7 @@ class Observation:
         return torch.where(self.measured, data, self.blur(canvas, kernel[None])[0])
 
     def brightened(self) -> Observation:
-        """Return the observation as a camera with more light would have made it: gain 1."""
+        """Return the observation at normal brightness, with gain 1."""
         return replace(
             self,
             data=self.data / self.gain,
@@ -189,18 +185,18 @@ class Observation:
         )
 
     def support(self, core: Tensor) -> Tensor:
-        """Return how much of what would see each HR pixel was measured.
+        """Return the fraction of the LR pixels that see each HR pixel and are valid.
 
         Parameters
         ----------
         core : Tensor, bool, (K, K)
-            Where the kernel counts.
+            The part of the kernel that counts.
 
         Returns
         -------
         Tensor, (s·h, s·w)
-            From 0 (no LR pixel that sees it through the core was measured) to 1 (all were;
-            beyond the borders of an extended canvas nothing was).
+            From 0 (no valid LR pixel sees it) to 1 (all that see it are valid); pixels beyond the
+            borders of an extended canvas are missing.
         """
         plane = replace(self, data=self.data[:1], measured=None, gain=1.0)
         weights = self._box(core).to(self.data)
@@ -212,14 +208,14 @@ class Observation:
         return (seen / everywhere)[0]
 
     def _box(self, core: Tensor) -> Tensor:
-        """Widen a core by the area of an LR pixel, so that no HR pixel goes unseen."""
+        """Widen a core by the area of an LR pixel, so that LR pixels see all HR pixels."""
         axis = torch.arange(self.kernel_size, device=core.device) - self.center
         near = axis.abs() <= self.scale / 2
         return core | (near[:, None] & near[None, :])
 
 
 def _wrap(planes: Tensor, reach: int, dim: int) -> Tensor:
-    """Add what lies beyond both ends of an axis to its other ends: circular padding's transpose."""
+    """Add the padding at both ends of an axis to its other ends: circular padding's transpose."""
     inner = planes.shape[dim] - 2 * reach
     before = planes.narrow(dim, 0, reach)
     after = planes.narrow(dim, reach + inner, reach)

@@ -1,4 +1,4 @@
-"""Degrade a sharp image, so that the truth is known; and interpolate, to have a baseline.
+"""Degrade a sharp image with a known truth; and interpolate, as a baseline.
 
 The forward model is that of `observation.py`.
 """
@@ -126,9 +126,9 @@ def degrade(sharp: ArrayLike, kernel: ArrayLike, degradation: Degradation) -> De
     sharp : array_like, (H, W) or (H, W, C)
         uint8, scaled to [0, 1], or floats.
     kernel : array_like, (K, K)
-        Correlation kernel, K odd; it is normalised. Where its centre lies decides where
-        the low-resolution pixels lie, so centre it as
-        `napari_blindsr.physics.observation.kernel_center` says for the geometry.
+        Correlation kernel, K odd; it is normalised. Its centre determines the place of the
+        low-resolution pixels; for a geometry it is at
+        `napari_blindsr.physics.observation.kernel_center`.
     degradation : Degradation
 
     Returns
@@ -150,10 +150,10 @@ def degrade(sharp: ArrayLike, kernel: ArrayLike, degradation: Degradation) -> De
 
 
 def degrade_field(sharp: ArrayLike, kernels: ArrayLike, degradation: Degradation) -> DegradedField:
-    """Blur, sample and disturb a sharp image by a blur that varies over the field.
+    """Blur, sample and disturb a sharp image by a blur that varies across it.
 
-    Each kernel is that of the middle of its region; between the middles they go over into each
-    other linearly: y = g·(Σᵢ (wᵢ·x) ⋆ kᵢ)↓s + n with bilinear weights wᵢ of sum 1. So every point
+    Each kernel is that of the middle of its region; between the middles they are interpolated
+    linearly: y = g·(Σᵢ (wᵢ·x) ⋆ kᵢ)↓s + n with bilinear weights wᵢ of sum 1. So every point
     of the sharp image is spread by the kernel of its own place.
 
     Parameters
@@ -188,7 +188,7 @@ def degrade_field(sharp: ArrayLike, kernels: ArrayLike, degradation: Degradation
 
 
 def _shares(observation: Observation, grid: tuple[int, int]) -> Iterator[Tensor]:
-    """Yield how much each region's kernel counts at the pixels of a canvas (H, W), row by row."""
+    """Yield the weight of each region's kernel at the pixels of a canvas (H, W), row by row."""
     height, width = observation.data.shape[1:]
     axes = []
     for length, side, count in zip(
@@ -203,7 +203,7 @@ def _shares(observation: Observation, grid: tuple[int, int]) -> Iterator[Tensor]
 def _canvas(
     planes: NDArray[np.float32], size: int, degradation: Degradation
 ) -> tuple[Tensor, Observation]:
-    """Return what is seen of a sharp image (C, H, W) through kernels of a size, and by what."""
+    """Return what kernels of a size need of a sharp image (C, H, W), and its observation."""
     scale, reach = degradation.scale, size // 2
     margin = reach if degradation.border == "extend" else 0
     shape = [(length - 2 * margin) // scale for length in planes.shape[1:]]
@@ -268,7 +268,7 @@ def gaussian_kernel(
     geometry: Geometry = "camera",
     size: int | None = None,
 ) -> NDArray[np.float32]:
-    """Return an anisotropic Gaussian kernel centred as a geometry asks.
+    """Return an anisotropic Gaussian kernel, centred as the geometry requires.
 
     Parameters
     ----------
@@ -309,9 +309,9 @@ def interpolate(
         Of any real type; integers keep their unit.
     scale : int
     geometry : {"camera", "benchmark"}
-        Decides δ.
+        Determines δ.
     border : {"extend", "circular"}
-        What is taken to lie beyond the borders: the nearest pixel, or the other side.
+        Beyond the borders: the nearest pixel, or the other side.
 
     Returns
     -------

@@ -1,4 +1,4 @@
-"""Reasons not to believe a result: one list of short functions of what a run knows."""
+"""Checks of a finished run; each that fails adds a warning flag to the result."""
 
 from __future__ import annotations
 
@@ -21,67 +21,70 @@ if TYPE_CHECKING:
 
 
 UNLIKE_NOISE = 0.25
-"""Power of the residual, in units of the noise's, times its autocorrelation, that is too much.
+"""Largest residual power (in units of the noise power) times its autocorrelation.
 
-Restorations by the right kernel stay below 0.1; a kernel half a pixel of the image too wide
-gives 0.4 and more, unless the noise hides it."""
+With the right kernel it stays below 0.1; a kernel half an LR pixel too wide gives 0.4 and more,
+unless the noise hides it."""
 
 CHANCE = 1.5
-"""Whiteness of a residual that one of a hundred white ones exceeds."""
+"""Whiteness that 1 % of white residuals exceed."""
 
 DISAGREEMENT = 2.5
-"""Mean square difference of the blurs of an image's parts, in units of their uncertainty, that is
-too much: one blur for all gives 1 at most, two that differ threefold in width 4 and more."""
+"""Largest mean square difference between the blurs of an image's parts, in units of their
+uncertainty: one blur gives 1 at most, two of threefold different variance give 4 and more."""
 
 SPREAD = 0.4
-"""Least root mean square difference of the logarithms of the variances that matters."""
+"""Smallest root mean square difference of the log variances that counts."""
 
 TOLERANCE = 1.15
-"""By what factor a kernel may leave the interval that was read off the image."""
+"""Largest factor by which a kernel may lie outside the interval of the blur estimate."""
 
 UNLIKE_IMAGE = 1.5
-"""By what factor a kernel may be wider, or narrower, than the image looks blurred. Of 152 true
-kernels of pictures, cells and noisy images none was."""
+"""Largest factor between the width of a known kernel and the blur estimate. None of 152 true
+kernels of pictures, cells and noisy images exceeded it."""
 
 UNLIKELY = 2.0
-"""By how many standard deviations of what the image tells it has to be off, too."""
+"""Smallest difference from the blur estimate in units of its standard deviation."""
 
 SATURATED = 0.002
-"""Part of the pixels at the upper end of the range that is no chance."""
+"""Largest fraction of pixels at the upper end of the range that is not reported."""
 
 COVERED = 0.05
-"""Part of the pixels that may be missing without a word."""
+"""Largest fraction of missing pixels that is not reported."""
 
 OVERSAMPLED = 0.25
-"""Cycles a pixel: if a blur lets nothing through from here on, the image is sampled more than
-twice as finely as it needs to be, and a finer grid holds nothing more."""
+"""Cut-off frequency of the blur, in cycles a pixel, below which the image is oversampled: its
+pixels are less than half as large as needed, and a finer grid adds no information."""
 
 NARROW = 0.25
-"""Standard deviation in pixels of the image, of a kernel that is as good as none."""
+"""Standard deviation in LR pixels below which a kernel hardly blurs."""
 
+
+FWHM = 2 * math.sqrt(2 * math.log(2))
+"""Full width at half maximum of a Gaussian, in standard deviations."""
 
 UNCERTAIN = 1.27
-"""Factor by which the width of a blur may be uncertain without a word."""
+"""Largest uncertainty of the blur's width, as a factor, that is not reported."""
 
 BLOCKY = 0.35
-"""How strong the blocks of JPEG must be to be mentioned; see `blocking`."""
+"""Blocking above which JPEG compression is reported; see `blocking`."""
 
 ANOTHER = 0.6
-"""Probability of another kernel family than the one asked for, from which on it is said. Of 22
-Gaussian blurs of pictures that were not trained on, none reached it."""
+"""Probability from which on another kernel family is reported. None of 22 Gaussian blurs of
+pictures outside the training set reached it."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Flag:
-    """A reason not to believe a result.
+    """A warning about a result.
 
     Attributes
     ----------
     name : str
     message : str
-        What was found, in this run.
+        What was measured in this run.
     meaning : str
-        What such a finding means for the result.
+        What it means for the result.
     advice : str
         What to do about it.
     """
@@ -92,7 +95,7 @@ class Flag:
     advice: str
 
     def report(self) -> dict[str, str]:
-        """Return it as plain JSON types."""
+        """Return the flag as plain JSON types."""
         return {
             "name": self.name,
             "message": self.message,
@@ -103,7 +106,7 @@ class Flag:
 
 @dataclass(frozen=True, kw_only=True)
 class RunEvidence:
-    """What a run knows.
+    """What the checks need to know of a run.
 
     Attributes
     ----------
@@ -115,19 +118,19 @@ class RunEvidence:
     known : bool
         Whether the kernel was given rather than estimated.
     blur : BlurEstimate or None
-        What was read off the image.
+        Estimate from the image; None if there is none.
     agreement : Consistency or None
-        How well the blurs of its parts agree, and what they tell.
+        Whether the blurs of the image's parts agree, and the blur that they give together.
     residual : Residual or None
-        What image and kernel leave unexplained; None if it cannot be told.
+        Residual of the forward model; None if it cannot be computed.
     saturated : float
-        Part of the pixels that pile up at the upper end of the range.
+        Fraction of the pixels at the upper end of the range.
     covered : float
-        Part of the pixels that were not measured.
+        Fraction of missing pixels.
     noise : float
         Standard deviation of the noise, relative to that of the image.
     blocking : float
-        How much the image shows the blocks of JPEG.
+        Strength of JPEG blocks.
     """
 
     scale: int
@@ -145,7 +148,7 @@ class RunEvidence:
 
 @dataclass(frozen=True, kw_only=True)
 class Check:
-    """A kind of reason; `find` returns the message, or None if there is nothing to say."""
+    """One check; `find` returns the message, or None if the check passes."""
 
     name: str
     meaning: str
@@ -154,27 +157,27 @@ class Check:
 
 
 def run_checks(evidence: RunEvidence) -> tuple[Flag, ...]:
-    """Return all that speaks against a result."""
-    found = ((kind, kind.find(evidence)) for kind in FLAGS)
+    """Return the flags of a result with one kernel."""
+    messages = ((check, check.find(evidence)) for check in FLAGS)
     return tuple(
-        Flag(name=kind.name, message=message, meaning=kind.meaning, advice=kind.advice)
-        for kind, message in found
+        Flag(name=check.name, message=message, meaning=check.meaning, advice=check.advice)
+        for check, message in messages
         if message is not None
     )
 
 
 def run_field_checks(evidence: Mapping[tuple[int, int], RunEvidence]) -> tuple[Flag, ...]:
-    """Return all that speaks against a result whose regions have kernels of their own.
+    """Return the flags of a result whose kernel varies across the image.
 
     Parameters
     ----------
     evidence : dict of (row, column) to RunEvidence
-        What is known of each region.
+        Evidence of each region.
     """
     flags = []
-    for kind in FLAGS:
-        found = {place: kind.find(known) for place, known in evidence.items()}
-        messages = {place: message for place, message in found.items() if message is not None}
+    for check in FLAGS:
+        outcomes = {place: check.find(region) for place, region in evidence.items()}
+        messages = {place: message for place, message in outcomes.items() if message is not None}
         if not messages:
             continue
         (row, column), message = next(iter(messages.items()))
@@ -182,10 +185,10 @@ def run_field_checks(evidence: Mapping[tuple[int, int], RunEvidence]) -> tuple[F
         if not everywhere:
             message = (
                 f"in {len(messages)} of {len(evidence)} regions, such as row {row}, column "
-                f"{column} of the field: {message}"
+                f"{column} of the grid: {message}"
             )
         flags.append(
-            Flag(name=kind.name, message=message, meaning=kind.meaning, advice=kind.advice)
+            Flag(name=check.name, message=message, meaning=check.meaning, advice=check.advice)
         )
     return tuple(flags)
 
@@ -195,7 +198,9 @@ def _no_blur(evidence: RunEvidence) -> str | None:
         sharp = not evidence.blur.found
     else:
         sharp = not evidence.known and evidence.widths[0] < NARROW * evidence.scale
-    return "no blur found: the image is as sharp as one that was never blurred" if sharp else None
+    return (
+        "the image shows no blur: it is as sharp as one that was never blurred" if sharp else None
+    )
 
 
 def _at_bound(evidence: RunEvidence) -> str | None:
@@ -205,38 +210,37 @@ def _at_bound(evidence: RunEvidence) -> str | None:
         frame[1:-1, 1:-1] = False
         edge = float(evidence.kernel[frame].max() / evidence.kernel.max())
         if edge > CORE:
-            return (
-                f"at the border of its {side} × {side} pixels the kernel has {edge:.0%} of its peak"
-            )
+            name = "kernel" if evidence.known else "blur estimate"
+            return f"the {name} is cut off by its {side} × {side} window"
     blur = evidence.blur
     if blur is None or not blur.found:
         return None
-    return _beyond_reading(evidence, blur)
+    return _beyond_estimate(evidence, blur)
 
 
-def _beyond_reading(evidence: RunEvidence, blur: BlurEstimate) -> str | None:
-    """Tell of a kernel that is not what was read, or of a blur wider than any that is known."""
-    # What imports torch is loaded by the run by now.
+def _beyond_estimate(evidence: RunEvidence, blur: BlurEstimate) -> str | None:
+    """Report a kernel that differs from the estimate, or a blur too wide to be estimated."""
+    # The run has loaded torch by now, which this imports.
     from napari_blindsr.estimation.network import WIDEST_BLUR  # noqa: PLC0415
 
     careful = blur.careful_widths
-    for width, read, interval, least in zip(
+    for width, estimate, interval, least in zip(
         evidence.widths, blur.widths, blur.intervals, careful, strict=True
     ):
-        low, high = (read, read) if math.isnan(interval[0]) else interval
-        # The kernel is narrower than the estimate where that is safer.
+        low, high = (estimate, estimate) if math.isnan(interval[0]) else interval
+        # Where the blur is uncertain, a kernel narrower than the estimate is used on purpose.
         low = min(low, least)
         if not low / TOLERANCE < width < high * TOLERANCE:
-            own = width / evidence.scale
+            pixels = FWHM / evidence.scale
             return (
-                f"the kernel's standard deviation is {own:.2f} pixels of the image "
-                f"where {read / evidence.scale:.2f} was read: family {blur.family!r} has none such"
+                f"the kernel's FWHM is {pixels * width:.1f} px, but the estimate from the image is "
+                f"{pixels * estimate:.1f} px: family {blur.family!r} has no such kernel"
             )
     widest = math.sqrt(WIDEST_BLUR)
     if blur.widths[0] > 0.95 * widest * evidence.scale:
         return (
-            f"the blur was read as {blur.widths[0] / evidence.scale:.2f} pixels of the image; the "
-            f"reader knows none beyond {widest:.2f}"
+            f"the estimated blur has a FWHM of {FWHM * blur.widths[0] / evidence.scale:.1f} px; "
+            f"blur wider than {FWHM * widest:.1f} px cannot be estimated"
         )
     return None
 
@@ -249,61 +253,58 @@ def _another_family(evidence: RunEvidence) -> str | None:
     if likely == blur.family or blur.families[likely] < ANOTHER:
         return None
     return (
-        f"the blur looks like one of family {likely!r} ({blur.families[likely]:.0%}), not "
+        f"the blur is more likely of family {likely!r} ({blur.families[likely]:.0%}) than of "
         f"{blur.family!r} ({blur.families.get(blur.family, 0.0):.0%})"
     )
 
 
 def _unlike_image(evidence: RunEvidence) -> str | None:
-    told = evidence.agreement
-    # A kernel that was read is like what was read.
-    if told is None or evidence.blur is not None:
+    estimate = evidence.agreement
+    # An estimated kernel follows the estimate.
+    if estimate is None or evidence.blur is not None:
         return None
-    # What imports torch is loaded by the run by now.
+    # The run has loaded torch by now, which this imports.
     from napari_blindsr.estimation.network import NARROWEST_BLUR, WIDEST_BLUR  # noqa: PLC0415
 
-    # Beyond these the image tells no difference.
+    # Blurs beyond these limits cannot be distinguished.
     own = math.prod(evidence.widths) / evidence.scale**2
     own = math.log(min(max(own, NARROWEST_BLUR / evidence.scale), WIDEST_BLUR))
-    difference = own - told.variance
+    difference = own - estimate.variance
     if (
         abs(difference) / 2 <= math.log(UNLIKE_IMAGE)
-        or abs(difference) <= UNLIKELY * told.log_variance_sd
+        or abs(difference) <= UNLIKELY * estimate.log_variance_sd
     ):
         return None
     width = math.sqrt(math.prod(evidence.widths)) / evidence.scale
     return (
-        f"the kernel's standard deviation is {width:.2f} pixels of the image, which looks as if "
-        f"blurred by {math.exp(told.variance / 2):.2f}"
+        f"the kernel's FWHM is {FWHM * width:.2f} px, but the estimate from the image is "
+        f"{FWHM * math.exp(estimate.variance / 2):.2f} px"
     )
 
 
 def _not_white(evidence: RunEvidence) -> str | None:
-    found = evidence.residual
-    if found is None or found.whiteness <= CHANCE:
+    residual = evidence.residual
+    if residual is None or residual.whiteness <= CHANCE:
         return None
-    if found.level**2 * found.correlation <= UNLIKE_NOISE:
+    if residual.level**2 * residual.correlation <= UNLIKE_NOISE:
         return None
-    return (
-        f"blurred again, the result differs from the image by {found.level:.1f} times its noise, "
-        f"in a pattern (autocorrelation {found.correlation:.2f})"
-    )
+    return f"the result does not reproduce your image (error {residual.level:.1f} × noise)"
 
 
 def _unstable(evidence: RunEvidence) -> str | None:
-    found = evidence.agreement
-    if found is None or found.disagreement <= DISAGREEMENT or found.spread <= SPREAD:
+    parts = evidence.agreement
+    if parts is None or parts.disagreement <= DISAGREEMENT or parts.spread <= SPREAD:
         return None
-    low, high = found.range
-    return f"parts of the image have blurs from {low:.2f} to {high:.2f} pixels of the image"
+    low, high = (FWHM * width for width in parts.range)
+    return f"the blur varies across the image: FWHM {low:.1f} to {high:.1f} px"
 
 
 def _saturated(evidence: RunEvidence) -> str | None:
     parts = []
     if evidence.saturated > SATURATED:
-        parts.append(f"{evidence.saturated:.1%} of the pixels pile up at the largest value")
+        parts.append(f"{evidence.saturated:.1%} of the pixels are saturated (at the largest value)")
     if evidence.covered > COVERED:
-        parts.append(f"{evidence.covered:.0%} of the pixels were not measured")
+        parts.append(f"{evidence.covered:.0%} of the pixels are missing")
     return ", and ".join(parts) if parts else None
 
 
@@ -312,17 +313,17 @@ def _beyond_kernel(evidence: RunEvidence) -> str | None:
         return None
     if evidence.known and evidence.widths[0] < NARROW * evidence.scale:
         width = evidence.widths[0] / evidence.scale
-        return f"the kernel is {width:.2f} pixels of the image wide, as good as none"
-    # Along the shorter axis, which lets the most through. What a Gaussian of standard deviation
-    # σ lets through of frequency f is exp(−2π²σ²f²).
+        return f"the kernel's FWHM is {FWHM * width:.1f} px: it hardly blurs"
+    # Along the shorter axis the most detail passes. A Gaussian of standard deviation σ multiplies
+    # frequency f by exp(−2π²σ²f²).
     widths = evidence.widths if evidence.blur is None else evidence.blur.widths
     width = widths[1] / evidence.scale
     ratio = max(1 / max(evidence.noise, 1e-3), 1.0)
     limit = math.sqrt(2 * math.log(ratio)) / (2 * math.pi * width)
     if limit >= OVERSAMPLED:
         return None
-    period = f"{1 / limit:.1f} pixels" if limit > 0 else "any size"
-    return f"of detail with a period below {period} of the image, the blur leaves less than noise"
+    details = f"details finer than {1 / limit:.1f} px" if limit > 0 else "all details"
+    return f"{details} are lost in noise; ×{evidence.scale} adds no information"
 
 
 def _not_identifiable(evidence: RunEvidence) -> str | None:
@@ -333,8 +334,8 @@ def _not_identifiable(evidence: RunEvidence) -> str | None:
     if factor < UNCERTAIN:
         return None
     return (
-        f"the width of the blur is uncertain by a factor of {factor:.1f}: nothing in the image is "
-        "sharp enough to tell blur from soft objects"
+        f"the width of the blur is uncertain by a factor of {factor:.1f}: the image has no detail "
+        "sharp enough to distinguish blur from soft objects"
     )
 
 
@@ -347,68 +348,69 @@ def _compressed(evidence: RunEvidence) -> str | None:
 FLAGS: tuple[Check, ...] = (
     Check(
         name="blur_not_identifiable",
-        meaning="The result is restored with care: it may stay softer than the image allows.",
+        meaning="A narrow kernel was used to be safe: the result may stay soft.",
         advice="Give the objective's numerical aperture, the emission wavelength and the pixel "
-        "size (optics), or a measured kernel.",
+        "size (optics), or choose a measured PSF.",
         find=_not_identifiable,
     ),
     Check(
         name="noise_not_white",
-        meaning="Such disturbances look like detail; the result is smoothed to suppress them.",
-        advice="Use the uncompressed original of the image, if there is one.",
+        meaning="JPEG blocks look like detail; the result is smoothed to suppress them.",
+        advice="Use the uncompressed original of the image.",
         find=_compressed,
     ),
     Check(
         name="no_blur",
-        meaning="No gain is expected beyond interpolation; what looks sharper was made up.",
-        advice="Keep the image as it is, or try another image of the same series.",
+        meaning="No gain over interpolation is expected; detail that looks sharper is invented.",
+        advice="Keep the image as it is.",
         find=_no_blur,
     ),
     Check(
         name="kernel_at_bound",
-        meaning="The true blur may be wider than, or unlike, any that could be found.",
-        advice="Choose another family, or wider parameters, or reduce the image first.",
+        meaning="The real blur may be wider, or of another shape.",
+        advice="Choose another blur type or wider parameters, or reduce the image to half its "
+        "size first.",
         find=_at_bound,
     ),
     Check(
         name="another_family",
         meaning="A kernel of the wrong shape leaves traces such as double edges.",
-        advice="Restore again with a kernel of the family that is named, and compare.",
+        advice="Restore again with the blur type that is named, and compare.",
         find=_another_family,
     ),
     Check(
         name="kernel_unstable",
-        meaning="One kernel for the whole image is wrong for parts of it.",
-        advice="Give its regions kernels of their own (field, such as 2 × 2 or 3 × 4), or measured "
-        "kernels.",
+        meaning="One kernel for the whole image is wrong in parts of it.",
+        advice="Let the blur vary across the image (field, such as 2 × 2 or 3 × 4), or give "
+        "measured kernels.",
         find=_unstable,
     ),
     Check(
         name="kernel_unlike_image",
-        meaning="With a kernel that is too wide edges ring; one that is too narrow leaves blur.",
-        advice="See that a measured kernel is sampled in pixels of the result, not of the image; "
-        "or let the blur be read off the image, and compare.",
+        meaning="Too wide a kernel makes edges ring; too narrow a kernel leaves blur.",
+        advice="Check that the kernel is sampled in pixels of the result, not of the image; or let "
+        "the blur be estimated, and compare.",
         find=_unlike_image,
     ),
     Check(
         name="residual_not_white",
-        meaning="Kernel and result do not explain the data: the kernel is too wide or of another "
-        "shape, or the result too smooth. Too narrow a kernel leaves no such trace.",
-        advice="Try another kernel or family, give the noise, or let the optimisation go on.",
+        meaning="Do not trust fine detail: the kernel is too wide or of another shape, or the "
+        "result too smooth. This check does not show too narrow a kernel.",
+        advice="Set the noise yourself, try another blur type, or run more steps.",
         find=_not_white,
     ),
     Check(
         name="saturated_or_covered",
-        meaning="Saturated pixels contradict any kernel around them; what was covered is "
-        "filled in.",
-        advice="Take saturated pixels for covered, and do not measure where support is low.",
+        meaning="No kernel explains the pixels around saturated ones; missing pixels are filled "
+        "in.",
+        advice="Ignore saturated pixels, and do not measure where support is low.",
         find=_saturated,
     ),
     Check(
         name="scale_beyond_kernel",
-        meaning="A finer grid holds nothing that the image could tell of.",
+        meaning="A finer grid adds pixels, but no information.",
         advice="Choose a smaller scale; scale 1 removes blur alone.",
         find=_beyond_kernel,
     ),
 )
-"""Every kind; what is appended is inherited by results, command line, dock and tests."""
+"""All checks, in the order in which their flags are shown."""

@@ -1,4 +1,4 @@
-"""What a run knows at its end, gathered for the flags."""
+"""Collects what the checks of a run need."""
 
 from __future__ import annotations
 
@@ -25,15 +25,14 @@ if TYPE_CHECKING:
     from napari_blindsr.estimation.kernel_field import KernelField
     from napari_blindsr.images.planes import Planes
     from napari_blindsr.settings import Settings
-    from napari_blindsr.solvers.nonblind.restorers import Pixels
     from napari_blindsr.types import Border
 
 
 LEVELS = 256
-"""Levels of the range of an image; as much as rounding leaves of 8 bit."""
+"""Levels of the range: rounding to 8 bits."""
 
 LEAST_NOISE = 0.5 / LEVELS
-"""Of the range: differences below are those of rounding, whatever noise is found."""
+"""Fraction of the range; smaller differences are rounding errors, whatever the noise estimate."""
 
 
 def run_flags(
@@ -47,30 +46,16 @@ def run_flags(
     residual: Residual | None,
     device: torch.device,
 ) -> tuple[Flag, ...]:
-    """Return what speaks against a result.
+    """Return the flags of a result from its planes and its kernel (K, K), or kernels.
 
-    Parameters
-    ----------
-    planes : Planes
-        The image that was restored.
-    kernel : ndarray, (K, K)
-        That was used.
-    settings : Settings
-    blur : BlurEstimate or None
-        What was read off the image.
-    field : KernelField, optional
-        The kernels of its regions, if they vary: each is looked at.
-    guess : Tensor, (C, h, w), or None
-        The image with its gaps filled in, if there are any.
-    residual : Residual or None
-        What image and kernel leave unexplained, of all or of a part.
-    device : torch.device
+    `guess` (C, h, w) is the image with missing pixels filled in, if it has any; `residual` that of
+    the image or of one tile.
     """
     data, measured = planes.data, planes.measured
     values = data if measured is None else data[:, measured]
     gaps = measured is not None and guess is None
-    # A kernel that was read of other planes is like those, which is told there; that its parts have
-    # blurs of their own is no news of a field.
+    # A kernel estimated from other planes is checked on those; a field allows each part of the
+    # image its own blur.
     own = blur is not None or settings.kernel == "known" or method_named(settings.method).optimises
     evidence = RunEvidence(
         scale=settings.scale,
@@ -105,7 +90,7 @@ def run_flags(
 
 
 def _blocks(data: NDArray[np.float32] | Tensor) -> float:
-    """Return how much planes show the blocks of JPEG."""
+    """Return how strong the JPEG blocks of planes are."""
     return blocking(np.asarray(data if isinstance(data, np.ndarray) else data.cpu()).mean(axis=0))
 
 
@@ -119,30 +104,21 @@ def kernel_widths(kernel: NDArray[np.float32]) -> tuple[float, float]:
 
 def find_residual(
     planes: Planes,
-    pixels: Pixels,
+    image: NDArray[np.float32],
+    kernel: NDArray[np.float32],
     settings: Settings,
     *,
     border: Border,
     noise: float = 0.0,
 ) -> Residual | None:
-    """Return what image and kernel leave unexplained of planes, or None if they are too small.
+    """Return the residual of an image (C, s·h, s·w), or None if the planes are too small.
 
-    Parameters
-    ----------
-    planes : Planes
-        The image, or a part of it.
-    pixels : Pixels
-        What came of that.
-    settings : Settings
-    border : {"extend", "circular"}
-        What lies beyond the planes' borders.
-    noise : float
-        Least standard deviation of what need not be explained, such as the blocks of JPEG.
+    `noise` is a lower bound on the noise, such as that of JPEG blocks.
     """
     try:
         predicted = predict(
-            pixels.image.astype(np.float64),
-            pixels.kernel,
+            image.astype(np.float64),
+            kernel,
             scale=settings.scale,
             geometry=settings.geometry,
             border=border,
@@ -151,27 +127,22 @@ def find_residual(
         return residual_of(
             planes.data.astype(np.float64),
             predicted,
-            pixels.kernel,
+            kernel,
             scale=settings.scale,
             border=border,
             measured=planes.measured,
             least=max(LEAST_NOISE * float(np.ptp(planes.data)), noise),
         )
     except InputError:
-        # An image hardly larger than its kernel has no pixel that is free of its border.
+        # All pixels of so small an image depend on what lies beyond the border.
         return None
 
 
 def piled_up(values: NDArray[np.float32]) -> float:
-    """Return the part of the pixels at the largest value, if that is no end of a tail.
+    """Return the fraction of pixels at the largest value, or 0 if the range is not cut off.
 
-    A range that is not cut off thins out towards its end; one that is has more pixels at the
-    largest value than just below.
-
-    Parameters
-    ----------
-    values : ndarray, (C, ...)
-        The channel that has the most counts.
+    Values of a range that is not cut off become rarer towards the largest; values of one that is
+    cut off pile up there. The channel of values (C, ...) with the most such pixels decides.
     """
     most = 0.0
     for channel in values.reshape(len(values), -1):

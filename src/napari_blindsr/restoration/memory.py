@@ -1,7 +1,6 @@
-"""How much memory a run takes, before it is begun.
+"""The peak memory of a run, predicted before it starts; measured by ``benchmarks/footprint.py``.
 
-A model of the peak, measured by ``benchmarks/footprint.py``: the largest part that is made in one
-go takes so much a pixel, and what all parts have in common comes on top.
+The largest part that is solved at once takes memory for each pixel; the result adds to it.
 """
 
 from __future__ import annotations
@@ -33,25 +32,25 @@ FIXED = 1_000_000
 """Bytes that do not depend on the image."""
 
 PRIOR, PRIOR_HALF = 365, 305
-"""Bytes a pixel of what the image prior is given, whatever the number of channels: in 32-bit
-floating point, and in bfloat16."""
+"""Bytes a pixel of the image prior's input, whatever the number of channels: in float32 and in
+bfloat16."""
 
 PLANE = 20
 """The same for each channel."""
 
 SPARSE, SPARSE_PLANE = 95, 10
-"""The same with the finish from the measurement alone: for one channel at a time, and for each."""
+"""The same for the classical reconstruction: for one channel at a time, and for each."""
 
 LEFT, LEFT_COLOUR = 270, 190
-"""Bytes a pixel that this finish leaves free in the heap as long as its planes are small; less for
-several channels."""
+"""Bytes a pixel that it leaves free in the heap while its planes are small; less for several
+channels."""
 
 LEFT_WHOLE, LEFT_NONE = 0.55e6, 1.27e6
-"""Pixels of a plane up to which that is so, and from which on what is freed goes back to the
+"""Pixels of a plane up to which this holds, and from which on freed memory returns to the
 system."""
 
 SPARSE_FIXED = 2_000_000
-"""Bytes that this finish takes for each channel but the first, whatever the image."""
+"""Bytes that the classical reconstruction takes for each channel but the first."""
 
 FEATURE, FEATURE_HALF = 36, 30
 """Bytes a pixel and a channel of the image generator, kept for its gradients."""
@@ -63,10 +62,10 @@ WEIGHTS = 1700
 """Bytes a squared channel of the image generator: weights, gradients and the optimiser's state."""
 
 TILED, TILED_SPARSE = 1.5, 1.2
-"""How much more a tile takes than an image of its size: the one before is still there."""
+"""Factor of a tile over an image of its size: the tile before is still in memory."""
 
 SUPPORT = 4
-"""Bytes a pixel of the result for where data are lacking."""
+"""Bytes a pixel of the result for the support."""
 
 
 def estimate_memory(
@@ -77,40 +76,25 @@ def estimate_memory(
     planes: int = 1,
     half: bool = False,
 ) -> int:
-    """Return how many bytes a run takes at its peak, above the loaded interpreter.
+    """Return the bytes that a run takes at its peak, above the loaded interpreter.
 
-    Parameters
-    ----------
-    shape : tuple of int
-        (h, w) of the image, or of the region of it that is restored.
-    channels : int
-        3 for RGB.
-    settings : Settings
-    planes : int
-        Planes of a stack whose results are kept in memory; 0 if they go to a file.
-    half : bool
-        Whether the networks compute in bfloat16.
-
-    Returns
-    -------
-    int
-        Within a quarter of what was measured on a CPU, under Linux; in colour from the measurement
-        alone within a third. A blur that is read and turns out much wider than its family's usual
-        kernels takes more.
+    `planes` of a stack stay in memory, 0 if they go to a file; `half` is for networks in bfloat16.
+    Within a quarter of the measurement on a CPU, under Linux; within a third for the classical
+    reconstruction in colour. Much wider kernels than the family's usual ones take more.
     """
     kept = result_memory(shape, channels, settings) * max(planes - 1, 0)
     return FIXED + round(_largest_part(shape, channels, settings, half=half)) + kept
 
 
 def result_memory(shape: tuple[int, int], channels: int, settings: Settings) -> int:
-    """Return how many bytes the restored image of one plane takes, in 32-bit floating point."""
+    """Return the bytes of the restored image of one plane, in float32."""
     return RESULT * channels * settings.scale**2 * math.prod(shape)
 
 
 def _largest_part(
     shape: tuple[int, int], channels: int, settings: Settings, *, half: bool
 ) -> float:
-    """Return the bytes of the largest part that is made in one go, and of what all share."""
+    """Return the bytes of the largest part that is solved at once, and of the result."""
     scale = settings.scale
     height, width = scale * shape[0], scale * shape[1]
     family = Gaussian() if settings.kernel == "known" else settings.kernel
@@ -142,14 +126,14 @@ def _largest_part(
 
 
 def _sparse(pixels: int, channels: int) -> float:
-    """Return the bytes that the finish from the measurement alone takes for so many pixels."""
+    """Return the bytes that the classical reconstruction takes for so many pixels."""
     left = min(1.0, max(0.0, (LEFT_NONE - pixels) / (LEFT_NONE - LEFT_WHOLE)))
     left *= LEFT if channels == 1 else LEFT_COLOUR
     return pixels * (SPARSE + SPARSE_PLANE * channels + left) + SPARSE_FIXED * (channels - 1)
 
 
 def _piece(side: int, tile: int | None, reach: int) -> int:
-    """Return the longest side of what a part of a result sees, in pixels of the result."""
+    """Return the longest side of a tile's input region, in pixels of the result."""
     if tile is None:
         return side
     count = math.ceil(side / tile)

@@ -1,4 +1,4 @@
-"""What a run is about to do: the image as planes, its kernel, and the tools made ready."""
+"""The problem that a run solves: observation, kernel, noise, region and settings."""
 
 from __future__ import annotations
 
@@ -38,51 +38,44 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Link:
-    """What makes an optimisation one of a chain: its weights are handed on.
-
-    Attributes
-    ----------
-    start : Weights or None
-        Of the run before, with which it begins; None begins anew.
-    """
+    """The warm start of an optimisation; `start` has the weights of the run before, or None."""
 
     start: Weights | None = None
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Job:
-    """A run, checked and ready.
+    """A checked problem, ready to be solved.
 
     Attributes
     ----------
     settings : Settings
     planes : Planes
-        What is looked at of the image: all of it, or a region and what surrounds it.
+        The input region.
     wanted : Box
-        What of that is restored.
+        The output region within it.
     border : {"extend", "circular"}
-        What lies beyond the planes' borders.
+        What is assumed beyond the planes' borders.
     source : KernelFamily, ndarray or KernelField
-        Where the kernel comes from, or the kernel (K, K), or the kernels of the image's regions.
+        Family of the kernel, or the kernel (K, K), or the kernels of the image's regions.
     compute : Compute
     restorer : NonblindRestorer
     noise : float
         Standard deviation of the noise, in the planes' unit.
     light : ShotNoise or None
-        That in each pixel, if it grows with the light.
+        Noise in each pixel; None without shot noise.
     tile : int or None
-        Largest side of the parts that the result is made in; None is in one go.
+        Largest side of a tile; None solves the whole image at once.
     kernel_is_known : bool
-        Whether the kernel is known, not found.
+        Whether the kernel is given, not estimated.
     colour : bool
         Whether the channels are red, green and blue that share their detail.
     conditions : Conditions or None
-        In which unit, and for how much noise, the image prior restores; None without it.
+        Unit and noise for the image prior; None without it.
     blur : BlurEstimate or None
-        What was read of the blur.
     notes : tuple of str
     link : Link or None
-        Of a chain of optimisations.
+        None without a warm start.
     """
 
     settings: Settings
@@ -114,12 +107,12 @@ class Job:
 
     @property
     def posterior(self) -> BlurPosterior | None:
-        """What a network read of the blur, with its uncertainty."""
+        """The posterior of the estimated blur; None if the kernel was not estimated."""
         return None if self.blur is None else self.blur.posterior
 
     @property
     def unexplained(self) -> float:
-        """Standard deviation of what the image prior need not explain; 0 where nothing is known."""
+        """Standard deviation of what the image prior may leave unexplained; 0 without it."""
         if self.conditions is None:
             return 0.0
         levels = torch.tensor([self.noise]) if self.light is None else self.light.typical
@@ -127,13 +120,13 @@ class Job:
         return float(given.square().mean().sqrt())
 
     @property
-    def reads(self) -> bool:
-        """Whether the blur is still to be read off the image."""
+    def estimates_blur(self) -> bool:
+        """Whether the blur is still to be estimated."""
         return not self.optimises and isinstance(self.source, KernelFamily)
 
 
 def wrapped(job: Job, margin: int) -> Job:
-    """Return a periodic job continued by so many pixels on each side, so that parts see them."""
+    """Return a periodic problem padded by so many pixels on each side, so that tiles see them."""
     if job.border == "extend":
         return job
     sides = ((0, 0), (margin, margin), (margin, margin))
@@ -155,7 +148,7 @@ def wrapped(job: Job, margin: int) -> Job:
 
 
 def _wrap(planes: Tensor, margin: int) -> Tensor:
-    """Return planes (C, h, w) continued periodically, as often as it takes."""
+    """Return planes (C, h, w) padded periodically by any margin."""
     rows, columns = (
         torch.arange(-margin, side + margin, device=planes.device) % side
         for side in planes.shape[-2:]
@@ -164,7 +157,7 @@ def _wrap(planes: Tensor, margin: int) -> Tensor:
 
 
 def cut(job: Job, seen: Box) -> Job:
-    """Return the job for a part of its planes."""
+    """Return the problem of a part of the planes."""
     if seen == Box.whole(job.shape):
         return job
     measured = job.planes.measured
@@ -187,7 +180,7 @@ def cut(job: Job, seen: Box) -> Job:
 
 
 def local(job: Job, part: Part) -> Job:
-    """Return the job for what is seen of a part, with the kernel in the middle of what is kept."""
+    """Return the problem of a tile, with the kernel in the middle of its output region."""
     piece = cut(job, part.seen)
     if not isinstance(job.source, KernelField):
         return piece
@@ -195,18 +188,13 @@ def local(job: Job, part: Part) -> Job:
 
 
 Source: TypeAlias = "KernelFamily | NDArray[np.float32] | KernelField"
-"""Where a kernel comes from."""
+"""A kernel, a grid of kernels, or the family to estimate a kernel from."""
 
 
 def kernel_source(
     settings: Settings, known_kernel: NDArray[Any] | KernelField | None, shape: tuple[int, int]
 ) -> Source:
-    """Return where the kernel comes from, for an image (h, w); checked.
-
-    Raises
-    ------
-    BlindSRError
-    """
+    """Return the kernel, the kernels or the family of a run on an image (h, w), checked."""
     if settings.kernel == "known":
         if isinstance(known_kernel, KernelField):
             _check_field(known_kernel.shape, settings, shape)
@@ -232,10 +220,10 @@ def kernel_source(
 
 
 def _check_field(grid: tuple[int, int], settings: Settings, shape: tuple[int, int]) -> None:
-    """Raise an error if a grid of known kernels does not go with an image (h, w) or settings."""
+    """Raise an error if a grid of known kernels does not fit an image (h, w) or the settings."""
     rows, columns = grid
     _check_grid(settings, grid)
-    # All that a field forbids, also where the settings do not tell of it.
+    # The settings may say 1 × 1, so check the grid itself.
     checked = replace(settings, field=(rows, columns))
     if checked.used_finish == "none":
         raise SettingsError(
@@ -251,7 +239,7 @@ def _check_field(grid: tuple[int, int], settings: Settings, shape: tuple[int, in
 
 
 def _check_grid(settings: Settings, grid: tuple[int, int]) -> None:
-    """Raise a `SettingsError` if a field is asked for that known kernels do not have."""
+    """Raise a `SettingsError` if the settings' field differs from the grid of known kernels."""
     if settings.field not in (ONE_BLUR, grid):
         raise SettingsError(
             f"field is {settings.field[0]} × {settings.field[1]}, but the known kernels are a grid "
@@ -260,11 +248,7 @@ def _check_grid(settings: Settings, grid: tuple[int, int]) -> None:
 
 
 def _centred(kernels: NDArray[np.float32], settings: Settings) -> NDArray[np.float32]:
-    """Move each kernel (R, C, K, K) to where its centre belongs, so that they can be mixed.
-
-    What moves an image by different amounts in different places distorts it. As with one kernel,
-    the result has the geometry of the image that was given.
-    """
+    """Centre each kernel (R, C, K, K): kernels with different centres would distort the image."""
     size = kernels.shape[-1]
     center = kernel_center(size, settings.scale, settings.geometry)
     flat = torch.from_numpy(kernels.reshape(-1, size, size))
@@ -286,7 +270,7 @@ def _centred(kernels: NDArray[np.float32], settings: Settings) -> NDArray[np.flo
 
 
 def _with_room(kernel: NDArray[np.float32], settings: Settings) -> NDArray[np.float32]:
-    """Pad a known kernel so that moving its centre to its place does not cut it."""
+    """Pad a known kernel so that centring does not cut it."""
     center = kernel_center(len(kernel), settings.scale, settings.geometry)
     distance = max(abs(found - center) for found in locate(torch.from_numpy(kernel)))
     # Equal padding on all sides leaves K//2, and so the geometry, as it is.
@@ -301,5 +285,5 @@ def size_of(source: Source, settings: Settings) -> int:
 
 
 def moved(source: Source, rows: int, columns: int) -> Source:
-    """Return where the kernel comes from, for planes that begin so much further up and left."""
+    """Return the kernel of planes that begin so many pixels further up and left."""
     return source.moved(rows, columns) if isinstance(source, KernelField) else source

@@ -1,4 +1,4 @@
-"""From a job to pixels: in one go, or in tiles of which each sees enough of its surroundings."""
+"""Solve a problem: the whole image at once, or in overlapping tiles."""
 
 from __future__ import annotations
 
@@ -15,14 +15,15 @@ from napari_blindsr.images.planes import result_array, to_intensities
 from napari_blindsr.images.tiling import OPTIMISED_SIDE, context_for, most_detailed, plan_parts
 from napari_blindsr.physics.centring import recentre
 from napari_blindsr.physics.kernels import KernelFamily
-from napari_blindsr.progress import Progress, StopReason
+from napari_blindsr.physics.kernels.base import CORE
+from napari_blindsr.progress import Progress, ProgressCounter, StopReason, drained
 from napari_blindsr.restoration.evidence import find_residual
 from napari_blindsr.restoration.problem import Job, cut, local, size_of, wrapped
 from napari_blindsr.restoration.setup import observe, solver_for
-from napari_blindsr.restoration.tiles import TileClock, TileJoiner, TileOutcome, TilePlan
+from napari_blindsr.restoration.tiles import TileJoiner, TileOutcome, TilePlan
 from napari_blindsr.settings import SMALLEST_TILE
 from napari_blindsr.solvers.loop import Outcome, Solver, solve
-from napari_blindsr.solvers.nonblind.restorers import Pixels, finish, finishing
+from napari_blindsr.solvers.nonblind.restorers import finishing
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator
@@ -33,13 +34,13 @@ if TYPE_CHECKING:
     from napari_blindsr.images.tiling import Part, Target
     from napari_blindsr.metrics.residual import Residual
     from napari_blindsr.physics.observation import Observation
-    from napari_blindsr.restoration.tiles import TileRunner
+    from napari_blindsr.restoration.tiles import TileRestorer
     from napari_blindsr.solvers.loop import Weights
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Restored:
-    """What all parts of a result amount to.
+    """The stitched reconstruction.
 
     Attributes
     ----------
@@ -47,21 +48,21 @@ class Restored:
         In the axes and intensities of the input.
     support : ndarray, (s·h, s·w)
     kernel : ndarray, (K, K)
-        In the middle, where it varies.
+        The kernel; of a field, the one in the middle.
     center, offset : float
         As in `Observation`.
     losses : ndarray, float32, (n,)
-        Of the last part.
+        Of the last tile.
     reason : StopReason
-        Why the whole ended.
+        Why the run ended.
     guess : Tensor, (C, h, w), or None
-        The image with its gaps filled in, if it has any and was made in one go.
+        The image with missing pixels filled in, if it has any and was solved at once.
     weights : Weights or None
-        What is handed on in a chain of optimisations; not what has diverged.
+        For the warm start of the next plane; None if the optimisation diverged.
     tiles : int
-        How many parts there were.
+        Number of tiles.
     residual : Residual or None
-        What the result leaves unexplained: of all, or of the part in the middle.
+        Of the image, or of the tile in the middle.
     notes : tuple of str
     """
 
@@ -80,7 +81,7 @@ class Restored:
 
 
 class _Delivery:
-    """Turns pixels into the user's intensities and puts them where they belong.
+    """Converts pixels to the user's intensities and writes them to the target.
 
     Parameters
     ----------
@@ -100,7 +101,7 @@ class _Delivery:
             )
 
     def __setitem__(self, index: tuple[slice, slice], block: NDArray[Any]) -> None:
-        """Take pixels (H, W, C)."""
+        """Write pixels (H, W, C)."""
         assert self._target is not None
         values = to_intensities(block, self._planes)
         self._target[index] = values[..., 0] if self._planes.axes == "YX" else values
@@ -109,7 +110,7 @@ class _Delivery:
 def restored(
     job: Job, target: Target | None, *, start: float, stop: bool
 ) -> Generator[Progress, bool | None, Restored]:
-    """Restore what is wanted, in one go or in tiles; in smaller ones if memory is short."""
+    """Solve a problem at once or in tiles; halve the tiles while memory is short."""
     tile = job.tile
     notes: tuple[str, ...] = ()
     while True:
@@ -118,7 +119,7 @@ def restored(
                 joined = yield from _in_one_go(job, target, start=start, stop=stop)
             else:
                 plan = yield from plan_tiles(job, tile)
-                tiled = yield from join_tiles(plan, LocalTiles(), target, start=start, stop=stop)
+                tiled = yield from join_tiles(plan, restore_tiles, target, start=start, stop=stop)
                 assert tiled is not None
                 joined = tiled
             return replace(joined, notes=(*joined.notes, *notes))
@@ -136,7 +137,7 @@ def _in_one_go(
     job: Job, target: Target | None, *, start: float, stop: bool
 ) -> Generator[Progress, bool | None, Restored]:
     observation = observe(job)
-    # What is solved is at normal brightness, unless the published way is asked for.
+    # The solver works at normal brightness, unless the published way is asked for.
     solved = observation.brightened() if job.settings.schedule.brighten else observation
     solver = solver_for(job, solved)
     if stop:
@@ -145,50 +146,44 @@ def _in_one_go(
         outcome = yield from solve(solver, solved)
     if job.restorer.name != "none":
         yield finishing(job.restorer.name, solver.total, time.perf_counter() - start)
-    pixels = _finished(job, outcome, observation)
     inner = job.wanted.scaled(job.settings.scale).slices
+    whole = _reconstruct(job, outcome, observation, inner, examined=True)
     delivery = _Delivery(job, target)
-    delivery[:, :] = np.moveaxis(pixels.image[(..., *inner)], 0, -1)
+    delivery[:, :] = whole.image
     return Restored(
         image=delivery.array,
-        support=pixels.support[inner],
-        kernel=pixels.kernel,
-        center=observation.center,
-        offset=observation.offset,
-        losses=outcome.losses.numpy(),
+        support=whole.support,
+        kernel=whole.kernel,
+        center=whole.center,
+        offset=whole.offset,
+        losses=whole.losses,
         reason=outcome.reason,
         guess=observation.guess,
         weights=None if outcome.reason is StopReason.DIVERGED else outcome.estimate.weights,
         notes=outcome.notes,
         tiles=1,
-        residual=find_residual(
-            job.planes, pixels, job.settings, border=job.border, noise=job.unexplained
-        ),
+        residual=whole.residual,
     )
 
 
-class LocalTiles:
-    """Restores tiles in this process, in their order."""
-
-    def tiles(
-        self,
-        plan: TilePlan,
-        clock: TileClock,
-        deliver: Callable[[int, TileOutcome], None],
-        *,
-        stop: bool,
-    ) -> Generator[Progress, bool | None, None]:
-        """Restore tiles, at least one: there is no result without a kernel."""
-        for number, part in enumerate(plan.parts):
-            piece = local(plan.job, part)
-            deliver(number, restore_tile(piece, part, examined=plan.is_examined(number)))
-            stop = bool((yield clock.progress())) or stop
-            if stop:
-                break
+def restore_tiles(
+    plan: TilePlan,
+    counter: ProgressCounter,
+    deliver: Callable[[int, TileOutcome], None],
+    *,
+    stop: bool,
+) -> Generator[Progress, bool | None, None]:
+    """Restore tiles in this process; with `stop`, the first one only, for its kernel."""
+    for number, part in enumerate(plan.parts):
+        piece = local(plan.job, part)
+        deliver(number, restore_tile(piece, part, examined=plan.is_examined(number)))
+        stop = bool((yield counter.progress())) or stop
+        if stop:
+            break
 
 
 def plan_tiles(job: Job, tile: int) -> Generator[Progress, bool | None, TilePlan]:
-    """Find the kernel of tiles of at most so many pixels a side, and where they lie."""
+    """Estimate the kernel of all tiles, and place tiles of at most `tile` pixels a side."""
     scale = job.settings.scale
     notes: tuple[str, ...] = ()
     if isinstance(job.source, KernelFamily):
@@ -201,49 +196,38 @@ def plan_tiles(job: Job, tile: int) -> Generator[Progress, bool | None, TilePlan
 
 def join_tiles(
     plan: TilePlan,
-    runner: TileRunner,
+    restore: TileRestorer,
     target: Target | None,
     *,
     start: float,
     stop: bool,
     supported: bool = True,
 ) -> Generator[Progress, bool | None, Restored | None]:
-    """Have tiles restored, and join them as they come; None if not one of them was.
+    """Restore tiles and stitch them as they finish; None if none was restored.
 
-    Parameters
-    ----------
-    plan : TilePlan
-    runner : TileRunner
-    target : Target or None
-        None makes an array.
-    start : float
-        When the run began.
-    stop : bool
-        Restore as little as there can be.
-    supported : bool
-        Whether anybody asks for the support, which is empty otherwise.
+    `stop` restores as little as possible; without `supported` the support is empty.
     """
     job = plan.job
     delivery = _Delivery(job, target)
     shape = job.wanted.scaled(job.settings.scale).shape
     support = np.zeros(shape if supported else (0, 0), dtype=np.float32)
     joiner = TileJoiner(plan, image=delivery, support=support if supported else None)
-    clock = TileClock(start=start, total=len(plan.parts))
+    counter = ProgressCounter(start=start, unit="tile", total=len(plan.parts))
 
     def deliver(number: int, outcome: TileOutcome) -> None:
         joiner.take(number, outcome)
-        clock.done += 1
+        counter.done += 1
 
-    yield from runner.tiles(plan, clock, deliver, stop=stop)
+    yield from restore(plan, counter, deliver, stop=stop)
     last, notes = joiner.last, plan.notes
     if last is None:
         return None
-    whole = joiner.done == clock.total
+    whole = counter.done == counter.total
     if not whole:
         joiner.fill()
         notes = (
             *notes,
-            f"{joiner.done} of {clock.total} tiles were restored; the others have no values",
+            f"{counter.done} of {counter.total} tiles were restored; the others have no values",
         )
     return Restored(
         image=delivery.array,
@@ -255,43 +239,60 @@ def join_tiles(
         offset=last.offset,
         losses=last.losses,
         reason=StopReason.COMPLETED if whole else StopReason.STOPPED,
-        tiles=clock.total,
+        tiles=counter.total,
         residual=joiner.residual,
         notes=notes,
     )
 
 
 def restore_tile(piece: Job, part: Part, *, examined: bool) -> TileOutcome:
-    """Restore a tile with the kernel that is known by now.
-
-    Parameters
-    ----------
-    piece : Job
-        For what is seen of the part, with the kernel in its middle.
-    part : Part
-    examined : bool
-        Look at what is left unexplained.
-    """
+    """Restore a tile with the kernel of its problem; if it is examined, with its residual."""
     observation = observe(piece)
     solved = observation.brightened()
-    steps = solve(solver_for(piece, solved, held=True), solved)
-    while True:
-        try:
-            next(steps)
-        except StopIteration as end:
-            outcome: Outcome = end.value
-            break
-    pixels = _finished(piece, outcome, observation)
+    outcome = drained(solve(solver_for(piece, solved, held=True), solved))
     inner = part.kept.moved(-part.seen.top, -part.seen.left).scaled(piece.settings.scale).slices
+    return _reconstruct(piece, outcome, observation, inner, examined=examined)
+
+
+def _reconstruct(
+    job: Job,
+    outcome: Outcome,
+    observation: Observation,
+    inner: tuple[slice, slice],
+    *,
+    examined: bool,
+) -> TileOutcome:
+    """Centre kernel and image of a solver's outcome, restore the image, and crop it to `inner`.
+
+    If it is examined, also compute the residual.
+    """
+    settings, gain = job.settings, observation.gain
+    canvas, kernel = outcome.estimate.image.float(), outcome.estimate.kernel.float()
+    if settings.recentres:
+        canvas, kernel = recentre(canvas, kernel, center=observation.center, border=settings.border)
+    result = observation.crop(canvas)
+    if job.restorer.name != "none":
+        result = job.restorer(
+            replace(observation, data=observation.completed(canvas, kernel), gain=1.0),
+            kernel,
+            noise=job.noise / gain,
+            measured=observation.measured,
+            light=None if job.light is None else job.light.times(1 / gain),
+            conditions=None if job.conditions is None else job.conditions.times(1 / gain),
+            kernel_is_known=job.kernel_is_known,
+            colour=job.colour,
+        )
+    support = observation.support(kernel > CORE * kernel.max()).cpu().numpy()
+    image, weights = result.cpu().numpy(), kernel.cpu().numpy()
     residual = None
     if examined:
         residual = find_residual(
-            piece.planes, pixels, piece.settings, border=piece.border, noise=piece.unexplained
+            job.planes, image, weights, settings, border=job.border, noise=job.unexplained
         )
     return TileOutcome(
-        image=np.moveaxis(pixels.image[(..., *inner)], 0, -1),
-        support=pixels.support[inner],
-        kernel=pixels.kernel,
+        image=np.moveaxis(image[(..., *inner)], 0, -1),
+        support=support[inner],
+        kernel=weights,
         center=observation.center,
         offset=observation.offset,
         losses=outcome.losses.numpy(),
@@ -302,7 +303,7 @@ def restore_tile(piece: Job, part: Part, *, examined: bool) -> TileOutcome:
 def _with_optimised_kernel(
     job: Job,
 ) -> Generator[Progress, bool | None, tuple[Job, tuple[str, ...]]]:
-    """Return the job with the kernel that its method finds on its most detailed part."""
+    """Return the problem with the kernel that its method estimates on its most detailed part."""
     box = most_detailed(job.planes.data[(..., *job.wanted.slices)], OPTIMISED_SIDE)
     box = box.moved(job.wanted.top, job.wanted.left)
     piece = replace(cut(job, box), border="extend")
@@ -313,48 +314,34 @@ def _with_optimised_kernel(
     if job.settings.recentres:
         _, kernel = recentre(canvas, kernel, center=observation.center, border="extend")
     note = (
-        f"the kernel is that of rows {box.top}:{box.bottom}, columns {box.left}:{box.right} of "
-        "what was looked at, which have the most detail"
+        f"the kernel was estimated from rows {box.top}:{box.bottom}, columns "
+        f"{box.left}:{box.right} of the input region, which have the most detail"
     )
     return replace(job, source=kernel.cpu().numpy()), (note,)
 
 
-def _finished(job: Job, outcome: Outcome, observation: Observation) -> Pixels:
-    return finish(
-        outcome,
-        observation,
-        job.settings,
-        job.restorer,
-        noise=job.noise,
-        light=job.light,
-        conditions=job.conditions,
-        kernel_is_known=job.kernel_is_known,
-        colour=job.colour,
-    )
-
-
 def _at_once(solver: Solver[Any], observation: Observation) -> Outcome:
-    """Return what there is before the first step, for a run that is stopped by then."""
+    """Return the state before the first step, for a run that is stopped by then."""
     estimate = solver.estimate(solver.init(observation))
     return Outcome(estimate=estimate, losses=torch.empty(0), reason=StopReason.STOPPED)
 
 
 def short_of_memory(tile: int) -> str:
-    """Return what is said of tiles that were made smaller."""
+    """Return the note on tiles that were made smaller."""
     return f"memory was short: restored in tiles of at most {tile} pixels a side"
 
 
 def is_lack_of_memory(error: BaseException) -> bool:
-    """Tell whether torch or numpy could not get the memory that they asked for."""
+    """Return whether torch or numpy ran out of memory."""
     if isinstance(error, torch.cuda.OutOfMemoryError | MemoryError):
         return True
-    # On the CPU and on Apple's GPUs torch has no type of its own for it.
+    # torch has no exception type for this on the CPU and on Apple GPUs.
     text = str(error).lower()
     return "can't allocate memory" in text or "out of memory" in text or "not enough memory" in text
 
 
 def _free_memory(job: Job) -> None:
-    """Give back what a failed attempt has left in caches."""
+    """Empty the caches that a failed attempt has left."""
     gc.collect()
     if job.compute.device.type == "cuda":
         torch.cuda.empty_cache()

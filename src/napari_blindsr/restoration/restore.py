@@ -1,15 +1,16 @@
-"""Restore an array: what scripts, the command line and the dock call, step by step."""
+"""Restore one image: the entry point of scripts, the command line and the dock."""
 
 from __future__ import annotations
 
+import difflib
 import os
 import platform
 import time
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import fields, replace
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, TypedDict
 
 import numpy as np
 import torch
@@ -18,116 +19,183 @@ from napari_blindsr.errors import EngineError, InputError, OutOfMemoryError, Set
 from napari_blindsr.estimation.kernel_field import KernelField
 from napari_blindsr.images.planes import check_axes, plane_shape
 from napari_blindsr.images.tiling import Box, as_box
-from napari_blindsr.methods import METHODS, Schedule, ScheduleName, plan_schedule
-from napari_blindsr.optics import Optics
+from napari_blindsr.methods import METHODS, plan_schedule
+from napari_blindsr.optics import UNKNOWN
 from napari_blindsr.physics.kernel_files import check_kernels, read_kernel
-from napari_blindsr.physics.kernels import FAMILIES, KernelFamily
-from napari_blindsr.progress import Progress
+from napari_blindsr.physics.kernels import FAMILY_NAMES, KernelFamily
+from napari_blindsr.progress import Progress, drained
 from napari_blindsr.restoration.evidence import run_flags
 from napari_blindsr.restoration.reconstruct import is_lack_of_memory, restored
 from napari_blindsr.restoration.result import Result
 from napari_blindsr.restoration.setup import prepare, with_blur
 from napari_blindsr.restoration.uncertainty import find_uncertainty
-from napari_blindsr.settings import ONE_BLUR, Settings, kernel_family
+from napari_blindsr.settings import Settings, kernel_family
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterator
 
     from numpy.typing import ArrayLike, NDArray
+    from typing_extensions import Unpack
 
     from napari_blindsr.images.tiling import Target
+    from napari_blindsr.methods import Schedule, ScheduleName
+    from napari_blindsr.optics import Optics
     from napari_blindsr.restoration.problem import Job, Link
     from napari_blindsr.restoration.reconstruct import Restored
     from napari_blindsr.types import Border, Finish, Geometry, Precision, Quality
 
 
+class Options(TypedDict, total=False):
+    """Options of `restore` by keyword: the attributes of `Settings`, in more forms, and `steps`."""
+
+    scale: int
+    method: str
+    kernel: str | os.PathLike[str] | KernelFamily | KernelField | NDArray[Any]
+    geometry: Geometry
+    border: Border
+    bounded: bool | None
+    gain: float | Literal["auto"]
+    noise: float | Literal["auto"]
+    mask_saturated: bool
+    finish: Finish | None
+    usrnet_weights: str | os.PathLike[str] | None
+    quality: Quality
+    schedule: Schedule | ScheduleName
+    steps: int | None
+    seed: int
+    device: str
+    precision: Precision
+    threads: int | None
+    tile: int | Literal["auto"] | None
+    uncertainty: int
+    field: tuple[int, int]
+    optics: Optics | None
+
+
+def restore(
+    image: ArrayLike,
+    settings: Settings | None = None,
+    *,
+    axes: str | None = None,
+    mask: ArrayLike | None = None,
+    region: Box | tuple[slice, slice] | None = None,
+    progress: Callable[[Progress], bool | None] | None = None,
+    **options: Unpack[Options],
+) -> Result:
+    """Estimate the blur of an image, and restore the image on a grid `scale` times finer.
+
+    Parameters
+    ----------
+    image : array_like
+        Grey (h, w) or RGB (h, w, 3); with `axes` also (C, h, w). uint8, uint16 or float,
+        finite.
+    settings : Settings, optional
+        Needed unless `scale` is given.
+    axes : str, optional
+        "YX", "YXC" or "CYX"; guessed from the shape if left out.
+    mask : array_like (h, w), optional
+        Nonzero where pixels are missing; they are filled in. Not for MLMC; the other methods also
+        treat pixels that are not finite as missing.
+    region : Box or tuple of slice, optional
+        Rows and columns to restore, instead of all; pixels around them are used as far as they
+        have an influence. The result covers the region alone.
+    progress : callable, optional
+        Called with a `Progress` after each step; a true return value stops the run, which then
+        returns the best state so far.
+    **options
+        Attributes of `Settings`, such as ``scale=2``; they replace those of `settings`. Besides
+        what is described there, `kernel` may be
+
+        - the name of a kernel family ("auto" by default), to estimate the kernel from;
+        - an array (K, K), or the path of a file with one: a known correlation kernel in HR pixels;
+        - an array (R, C, K, K), or the `KernelField` of an earlier result: the known kernels of
+          R × C regions that divide the image,
+
+        `schedule` a name, "published" or "reference", and `steps` the number of image steps, with
+        which the phases of the schedule scale; an error with method "fast".
+
+    Returns
+    -------
+    Result
+
+    Raises
+    ------
+    BlindSRError
+        Bad input or settings (before any work starts), a missing device, or a failed computation.
+    """
+    run = iterate(image, settings, axes=axes, mask=mask, region=region, **options)
+    return drained(run, progress)
+
+
 def iterate(
     image: ArrayLike,
-    settings: Settings,
+    settings: Settings | None = None,
     *,
     axes: str | None = None,
     known_kernel: NDArray[Any] | KernelField | None = None,
     found: bool = False,
     mask: ArrayLike | None = None,
-    region: Box | None = None,
+    region: Box | tuple[slice, slice] | None = None,
     target: Target | None = None,
     link: Link | None = None,
+    **options: Unpack[Options],
 ) -> Generator[Progress, bool | None, Result]:
-    """Run step by step: yields `Progress`, returns a `Result`.
+    """Restore step by step: yields `Progress`, returns a `Result`.
 
-    Sending a true value ends the run within one step; it then returns the best state so far. The
-    image and settings are checked when the first value is asked for, before any work.
-    Every failure comes as a `BlindSRError`, never as a `RuntimeError`.
+    Send a true value to stop within one step; the best state so far is then returned. Image and
+    settings are checked before any work, when the first value is requested. All failures are
+    `BlindSRError`, never `RuntimeError`.
 
     Parameters
     ----------
-    image : array_like
+    image, settings, axes, mask, region, **options
         As in `restore`.
-    settings : Settings
-    axes : str, optional
     known_kernel : ndarray, (K, K) or (R, C, K, K), or KernelField, optional
-        A kernel, or a grid of the kernels of the image's regions. Needed if, and only if,
+        A kernel, or a grid of the kernels of the image's regions. Required if, and only if,
         ``settings.kernel`` is "known".
     found : bool
-        Whether that kernel was itself found by a method, on other planes, and is less sure.
-    mask : array_like, (h, w), optional
-        As in `restore`.
-    region : Box, optional
-        What of the image is restored; what surrounds it is looked at, nothing else.
+        Whether that kernel was estimated, from other planes, and so is uncertain.
     target : Target, optional
-        Takes the restored pixels as they are complete, float32: rows × columns, × 3 for RGB,
+        Receives the restored pixels as they are computed, float32: rows × columns, × 3 for RGB,
         × C for "CYX". The `image` of the result is then empty.
     link : Link, optional
-        What an optimisation begins with; the result then has the `weights` to hand on.
+        Weights to start from; the result then has its `weights` for the next plane.
     """
     start = time.perf_counter()
+    settings, kernel = make_settings(settings, **options)
+    known = kernel if known_kernel is None else known_kernel
+    array: Any = image if hasattr(image, "shape") else np.asarray(image)
+    box = as_box(region, plane_shape(array, check_axes(array, axes)))
     with translated_errors():
         if settings.uncertainty and target is not None:
             raise SettingsError(
                 f"uncertainty is {settings.uncertainty}, which needs the result in memory, but a "
-                "target takes its pixels; expected 0"
+                "target receives its pixels; expected 0"
             )
-        job = prepare(
-            image,
-            settings,
-            axes=axes,
-            mask=mask,
-            region=region,
-            known=known_kernel,
-            found=found,
-        )
+        job = prepare(array, settings, axes=axes, mask=mask, region=box, known=known, found=found)
         job = replace(job, link=link)
         stop: bool | None = None
         with cpu_threads(settings.threads):
-            if job.reads:
-                stop = yield _reading(time.perf_counter() - start)
+            if job.estimates_blur:
+                stop = yield _estimating(time.perf_counter() - start)
                 job, stop = yield from with_blur(job, start=start, stop=bool(stop))
             joined = yield from restored(job, target, start=start, stop=bool(stop))
             uncertainty: NDArray[np.float32] | None = None
-            doubts: tuple[str, ...] = ()
+            more_notes: tuple[str, ...] = ()
             if settings.uncertainty:
-                uncertainty, doubts = yield from find_uncertainty(job, joined, start=start)
+                uncertainty, more_notes = yield from find_uncertainty(job, joined, start=start)
             result = conclude(job, joined, seconds=time.perf_counter() - start)
     return replace(
         result,
         uncertainty=uncertainty,
-        region=region,
-        notes=(*result.notes, *doubts),
+        region=box,
+        notes=(*result.notes, *more_notes),
         seconds=time.perf_counter() - start,
     )
 
 
 def conclude(job: Job, joined: Restored, *, seconds: float) -> Result:
-    """Return the result of a job, with what speaks against it.
-
-    Parameters
-    ----------
-    job : Job
-    joined : Restored
-        What came of it.
-    seconds : float
-        That it took.
-    """
+    """Return the result of a problem, with its flags."""
     planes, settings = job.planes, job.settings
     field = job.source if isinstance(job.source, KernelField) else None
     flags = run_flags(
@@ -155,7 +223,7 @@ def conclude(job: Job, joined: Restored, *, seconds: float) -> Result:
         noise=job.noise * planes.span,
         finish=job.restorer.name,
         blur=job.blur,
-        # Its regions divide the image, whatever part of it was looked at.
+        # The regions divide the whole image, whatever its input region was.
         field=None if field is None else replace(field, extent=Box.whole(field.extent.shape)),
         notes=(*job.notes, *joined.notes),
         flags=flags,
@@ -168,10 +236,10 @@ def conclude(job: Job, joined: Restored, *, seconds: float) -> Result:
     )
 
 
-def _reading(seconds: float) -> Progress:
-    """Return the report that the blur is being read."""
+def _estimating(seconds: float) -> Progress:
+    """Return the report that the blur is being estimated."""
     return Progress(
-        step=0, total=1, stage="reading the blur", loss=None, seconds=seconds, remaining=None
+        step=0, total=1, stage="estimating the blur", loss=None, seconds=seconds, remaining=None
     )
 
 
@@ -195,7 +263,7 @@ def _first_line(error: BaseException) -> str:
 
 @contextmanager
 def cpu_threads(count: int | None) -> Iterator[None]:
-    """Compute with so many CPU threads, and put the number back afterwards."""
+    """Compute with so many CPU threads, and restore the number afterwards."""
     if count is None:
         yield
         return
@@ -208,7 +276,7 @@ def cpu_threads(count: int | None) -> Iterator[None]:
 
 
 def versions() -> dict[str, str]:
-    """Return the versions that a result depends on."""
+    """Return the versions of the packages that a result depends on."""
     return {
         "napari-blindsr": version("napari-blindsr"),
         "torch": str(torch.__version__),
@@ -217,242 +285,66 @@ def versions() -> dict[str, str]:
     }
 
 
-__all__ = ["iterate", "make_settings", "restore", "versions"]
-
-FAMILY_NAMES = tuple(family.name for family in FAMILIES)
-
-
-def restore(
-    image: ArrayLike,
-    *,
-    scale: int,
-    method: str = METHODS[0],
-    kernel: str | os.PathLike[str] | KernelFamily | KernelField | NDArray[Any] = "auto",
-    axes: str | None = None,
-    geometry: Geometry = "camera",
-    border: Border = "extend",
-    bounded: bool | None = None,
-    mask: ArrayLike | None = None,
-    gain: float | Literal["auto"] = 1.0,
-    noise: float | Literal["auto"] = 0.0,
-    mask_saturated: bool = False,
-    finish: Finish | None = None,
-    usrnet_weights: str | os.PathLike[str] | None = None,
-    quality: Quality = "fast",
-    schedule: Schedule | ScheduleName = "published",
-    steps: int | None = None,
-    seed: int = 0,
-    device: str = "auto",
-    precision: Precision = "auto",
-    threads: int | None = None,
-    tile: int | Literal["auto"] | None = "auto",
-    region: Box | tuple[slice, slice] | None = None,
-    uncertainty: int = 0,
-    field: tuple[int, int] = ONE_BLUR,
-    optics: Optics | None = None,
-    progress: Callable[[Progress], bool | None] | None = None,
-) -> Result:
-    """Estimate the blur of an image and an image that is `scale` times finer.
-
-    Parameters
-    ----------
-    image : array_like
-        Grey (h, w) or RGB (h, w, 3); with `axes` also (C, h, w). uint8, uint16 or float,
-        finite.
-    scale : int
-        1…8; 1 removes blur alone.
-    method : str
-        One of `napari_blindsr.methods.METHODS`. "fast", the default, reads the blur off the
-        image and restores the image by networks that were trained once; the others optimise,
-        and learn from nothing but the image, unless USRNet finishes.
-    kernel : str, path, KernelFamily, KernelField or ndarray
-        Name of a kernel family, or a family with its parameters; the blur is then
-        estimated. An array (K, K), or the path of a file with one, is a known
-        correlation kernel in HR pixels, which is held; one of (R, C, K, K) has the kernels of
-        R × C regions that divide the image, as has the field of an earlier result.
-    axes : str, optional
-        "YX", "YXC" or "CYX"; guessed from the shape if left out.
-    geometry : {"camera", "benchmark"}
-        "camera": the outer pixel edges of input and result coincide. "benchmark": the
-        geometry of the published test data.
-    border : {"extend", "circular"}
-        "extend" assumes nothing about what lies outside; "circular" wraps around.
-    bounded : bool, optional
-        Whether the result is kept within the input's range of intensities, which a
-        blurred input understates. By default for ``benchmark`` geometry alone. It bounds the
-        image generator, so method "fast" takes neither.
-    mask : array_like (h, w), optional
-        Nonzero where the image is covered: these pixels are filled in. Not for MLMC; the
-        other methods also take pixels that are not finite for covered.
-    gain : float or "auto"
-        How bright the image is compared with the result; for dark inputs. Not for MLMC.
-    noise : float or "auto"
-        Standard deviation of the noise in the image's intensity unit: DDSR does not fit it,
-        and a finish removes it; "auto" estimates it. If left out, a finish estimates it
-        for ``camera`` geometry.
-    mask_saturated : bool
-        Take pixels at the largest value of their integer type for covered. Not for MLMC.
-    finish : {"none", "prior", "usrnet", "measurement"}, optional
-        How the image is finished once the kernel is known: not at all, by the image prior
-        that ships, by USRNet, or from the measurement alone, without any learned prior. The
-        method's own way if left out.
-    usrnet_weights : path, optional
-        File with the published weights of USRNet.
-    quality : {"fast", "refined"}
-        Whether "fast" leaves the blur as a network reads it, or refines it, too.
-    schedule : Schedule or {"published", "reference"}
-        Of the optimisation; "fast" has none.
-    steps : int, optional
-        Image steps; the phases of the schedule scale with it. An error with "fast".
-    seed : int
-    device : str
-        "auto", "cpu", "cuda" or "mps".
-    precision : {"auto", "float32", "bfloat16"}
-    threads : int, optional
-        CPU threads to compute with.
-    tile : int, "auto" or None
-        Largest side, in pixels of the result, of the tiles that large results are made in, with
-        overlap; "auto" does so beyond 2048 × 2048 pixels, None never. MLMC and DDSR without a
-        finish make their image in one go only.
-    region : Box or tuple of slice, optional
-        Rows and columns to restore, instead of all; around it the image is looked at as far as
-        it has an influence. The result is that of the region alone.
-    uncertainty : int
-        From how many more restorations the standard deviation of each pixel is found; 0 finds none.
-        With the image prior the first one gives its map of errors, and 1 is enough. The others are
-        with other kernels that the image allows or with fresh noise. Not where an optimisation
-        would have to be repeated.
-    field : tuple of int
-        Rows and columns of the regions of the image that each have a blur of their own; it is
-        interpolated between their middles. (1, 1) is one blur for all. Not with methods that
-        optimise, unless a grid of kernels is given.
-    optics : Optics, optional
-        Numerical aperture, emission wavelength and pixel size of a microscope, as far as they are
-        known: what image and optics say of the blur is taken together.
-    progress : callable, optional
-        Called with a `Progress` after each step; a true return value stops the run,
-        which then returns the best state so far.
-
-    Returns
-    -------
-    Result
+def make_settings(
+    settings: Settings | None = None, **options: Unpack[Options]
+) -> tuple[Settings, NDArray[np.float32] | KernelField | None]:
+    """Return the settings that options of `restore` stand for, and the known kernel, if any.
 
     Raises
     ------
     BlindSRError
-        Bad input or settings (before any work starts), a missing device, or a failure of
-        the computation.
+        If an option is unknown or out of its range, or the kernel cannot be read.
     """
-    settings, known = make_settings(
-        scale=scale,
-        method=method,
-        kernel=kernel,
-        geometry=geometry,
-        border=border,
-        bounded=bounded,
-        gain=gain,
-        noise=noise,
-        mask_saturated=mask_saturated,
-        finish=finish,
-        usrnet_weights=usrnet_weights,
-        quality=quality,
-        schedule=schedule,
-        steps=steps,
-        seed=seed,
-        device=device,
-        precision=precision,
-        threads=threads,
-        tile=tile,
-        uncertainty=uncertainty,
-        field=field,
-        optics=optics,
-    )
-    array: Any = image if hasattr(image, "shape") else np.asarray(image)
-    box = as_box(region, plane_shape(array, check_axes(array, axes)))
-    run = iterate(array, settings, axes=axes, known_kernel=known, mask=mask, region=box)
-    stop: bool | None = None
-    while True:
-        try:
-            report = run.send(stop) if stop is not None else next(run)
-        except StopIteration as end:
-            result: Result = end.value
-            return result
-        stop = bool(progress(report)) if progress is not None else False
-
-
-def make_settings(
-    *,
-    scale: int,
-    method: str = METHODS[0],
-    kernel: str | os.PathLike[str] | KernelFamily | KernelField | NDArray[Any] = "auto",
-    geometry: Geometry = "camera",
-    border: Border = "extend",
-    bounded: bool | None = None,
-    gain: float | Literal["auto"] = 1.0,
-    noise: float | Literal["auto"] = 0.0,
-    mask_saturated: bool = False,
-    finish: Finish | None = None,
-    usrnet_weights: str | os.PathLike[str] | None = None,
-    quality: Quality = "fast",
-    schedule: Schedule | ScheduleName = "published",
-    steps: int | None = None,
-    seed: int = 0,
-    device: str = "auto",
-    precision: Precision = "auto",
-    threads: int | None = None,
-    tile: int | Literal["auto"] | None = "auto",
-    uncertainty: int = 0,
-    field: tuple[int, int] = ONE_BLUR,
-    optics: Optics | None = None,
-) -> tuple[Settings, NDArray[np.float32] | KernelField | None]:
-    """Check the options of `restore`; return its settings and the known kernel, if one is given."""
-    known: NDArray[np.float32] | KernelField | None = None
-    family: KernelFamily | Literal["known"]
-    if isinstance(kernel, KernelFamily):
-        family = kernel
-    elif isinstance(kernel, KernelField):
-        family, known = "known", kernel
-    elif isinstance(kernel, str) and kernel in FAMILY_NAMES:
-        family = kernel_family(kernel)
-    elif isinstance(kernel, str | os.PathLike):
-        family, known = "known", check_kernels(_read_kernel(kernel))
-    else:
-        family, known = "known", check_kernels(kernel)
-    settings = Settings(
-        scale=scale,
-        method=method,
-        kernel=family,
-        geometry=geometry,
-        border=border,
-        bounded=bounded,
-        gain=gain,
-        noise=noise,
-        mask_saturated=mask_saturated,
-        finish=finish,
-        usrnet_weights=None if usrnet_weights is None else os.fspath(usrnet_weights),
-        quality=quality,
-        schedule=plan_schedule(
-            schedule,
-            method=method,
+    for name in options:
+        _check_option(name)
+    values: dict[str, Any] = {"kernel": "auto", "schedule": "published"}
+    if settings is not None:
+        values |= {field.name: getattr(settings, field.name) for field in fields(settings)}
+    values |= options
+    family, known = _kernel_model(values["kernel"])
+    path = values.get("usrnet_weights")
+    values |= {
+        "kernel": family,
+        "usrnet_weights": None if path is None else os.fspath(path),
+        "schedule": plan_schedule(
+            values["schedule"],
+            method=values.get("method", METHODS[0]),
             kernel=family.name if isinstance(family, KernelFamily) else family,
-            steps=steps,
+            steps=values.pop("steps", None),
         ),
-        seed=seed,
-        device=device,
-        precision=precision,
-        threads=threads,
-        tile=tile,
-        uncertainty=uncertainty,
-        field=field,
-        optics=Optics() if optics is None else optics,
+        "optics": UNKNOWN if values.get("optics") is None else values["optics"],
+    }
+    return Settings(**values), known
+
+
+def _check_option(name: str) -> None:
+    known = [*Options.__annotations__]
+    if name in known:
+        return
+    near = difflib.get_close_matches(name, known)
+    raise SettingsError(
+        f"there is no option {name!r}; "
+        + (f"did you mean {' or '.join(map(repr, near))}?" if near else f"expected one of {known}")
     )
-    return settings, known
 
 
-def _read_kernel(path: str | os.PathLike[str]) -> NDArray[Any]:
-    if not Path(path).exists():
-        raise InputError(
-            f"kernel is {os.fspath(path)!r}; expected one of {list(FAMILY_NAMES)} "
-            "or the path of a file with a kernel"
-        )
-    return read_kernel(path)
+def _kernel_model(
+    kernel: str | os.PathLike[str] | KernelFamily | KernelField | NDArray[Any],
+) -> tuple[KernelFamily | Literal["known"], NDArray[np.float32] | KernelField | None]:
+    """Return the family of a kernel that is to be estimated, or "known" and the known kernel."""
+    if isinstance(kernel, KernelFamily):
+        return kernel, None
+    if isinstance(kernel, KernelField):
+        return "known", kernel
+    if isinstance(kernel, str) and kernel == "known":
+        return "known", None
+    if isinstance(kernel, str) and kernel in FAMILY_NAMES:
+        return kernel_family(kernel), None
+    if isinstance(kernel, str | os.PathLike):
+        if not Path(kernel).exists():
+            raise InputError(
+                f"kernel is {os.fspath(kernel)!r}; expected one of {list(FAMILY_NAMES)} "
+                "or the path of a file with a kernel"
+            )
+        kernel = read_kernel(kernel)
+    return "known", check_kernels(kernel)

@@ -29,55 +29,55 @@ class Result:
         The restored image in the axes of the input, its two spatial axes `scale` times
         longer, in the intensity unit of the input. Not clipped to the input's range.
     kernel : ndarray, float32, (K, K)
-        The blur as a correlation kernel in HR pixels, non-negative, sum 1; where it varies over
-        the field, that in the middle of what was restored.
+        The blur as a correlation kernel in HR pixels, non-negative, sum 1; if it varies, the one
+        in the middle of the output region.
     kernel_center : tuple of float
         (row, column) in `kernel` that corresponds to the position of an LR pixel.
     support : ndarray, float32, (s·h, s·w)
-        How much of what would see each HR pixel through the kernel's core was measured,
-        from 0 to 1; less than 1 near covered pixels and extended borders.
+        Fraction of the LR pixels that see each HR pixel through the kernel's core and are valid,
+        from 0 to 1; less than 1 near missing pixels and extended borders.
     uncertainty : ndarray, float32, or None
-        Standard deviation of each pixel's error, in the shape and unit of `image`, if it was
+        Standard deviation of each pixel's error, in the shape and unit of `image`; None if not
         asked for.
     covered : ndarray, bool, (s·h, s·w), or None
-        Where the image is filled in: nothing that sees these pixels was measured. None
-        if no pixel of the input was covered.
+        Where the image is filled in, because no valid pixel sees it. None if no pixel of the
+        input is missing.
     axes : str
         "YX", "YXC" or "CYX".
     offset : float
         δ: LR pixel i lies at HR coordinate scale·i + offset, on both axes. Of a region, i
         counts from where the region begins.
     region : Box or None
-        What was restored of the image, in pixels of the input; None is all of it.
+        The output region in pixels of the input; None for the whole image.
     tiles : int
-        In how many parts the image was made.
+        Number of tiles.
     trace : ndarray, float32, (n,)
         The loss of each image step.
     settings : Settings
-        What was asked for.
+        The settings of the run.
     gain : float
         The gain that was used.
     noise : float
-        The standard deviation of the noise that was assumed, in the input's unit.
+        Standard deviation of the noise that was assumed, in the input's unit.
     finish : {"none", "prior", "usrnet", "measurement"}
-        How the image was finished.
+        How the image was reconstructed.
     blur : BlurEstimate or None
-        What was read of the blur, with its uncertainty, if a network read it and it is one.
+        Blur estimate with its uncertainty; None if the kernel was known, optimised or varies.
     field : KernelField or None
-        The kernels of the image's regions, and what was read of each, if the blur varies.
+        The kernels of the image's regions with their estimates; None if the blur does not vary.
     notes : tuple of str
-        What the user should know, such as why a finish was left out.
+        Messages, such as why a reconstruction was replaced by another.
     flags : tuple of Flag
-        Reasons not to believe the result, or parts of it.
+        Warnings about the result.
     seconds : float
         Wall time of the run.
     device, dtype : str
-        Where it ran and in which precision the networks were evaluated.
+        Device, and precision in which the networks were evaluated.
     versions : dict of str to str
     reason : StopReason
         Why the run ended.
     weights : Weights or None
-        Of the generators of an optimisation, if another one is to begin with them.
+        Of the generators, for the warm start of another run.
     """
 
     image: NDArray[np.float32]
@@ -113,17 +113,17 @@ class Result:
 
     @property
     def kernels(self) -> NDArray[np.float32]:
-        """The kernel (K, K), or where it varies all of them (R, C, K, K), as files hold them."""
+        """The kernel (K, K), or of a field all of them (R, C, K, K), as files hold them."""
         return self.kernel if self.field is None else self.field.kernels
 
     @property
     def learned_priors(self) -> tuple[str, ...]:
-        """Names of the trained networks that took part; none were told of this image."""
-        read = [] if self.blur is None else [self.blur]
+        """Names of the pretrained networks that were used; none was trained on this image."""
+        blurs = [] if self.blur is None else [self.blur]
         if self.field is not None:
-            read += [blur for line in self.field.blurs for blur in line]
-        names = ["kernel estimator"] if read else []
-        refined = any(blur.refined for blur in read)
+            blurs += [blur for line in self.field.blurs for blur in line]
+        names = ["kernel estimator"] if blurs else []
+        refined = any(blur.refined for blur in blurs)
         if refined or self.finish == "prior":
             names.append("image prior")
         if self.finish == "usrnet":
@@ -131,13 +131,13 @@ class Result:
         return tuple(names)
 
     def _root_mean_square(self) -> float | None:
-        """Return the uncertainty as one number, in the unit of the image."""
+        """Root mean square of the uncertainty, in the unit of the image."""
         if self.uncertainty is None:
             return None
         return float((self.uncertainty.astype(float) ** 2).mean() ** 0.5)
 
     def report(self) -> dict[str, Any]:
-        """Return everything but the pixels, as plain JSON types."""
+        """Return everything but the pixels as plain JSON types."""
         settings = self.settings
         return {
             "method": settings.method,

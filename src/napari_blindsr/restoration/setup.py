@@ -1,4 +1,4 @@
-"""Makes a run ready: checks, blur, noise, the observation and its solver."""
+"""Set up a run: check the input, estimate blur and noise, build observation and solver."""
 
 from __future__ import annotations
 
@@ -7,11 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
-from skimage.restoration import inpaint_biharmonic
 
 from napari_blindsr.errors import InputError, SettingsError
-from napari_blindsr.estimation.estimate import SMALLEST_SIDE as SMALLEST_READ
-from napari_blindsr.estimation.estimate import decide, estimate_blur
+from napari_blindsr.estimation.estimate import SMALLEST_SIDE as SMALLEST_IMAGE
+from napari_blindsr.estimation.estimate import decide, estimate_blur, filled_in
 from napari_blindsr.estimation.field import check_regions, field_of_image
 from napari_blindsr.estimation.kernel_field import KernelField
 from napari_blindsr.images.planes import (
@@ -49,14 +48,14 @@ if TYPE_CHECKING:
     from napari_blindsr.progress import Progress
     from napari_blindsr.solvers.device import Compute
     from napari_blindsr.solvers.loop import Solver
-    from napari_blindsr.types import Finish, Quality
+    from napari_blindsr.types import Finish
 
 
-READABLE = 128
-"""Pixels of the input that are looked at around a region, if there are so many: for its blur."""
+SMALLEST_WINDOW = 128
+"""Least number of input pixels around a region, to estimate its blur from."""
 
 WIDE = 7
-"""Reach of the widest blur that is read off an image, in its pixels."""
+"""Reach of the widest blur that can be estimated, in pixels of the image."""
 
 
 def prepare(
@@ -69,7 +68,7 @@ def prepare(
     region: Box | None,
     found: bool = False,
 ) -> Job:
-    """Check an image and settings, and make everything ready; parameters as in `iterate`.
+    """Check image and settings, and return the problem; parameters as in `iterate`.
 
     Raises
     ------
@@ -79,32 +78,33 @@ def prepare(
     axes = check_axes(array, axes)
     shape = plane_shape(array, axes)
     source = kernel_source(settings, known, shape)
-    reads_field = settings.field != ONE_BLUR and isinstance(source, KernelFamily)
-    if reads_field:
+    estimates_field = settings.field != ONE_BLUR and isinstance(source, KernelFamily)
+    if estimates_field:
         check_regions(settings.field, shape)
-    looked, wanted = Box.whole(shape), Box.whole(shape)
+    seen, wanted = Box.whole(shape), Box.whole(shape)
     if region is not None:
         check_region(region, shape)
         wanted = region
-        # Regions with a blur of their own divide all of the image.
-        if settings.border == "extend" and not reads_field:
+        # The regions of a field divide the whole image.
+        if settings.border == "extend" and not estimates_field:
             size = size_of(source, settings)
             reach = max(context_for(size, settings.scale), WIDE)
-            looked = region.grown(reach, shape).at_least(READABLE, shape)
-            wanted = region.moved(-looked.top, -looked.left)
-            source = moved(source, -looked.top, -looked.left)
-    planes, defects = _planes(array, settings, axes=axes, mask=mask, window=looked)
+            seen = region.grown(reach, shape).at_least(SMALLEST_WINDOW, shape)
+            wanted = region.moved(-seen.top, -seen.left)
+            source = moved(source, -seen.top, -seen.left)
+    planes, defects = _planes(array, settings, axes=axes, mask=mask, window=seen)
     tile = tile_side(wanted.scaled(settings.scale).shape, settings.tile)
     _check_tiles(settings, settings.used_finish, tile, wanted)
-    if reads_field or isinstance(source, KernelField):
+    if estimates_field or isinstance(source, KernelField):
         grid = source.shape if isinstance(source, KernelField) else settings.field
         tile = field_tile(shape, grid, scale=settings.scale, tile=settings.tile)
     compute = choose_compute(settings.device, settings.precision)
     restorer, notes = load_restorer(settings, compute)
-    # Another one, if its weights are missing.
+    # Replaced by another restorer if its weights are missing.
     _check_tiles(settings, restorer.name, tile, wanted)
     finishes = restorer.name != "none"
-    noise = noise_for_restorer(planes, settings) if finishes else noise_for_fit(planes, settings)
+    estimated = settings.estimates_noise if finishes else settings.noise == "auto"
+    noise = noise_level(planes, settings, estimated=estimated)
     light = estimate_shot_noise(planes, settings, compute) if restorer.uses_shot_noise else None
     colour = restorer.prior is not None and _is_colour(planes, noise, light)
     conditions: Conditions | None = None
@@ -112,15 +112,9 @@ def prepare(
         conditions = conditions_of(
             planes.data, measured=planes.measured, together=colour, device=compute.device
         )
-        # What one kernel is estimated by decides on the noise as well.
-        if known is not None or reads_field or method_named(settings.method).optimises:
-            decision = decide(
-                planes.data,
-                measured=planes.measured,
-                scale=settings.scale,
-                compute=compute,
-                optics=settings.optics,
-            )
+        # The network that estimates one kernel also corrects the noise estimate.
+        if known is not None or estimates_field or method_named(settings.method).optimises:
+            decision = decide(planes.data, settings, measured=planes.measured, compute=compute)
             conditions = replace(conditions, decision=decision)
     job = Job(
         settings=settings,
@@ -133,84 +127,52 @@ def prepare(
         noise=noise,
         light=light,
         tile=tile,
-        kernel_is_known=known is not None and not (found or _was_read(known)),
+        kernel_is_known=known is not None and not (found or _is_estimated(known)),
         colour=colour,
         conditions=conditions,
         notes=(*notes, *defects),
     )
-    if job.reads:
-        _check_readable(planes)
+    if job.estimates_blur:
+        _check_estimable(planes)
     return job
 
 
 def with_blur(
     job: Job, *, start: float, stop: bool = False
 ) -> Generator[Progress, bool | None, tuple[Job, bool]]:
-    """Return the job with the kernel that is read off its planes, and whether it shall stop.
+    """Return the problem with its estimated kernel, and whether to stop.
 
-    Parameters
-    ----------
-    job : Job
-    start : float
-        When the run began.
-    stop : bool
-        Leave the blur as it is read.
+    `stop` skips the refinement of the estimate.
     """
     settings, planes = job.settings, job.planes
-    quality: Quality = "fast" if stop else settings.quality
-    assert isinstance(job.source, KernelFamily)
+    settings = replace(settings, quality="fast") if stop else settings
     if settings.field != ONE_BLUR:
-        regions = field_of_image(
-            planes.data,
-            measured=planes.measured,
-            shape=settings.field,
-            scale=settings.scale,
-            family=job.source,
-            geometry=settings.geometry,
-            seed=settings.seed,
-            device=settings.device,
-            quality=quality,
-            noise=job.noise,
-            optics=settings.optics,
-        )
+        regions = field_of_image(planes.data, settings, measured=planes.measured, noise=job.noise)
         field, asked = yield from reported(regions, stage=REFINING, start=start)
         return replace(job, source=field), stop or asked
-    steps = estimate_blur(
-        planes.data,
-        measured=planes.measured,
-        scale=settings.scale,
-        family=job.source,
-        reader="network",
-        geometry=settings.geometry,
-        border=settings.border,
-        seed=settings.seed,
-        device=settings.device,
-        quality=quality,
-        noise=job.noise,
-        optics=settings.optics,
-    )
+    steps = estimate_blur(planes.data, settings, measured=planes.measured, noise=job.noise)
     blur, asked = yield from reported(steps, stage=REFINING, start=start)
     return replace(_decided(job, blur.posterior), source=blur.kernel, blur=blur), stop or asked
 
 
 def _decided(job: Job, posterior: BlurPosterior | None) -> Job:
-    """Return the job with what was decided on its noise."""
+    """Return the problem with the network's correction of its noise."""
     if job.conditions is None or posterior is None:
         return job
     return replace(job, conditions=replace(job.conditions, decision=posterior.decision))
 
 
-def _was_read(known: NDArray[Any] | KernelField) -> bool:
-    """Tell whether the kernels of a field were read off an image."""
+def _is_estimated(known: NDArray[Any] | KernelField) -> bool:
+    """Return whether the kernels of a field were estimated from an image."""
     return isinstance(known, KernelField) and bool(known.blurs)
 
 
 def _is_colour(planes: Planes, noise: float, light: ShotNoise | None) -> bool:
-    """Tell whether planes are red, green and blue of one picture, not of several stains."""
+    """Return whether planes are red, green and blue of one picture, not separate stains."""
     if planes.axes != "YXC" or len(planes.data) != CHANNELS:
         return False
-    # Each channel of fluorescence has a unit of its own.
-    if light is not None and bool(light.sparse.any()):
+    # Channels of fluorescence have separate units.
+    if light is not None and (median_height(planes) < SPARSE).any():
         return False
     levels = torch.full((CHANNELS,), noise) if light is None else light.typical.cpu()
     measured = None if planes.measured is None else torch.from_numpy(planes.measured)
@@ -220,17 +182,13 @@ def _is_colour(planes: Planes, noise: float, light: ShotNoise | None) -> bool:
 def _planes(
     array: Any, settings: Settings, *, axes: str, mask: ArrayLike | None, window: Box
 ) -> tuple[Planes, tuple[str, ...]]:
-    """Read a window of the image, and of the mask, as planes; with what was found amiss."""
+    """Read a window of the image and the mask as planes; also return notes on defects."""
     image = window_of(array, axes, window)
     if not method_named(settings.method).degradations:
-        if mask is not None:
+        if mask is not None or np.ma.is_masked(image):
+            given = "masked pixels" if mask is None else "mask"
             raise SettingsError(
-                f"method {settings.method!r} takes no mask; use one of "
-                f"{[m.name for m in METHOD_TABLE if m.degradations]}"
-            )
-        if np.ma.is_masked(image):
-            raise SettingsError(
-                f"method {settings.method!r} takes no masked pixels; use one of "
+                f"method {settings.method!r} takes no {given}; use one of "
                 f"{[m.name for m in METHOD_TABLE if m.degradations]}"
             )
         return to_planes(image, axes=axes, geometry=settings.geometry), ()
@@ -245,86 +203,79 @@ def _planes(
     return planes, notes
 
 
-def _check_readable(planes: Planes) -> None:
-    """Raise an `InputError` if an image is too small to read a blur off."""
+def _check_estimable(planes: Planes) -> None:
+    """Raise an `InputError` if an image is too small for a blur estimate."""
     height, width = planes.data.shape[1:]
-    if min(height, width) < SMALLEST_READ:
+    if min(height, width) < SMALLEST_IMAGE:
         raise InputError(
-            f"the image is {height} × {width} pixels; expected at least {SMALLEST_READ} on each "
-            "side to read a blur off, or a known kernel"
+            f"the image is {height} × {width} pixels; expected at least {SMALLEST_IMAGE} on each "
+            "side to estimate a blur, or a known kernel"
         )
 
 
 def _check_tiles(settings: Settings, finish: Finish, tile: int | None, wanted: Box) -> None:
-    """Raise a `SettingsError` if images are made in one go only, and this one is large."""
+    """Raise a `SettingsError` if the method cannot use tiles and the image is too large."""
     if tile is None or finish != "none":
         return
     height, width = wanted.scaled(settings.scale).shape
     raise SettingsError(
-        f"method {settings.method!r} with finish {finish!r} makes its image in one go, and "
-        f"{height} × {width} pixels would be made in tiles of {tile}; expected a finish "
+        f"method {settings.method!r} with finish {finish!r} solves the whole image at once, and "
+        f"{height} × {width} pixels would need tiles of {tile}; expected a reconstruction "
         "(finish='prior'), a method that has one "
         f"({[m.name for m in METHOD_TABLE if m.finish != 'none']}), a region, or tile=None"
     )
 
 
-MIDDLE = (0.2, 0.4)
-"""Heights of the median pixel, between the darkest and the brightest, that make an image sparse,
-and not."""
+SPARSE = 0.4
+"""Median height below which an image has few bright pixels, as in fluorescence."""
 
 LEAST_BRIGHT = 1e-3
-"""What the brightest pixel of an image is taken for at least, in units of its range."""
+"""Least brightness of the brightest pixel, and least range, in units of the image's range."""
 
 
-def noise_for_fit(planes: Planes, settings: Settings) -> float:
-    """Return the noise that an optimisation is told of, in the planes' unit."""
-    if settings.noise == "auto":
-        return estimate_noise(planes.data, planes.measured)
-    return settings.noise / planes.span
-
-
-def noise_for_restorer(planes: Planes, settings: Settings) -> float:
-    """Return the noise that the finish is told of, in the planes' unit."""
-    if settings.estimates_noise:
+def noise_level(planes: Planes, settings: Settings, *, estimated: bool) -> float:
+    """Return the standard deviation of the noise in the planes' unit: estimated, or as set."""
+    if estimated:
         return estimate_noise(planes.data, planes.measured)
     assert settings.noise != "auto"
     return settings.noise / planes.span
 
 
 def estimate_shot_noise(planes: Planes, settings: Settings, compute: Compute) -> ShotNoise | None:
-    """Return the noise in each pixel of an image whose noise grows with the light.
+    """Return the shot noise in each pixel; None if there is none.
 
-    Noise that is told is taken for what it is in every pixel; without any, nothing grows.
+    A noise level that the user set holds in every pixel.
     """
-    told = None if settings.estimates_noise else settings.noise
-    found = None if told == 0 else shot_noise(planes.data, planes.measured)
-    if found is None:
+    given = None if settings.estimates_noise else settings.noise
+    estimated = None if given == 0 else shot_noise(planes.data, planes.measured)
+    if estimated is None:
         return None
-    if told is not None:
-        assert told != "auto"
-        found = np.full_like(found, told / planes.span)
-    levels = torch.from_numpy(found).to(compute.device)
+    if given is not None:
+        assert given != "auto"
+        estimated = np.full_like(estimated, given / planes.span)
+    levels = torch.from_numpy(estimated).to(compute.device)
+    return ShotNoise(levels=levels, typical=levels.square().mean(dim=(1, 2)).sqrt())
+
+
+def median_height(planes: Planes) -> NDArray[np.float32]:
+    """Return the position of each channel's median between its darkest and brightest pixel."""
     measured = ... if planes.measured is None else planes.measured
     values = planes.data[:, measured].reshape(len(planes.data), -1)
     dark, middle, bright = np.quantile(values, (0.01, 0.5, 1), axis=1).astype(np.float32)
-    # Nothing is darker than zero, but for noise.
+    # Without noise nothing would be darker than zero.
     bright = np.maximum(bright, LEAST_BRIGHT)
-    height = (middle - dark) / np.maximum(bright - dark, LEAST_BRIGHT)
-    low, high = MIDDLE
-    return ShotNoise(
-        levels=levels,
-        typical=levels.square().mean(dim=(1, 2)).sqrt(),
-        sparse=torch.from_numpy(np.clip((high - height) / (high - low), 0, 1)).to(compute.device),
-    )
+    return np.asarray((middle - dark) / np.maximum(bright - dark, LEAST_BRIGHT))
 
 
 def observe(job: Job) -> Observation:
-    """Return what was measured, on the device."""
+    """Return the observation on the device."""
     settings, planes, device = job.settings, job.planes, job.compute.device
     measured = None if planes.measured is None else torch.from_numpy(planes.measured)
     if measured is not None and bool(measured.all()):
         measured = None
-    noise = noise_for_fit(planes, settings) if job.optimises else job.noise
+    noise = job.noise
+    if job.optimises:
+        noise = noise_level(planes, settings, estimated=settings.noise == "auto")
     observation = Observation(
         data=torch.from_numpy(planes.data).to(device),
         scale=settings.scale,
@@ -338,20 +289,14 @@ def observe(job: Job) -> Observation:
     check_size(observation, settings)
     if measured is None:
         return observation
-    assert planes.measured is not None
-    guess = inpaint_biharmonic(planes.data, ~planes.measured, channel_axis=0).astype(np.float32)
-    return replace(observation, guess=torch.from_numpy(guess).to(device))
+    guess = torch.from_numpy(filled_in(planes.data, planes.measured))
+    return replace(observation, guess=guess.to(device))
 
 
 def solver_for(job: Job, observation: Observation, *, held: bool = False) -> Solver[Any]:
-    """Return what solves an observation.
+    """Return the solver of an observation.
 
-    Parameters
-    ----------
-    job : Job
-    observation : Observation
-    held : bool
-        Take the job's kernel for granted and leave the image to the finish, whatever the method.
+    If the kernel is `held`, the solver keeps the problem's kernel, whatever the method.
     """
     settings = job.settings
     kernel: KernelFamily | torch.Tensor
@@ -367,7 +312,7 @@ def solver_for(job: Job, observation: Observation, *, held: bool = False) -> Sol
     noise_power = None
     if method_named(settings.method).degradations:
         if observation.gain != 1:
-            # The published dark runs have no gradient prior.
+            # The published runs on dark images have no gradient prior.
             schedule = replace(schedule, prior_weight=0.0)
         if observation.noise > 0:
             noise_power = _noise_power(observation)
@@ -388,8 +333,8 @@ def check_size(observation: Observation, settings: Settings) -> None:
     height, width = observation.data.shape[1:]
     size = observation.kernel_size
     least = SMALLEST_SIDE if method_named(settings.method).optimises else 1
-    # What a pixel lacks at the border is counted on a periodic grid, which the kernel's reach
-    # must not exceed.
+    # The border's support is computed on a periodic grid, which must be larger than the kernel's
+    # reach.
     smallest = max(max(least, size) - 2 * observation.margin, size // 2)
     if settings.scale * min(height, width) < smallest:
         raise InputError(
@@ -399,9 +344,9 @@ def check_size(observation: Observation, settings: Settings) -> None:
 
 
 def _noise_power(observation: Observation) -> float:
-    """Return the mean squared difference to the data that the noise explains."""
+    """Return the mean squared error that the noise explains."""
     power = observation.noise**2
-    # Covered pixels are 0 in data and prediction.
+    # Missing pixels are 0 in data and prediction.
     return (
         power
         if observation.measured is None

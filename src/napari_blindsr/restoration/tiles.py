@@ -1,15 +1,13 @@
-"""A result in tiles: what is planned, what comes of each tile, and who restores them."""
+"""Tiles of a result: the plan, the outcome of each tile, and stitching."""
 
 from __future__ import annotations
 
-import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
 from napari_blindsr.images.tiling import Mosaic
-from napari_blindsr.progress import Progress
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator
@@ -18,6 +16,7 @@ if TYPE_CHECKING:
 
     from napari_blindsr.images.tiling import Part, Target
     from napari_blindsr.metrics.residual import Residual
+    from napari_blindsr.progress import Progress, ProgressCounter
     from napari_blindsr.restoration.problem import Job
 
 
@@ -28,7 +27,7 @@ class TilePlan:
     Attributes
     ----------
     job : Job
-        With the kernel that all tiles are restored with.
+        The problem with the kernel of all tiles.
     rows : list of list of Part
         From top to bottom, and from left to right.
     notes : tuple of str
@@ -44,25 +43,25 @@ class TilePlan:
         return [part for line in self.rows for part in line]
 
     def is_examined(self, number: int) -> bool:
-        """Tell whether what a tile leaves unexplained is looked at: of the first and the middle."""
+        """Return whether to compute the residual of a tile: the first and the middle one."""
         return number in (0, sum(map(len, self.rows)) // 2)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class TileOutcome:
-    """What came of a tile.
+    """The restoration of a tile.
 
     Attributes
     ----------
     image : ndarray, float32, (s·h, s·w, C)
-        What is kept of it, in scaled intensities.
+        Its output region, in scaled intensities.
     support : ndarray, float32, (s·h, s·w)
     kernel : ndarray, float32, (K, K)
     center, offset : float
         As in `Observation`.
     losses : ndarray, float32, (n,)
     residual : Residual or None
-        What it leaves unexplained, if that was looked at.
+        Of the forward model; None if it was not asked for.
     """
 
     image: NDArray[np.float32]
@@ -74,58 +73,34 @@ class TileOutcome:
     residual: Residual | None = None
 
 
-@dataclass(kw_only=True)
-class TileClock:
-    """How many tiles are done, and since when."""
+class TileRestorer(Protocol):
+    """Restores tiles, here or on workers."""
 
-    start: float
-    total: int
-    done: int = 0
-    began: float = field(default_factory=time.perf_counter)
-
-    def progress(self) -> Progress:
-        """Return the report that so many tiles are done."""
-        now = time.perf_counter()
-        pace = (now - self.began) / self.done if self.done else None
-        return Progress(
-            step=self.done,
-            total=self.total,
-            stage=f"tile {self.done} of {self.total}",
-            loss=None,
-            seconds=now - self.start,
-            remaining=None if pace is None else pace * (self.total - self.done),
-            unit="tile",
-        )
-
-
-class TileRunner(Protocol):
-    """Restores tiles."""
-
-    def tiles(
+    def __call__(
         self,
         plan: TilePlan,
-        clock: TileClock,
+        counter: ProgressCounter,
         deliver: Callable[[int, TileOutcome], None],
         *,
         stop: bool,
     ) -> Generator[Progress, bool | None, None]:
-        """Restore tiles and deliver them by their numbers; ends early if asked to stop.
+        """Restore tiles and deliver each by its number, in any order; ends early if asked to stop.
 
-        They may come in any order; those that are ahead of the first one that is missing are held
-        in memory. With `stop`, as little is restored as there can be.
+        Tiles that are ahead of the first missing one are held in memory. With `stop`, as little as
+        possible is restored.
         """
 
 
 class TileJoiner:
-    """Joins tiles that come in any order, and remembers what there is to know of them.
+    """Stitches tiles that arrive in any order, and keeps what the result needs of them.
 
     Parameters
     ----------
     plan : TilePlan
     image : Target
-        Takes rows and columns of the result.
+        Receives rows and columns of the result.
     support : Target or None
-        Takes how much of what sees them was measured.
+        Receives the support.
     """
 
     def __init__(self, plan: TilePlan, *, image: Target, support: Target | None) -> None:
@@ -138,26 +113,19 @@ class TileJoiner:
         self._next = 0
         self._last: tuple[int, TileOutcome] | None = None
         self._residual: tuple[int, Residual | None] = (-1, None)
-        self.done = 0
-
-    @property
-    def next(self) -> int:
-        """The first tile that is missing."""
-        return self._next
 
     @property
     def last(self) -> TileOutcome | None:
-        """The one of the tiles so far that is furthest down and right."""
+        """The tile furthest down and right so far."""
         return None if self._last is None else self._last[1]
 
     @property
     def residual(self) -> Residual | None:
-        """What is left unexplained of the tile in the middle, or of the first one."""
+        """Residual of the tile in the middle, or of the first one."""
         return self._residual[1]
 
     def take(self, number: int, outcome: TileOutcome) -> None:
-        """Take what came of a tile."""
-        self.done += 1
+        """Add the outcome of a tile."""
         if self._last is None or number > self._last[0]:
             self._last = number, outcome
         if self._plan.is_examined(number) and number > self._residual[0]:
@@ -168,7 +136,7 @@ class TileJoiner:
             self._add(given.image, given.support)
 
     def fill(self) -> None:
-        """Say of all tiles that are missing that they have no values."""
+        """Fill all missing tiles with NaN."""
         scale, channels = self._plan.job.settings.scale, len(self._plan.job.planes.data)
         parts = self._plan.parts
         while self._next < len(parts):

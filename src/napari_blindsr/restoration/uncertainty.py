@@ -1,19 +1,14 @@
-"""How far to trust each pixel of a result: what else it might have been.
+"""The standard deviation of each pixel of a result, from further restorations.
 
-Of the image prior's results a small network tells how far such results usually are off
-(`solvers.nonblind.error_map`), which is the first of the restorations. Half of the others are of
-the data as they are, with other kernels that the image allows just as well. The other half are a
-parametric bootstrap (Efron, 1979): the result is blurred again, gets fresh noise, and is restored;
-how far that comes from the result is what noise and the finish do to an image. What no repetition
-tells is what the finish adds, or leaves out, every time. That is in the network's map, and goes
-with the detail that there is; so all are taken together (`combine`).
-
-From changes and expected errors to a standard deviation: the rules, and where they hold.
+With the image prior, the first one is a small network's map of its usual errors
+(`solvers.nonblind.error_map`). Half of the others restore the data with other kernels that fit
+them. The other half are a parametric bootstrap (Efron, 1979): the result is blurred again, gets
+fresh noise, and is restored. No repetition shows the errors that a reconstruction makes every time;
+these are in the network's map, and are larger where there is detail. `combine` takes all together.
 """
 
 from __future__ import annotations
 
-import time
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal
 
@@ -26,17 +21,18 @@ from napari_blindsr.images.tiling import Box
 from napari_blindsr.methods import METHODS
 from napari_blindsr.metrics.residual import border_margin, predict
 from napari_blindsr.physics.kernels import KernelFamily
-from napari_blindsr.progress import Progress, StopReason
+from napari_blindsr.progress import ProgressCounter, StopReason
 from napari_blindsr.restoration.reconstruct import restored
 from napari_blindsr.restoration.setup import estimate_shot_noise
+from napari_blindsr.solvers.nonblind.data_step import ROUNDING
 from napari_blindsr.solvers.nonblind.error_map import load_error_map
-from napari_blindsr.solvers.nonblind.unfolded import ROUNDING
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterator
 
     from numpy.typing import NDArray
 
+    from napari_blindsr.progress import Progress
     from napari_blindsr.restoration.problem import Job
     from napari_blindsr.restoration.reconstruct import Restored
 
@@ -47,29 +43,12 @@ Kind = Literal["error", "data", "kernel"]
 def find_uncertainty(
     job: Job, joined: Restored, *, start: float
 ) -> Generator[Progress, bool | None, tuple[NDArray[np.float32] | None, tuple[str, ...]]]:
-    """Restore what might have been measured as well; return the standard deviation of a result.
-
-    Parameters
-    ----------
-    job : Job
-        That was done.
-    joined : Restored
-        What came of it.
-    start : float
-        When the run began.
-
-    Returns
-    -------
-    ndarray, in the shape of the image, or None
-        In the unit of the image; None if the run was stopped before there was one.
-    tuple of str
-        Notes.
-    """
+    """Return the standard deviation of a result in its shape and unit, and notes; None on stop."""
     if joined.reason == StopReason.STOPPED or not np.isfinite(joined.image).all():
-        return None, ("stopped before the uncertainty was found",)
+        return None, ("stopped before the uncertainty was estimated",)
     changes = yield from find_changes(job, joined, start=start)
     if changes is None:
-        return None, ("stopped before the uncertainty was found",)
+        return None, ("stopped before the uncertainty was estimated",)
     axes, scale = job.planes.axes, job.settings.scale
     rule = rule_for(changes, light=job.light is not None)
     return combine(joined.image, changes, rule, axes=axes, scale=scale), ()
@@ -78,16 +57,14 @@ def find_uncertainty(
 def find_changes(
     job: Job, joined: Restored, *, start: float
 ) -> Generator[Progress, bool | None, Changes | None]:
-    """Restore what might have been measured, one after the other; None if it is stopped.
-
-    Memory does not grow with their number.
-    """
+    """Restore the alternatives one after the other, in constant memory; None on stop."""
     count = job.settings.uncertainty
     sums: dict[Kind, NDArray[np.float32]] = {}
     numbers: dict[Kind, int] = {}
-    began = time.perf_counter()
+    counter = ProgressCounter(start=start, unit="restoration", total=count)
     for index, (kind, other) in enumerate(alternatives(job, joined, count)):
-        if (yield _progress(index, count, began=began, start=start)):
+        counter.done, stage = index, f"uncertainty: restoration {index + 1} of {count}"
+        if (yield counter.progress(stage)):
             return None
         steps = restored(other, None, start=start, stop=False)
         while True:
@@ -96,8 +73,8 @@ def find_changes(
             except StopIteration as end:
                 found: Restored = end.value
                 break
-            # Tiles may take long: a stop counts between them.
-            if (yield _progress(index, count, began=began, start=start)):
+            # Tiles may take long, so a stop takes effect between them.
+            if (yield counter.progress(stage)):
                 return None
         square = squared(kind, found, job, joined)
         sums[kind] = sums[kind] + square if kind in sums else square
@@ -107,22 +84,22 @@ def find_changes(
 
 
 def squared(kind: Kind, found: Restored, job: Job, joined: Restored) -> NDArray[np.float32]:
-    """Return squares of what one of the restorations tells."""
-    # Maps of errors came through the same hands as images: only their unit is theirs.
+    """Return the squared error map, or the squared differences to the result."""
+    # Error maps were shifted to the unit of the image, like images.
     middle = np.float32(job.planes.low) if kind == "error" else joined.image
     square: NDArray[np.float32] = np.square(found.image - middle)
     return square
 
 
 def alternatives(job: Job, joined: Restored, count: int) -> Iterator[tuple[Kind, Job]]:
-    """Yield so many restorations to be made, by turns of other data and with other kernels.
+    """Yield the problems of so many restorations.
 
-    The first is the map of errors, if the image prior made the result. Where the kernel is known,
-    all others are of other data. The first ones are the same for any number.
+    The first is the error map, if the image prior made the result; then other data and other
+    kernels take turns, or other data alone if the kernel is known. A larger number begins alike.
     """
     plain = replace(
         job,
-        # Kernel in hand, a method that optimises has nothing left to do but its finish.
+        # With a known kernel only the non-blind step runs.
         settings=replace(
             job.settings, method=METHODS[0], finish=job.restorer.name, bounded=None, uncertainty=0
         ),
@@ -149,12 +126,12 @@ def alternatives(job: Job, joined: Restored, count: int) -> Iterator[tuple[Kind,
 
 
 def _kernels(job: Job, count: int) -> list[NDArray[np.float32]]:
-    """Return so many other kernels that the image allows; none if the kernel is known."""
+    """Return so many other kernels that fit the image; none if the kernel is known."""
     family = job.settings.kernel
     posterior = job.posterior
     if not count or posterior is None or not isinstance(family, KernelFamily):
         return []
-    # The finish takes kernels up to the size of the result.
+    # A restorer accepts kernels up to the size of the result.
     side = job.settings.scale * min(job.shape)
     return draw_kernels(
         family_of(family, posterior),
@@ -168,10 +145,10 @@ def _kernels(job: Job, count: int) -> list[NDArray[np.float32]]:
 
 
 def _blurred_again(job: Job, joined: Restored) -> NDArray[np.float32]:
-    """Return the planes as the result predicts them, where it determines what they see.
+    """Return the planes as the result predicts them, where it determines them.
 
-    Elsewhere, within the kernel's reach of a border beyond which nothing was restored, they
-    are the data themselves, whose noise is then there twice.
+    Elsewhere, near a border beyond which nothing was restored, they are the data themselves, which
+    have noise already.
     """
     planes, scale = job.planes, job.settings.scale
     axes = planes.axes
@@ -197,7 +174,7 @@ def _blurred_again(job: Job, joined: Restored) -> NDArray[np.float32]:
 
 
 def _noise_levels(job: Job) -> NDArray[np.float32]:
-    """Return the standard deviation of fresh noise: in each pixel, if it grows with the light."""
+    """Return the standard deviation of fresh noise: in each pixel, if it is shot noise."""
     light = job.light
     if not job.restorer.uses_shot_noise:
         light = estimate_shot_noise(job.planes, job.settings, job.compute)
@@ -205,39 +182,24 @@ def _noise_levels(job: Job) -> NDArray[np.float32]:
     return np.sqrt(np.square(level) + np.float32(ROUNDING) ** 2).astype(np.float32)
 
 
-def _progress(index: int, count: int, *, began: float, start: float) -> Progress:
-    """Return the report that so many of the restorations are done."""
-    now = time.perf_counter()
-    return Progress(
-        step=index,
-        total=count,
-        stage=f"uncertainty: restoration {index + 1} of {count}",
-        loss=None,
-        seconds=now - start,
-        remaining=(now - began) / index * (count - index) if index else None,
-        unit="restoration",
-    )
-
-
 WINDOW = 3
-"""Side, in pixels of the result, in which its local standard deviation is taken."""
+"""Side of the windows of the local standard deviation, in pixels of the result."""
 
 POOLED = 0.25
-"""Standard deviation, in pixels of the input, over which squared changes are averaged."""
+"""Standard deviation, in pixels of the input, of the Gaussian that averages squared changes."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Rule:
     """How changes become a standard deviation: a product of powers that sum to 1.
 
-    So it has the unit of the image, whatever that is. The numbers were fitted by
-    ``benchmarks/uncertainty.py --fit``.
+    So it has the unit of the image. Fitted by ``benchmarks/uncertainty.py --fit``.
 
     Attributes
     ----------
     factor : float
     expected : float
-        Power of what the map of errors expects.
+        Power of the error map.
     kernel : float
         Power of the change with the kernel.
     data : float
@@ -268,17 +230,17 @@ LEARNED_BLIND = Rule(
     typical=-0.06,
     contrast=0.082,
 )
-"""For results of the image prior with kernels that were read off the image."""
+"""For the image prior with an estimated kernel."""
 
 LEARNED_KNOWN = Rule(
     factor=1.93, expected=0.85, kernel=0.0, data=0.17, detail=-0.005, typical=0.092, contrast=-0.107
 )
-"""For results of the image prior with kernels that are known."""
+"""For the image prior with a known kernel."""
 
 LEARNED_ALONE = Rule(
     factor=0.88, expected=0.925, kernel=0.0, data=0.0, detail=0.02, typical=0.0, contrast=0.055
 )
-"""For results of the image prior, by its map of errors alone."""
+"""For the image prior, with its error map alone."""
 
 LIGHT_BLIND = Rule(
     factor=0.99, expected=0.69, kernel=0.01, data=0.25, detail=0.07, typical=0.08, contrast=-0.1
@@ -295,13 +257,13 @@ LIGHT_KNOWN = Rule(
 LIGHT_ALONE = Rule(
     factor=0.727, expected=0.886, kernel=0.0, data=0.0, detail=0.104, typical=0.0, contrast=0.01
 )
-"""The same three where the noise grows with the light."""
+"""The same three with shot noise."""
 
 BLIND = Rule(factor=1.23, kernel=0.2, data=0.49, detail=0.29, typical=-0.335, contrast=0.355)
-"""For other finishes, with kernels that were read off the image."""
+"""For other reconstructions with an estimated kernel."""
 
 KNOWN = Rule(factor=0.96, kernel=0.0, data=0.685, detail=0.325, typical=-0.435, contrast=0.425)
-"""For other finishes, with kernels that are known."""
+"""For other reconstructions with a known kernel."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -311,11 +273,11 @@ class Changes:
     Attributes
     ----------
     expected : ndarray or None
-        Square of the standard deviation that the map of errors expects.
+        Square of the error map.
     data : ndarray or None
-        Of what was restored from the result, blurred again, with fresh noise.
+        Of restorations of the result, blurred again, with fresh noise.
     kernel : ndarray or None
-        Of what was restored from the data with another kernel.
+        Of restorations of the data with other kernels.
     """
 
     expected: NDArray[np.float32] | None = None
@@ -324,14 +286,7 @@ class Changes:
 
 
 def rule_for(changes: Changes, *, light: bool) -> Rule:
-    """Return the rule that was fitted for what is known.
-
-    Parameters
-    ----------
-    changes : Changes
-    light : bool
-        Whether the noise grows with the light, as in micrographs.
-    """
+    """Return the rule that was fitted for these changes, with shot noise (`light`) or without."""
     if changes.expected is None:
         return KNOWN if changes.kernel is None else BLIND
     if changes.data is None:
@@ -344,18 +299,7 @@ def rule_for(changes: Changes, *, light: bool) -> Rule:
 def combine(
     image: NDArray[np.float32], changes: Changes, rule: Rule, *, axes: str, scale: int
 ) -> NDArray[np.float32]:
-    """Return the standard deviation of an image, of the image's shape and unit.
-
-    Parameters
-    ----------
-    image : ndarray
-        In axes "YX", "YXC" or "CYX".
-    changes : Changes
-        As many as the rule asks for.
-    rule : Rule
-    axes : str
-    scale : int
-    """
+    """Return the standard deviation of an image, of the image's shape and unit."""
     contrast = float(image.std())
     if contrast == 0:
         return np.zeros_like(image)
@@ -367,12 +311,12 @@ def combine(
     for power, squares in ((rule.data, changes.data), (rule.kernel, changes.kernel)):
         if power:
             assert squares is not None
-            factors.append((power, np.sqrt(pool_posteriors(squares, axes, scale))))
+            factors.append((power, np.sqrt(average_neighbours(squares, axes, scale))))
     if rule.typical:
         assert changes.data is not None
         factors.append((rule.typical, np.sqrt(np.mean(changes.data, keepdims=True))))
     for power, values in factors:
-        # Far below what counts, so that a product with nothing is as good as nothing.
+        # The bound is negligible, and keeps the logarithm finite.
         logarithm += power * np.log(np.maximum(values, 1e-6 * contrast))
     deviation: NDArray[np.float32] = np.exp(logarithm).astype(np.float32)
     return deviation
@@ -381,7 +325,7 @@ def combine(
 def local_sd(image: NDArray[np.floating], axes: str, window: int = WINDOW) -> NDArray[np.float64]:
     """Return the standard deviation in square windows around each pixel of each channel."""
     sides = tuple(window if axis in "YX" else 1 for axis in axes)
-    # About a constant, so that the difference of squares keeps its digits.
+    # Subtracting the mean keeps the digits of the difference of squares.
     values = image.astype(np.float64) - float(image.mean())
     mean = uniform_filter(values, sides, mode="nearest")
     square = uniform_filter(values**2, sides, mode="nearest")
@@ -389,7 +333,7 @@ def local_sd(image: NDArray[np.floating], axes: str, window: int = WINDOW) -> ND
     return deviation
 
 
-def pool_posteriors(squares: NDArray[np.float32], axes: str, scale: int) -> NDArray[np.float32]:
+def average_neighbours(squares: NDArray[np.float32], axes: str, scale: int) -> NDArray[np.float32]:
     """Return squared changes averaged with their neighbours', channel by channel."""
     sigmas = tuple(POOLED * scale if axis in "YX" else 0.0 for axis in axes)
     averaged: NDArray[np.float32] = gaussian_filter(squares, sigmas, mode="nearest")

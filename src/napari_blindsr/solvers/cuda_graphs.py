@@ -1,8 +1,7 @@
-"""Evaluate a network by captured CUDA graphs, where they have been seen to do the same.
+"""Evaluate a network by captured CUDA graphs, after comparing them with the plain evaluation.
 
-A graph replays all the launches of a forward or backward pass at once, which is most of the
-time of a small image on a fast GPU. It is used only after one captured pass has been compared,
-on the device at hand, with one that was not captured.
+A graph replays all the launches of a forward or backward pass at once, which take most of the
+time for a small image on a fast GPU.
 """
 
 from __future__ import annotations
@@ -21,7 +20,7 @@ if TYPE_CHECKING:
 
 
 TOLERANCE = {torch.float32: 1e-3, torch.bfloat16: 5e-2}
-"""Relative difference of outputs and gradients that rounding may make."""
+"""Relative difference of outputs and gradients that rounding may cause."""
 
 
 class _Autocast(nn.Module):
@@ -44,21 +43,10 @@ class _Autocast(nn.Module):
 
 
 def captured(network: nn.Module, x: Tensor, compute: Compute) -> Callable[[Tensor], Tensor] | None:
-    """Return what evaluates a network at inputs like `x` by graphs, or None if it cannot.
+    """Return a function that evaluates a network at inputs like `x` by graphs, or None.
 
-    Parameters
-    ----------
-    network : nn.Module
-        In training mode, on the device; its weights may change between calls.
-    x : Tensor
-        An input that needs no gradient.
-    compute : Compute
-
-    Returns
-    -------
-    callable or None
-        None on devices other than CUDA, if the capture fails, and if what was captured gives
-        another output or other gradients.
+    None on devices other than CUDA, if the capture fails, and if the graph gives another output or
+    other gradients. The network is in training mode; its weights may change between calls.
     """
     if compute.device.type != "cuda":
         return None
@@ -68,7 +56,7 @@ def captured(network: nn.Module, x: Tensor, compute: Compute) -> Callable[[Tenso
         graphed: Any = torch.cuda.make_graphed_callables(module, (x,))
         found = _evaluate(graphed, network, x)
     except RuntimeError:
-        # Without graphs all is as before; what else is wrong shows there.
+        # Run without graphs, which raises any other error again.
         torch.cuda.synchronize(compute.device)
         return None
     if not same(found, expected, TOLERANCE[compute.dtype]):
@@ -83,7 +71,7 @@ def captured(network: nn.Module, x: Tensor, compute: Compute) -> Callable[[Tenso
 
 
 def _evaluate(function: Callable[[Tensor], Tensor], network: nn.Module, x: Tensor) -> list[Tensor]:
-    """Return output and gradients of a pass, and leave no gradients behind."""
+    """Return output and gradients of a pass, and reset the gradients."""
     network.zero_grad(set_to_none=True)
     output = function(x)
     # Uneven weights, so that no gradient is zero by symmetry.
@@ -96,7 +84,7 @@ def _evaluate(function: Callable[[Tensor], Tensor], network: nn.Module, x: Tenso
 
 
 def same(first: list[Tensor], second: list[Tensor], tolerance: float) -> bool:
-    """Tell whether tensors agree, all of them together, up to a relative difference."""
+    """Return whether tensors are equal, all together, up to a relative difference."""
     if len(first) != len(second) or any(
         a.shape != b.shape for a, b in zip(first, second, strict=True)
     ):
@@ -105,7 +93,7 @@ def same(first: list[Tensor], second: list[Tensor], tolerance: float) -> bool:
     for ours, theirs in pairs:
         difference = sum((a - b).double().square().sum() for a, b in zip(ours, theirs, strict=True))
         size = sum((b.double().square().sum() for b in theirs), start=torch.zeros(()))
-        # A comparison with what is not finite is false.
+        # Comparisons with values that are not finite are false.
         if not bool(torch.as_tensor(difference) <= tolerance**2 * size):
             return False
     return True

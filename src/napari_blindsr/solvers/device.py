@@ -1,4 +1,4 @@
-"""Which device a run uses, and in which precision and memory layout."""
+"""The device of a run, its precision and its memory layout."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class Compute:
     dtype : torch.dtype
         float32, or bfloat16 for autocast; weights and losses stay in float32.
     channels_last : bool
-        Whether images and weights are laid out so where no gradients are taken.
+        Layout of images and weights where no gradients are taken.
     channels_last_gradients : bool
         The same where they are.
     """
@@ -31,13 +31,13 @@ class Compute:
 
     @property
     def autocast(self) -> torch.autocast:
-        """A context in which the networks are evaluated."""
+        """The context in which the networks are evaluated."""
         return torch.autocast(
             self.device.type, dtype=self.dtype, enabled=self.dtype != torch.float32
         )
 
     def layout(self, *, gradients: bool) -> torch.memory_format:
-        """Return the layout of images and weights, where gradients are taken or not."""
+        """Return the layout of images and weights, with gradients or without."""
         channels_last = self.channels_last_gradients if gradients else self.channels_last
         return torch.channels_last if channels_last else torch.contiguous_format
 
@@ -76,14 +76,14 @@ def resolve_device(name: str) -> torch.device:
 
 
 def _cpu_has(name: str) -> bool:
-    """Return whether this CPU has some instructions, as far as this torch tells."""
+    """Return whether this CPU has some instructions, as far as this torch knows."""
     if hasattr(torch.cpu, "get_capabilities"):
         return bool(torch.cpu.get_capabilities().get(name))
     # Before torch 2.10 there is a function for each, and before 2.6 for none but this.
     if name == "avx512_f":
         return torch.backends.cpu.get_cpu_capability() == "AVX512"
-    tell = getattr(torch.cpu, f"_is_{name}_supported", None)
-    return tell is not None and bool(tell())
+    supports = getattr(torch.cpu, f"_is_{name}_supported", None)
+    return supports is not None and bool(supports())
 
 
 def _differentiates_channels_last(device: torch.device) -> bool:

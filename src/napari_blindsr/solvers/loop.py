@@ -1,4 +1,4 @@
-"""The one loop that every solver runs in, and what comes out of it."""
+"""The loop that runs every solver, and its outcome."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ State = TypeVar("State")
 
 @dataclass(frozen=True, kw_only=True)
 class Step:
-    """What a solver says of one step.
+    """A solver's report of one step.
 
     Attributes
     ----------
     image_steps : int
-        Image steps done so far; unchanged by steps that move the kernel alone.
+        Image steps done so far; unchanged by steps of the kernel alone.
     stage : str
     loss, residual : Tensor or None
         The data term, and the mean squared difference between prediction and data: scalars
@@ -43,7 +43,7 @@ class Step:
 
 
 class Solver(Protocol[State]):
-    """A method of restoration, as the loop sees it."""
+    """A method that the loop runs."""
 
     @property
     def total(self) -> int:
@@ -51,23 +51,23 @@ class Solver(Protocol[State]):
 
     @property
     def device(self) -> torch.device:
-        """Where the losses come from."""
+        """Device of the losses."""
 
     @property
     def target(self) -> float | None:
-        """The residual below which noise would be fitted, or None if there is no noise."""
+        """The residual below which noise would be fitted; None without noise."""
 
     def init(self, observation: Observation) -> State:
         """Return the state before the first step."""
 
     def step(self, state: State) -> Step:
-        """Advance the state; must not wait for the device."""
+        """Advance the state, without waiting for the device."""
 
     def settle(self, state: State) -> int:
-        """Hear that the residual has reached the target; return the steps still to take."""
+        """Return the steps left, once the residual has fallen to the target."""
 
     def estimate(self, state: State) -> Estimate:
-        """Return what the state amounts to; finite even if the last step was not."""
+        """Return the estimate of a state; finite even if the last step was not."""
 
 
 State_contra = TypeVar("State_contra", contravariant=True)
@@ -75,30 +75,24 @@ State_contra = TypeVar("State_contra", contravariant=True)
 
 @runtime_checkable
 class Restarting(Protocol[State_contra]):
-    """A solver that can go back to where all was well."""
+    """A solver that can return to a good state."""
 
     def restart(self, state: State_contra) -> bool:
-        """Go back to the last good state; tells whether to go on from there, with smaller steps."""
+        """Return to the last good state; return whether to continue, with smaller steps."""
 
 
 EXPLODED = 100
-"""A residual of so many times the first one belongs to no run that will come to anything."""
+"""Residual, in units of the first one, from which on a run has diverged."""
 
 
 class LossTrace:
-    """Loss and residual of each step, kept on the device and read without making it wait.
-
-    Parameters
-    ----------
-    total : int
-        Image steps planned.
-    device : torch.device
-    """
+    """Loss and residual of each step, kept on the device and read without waiting for it."""
 
     def __init__(self, total: int, device: torch.device) -> None:
         self._values = torch.full((total, 2), math.nan, device=device)
         self._count = 0
-        self._latest: tuple[float, float] | None = None
+        self.latest: tuple[float, float] | None = None
+        """The latest loss and residual that the host knows."""
         self._is_cuda = device.type == "cuda"
         self._in_flight = False
         if self._is_cuda:
@@ -106,18 +100,18 @@ class LossTrace:
             self._copied = torch.cuda.Event()
 
     def record(self, loss: Tensor, residual: Tensor) -> None:
-        """Append what a step says."""
+        """Append the loss and residual of a step."""
         row = self._values[self._count]
         row[0], row[1] = loss, residual
         self._count += 1
         if self._is_cuda:
             self._poll(row)
         elif loss.device.type == "cpu":
-            self._latest = float(row[0]), float(row[1])
+            self.latest = float(row[0]), float(row[1])
 
     def _poll(self, row: Tensor) -> None:
         if self._in_flight and self._copied.query():
-            self._latest = float(self._host[0]), float(self._host[1])
+            self.latest = float(self._host[0]), float(self._host[1])
             self._in_flight = False
         if not self._in_flight:
             self._host.copy_(row, non_blocking=True)
@@ -125,14 +119,9 @@ class LossTrace:
             self._in_flight = True
 
     def forget(self) -> None:
-        """Take the latest values for unknown: they belong to a state that is given up."""
-        self._latest = None
+        """Discard the latest values, which belong to a state that is given up."""
+        self.latest = None
         self._in_flight = False
-
-    @property
-    def latest(self) -> tuple[float, float] | None:
-        """The latest loss and residual that the host knows, or None."""
-        return self._latest
 
     def losses(self) -> Tensor:
         """Return the losses so far, on the CPU."""
@@ -142,22 +131,13 @@ class LossTrace:
 def solve(
     solver: Solver[State], observation: Observation
 ) -> Generator[Progress, bool | None, Outcome]:
-    """Run a solver to its end, or until told to stop.
+    """Run a solver to its end; send a true value to stop.
 
     Parameters
     ----------
     solver : Solver
     observation : Observation
         On the solver's device.
-
-    Yields
-    ------
-    Progress
-        After each step. Sending a true value ends the run.
-
-    Returns
-    -------
-    Outcome
     """
     start = time.perf_counter()
     trace = LossTrace(solver.total, solver.device)
@@ -214,7 +194,7 @@ RESTARTED = "the optimisation diverged once, and was continued from before with 
 
 
 def _diverges(loss: float | None, residual: float | None, first: float | None) -> bool:
-    """Tell whether an optimisation has gone astray, by what the host knows of it."""
+    """Return whether an optimisation has diverged, from the values that the host knows."""
     if loss is not None and not math.isfinite(loss):
         return True
     return residual is not None and first is not None and not residual <= EXPLODED * first
@@ -229,7 +209,7 @@ def _remaining(start: tuple[int, float] | None, now: tuple[int, float], total: i
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Weights:
-    """What the generators have learned, on the CPU: where another run may start.
+    """The generators' weights, on the CPU, from which another run may start.
 
     Attributes
     ----------
@@ -245,7 +225,7 @@ class Weights:
 
 @dataclass(frozen=True, kw_only=True)
 class Estimate:
-    """The state of a solver, as tensors.
+    """The estimate of a solver.
 
     Attributes
     ----------
@@ -254,7 +234,7 @@ class Estimate:
     kernel : Tensor
         (K, K), correlation kernel, non-negative, sum 1.
     weights : Weights or None
-        Of the generators, if they were asked for.
+        Of the generators, if requested.
     """
 
     image: Tensor
@@ -264,7 +244,7 @@ class Estimate:
 
 @dataclass(frozen=True, kw_only=True)
 class Outcome:
-    """An estimate and how it was reached.
+    """An estimate, and how it was reached.
 
     Attributes
     ----------
@@ -273,7 +253,6 @@ class Outcome:
         (n,), the loss of each image step, on the CPU.
     reason : StopReason
     notes : tuple of str
-        What else there is to know, fit to be shown.
     """
 
     estimate: Estimate

@@ -194,7 +194,7 @@ def plan_plane(payload: bytes, kernel: NDArray[Any] | KernelField | None, tile: 
     stack, (index,) = opened_job(payload)
     with translated_errors(), cpu_threads(stack.settings.threads):
         job = stack.prepared(index, kernel)
-        if job.reads:
+        if job.estimates_blur:
             job, _ = drained(with_blur(job, start=time.perf_counter()))
         # If the blur varies, tiles are small on every executor.
         plan = drained(plan_tiles(job, min(tile, job.tile or tile)))

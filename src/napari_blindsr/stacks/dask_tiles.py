@@ -29,9 +29,9 @@ if TYPE_CHECKING:
 
     from napari_blindsr.estimation.kernel_field import KernelField
     from napari_blindsr.images.axes import Index
-    from napari_blindsr.progress import Progress
+    from napari_blindsr.progress import Progress, ProgressCounter
     from napari_blindsr.restoration.result import Result
-    from napari_blindsr.restoration.tiles import TileClock, TileOutcome, TilePlan
+    from napari_blindsr.restoration.tiles import TileOutcome, TilePlan
     from napari_blindsr.stacks.dask_executor import Workers
     from napari_blindsr.stacks.executor import Clock
     from napari_blindsr.stacks.outputs import StackTarget
@@ -51,13 +51,13 @@ class ClusterTiles:
     def tiles(
         self,
         plan: TilePlan,
-        clock: TileClock,
+        counter: ProgressCounter,
         deliver: Callable[[int, TileOutcome], None],
         *,
         stop: bool,
     ) -> Generator[Progress, bool | None, None]:
         """Restore tiles, one task per tile; after a stop, tiles that have begun are completed."""
-        missing = set(range(clock.total))
+        missing = set(range(counter.total))
 
         def take(item: Index, answer: TileOutcome | BlindSRError) -> None:
             if isinstance(answer, BlindSRError):
@@ -69,10 +69,10 @@ class ClusterTiles:
             return
         yield from self._workers.work(
             run_tile,
-            [(number,) for number in range(clock.total)],
+            [(number,) for number in range(counter.total)],
             arguments=lambda item: (tile_payload(plan, item[0]),),
             take=take,
-            progress=clock.progress,
+            progress=counter.progress,
             called="tile",
             allowed=lambda item: item[0] < min(missing) + self._workers.capacity(),
             waits=False,
@@ -163,7 +163,7 @@ class TiledPlanes:
         place = job.place(self._target, index)
         covers = plan.job.planes.measured is not None
         joined = yield from join_tiles(
-            plan, ClusterTiles(workers), place, start=start, stop=False, supported=covers
+            plan, ClusterTiles(workers).tiles, place, start=start, stop=False, supported=covers
         )
         if joined is None:
             return None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from napari_blindsr.errors import BlindSRError
@@ -11,7 +11,6 @@ from napari_blindsr.estimation.estimate import estimate_of, estimate_posterior, 
 from napari_blindsr.estimation.field import field_of, region_posteriors
 from napari_blindsr.images.tiling import Box, detail
 from napari_blindsr.methods import method_named
-from napari_blindsr.physics.kernels import KernelFamily
 from napari_blindsr.progress import REFINING, one_of, reported
 from napari_blindsr.restoration.restore import cpu_threads, translated_errors
 from napari_blindsr.restoration.setup import prepare
@@ -111,35 +110,18 @@ def shared_blur(
 ) -> Generator[Done, bool | None, BlurEstimate]:
     """Return the blur that planes have in common, as estimated by the network."""
     settings = stack.settings
-    family = planes[0].job.source
-    assert isinstance(family, KernelFamily)
-    posteriors, quality = [], settings.quality
+    posteriors = []
     for number, plane in enumerate(planes):
         steps = estimate_posterior(
             plane.job.planes.data,
+            settings,
             measured=plane.job.planes.measured,
-            scale=settings.scale,
-            family=family,
-            reader="network",
-            geometry=settings.geometry,
-            border=settings.border,
-            device=settings.device,
-            quality=quality,
             noise=plane.job.noise,
-            seed=settings.seed,
-            optics=settings.optics,
         )
         posterior, quality = yield from one_of(steps, number, len(planes))
+        settings = replace(settings, quality=quality)
         posteriors.append(posterior)
-    return estimate_of(
-        pool_posteriors(posteriors),
-        scale=settings.scale,
-        family=family,
-        reader="network",
-        geometry=settings.geometry,
-        seed=settings.seed,
-        quality=quality,
-    )
+    return estimate_of(pool_posteriors(posteriors), settings)
 
 
 def shared_field(
@@ -153,24 +135,16 @@ def shared_field(
         If no region has enough detail to estimate its blur.
     """
     settings = stack.settings
-    family = planes[0].job.source
-    assert isinstance(family, KernelFamily)
-    by_plane, quality = [], settings.quality
+    by_plane = []
     for number, plane in enumerate(planes):
         steps = region_posteriors(
             plane.job.planes.data,
+            settings,
             measured=plane.job.planes.measured,
-            shape=settings.field,
-            scale=settings.scale,
-            family=family,
-            geometry=settings.geometry,
-            device=settings.device,
-            quality=quality,
             noise=plane.job.noise,
-            seed=settings.seed,
-            optics=settings.optics,
         )
         posteriors, quality = yield from one_of(steps, number, len(planes))
+        settings = replace(settings, quality=quality)
         by_plane.append(posteriors)
     regions = [
         [posterior for posterior in region if posterior is not None]
@@ -178,13 +152,8 @@ def shared_field(
     ]
     return field_of(
         [pool_posteriors(region) if region else None for region in regions],
-        shape=settings.field,
+        settings,
         extent=Box.whole(planes[0].job.shape),
-        scale=settings.scale,
-        family=family,
-        geometry=settings.geometry,
-        seed=settings.seed,
-        quality=quality,
     )
 
 

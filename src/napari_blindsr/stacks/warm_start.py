@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 from napari_blindsr.estimation.estimate import estimate_of
 from napari_blindsr.estimation.smoothing import smoothed
 from napari_blindsr.images.axes import follow
-from napari_blindsr.physics.kernels import KernelFamily
 from napari_blindsr.stacks.result import GroupKernel
 
 if TYPE_CHECKING:
@@ -108,8 +107,6 @@ def kalman_smoothed(
     job: StackJob, estimated: Mapping[Index, GroupKernel]
 ) -> dict[Index, GroupKernel]:
     """Return the kernels of planes, each filtered with the estimates of its neighbours."""
-    settings, family = job.settings, job.settings.kernel
-    assert isinstance(family, KernelFamily)
     axis = job.chain_axis
     assert axis is not None
     result = dict(estimated)
@@ -124,14 +121,6 @@ def kalman_smoothed(
         steps = [after - before for before, after in itertools.pairwise(places)]
         kept = smoothed([posteriors[index] for index in sequence], steps=steps)
         for index, posterior in zip(sequence, kept, strict=True):
-            blur = estimate_of(
-                posterior,
-                scale=settings.scale,
-                family=family,
-                reader="network",
-                geometry=settings.geometry,
-                seed=settings.seed,
-                quality=settings.quality,
-            )
+            blur = estimate_of(posterior, job.settings)
             result[index] = GroupKernel(kernel=blur.kernel, blur=blur)
     return result

@@ -1,4 +1,4 @@
-"""Weights of networks: where they are, fetched once, checked before they are read."""
+"""The published weights of USRNet: found, downloaded once, and checked before use."""
 
 from __future__ import annotations
 
@@ -21,31 +21,20 @@ USRNET_SHA256 = "d82929fc053d6bbe181adba9e2be3d23548eeca8b7b4232eb122f020352295c
 
 
 def cache_folder() -> Path:
-    """Return the folder that fetched weights are kept in."""
+    """Return the folder of downloaded weights."""
     return Path(pooch.os_cache("napari-blindsr"))
 
 
 def find_usrnet(path: str | os.PathLike[str] | None = None, *, cache: Path | None = None) -> Path:
-    """Return the file with the published weights of USRNet-tiny, fetching it if need be.
+    """Return the file with the published weights of USRNet-tiny; download it if necessary.
 
-    Parameters
-    ----------
-    path : path, optional
-        A local file. Without it, the file that the environment variable
-        NAPARI_BLINDSR_USRNET names; without that, the one in the cache, which is fetched
-        once from the authors' public repository.
-    cache : Path, optional
-        Folder of the cache; by default the user's.
-
-    Returns
-    -------
-    Path
-        A file whose SHA-256 is that of the published weights.
+    It is `path`; else that of the environment variable NAPARI_BLINDSR_USRNET; else the one in the
+    cache, which is downloaded once from the authors' public repository.
 
     Raises
     ------
     WeightsError
-        If the file named does not exist or is another one, or if it cannot be fetched.
+        If the file does not exist, has another SHA-256, or cannot be downloaded.
     """
     if path is not None:
         return _checked(Path(path), "")
@@ -55,19 +44,17 @@ def find_usrnet(path: str | os.PathLike[str] | None = None, *, cache: Path | Non
     return _fetch(folder)
 
 
-def local_usrnet(
-    path: str | os.PathLike[str] | None = None, *, cache: Path | None = None
-) -> Path | None:
-    """Return the file that `find_usrnet` would, if it need not be fetched, else None.
+def local_usrnet(path: str | os.PathLike[str] | None = None) -> Path | None:
+    """Return the file of `find_usrnet`, or None if it would have to be downloaded.
 
     Raises
     ------
     WeightsError
-        If a file that is named does not exist or is another one.
+        If a given file does not exist or has another SHA-256.
     """
     if path is not None or os.environ.get(USRNET_VARIABLE):
         return find_usrnet(path)
-    return _cached(cache if cache is not None else cache_folder())
+    return _cached(cache_folder())
 
 
 def _checked(path: Path, origin: str) -> Path:

@@ -1,4 +1,4 @@
-"""Read safetensors files of weights, such as those beside this module, into a network."""
+"""Read safetensors files of weights, such as those that ship, into a network."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ if TYPE_CHECKING:
 
 
 def shipped_file(name: str) -> Path:
-    """Return where a file of weights that ships with the package is."""
+    """Return the path of a file of weights that ships with the package."""
     return Path(__file__).parent / name
 
 
 SUMS = "SHA256SUMS"
-"""Beside the weights: what `sha256sum` says of them, refreshed by scripts/checksums."""
+"""Checksums beside the weights, written by scripts/checksums."""
 
 
 def check_shipped(path: Path) -> None:
-    """Raise a `WeightsError` if a file that ships with the package is not as it was shipped."""
+    """Raise a `WeightsError` if a file that ships with the package was changed."""
     if path.resolve().parent != Path(__file__).resolve().parent:
         return
     try:
@@ -71,7 +71,7 @@ def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, float]]:
 
 
 def fill(network: nn.Module, tensors: dict[str, Tensor], path: Path) -> None:
-    """Give a network its tensors; raises a `WeightsError` if they are not all, and alone, there."""
+    """Load tensors into a network; a `WeightsError` if one is missing or not expected."""
     expected = {name: tuple(value.shape) for name, value in network.state_dict().items()}
     received = {name: tuple(value.shape) for name, value in tensors.items()}
     for name in sorted(expected.keys() | received.keys()):

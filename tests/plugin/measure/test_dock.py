@@ -212,7 +212,8 @@ def test_maps_follow_turns_and_slices(
 
 def test_flags_are_told(open_measure: Callable[[Any], Any], measured: Any) -> None:
     widget = open_measure(measured)
-    text = widget.flags.label.text()
+    assert widget.flags.line.text() == "Treat this result with caution"
+    text = widget.flags.details.text()
     for part in ("The image is &lt;sharp&gt;.", "No gain.", "Keep the image."):
         assert part in text
     image = restored(measured)
@@ -220,4 +221,4 @@ def test_flags_are_told(open_measure: Callable[[Any], Any], measured: Any) -> No
     widget.form.image.value = measured.layers["cells"]
     assert widget.flags.isHidden()
     widget.form.image.value = image
-    assert widget.flags.label.text() == "No flag was raised by the run."
+    assert widget.flags.line.text() == "No check failed"

@@ -13,8 +13,9 @@ from numpy.typing import NDArray
 from pytestqt.qtbot import QtBot
 from torch import Tensor
 
+from napari_blindsr.estimation import refine
 from napari_blindsr.estimation.network import load_kernel_estimator
-from napari_blindsr.estimation.refine import DRAWN, _Restore
+from napari_blindsr.estimation.refine import DRAWN
 from napari_blindsr.plugin.widgets.texts import NO_BREAK
 from napari_blindsr.settings import Settings
 from napari_blindsr.solvers.blind.alternating import AlternatingSolver
@@ -98,8 +99,8 @@ def test_a_run_without_steps_tells_what_it_does(
     click(widget.run_button)
     wait_idle(qtbot, widget)
     assert_free(widget)
-    assert seen[0] == "reading the blur"
-    assert seen[-2:] == ["holding the kernel", "finishing: image prior (trained)"]
+    assert seen[0] == "estimating the blur"
+    assert seen[-2:] == ["preparing the reconstruction", "reconstructing: image prior"]
     assert said[0] == "Estimating the blur"
     assert said[-1] == "Reconstructing: image prior"
     assert widget.status.value.startswith("Done in ")
@@ -111,20 +112,20 @@ def test_a_run_without_steps_tells_what_it_does(
     ]
 
 
-def test_a_stop_during_refinement_keeps_the_blur_as_it_was_read(
+def test_a_stop_during_refinement_keeps_the_unrefined_estimate(
     open_dock: DockMaker,
     blurred: NDArray[Any],
     qtbot: QtBot,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    weigh = _Restore._residuals
+    weigh = refine._residuals
 
-    def weigh_slowly(self: _Restore, kernels: Tensor) -> Tensor:
+    def weigh_slowly(kernels: Tensor, **options: Any) -> Tensor:
         # The image is so small that all may be done before the viewer takes the click.
         time.sleep(0.3)
-        return weigh(self, kernels)
+        return weigh(kernels, **options)
 
-    monkeypatch.setattr(_Restore, "_residuals", weigh_slowly)
+    monkeypatch.setattr(refine, "_residuals", weigh_slowly)
     viewer, widget = open_dock(blurred, method="fast")
     widget.quality.value = "refined"
     report = widget._on_progress
@@ -134,7 +135,7 @@ def test_a_stop_during_refinement_keeps_the_blur_as_it_was_read(
     def listen(progress: Any) -> None:
         nonlocal weighed
         report(progress)
-        if progress.stage != "refining the blur":
+        if progress.stage != "improving the estimate of the blur":
             return
         weighed = progress.step
         text = widget.status.value.replace(NO_BREAK, " ")

@@ -119,11 +119,11 @@ def test_a_fault_anywhere_is_one_message_and_leaves_nothing_behind(
 
 
 CALLBACKS = {
-    "progress": ("napari_blindsr.plugin.restore.panels.RunStatus.show_progress", 3),
+    "progress": ("napari_blindsr.plugin.widgets.dock.progress_text", 3),
     "preview made": ("napari_blindsr.plugin.restore.preview.Previews._made", 3),
     "preview shown": ("napari_blindsr.plugin.restore.preview.PreviewLayers.show", 3),
     "resolution": ("napari_blindsr.plugin.restore.worker.resolutions", 3),
-    "layers": ("napari_blindsr.plugin.restore.dock.layers_of", 1),
+    "layers": ("napari_blindsr.plugin.restore.dock.result_layers", 1),
     "view": ("napari_blindsr.plugin.restore.dock.RestoreWidget._show", 3),
     "verdict": ("napari_blindsr.plugin.restore.dock.judge", 3),
 }

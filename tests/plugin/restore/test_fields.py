@@ -14,8 +14,7 @@ from napari_blindsr import KernelField
 from napari_blindsr.images.tiling import Box
 from napari_blindsr.physics.simulate import Degradation, degrade_field, gaussian_kernel
 from napari_blindsr.plugin.layers.kernel import holds_field, read_kernel_layer
-from napari_blindsr.plugin.layers.outputs import field_layer, result_layers
-from napari_blindsr.plugin.layers.psf import montage
+from napari_blindsr.plugin.layers.outputs import kernel_layer, montage, result_layers
 from napari_blindsr.plugin.layers.read import read_layer
 from napari_blindsr.plugin.measure.partners import find_kernel
 from tests.estimation.test_field import cells
@@ -64,7 +63,7 @@ def test_a_montage_has_each_kernel_in_the_middle_of_its_region() -> None:
 )
 def test_the_montage_lies_on_the_whole_image(place: dict[str, Any]) -> None:
     image = Image(np.zeros(SHAPE), **place)
-    layer = Layer.create(*field_layer(made(), read_layer(image)))
+    layer = Layer.create(*kernel_layer(made(), read_layer(image)))
     for ends in ((-0.5, -0.5), (-0.5, 1), (1, -0.5), (1, 1)):
         corner = [n - 0.5 if end == 1 else end for n, end in zip(SHAPE, ends, strict=True)]
         other = [

@@ -195,11 +195,13 @@ def test_the_manifest_names_what_exists() -> None:
         "Blind super-resolution",
         "Compare layers",
         "Measure quality",
+        "Simulate degradation",
     ]
-    docks = (("filter", "restore"), ("visualize", "compare"), ("measure", "measure"))
-    for name, command in docks:
+    docks = {"filter": ("restore", "simulate"), "visualize": ("compare",), "measure": ("measure",)}
+    for name, commands in docks.items():
         menu = manifest.contributions.menus[f"napari/layers/{name}"]
-        assert [getattr(item, "command", None) for item in menu] == [f"napari-blindsr.{command}"]
+        own = [f"napari-blindsr.{command}" for command in commands]
+        assert [getattr(item, "command", None) for item in menu] == own
 
 
 @pytest.mark.parametrize("key", ["fluorescence", "micrograph", "photograph"])

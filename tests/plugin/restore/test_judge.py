@@ -12,8 +12,7 @@ from pytestqt.qtbot import QtBot
 
 from napari_blindsr.plugin.layers.read import read_layer
 from napari_blindsr.plugin.restore.judge import Resolutions, judge, resolutions
-from napari_blindsr.plugin.widgets.advice import ADVICE
-from napari_blindsr.plugin.widgets.verdict import VerdictPanel
+from napari_blindsr.plugin.widgets.verdict import LEVELS, Caution, VerdictPanel
 from napari_blindsr.progress import StopReason
 from napari_blindsr.restoration.diagnostics import FLAGS, Flag
 from tests.plugin.conftest import make_result
@@ -34,8 +33,8 @@ def judged(*names: str, **changes: Any) -> Any:
     return judge(result, source())
 
 
-def test_every_flag_has_plain_words() -> None:
-    assert set(ADVICE) == {kind.name for kind in FLAGS}
+def test_every_level_is_that_of_a_flag() -> None:
+    assert set(LEVELS) < {kind.name for kind in FLAGS}
 
 
 def test_nothing_against_a_result_is_good() -> None:
@@ -57,12 +56,13 @@ def test_the_gravest_finding_counts(names: tuple[str, ...], level: str, line: st
     verdict = judged(*names)
     assert (verdict.level, verdict.line) == (level, line)
     assert len(verdict.cautions) == len(names)
-    assert all(finding and action for finding, action, _ in verdict.cautions)
+    told = Caution(message="It is so.", meaning="This follows.", advice="Do that.")
+    assert set(verdict.cautions) == {told}
 
 
 def test_what_was_left_out_is_a_caution() -> None:
     verdict = judged(notes=("not done: a, b",))
-    assert (verdict.level, verdict.cautions) == ("caution", (("Not done: a, b.", "", ""),))
+    assert (verdict.level, verdict.cautions) == ("caution", (Caution(message="Not done: a, b."),))
 
 
 def test_a_run_that_diverged_is_doubtful() -> None:
@@ -97,7 +97,8 @@ def test_details_are_shown_on_a_click(qtbot: QtBot) -> None:
     panel.toggle.click()
     assert not panel.details.isHidden()
     text = panel.details.text()
-    assert "What to do: Set the noise yourself" in text
-    assert "it is so" in text
+    assert "What to do: Do that." in text
+    assert "It is so." in text
+    assert "This follows." in text
     panel.show_verdict(None)
     assert panel.isHidden()

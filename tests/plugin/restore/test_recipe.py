@@ -16,8 +16,11 @@ from qtpy.QtWidgets import QApplication
 from typer.testing import CliRunner
 
 from napari_blindsr.cli.app import app
+from napari_blindsr.cli.options import FamilyOptions, choose_family
 from napari_blindsr.images.files import create_image, open_image
 from napari_blindsr.images.metadata import Description
+from napari_blindsr.physics.kernels import Airy, Disk, Gaussian, KernelFamily, Line, Motion
+from napari_blindsr.plugin.restore.recipe import _kernel_words
 from tests.plugin.conftest import DockMaker, Notifications
 from tests.plugin.dock import click, wait_idle
 
@@ -79,6 +82,31 @@ def test_the_command_repeats_the_run(
     assert done.exit_code == 0, done.output
     restored = np.squeeze(open_image(tmp_path / "restored x2.ome.tif").array[...])
     np.testing.assert_allclose(restored, viewer.layers["GFP ×2 (fast)"].data, rtol=1e-5, atol=1e-3)
+
+
+@pytest.mark.parametrize(
+    "family",
+    [
+        Gaussian(variance=(0.25, 4.0)),
+        Disk(radius=(1.0, 2.5)),
+        Line(half_length=(1.5, 3.0)),
+        Motion(extent=(1.0, 2.0), persistence=0.4),
+        Airy(numerical_aperture=0.6, defocus=(0.0, 200.0)),
+    ],
+    ids=lambda family: family.name,
+)
+def test_the_options_of_a_family_are_read_as_that_family(family: KernelFamily) -> None:
+    _, name, *words = _kernel_words(family)
+    given: dict[str, Any] = {}
+    for word in words:
+        if word.startswith("--"):
+            values = given.setdefault(word[2:].replace("-", "_"), [])
+        else:
+            values.append(float(word))
+    options: Any = {
+        key: found[0] if len(found) == 1 else tuple(found) for key, found in given.items()
+    }
+    assert choose_family(name, FamilyOptions(**options)) == family
 
 
 def test_what_has_no_file_has_no_command(

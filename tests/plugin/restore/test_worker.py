@@ -15,15 +15,15 @@ from napari_blindsr.errors import EngineError
 from napari_blindsr.methods import Schedule
 from napari_blindsr.plugin.layers.read import read_layer
 from napari_blindsr.plugin.restore.request import Request
-from napari_blindsr.plugin.restore.worker import Run
+from napari_blindsr.plugin.restore.worker import RestoreRun
 from napari_blindsr.plugin.widgets.devices import free_threads
 from napari_blindsr.settings import Settings
 
 
-def make_run(image: NDArray[Any], steps: int = 5, method: str = "mlmc") -> Run:
+def make_run(image: NDArray[Any], steps: int = 5, method: str = "mlmc") -> RestoreRun:
     schedule = Schedule().scaled(steps)
     settings = Settings(scale=2, method=method, schedule=schedule, device="cpu")
-    return Run(Request(source=read_layer(Image(image, name="cells")), settings=settings))
+    return RestoreRun(Request(source=read_layer(Image(image, name="cells")), settings=settings))
 
 
 def test_a_sent_stop_returns_the_state_so_far(blurred: NDArray[np.float32]) -> None:
@@ -40,9 +40,9 @@ def test_a_sent_stop_returns_the_state_so_far(blurred: NDArray[np.float32]) -> N
 def test_a_stop_sent_while_the_blur_is_read_counts(blurred: NDArray[np.float32]) -> None:
     steps = make_run(blurred, method="fast").steps()
     report = next(steps)
-    assert (report.step, report.stage) == (0, "reading the blur")
+    assert (report.step, report.stage) == (0, "estimating the blur")
     report = steps.send(True)
-    assert report.stage == "finishing: image prior (trained)"
+    assert report.stage == "reconstructing: image prior"
     with pytest.raises(StopIteration) as end:
         next(steps)
     assert end.value.value.reason == "stopped"

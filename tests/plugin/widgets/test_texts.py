@@ -53,7 +53,13 @@ def test_progress_before_the_first_step_tells_the_stage() -> None:
 
 def test_progress_of_what_goes_before_the_steps_tells_the_stage() -> None:
     report = Progress(
-        step=4, total=22, stage="refining the blur", loss=None, seconds=2, remaining=9, unit="part"
+        step=4,
+        total=22,
+        stage="improving the estimate of the blur",
+        loss=None,
+        seconds=2,
+        remaining=9,
+        unit="part",
     )
     assert progress_text(report).replace(NO_BREAK, " ") == (
         "Improving the estimate of the blur · 9 s left"

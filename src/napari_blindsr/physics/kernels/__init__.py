@@ -1,8 +1,8 @@
-"""Kernel families: where random blur kernels come from.
+"""Kernel families: distributions of blur kernels.
 
-A family is a frozen dataclass of parameters that can draw kernels; adding one to
-`FAMILIES` puts it into the dock, the command line and the tests. torch is imported on
-first use, so that listing the families costs nothing.
+A family is a frozen dataclass of parameters that draws kernels; adding one to
+`FAMILIES` adds it to the dock, the command line and the tests. torch is imported on
+first use, so that listing the families is fast.
 """
 
 from __future__ import annotations
@@ -17,8 +17,11 @@ from napari_blindsr.physics.kernels.motion import Motion
 
 FAMILIES: tuple[type[KernelFamily], ...] = (Automatic, Gaussian, Disk, Line, Motion, Airy)
 
+FAMILY_NAMES = tuple(family.name for family in FAMILIES)
+
 __all__ = [
     "FAMILIES",
+    "FAMILY_NAMES",
     "Airy",
     "Automatic",
     "Disk",

@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, ClassVar
 
 from napari_blindsr.errors import SettingsError
-from napari_blindsr.physics.kernels.base import KernelFamily, check_positive, check_range, in_parts
+from napari_blindsr.physics.kernels.base import (
+    KernelFamily,
+    check_positive,
+    check_range,
+    in_parts,
+    shown,
+)
 
 if TYPE_CHECKING:
     from torch import Generator, Tensor
@@ -40,11 +46,49 @@ class Airy(KernelFamily):
     name: ClassVar[str] = "airy"
     label: ClassVar[str] = "Microscope (Airy)"
 
-    numerical_aperture: float = 0.8
-    wavelength: float = 520.0
-    pixel_size: float = 160.0
-    refractive_index: float = 1.0
-    defocus: tuple[float, float] = (0.0, 500.0)
+    numerical_aperture: float = field(
+        default=0.8, metadata=shown("Aperture NA", "Of the objective.", low=0.01, high=2, step=0.05)
+    )
+    wavelength: float = field(
+        default=520.0,
+        metadata=shown(
+            "Wavelength (nm)",
+            "Of the light that is recorded, in vacuum, in nm.",
+            low=1,
+            high=1e5,
+            step=10,
+        ),
+    )
+    pixel_size: float = field(
+        default=160.0,
+        metadata=shown(
+            "Pixel size (nm)",
+            "Of the image, not of the result, at the specimen, in nm.\n"
+            "Taken from the image's layer if that has a unit of length.",
+            low=0.1,
+            high=1e6,
+            step=10,
+        ),
+    )
+    refractive_index: float = field(
+        default=1.0,
+        metadata=shown(
+            "Refractive index",
+            "Of the immersion medium: 1 for air, 1.33 for water, 1.52 for oil.",
+            low=1,
+            high=4,
+            step=0.05,
+        ),
+    )
+    defocus: tuple[float, float] = field(
+        default=(0.0, 500.0),
+        metadata=shown(
+            "Defocus (nm)",
+            "Range of the distance of the specimen from the focal plane, in nm.",
+            high=1e6,
+            step=50,
+        ),
+    )
 
     def __post_init__(self) -> None:
         for name in ("numerical_aperture", "wavelength", "pixel_size", "refractive_index"):
@@ -57,7 +101,7 @@ class Airy(KernelFamily):
             )
 
     def reach(self, scale: int) -> float:
-        """Return how far the widest kernels reach from their centre, in HR pixels.
+        """Return the reach of the widest kernels from their centre, in HR pixels.
 
         As far as the second dark ring and the cone of light at the largest defocus.
         """
@@ -69,7 +113,7 @@ class Airy(KernelFamily):
     def sample(
         self, count: int, *, scale: int, size: int, center: float, generator: Generator
     ) -> Tensor:
-        """Draw kernels, as `KernelFamily.sample` says."""
+        """Draw kernels; see `KernelFamily.sample`."""
         import torch  # noqa: PLC0415
 
         from napari_blindsr.physics.kernels.diffraction import render_airy  # noqa: PLC0415

@@ -1,4 +1,4 @@
-"""A blur of a kind that the image tells."""
+"""A Gaussian blur, unless the image shows another one."""
 
 from __future__ import annotations
 
@@ -14,27 +14,30 @@ if TYPE_CHECKING:
 
 
 ENOUGH = 0.6
-"""Probability from which on another family is taken. Of 22 Gaussian blurs of pictures that were not
-trained on, none was given so much to another one; of 24 lines 22 were recognised."""
+"""Probability from which on another family is used. None of 22 Gaussian blurs of pictures outside
+the training set reached it for another family; 22 of 24 lines were recognised."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Automatic(Gaussian):
-    """A Gaussian, unless the image is read as one that another family has blurred.
+    """A Gaussian, unless the kernel estimator gives another family enough probability.
 
-    What does not read the image (a method that optimises, drawing at random) takes a Gaussian.
+    Methods that optimise, and random draws, use a Gaussian.
     """
 
     name: ClassVar[str] = "auto"
     label: ClassVar[str] = "Automatic"
 
+    # No parameter of a form: a range is that of a Gaussian only.
+    variance: tuple[float, float] | None = None
+
     def chosen(self, probabilities: Mapping[str, float]) -> KernelFamily:
-        """Return the family that an image tells of.
+        """Return the family to use.
 
         Parameters
         ----------
         probabilities : mapping of str to float
-            Of families by name; empty if nothing is known of them.
+            Of families by name; empty if unknown.
         """
         # The list of families imports this module.
         from napari_blindsr.physics.kernels import FAMILIES  # noqa: PLC0415

@@ -1,4 +1,4 @@
-"""What all kernel families share."""
+"""The base class of all kernel families, and its checks."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ if TYPE_CHECKING:
 
 
 CORE = 0.1
-"""The core of a kernel, by which it is centred, is what exceeds this part of its peak."""
+"""The core of a kernel, from which its centre is taken, exceeds this fraction of its peak."""
 
 RENDERED = 64
-"""Kernels that are drawn at a time on grids finer than their own, which take much memory."""
+"""Kernels that are drawn at a time on oversampled grids, which take much memory."""
 
 
 def in_parts(render: Callable[[Tensor], Tensor], parameters: Tensor) -> Tensor:
-    """Return what `render` makes of parameters (n, …), called with some of them at a time."""
+    """Return `render` of parameters (n, …), a part at a time."""
     import torch  # noqa: PLC0415
 
     return torch.cat([render(part) for part in parameters.split(RENDERED)])
@@ -37,7 +37,7 @@ def kernel_size(scale: int) -> int:
 
 
 def side_for(reach: float, scale: int) -> int:
-    """Return the smallest odd side of a kernel that reaches so far from its centre.
+    """Return the smallest odd side of a kernel with a reach from its centre.
 
     The centre lies (scale − 1)/2 beside the middle of the array, so K ≥ 2·reach + scale.
     """
@@ -62,6 +62,22 @@ def check_positive(name: str, value: float) -> None:
     """Raise a `SettingsError` unless a value is positive and finite."""
     if not (math.isfinite(value) and value > 0):
         raise SettingsError(f"{name} is {value:g}; expected a positive number")
+
+
+def shown(
+    label: str,
+    help: str,  # noqa: A002
+    *,
+    name: str | None = None,
+    low: float = 0.0,
+    high: float = 1000.0,
+    step: float = 0.1,
+) -> dict[str, Any]:
+    """Return the metadata of a family's parameter: what a form shows of it, and its bounds there.
+
+    `name` is that of the form's field, where it differs from the parameter's.
+    """
+    return {"label": label, "help": help, "name": name, "low": low, "high": high, "step": step}
 
 
 @dataclass(frozen=True, kw_only=True)

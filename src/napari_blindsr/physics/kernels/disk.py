@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, ClassVar
 
-from napari_blindsr.physics.kernels.base import KernelFamily, check_range, in_parts
+from napari_blindsr.physics.kernels.base import KernelFamily, check_range, in_parts, shown
 
 if TYPE_CHECKING:
     from torch import Generator, Tensor
@@ -22,35 +22,38 @@ class Disk(KernelFamily):
     Attributes
     ----------
     radius : tuple of float, or None
-        Range of the radius in px of the HR grid. None takes 1 to scale + 1, and 1 to 4 at
-        scale 1. (The published sampler takes the variances of its Gaussians for radii,
+        Range of the radius in px of the HR grid. None is 1 to scale + 1, and 1 to 4 at
+        scale 1. (The published sampler uses the variances of its Gaussians as radii,
         which fills the whole kernel.)
     """
 
     name: ClassVar[str] = "disk"
     label: ClassVar[str] = "Out of focus (disc)"
 
-    radius: tuple[float, float] | None = None
+    radius: tuple[float, float] | None = field(
+        default=None,
+        metadata=shown("Radius (px)", "Range of the radius of the disc, in pixels of the result."),
+    )
 
     def __post_init__(self) -> None:
         if self.radius is not None:
             check_range("radius", self.radius, least=0, strict=True)
 
     def radius_range(self, scale: int) -> tuple[float, float]:
-        """Return the range of radii that is drawn from."""
+        """Return the range of the radii."""
         if self.radius is not None:
             return self.radius
         return 1.0, 4.0 if scale == 1 else scale + 1.0
 
     def reach(self, scale: int) -> float:
-        """Return how far the widest kernels reach from their centre, in HR pixels."""
+        """Return the reach of the widest kernels from their centre, in HR pixels."""
         # A pixel that the disc covers in part reaches half a pixel further.
         return self.radius_range(scale)[1] + 0.5
 
     def sample(
         self, count: int, *, scale: int, size: int, center: float, generator: Generator
     ) -> Tensor:
-        """Draw kernels, as `KernelFamily.sample` says."""
+        """Draw kernels; see `KernelFamily.sample`."""
         import torch  # noqa: PLC0415
 
         low, high = self.radius_range(scale)
@@ -62,7 +65,7 @@ class Disk(KernelFamily):
 def render_disk(
     radii: Tensor, *, size: int, center: float, oversampling: int = OVERSAMPLING
 ) -> Tensor:
-    """Draw discs, each pixel by the part of it that is covered.
+    """Draw discs, each pixel by the fraction of it that is covered.
 
     Parameters
     ----------

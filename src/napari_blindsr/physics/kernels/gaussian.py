@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
-from napari_blindsr.physics.kernels.base import KernelFamily, check_range, kernel_size, side_for
+from napari_blindsr.physics.kernels.base import (
+    KernelFamily,
+    check_range,
+    kernel_size,
+    shown,
+    side_for,
+)
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -32,14 +38,22 @@ class Gaussian(KernelFamily):
     name: ClassVar[str] = "gaussian"
     label: ClassVar[str] = "Gaussian"
 
-    variance: tuple[float, float] | None = None
+    variance: tuple[float, float] | None = field(
+        default=None,
+        metadata=shown(
+            "Width σ (px)",
+            "Range of the standard deviations along both principal axes, in pixels of the result.\n"
+            "Automatic is no bound for Fast: there the width is the estimated one.",
+            name="sigma",
+        ),
+    )
 
     def __post_init__(self) -> None:
         if self.variance is not None:
             check_range("variance", self.variance, least=0, strict=True)
 
     def variance_range(self, scale: int) -> tuple[float, float]:
-        """Return the range of variances that is drawn from."""
+        """Return the range of the variances."""
         if self.variance is not None:
             return self.variance
         if scale == 1:
@@ -49,13 +63,13 @@ class Gaussian(KernelFamily):
         return 0.175 * scale + 3 + shift, min(2.5 * scale, 10) + 10 + shift
 
     def reach(self, scale: int) -> float:
-        """Return how far the widest kernels reach from their centre, in HR pixels."""
+        """Return the reach of the widest kernels from their centre, in HR pixels."""
         return 3 * math.sqrt(self.variance_range(scale)[1])
 
     def size(self, scale: int) -> int:
         """Return the side of the kernels.
 
-        The published range goes with the published side, although that cuts its widest
+        The published range of variances goes with the published side, although that cuts its widest
         kernels at their edges.
         """
         if self.variance is None and scale > 1:
@@ -65,7 +79,7 @@ class Gaussian(KernelFamily):
     def sample(
         self, count: int, *, scale: int, size: int, center: float, generator: Generator
     ) -> Tensor:
-        """Draw kernels, as `KernelFamily.sample` says."""
+        """Draw kernels; see `KernelFamily.sample`."""
         import torch  # noqa: PLC0415
 
         low, high = self.variance_range(scale)
@@ -117,15 +131,15 @@ def gaussian_of(
     Parameters
     ----------
     family : Gaussian
-        Whose widths it has at most, and at least.
+        Its range of variances limits the kernel.
     logarithm : Tensor, (3,)
         As `moments.log_covariance` writes it.
     scale : int
     geometry : {"camera", "benchmark"}
     largest : int, optional
-        Largest side, odd: what lies outside is cut off.
+        Largest side, odd; larger kernels are cut.
     size : int, optional
-        Side; what the family and the reach of the kernel ask for if left out.
+        Side; that of the family, or of the kernel's reach if larger, if left out.
     """
     # torch takes seconds to import.
     from napari_blindsr.physics.kernels.moments import (  # noqa: PLC0415
@@ -144,7 +158,7 @@ def gaussian_of(
         size = min(size, largest)
     center = kernel_center(size, scale, geometry)
     kernel = render_gaussian(variances[None], angle[None], size=size, center=center)[0].numpy()
-    # What reaches farther on one side than on the other would tell a mirrored image apart.
+    # A longer reach on one side would treat mirrored images differently.
     excess = round(2 * center) - (size - 1)
     cut = slice(None, excess) if excess >= 0 else slice(excess, None)
     kernel[cut] = kernel[:, cut] = 0

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, ClassVar
 
-from napari_blindsr.physics.kernels.base import KernelFamily, check_range, kernel_size
+from napari_blindsr.physics.kernels.base import KernelFamily, check_range, kernel_size, shown
 
 if TYPE_CHECKING:
     from torch import Generator, Tensor
@@ -26,14 +26,21 @@ class Line(KernelFamily):
     name: ClassVar[str] = "line"
     label: ClassVar[str] = "Linear motion"
 
-    half_length: tuple[float, float] | None = None
+    half_length: tuple[float, float] | None = field(
+        default=None,
+        metadata=shown(
+            "Half length (px)",
+            "Range of half the length of the motion, in pixels of the result: from its middle to\n"
+            "either end.",
+        ),
+    )
 
     def __post_init__(self) -> None:
         if self.half_length is not None:
             check_range("half_length", self.half_length, least=0)
 
     def half_length_range(self, scale: int) -> tuple[float, float]:
-        """Return the range of half lengths that is drawn from."""
+        """Return the range of the half lengths."""
         if self.half_length is not None:
             return self.half_length
         if scale == 1:
@@ -42,13 +49,13 @@ class Line(KernelFamily):
         return length, length
 
     def reach(self, scale: int) -> float:
-        """Return how far the widest kernels reach from their centre, in HR pixels."""
+        """Return the reach of the widest kernels from their centre, in HR pixels."""
         return self.half_length_range(scale)[1] + 1
 
     def sample(
         self, count: int, *, scale: int, size: int, center: float, generator: Generator
     ) -> Tensor:
-        """Draw kernels, as `KernelFamily.sample` says."""
+        """Draw kernels; see `KernelFamily.sample`."""
         import torch  # noqa: PLC0415
 
         low, high = self.half_length_range(scale)
@@ -62,7 +69,7 @@ def render_line(
 ) -> Tensor:
     """Draw bars of one pixel's width, turned about their middle.
 
-    For a whole L this is what bilinear interpolation makes of a row of 2·L + 1 pixels.
+    For a whole L this equals bilinear interpolation of a row of 2·L + 1 pixels.
 
     Parameters
     ----------

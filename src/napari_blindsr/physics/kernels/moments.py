@@ -1,4 +1,4 @@
-"""How wide a kernel is, whatever its family: the covariance of its core."""
+"""The width of a kernel of any family: the covariance of its core."""
 
 from __future__ import annotations
 
@@ -11,23 +11,15 @@ if TYPE_CHECKING:
 
 
 NARROWEST = 0.1
-"""Variance in px² that every kernel has at least: that of a pixel, a uniform square, is 1/12."""
+"""Smallest variance of a kernel in px²: that of a pixel, a uniform square, is 1/12."""
 
 
 def core_covariance(kernels: Tensor) -> Tensor:
-    """Return the covariance of the Gaussians that kernels resemble most around their peak.
+    """Return the covariance (n, 2, 2) in px² of the Gaussians that are most like kernels (n, K, K).
 
     Twice the covariance of the squared kernel. It is the covariance itself for a Gaussian, and
-    finite for an Airy pattern, whose own variance is not.
-
-    Parameters
-    ----------
-    kernels : Tensor, (n, K, K)
-
-    Returns
-    -------
-    Tensor, (n, 2, 2)
-        In px², rows before columns; `NARROWEST` at least along every direction.
+    finite for an Airy pattern, whose own variance is not. Rows before columns; at least `NARROWEST`
+    along every direction.
     """
     axis = torch.arange(kernels.shape[-1], device=kernels.device, dtype=kernels.dtype)
     weights = kernels.square()
@@ -46,17 +38,10 @@ def core_covariance(kernels: Tensor) -> Tensor:
 
 
 def log_covariance(covariance: Tensor) -> Tensor:
-    """Return the matrix logarithm of covariances as three independent numbers.
+    """Return the matrix logarithm of covariances (..., 2, 2) as three independent numbers (..., 3).
 
-    Parameters
-    ----------
-    covariance : Tensor, (..., 2, 2)
-
-    Returns
-    -------
-    Tensor, (..., 3)
-        Rows, columns, and √2 times the mixed element, so that distances are those of the
-        matrices.
+    They are rows, columns, and √2 times the mixed element, so that distances are those of the
+    matrices.
     """
     values, vectors = torch.linalg.eigh(covariance)
     logarithm = vectors @ torch.diag_embed(values.log()) @ vectors.mT
@@ -77,15 +62,7 @@ def covariance_of(logarithm: Tensor) -> Tensor:
 def principal_axes(covariance: Tensor) -> tuple[Tensor, Tensor]:
     """Return variances (..., 2), the larger first, and the angle of the first axis.
 
-    Parameters
-    ----------
-    covariance : Tensor, (..., 2, 2)
-
-    Returns
-    -------
-    tuple of Tensor
-        Variances, and θ ∈ [0, π) from the column axis towards the row axis, as
-        `render_gaussian` takes them.
+    The angle θ ∈ [0, π) is from the column axis towards the row axis, as in `render_gaussian`.
     """
     values, vectors = torch.linalg.eigh(covariance)
     # Elements of an eigenvector are row, column.

@@ -23,24 +23,13 @@ PATH_POINTS = 256
 
 @dataclass(frozen=True, eq=False)
 class KernelSet:
-    """Kernels to draw from.
-
-    Attributes
-    ----------
-    tensor : Tensor, float32, (n, k, k)
-        On the CPU; non-negative, each of sum 1, anywhere in its array.
-    """
+    """Kernels to draw from: `tensor`, float32, (n, k, k), on the CPU, non-negative and of sum 1."""
 
     tensor: Tensor
 
     @classmethod
     def of(cls, kernels: Sequence[Any]) -> KernelSet:
-        """Collect kernels, which may differ in size.
-
-        Parameters
-        ----------
-        kernels : sequence of array_like, each (k, k)
-            Of positive sum; what is negative is set to 0.
+        """Return a set of kernels (k, k) of any size; negative values are set to 0.
 
         Raises
         ------
@@ -77,12 +66,12 @@ class KernelSet:
 
     @property
     def reach(self) -> float:
-        """How far the widest kernel reaches from its centre, in its pixels."""
+        """Reach of the widest kernel from its centre, in its pixels."""
         side = self.tensor.shape[-1]
         axis = torch.arange(side)
         rows, columns = torch.meshgrid(axis, axis, indexing="ij")
         distances = torch.stack((rows, columns)) - centres(self.tensor)[..., None, None]
-        # What is below 1 % of the peak may be cut.
+        # Values below 1 % of the peak may be cut.
         seen = self.tensor > 0.01 * self.tensor.amax(dim=(1, 2), keepdim=True)
         return float((distances.abs().amax(dim=1) * seen).max())
 
@@ -96,26 +85,21 @@ class KernelSet:
 
     @classmethod
     def from_json(cls, record: dict[str, Any]) -> KernelSet:
-        """Rebuild a set from what `to_json` returned."""
+        """Rebuild a set from the record of `to_json`."""
         content = bytearray(base64.b64decode(record["float32"]))
         return cls(torch.frombuffer(content, dtype=torch.float32).reshape(record["shape"]))
 
 
 def random_paths(extents: Tensor, *, persistence: float, generator: Generator) -> Tensor:
-    """Draw random walks with inertia.
+    """Draw random walks with inertia: rows and columns at equal times, (n, 2, PATH_POINTS).
 
     Parameters
     ----------
     extents : Tensor, (n,)
-        Largest distance of each path from its mean.
+        Largest distance of each path from its mean, which is 0.
     persistence : float
-        Time over which the velocity is forgotten, as a part of the whole.
+        Time over which the velocity is lost, as a fraction of the whole.
     generator : torch.Generator
-
-    Returns
-    -------
-    Tensor, (n, 2, PATH_POINTS)
-        Rows and columns at equal times, of mean 0.
     """
     shape = (len(extents), 2, PATH_POINTS)
     kicks = torch.randn(shape, generator=generator, device=generator.device)
@@ -132,21 +116,16 @@ def random_paths(extents: Tensor, *, persistence: float, generator: Generator) -
 
 
 def render_paths(paths: Tensor, *, size: int, center: float) -> Tensor:
-    """Draw paths, each point with the same weight, by linear interpolation.
+    """Draw paths, each point with the same weight, by linear interpolation; each of sum 1.
 
     Parameters
     ----------
     paths : Tensor, (n, 2, P)
-        Rows and columns of points, not far apart. What lies outside is left out.
+        Rows and columns of points, not far apart. Points outside are left out.
     size : int
     center : float
-        Row and column where the paths' means come to lie. The centre of a kernel's core,
-        which leaves out where the camera was fast, lies 0.07 px beside it on average at ×4.
-
-    Returns
-    -------
-    Tensor, (n, size, size)
-        Each of sum 1.
+        Row and column of the paths' means in the result. The centre of a kernel's core, which
+        leaves out where the camera was fast, is 0.07 px away from it on average at ×4.
     """
     # A product of tents, so that the sum has the same order on every run.
     tents = _tents(paths + (center - paths.mean(dim=-1, keepdim=True)), size)
@@ -154,19 +133,14 @@ def render_paths(paths: Tensor, *, size: int, center: float) -> Tensor:
 
 
 def place(kernels: Tensor, *, size: int, center: float) -> Tensor:
-    """Move kernels, by linear interpolation, into arrays of another size.
+    """Move kernels (n, k, k), by linear interpolation, into arrays of another size; each of sum 1.
 
     Parameters
     ----------
     kernels : Tensor, (n, k, k)
     size : int
     center : float
-        Row and column where the centre of the kernel's core comes to lie.
-
-    Returns
-    -------
-    Tensor, (n, size, size)
-        Each of sum 1; what does not fit in is cut.
+        Row and column of the centre of the kernel's core in the result, which may cut the kernel.
     """
     axis = torch.arange(kernels.shape[-1], device=kernels.device, dtype=kernels.dtype)
     offset = center - centres(kernels)

@@ -1,8 +1,7 @@
-"""What is drawn of a layer, and lines across the canvas: all that goes past napari's public API.
+"""Layers cut on the canvas, and lines across it: all that uses napari's private canvas.
 
-napari clips volumes, but not images, so vispy's own filter is attached to what it draws of a
-layer. The filter works in coordinates of the world, on the graphics card: moving an edge costs
-neither a copy of the pixels nor another upload.
+napari clips volumes, but not images, so vispy's own filter is attached to the visual of a layer.
+The filter works in world coordinates on the graphics card: moving an edge copies no pixels.
 """
 
 from __future__ import annotations
@@ -21,36 +20,24 @@ from napari_blindsr.errors import EngineError
 LINE_COLOUR = (1.0, 0.8, 0.1, 1.0)
 LINE_WIDTH = 2
 ON_TOP = 10**6
-"""Place in the order of drawing, behind which no layer comes."""
+"""Place in the order of drawing, in front of all layers."""
 
 
 def canvas_of(viewer: ViewerModel) -> Any:
-    """Return the canvas that a viewer draws on.
-
-    Raises
-    ------
-    EngineError
-        If this version of napari keeps it elsewhere, or the viewer has no window.
-    """
+    """Return the canvas of a viewer, or raise an `EngineError` if napari keeps it elsewhere."""
     try:
         canvas = viewer.window._qt_viewer.canvas  # noqa: SLF001
         canvas.layer_to_visual, canvas.view.scene  # noqa: B018
     except AttributeError as error:
         raise EngineError(
-            "this version of napari does not tell where it draws; expected napari 0.9 with a "
+            "this version of napari keeps its canvas elsewhere; expected napari 0.9 with a "
             "window. Blink and side by side work without"
         ) from error
     return canvas
 
 
 class WorldClip:
-    """Shows only a part of a layer: what lies between lines of the world.
-
-    Parameters
-    ----------
-    canvas : VispyCanvas
-    layer : Layer
-    """
+    """Shows only the part of a layer between two lines of the world."""
 
     def __init__(self, canvas: Any, layer: Layer) -> None:
         self._canvas, self._layer = canvas, layer
@@ -61,14 +48,9 @@ class WorldClip:
         layer.events.set_data.connect(self._renew, position="last")
 
     def keep(self, *, axis: int, low: float, high: float) -> None:
-        """Show what lies between two positions along an axis.
+        """Show the part between two positions in the world, which may be infinite.
 
-        Parameters
-        ----------
-        axis : int
-            Of the canvas: 0 from left to right, 1 from top to bottom.
-        low, high : float
-            In units of the world; may be infinite.
+        Axis 0 of the canvas runs from left to right, axis 1 from top to bottom.
         """
         planes = []
         for position, sign in ((low, 1), (high, -1)):
@@ -103,7 +85,7 @@ class WorldClip:
         self._filters = []
 
     def _visuals(self) -> list[Any]:
-        """Return what draws the layer: one node, or one a tile if it exceeds a texture."""
+        """Return the nodes that draw the layer: one, or one a tile if it exceeds a texture."""
         drawn = self._canvas.layer_to_visual.get(self._layer)
         if drawn is None:
             return []
@@ -111,16 +93,7 @@ class WorldClip:
 
 
 class EdgeLines:
-    """Lines across the whole canvas.
-
-    Parameters
-    ----------
-    canvas : VispyCanvas
-    axis : int
-        Of the canvas, along which the lines are placed: 0 for upright ones.
-    positions : sequence of float
-        In units of the world.
-    """
+    """Lines across the whole canvas at positions in the world; upright ones lie along axis 0."""
 
     def __init__(self, canvas: Any, axis: int, positions: Sequence[float]) -> None:
         self._canvas = canvas
@@ -138,7 +111,7 @@ class EdgeLines:
             line.order = ON_TOP
 
     def move(self, positions: Sequence[float]) -> None:
-        """Place the lines anew, and have the canvas drawn."""
+        """Move the lines, and redraw the canvas."""
         for line, position in zip(self._lines, positions, strict=True):
             line.set_data(pos=position)
         self._canvas.native.update()

@@ -18,10 +18,7 @@ from napari_blindsr.plugin.layers.versions import camera_of
 
 
 class Curtain(Mode):
-    """Cuts the layers at the same place of the world, whatever their pixels are.
-
-    With n layers there are n − 1 edges.
-    """
+    """Cuts n layers at n − 1 positions of the world, whatever their pixels are."""
 
     name = "curtain"
     label = "Curtain"
@@ -53,7 +50,7 @@ class Curtain(Mode):
         self._place()
 
     def set_options(self, options: ModeOptions) -> None:
-        """Take edges that run the other way."""
+        """Apply edges that run the other way."""
         turned = options.edge != self.options.edge
         super().set_options(options)
         if turned:
@@ -85,7 +82,7 @@ class Curtain(Mode):
         self.move(0, self._low + value * (self._high - self._low))
 
     def move(self, number: int, position: float) -> None:
-        """Move an edge to a position of the world, as far as its neighbours let it."""
+        """Move an edge to a position of the world, at most as far as its neighbours."""
         bounds = np.concatenate([[self._low], self.edges, [self._high]])
         self.edges[number] = np.clip(position, bounds[number], bounds[number + 2])
         self._place()
@@ -116,12 +113,9 @@ def _reach(layer: Any, viewer: Any) -> tuple[NDArray[np.float64], NDArray[np.flo
         shape[axis] = size
     factors = world_factors(layer, viewer)
     missing = np.zeros(viewer.dims.ndim - layer.ndim)
-    low, high = (np.concatenate([missing, factors * end]) for end in _edges(layer, shape))
+    ends = Frame.of_layer(layer).edges(shape)
+    low, high = (np.concatenate([missing, factors * end]) for end in ends)
     return low, high
-
-
-def _edges(layer: Any, shape: Sequence[int]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    return Frame.of_layer(layer).edges(shape)
 
 
 GRIP = 7.0
@@ -129,20 +123,10 @@ GRIP = 7.0
 
 
 class EdgeDrag:
-    """Lets the mouse move positions along one axis of the world.
+    """Lets the mouse move edges along one axis of the world.
 
-    Near an edge the pointer becomes a hand, and the button moves the edge; what it does
-    otherwise, to move the camera or to draw in the active layer, waits meanwhile.
-
-    Parameters
-    ----------
-    viewer : ViewerModel
-    axis : int
-        Of the world.
-    edges : callable
-        Returns where they are, (n,).
-    move : callable
-        Takes the number of an edge and where it is to go.
+    Near an edge the pointer becomes a hand, and the button moves the edge instead of the camera or
+    the active layer's drawing. `edges` returns their positions, `move` takes number and position.
     """
 
     def __init__(
@@ -160,7 +144,7 @@ class EdgeDrag:
         viewer.mouse_drag_callbacks.append(self._drag)
 
     def remove(self) -> None:
-        """Let go of the mouse."""
+        """Disconnect from the mouse."""
         self._viewer.mouse_move_callbacks.remove(self._hover)
         self._viewer.mouse_drag_callbacks.remove(self._drag)
         self._point(near=False)
@@ -175,7 +159,7 @@ class EdgeDrag:
         camera, active = camera_of(self._viewer), self._viewer.layers.selection.active
         panning, mode = camera.mouse_pan, None if active is None else active.mode
         if active is not None:
-            # The active layer hears of the same button, after the viewer.
+            # The active layer receives the same event after the viewer.
             active.mode = "pan_zoom"
         camera.mouse_pan = False
         event.handled = True

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 from napari.layers import Image, Layer
+from napari.utils import Colormap
 from numpy.typing import NDArray
 
 from napari_blindsr.errors import BlindSRError, InputError
@@ -20,11 +21,24 @@ from napari_blindsr.plugin.compare.planes import (
 from napari_blindsr.plugin.layers.frame import Frame
 from napari_blindsr.plugin.layers.outputs import METADATA_KEY
 from napari_blindsr.plugin.layers.read import find_plane
-from napari_blindsr.plugin.widgets.colormaps import DIVERGING
 
 KIND = "difference"
+# Two hues that the colour-blind tell apart, as in ColorBrewer's RdBu; zero is white.
+DIVERGING = Colormap(
+    [
+        [0.02, 0.19, 0.38, 1],
+        [0.13, 0.40, 0.67, 1],
+        [0.57, 0.77, 0.87, 1],
+        [1.0, 1.0, 1.0, 1],
+        [0.96, 0.65, 0.51, 1],
+        [0.70, 0.09, 0.17, 1],
+        [0.40, 0.0, 0.12, 1],
+    ],
+    name="blue-white-red",
+    nan_color=[0, 0, 0, 0],
+)
 QUANTILE = 0.999
-"""Of the absolute difference, which the colours span: single pixels shall not pale the rest."""
+"""Quantile at which the colours end: single pixels shall not pale the rest."""
 
 
 class Difference(Mode):
@@ -72,7 +86,7 @@ class Difference(Mode):
         try:
             values, attributes = self._compute()
         except BlindSRError:
-            # A slice that one of them does not have: what was shown before would deceive.
+            # One of them does not have this slice: the difference of another one would deceive.
             self.layer.data = np.full_like(self.layer.data, np.nan)
             return
         self.layer.data = values

@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
-from magicgui.widgets import CheckBox, ComboBox, Container, FloatSlider
-from magicgui.widgets.bases import Widget
+from magicgui.widgets import CheckBox, ComboBox, FloatSlider
 from napari.layers import Image
 from napari.utils.notifications import show_error
-from qtpy.QtWidgets import QLabel, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QLabel, QWidget
 
 from napari_blindsr.errors import BlindSRError
 from napari_blindsr.plugin.compare.curtain import Curtain
@@ -19,9 +18,9 @@ from napari_blindsr.plugin.compare.picker import LayerPicker, suggested
 from napari_blindsr.plugin.compare.profile_panel import ProfilePanel
 from napari_blindsr.plugin.compare.session import Session
 from napari_blindsr.plugin.layers.versions import on_renamed
-from napari_blindsr.plugin.widgets.dock import share_tabs_when_docked
+from napari_blindsr.plugin.widgets.dock import Dock
 from napari_blindsr.plugin.widgets.fields import Rows, number, text_line
-from napari_blindsr.plugin.widgets.scroll import Scroll
+from napari_blindsr.plugin.widgets.scroll import Scroll, column
 
 if TYPE_CHECKING:
     import napari.viewer
@@ -31,17 +30,12 @@ OFF = "off"
 HINT = "Tick two or more layers and choose how to show them."
 
 
-class CompareWidget(Container[Widget]):
+class CompareWidget(Dock):
     """The dock "Compare layers".
-
-    Parameters
-    ----------
-    napari_viewer : napari.viewer.Viewer
 
     Attributes
     ----------
     picker : LayerPicker
-        Which layers are compared.
     mode : ComboBox
         "off", or the name of one of `MODES`.
     rate : FloatSpinBox
@@ -49,49 +43,47 @@ class CompareWidget(Container[Widget]):
     edge : ComboBox
         How the curtain's edge runs: "upright" or "level".
     position : FloatSlider
-        Where the curtain's first edge is, from 0 to 1.
+        Of the curtain's first edge, from 0 to 1.
     linked : CheckBox
-        Whether looks are linked while layers are compared.
     status : Label
-        What is on display, or why a comparison has ended.
     profile : ProfilePanel
     """
 
     def __init__(self, napari_viewer: napari.viewer.Viewer) -> None:
         # napari hands plugins a proxy; links and selections take layers for what they are.
-        self._viewer = getattr(napari_viewer, "__wrapped__", napari_viewer)
-        super().__init__(labels=False)
+        super().__init__(getattr(napari_viewer, "__wrapped__", napari_viewer))
         self._session = Session(self._viewer)
         self.picker = LayerPicker(self._viewer.layers)
-        self.mode, self.edge = _mode_field(), _edge_field()
+        self.mode = ComboBox(
+            value=OFF,
+            choices=[("Off", OFF), *((mode.label, mode.name) for mode in MODES)],
+            tooltip="How the layers are shown. Off gives the viewer back as it was.",
+        )
+        self.edge = ComboBox(
+            value="upright",
+            choices=[("Upright, dragged sideways", "upright"), ("Level, dragged up", "level")],
+            tooltip="How the curtain's edge runs.",
+        )
         self.rate = number(2, low=0.2, high=60, step=0.5, tooltip="Layers shown in a second.")
         self.position = FloatSlider(
             value=0.5, min=0, max=1, step=0.001, readout=False, tooltip="Where the edge is."
         )
         self.linked = CheckBox(
             text="Link contrast, gamma and colormap",
-            tooltip="While layers are compared, all have the colormap and gamma of the lowest of\n"
-            "them and limits that span those of all, and change together. Afterwards each has\n"
-            "its own looks again, and the links end.",
+            tooltip="While layers are compared, all have the colormap and gamma of the lowest one\n"
+            "and contrast limits that span those of all, and change together. Afterwards each\n"
+            "has its own again.",
         )
         self.status = text_line("What is on display.")
         self.profile = ProfilePanel(self._viewer, self.picker.chosen)
-        self._docked = self._gone = self._busy = False
+        self._busy = False
         self._lay_out()
         self._connect()
         self.picker.choose(suggested(self._viewer.layers))
         self._say()
 
     def compare(self, layers: Iterable[Image], *, mode: str = "curtain") -> None:
-        """Compare these layers.
-
-        Parameters
-        ----------
-        layers : iterable of Image
-            Of the viewer; two or more.
-        mode : str
-            Name of one of `MODES`, or "off".
-        """
+        """Compare two or more layers of the viewer in one of `MODES`, or "off"."""
         self._busy = True
         self.picker.choose(getattr(layer, "__wrapped__", layer) for layer in layers)
         self.mode.value = mode
@@ -100,7 +92,7 @@ class CompareWidget(Container[Widget]):
         self.profile.follow()
 
     def reset_choices(self, *_: Any) -> None:
-        """Bring the lists of layers up to date. napari calls this when layers come or go."""
+        """Update the lists of layers. napari calls this when layers come or go."""
         if self._gone:
             return
         self.picker.refresh()
@@ -108,20 +100,14 @@ class CompareWidget(Container[Widget]):
 
     def _lay_out(self) -> None:
         self.rows = Rows()
-        form = QWidget()
-        layout = QVBoxLayout(form)
-        layout.setContentsMargins(0, 0, 0, 0)
-        layout.addWidget(QLabel("Layers to compare"))
-        layout.addWidget(self.picker)
-        layout.addLayout(self.rows.layout)
         self.rows.add("Mode", self.mode)
         self.rows.add("Rate (1/s)", self.rate)
         self.rows.add("Edge", self.edge)
         self.rows.add("Position", self.position)
         self.rows.add("", self.linked)
-        layout.addWidget(self.status.native)
-        layout.addWidget(self.profile.native)
-        layout.addStretch(1)
+        heading, rest = QLabel("Layers to compare"), QWidget()
+        widgets = (heading, self.picker, self.rows.native, self.status.native, self.profile.native)
+        form = column(*widgets, rest)
         # napari adds a stretch of 1 below, which shall not take half of the room.
         self.native.layout().insertWidget(0, Scroll(form, grows=True), 50)
         self._show_what_matters()
@@ -135,10 +121,10 @@ class CompareWidget(Container[Widget]):
         self.linked.changed.connect(self._on_linked)
         self._session.changed.connect(self._say)
         self._session.ended.connect(self._on_ended)
-        self._forget_names = on_renamed(self._viewer.layers, self.reset_choices)
-        self._viewer.layers.events.reordered.connect(self.reset_choices)
-        self.native_parent_changed.connect(self._on_parent)
-        self.native.destroyed.connect(self._on_destroyed)
+        layers = self._viewer.layers
+        self._ends += [self._session.disconnect, self.profile.disconnect]
+        self._ends.append(on_renamed(layers, self.reset_choices))
+        self._listen([layers.events.reordered], self.reset_choices)
 
     # What the user does
 
@@ -216,26 +202,11 @@ class CompareWidget(Container[Widget]):
 
     # How it ends
 
-    def _on_parent(self, parent: Any) -> None:
-        # napari takes the widget out of a dock that is closed.
-        if parent is None and self._docked and not self._gone:
-            self._disconnect()
+    def _on_closed(self) -> None:
+        if not self._gone:
+            self._on_destroyed()
             self._session.stop()
             self.profile.end()
-        if parent is not None and not self._docked:
-            share_tabs_when_docked(self.native)
-        self._docked = parent is not None
-
-    def _on_destroyed(self) -> None:
-        if not self._gone:
-            self._disconnect()
-            self.profile.disconnect()
-
-    def _disconnect(self) -> None:
-        self._gone = True
-        self._session.disconnect()
-        self._forget_names()
-        self._viewer.layers.events.reordered.disconnect(self.reset_choices)
 
 
 def open_comparison(
@@ -251,19 +222,3 @@ def open_comparison(
     comparison: CompareWidget = widget
     comparison.compare(layers, mode=mode)
     return comparison
-
-
-def _mode_field() -> ComboBox:
-    return ComboBox(
-        value=OFF,
-        choices=[("Off", OFF), *((mode.label, mode.name) for mode in MODES)],
-        tooltip="How the layers are shown. Off gives the viewer back as it was.",
-    )
-
-
-def _edge_field() -> ComboBox:
-    return ComboBox(
-        value="upright",
-        choices=[("Upright, dragged sideways", "upright"), ("Level, dragged up", "level")],
-        tooltip="How the curtain's edge runs.",
-    )

@@ -1,4 +1,4 @@
-"""What every mode of comparison has in common: the viewer comes back as it was."""
+"""The base of all comparison modes, and the state of the viewer before one."""
 
 from __future__ import annotations
 
@@ -23,15 +23,7 @@ Edge = Literal["upright", "level"]
 
 @dataclass(frozen=True, kw_only=True)
 class ModeOptions:
-    """What can be set for a mode while it is on.
-
-    Attributes
-    ----------
-    rate : float
-        Layers a second, for blink.
-    edge : {"upright", "level"}
-        How the edges of the curtain run.
-    """
+    """Options of a mode that is on: blink's rate in layers a second, and how edges run."""
 
     rate: float = 2.0
     edge: Edge = "upright"
@@ -42,23 +34,14 @@ GRID = ("enabled", "stride", "shape", "spacing")
 
 
 class Mode(ABC):
-    """A way to show layers together; it is on from when it is made until `leave`.
-
-    Parameters
-    ----------
-    viewer : ViewerModel
-    layers : sequence of Image
-        In the order of the layer list; two or more.
-    options : ModeOptions
+    """A way to show layers together, given in the order of the layer list; on until `leave`.
 
     Attributes
     ----------
-    name, label : str
-        In scripts, and in the dock.
     most : int or None
-        How many layers it takes at most.
+        Largest number of layers.
     changed : Signal
-        Emitted when what it says of itself does.
+        Emitted when `text` changes.
     """
 
     name: ClassVar[str]
@@ -71,32 +54,27 @@ class Mode(ABC):
 
     @abstractmethod
     def enter(self) -> None:
-        """Show the layers. May raise a `BlindSRError`, and be left after it did."""
+        """Show the layers. May raise a `BlindSRError`; `leave` is then called all the same."""
 
     def set_options(self, options: ModeOptions) -> None:
-        """Take other options."""
+        """Apply other options."""
         self.options = options
 
     def leave(self) -> None:  # noqa: B027 a mode may have nothing of its own to remove
-        """Remove what this mode added; what the viewer showed before is not its business."""
+        """Remove what this mode added. The session restores the viewer."""
 
     def uses(self, layer: Layer) -> bool:
-        """Tell whether the mode cannot go on without a layer."""
+        """Tell whether the mode needs a layer."""
         return layer in self.layers
 
     def text(self) -> str:
-        """Return what there is to say, in one line."""
+        """Return a description in one line."""
         return ""
 
     def only(self, *, visible: bool = True, drawings: bool = True) -> None:
-        """Hide what lies over or beside the layers that are compared.
+        """Hide all layers but the compared ones and, if `drawings`, points, shapes and the like.
 
-        Parameters
-        ----------
-        visible : bool
-            Whether those that are compared are shown, or hidden as well.
-        drawings : bool
-            Whether points, shapes and the like may stay: they cover little.
+        Without `visible` the compared layers are hidden as well.
         """
         for layer in self.viewer.layers:
             if layer in self.layers:
@@ -112,16 +90,7 @@ class Mode(ABC):
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class ViewerState:
-    """Which layers are visible and selected, and how the grid is set.
-
-    Attributes
-    ----------
-    visible : dict of Layer to bool
-        Layers that come later may be added.
-    selected : frozenset of Layer
-    active : Layer or None
-    grid : dict of str to Any
-    """
+    """Which layers are visible and selected, and the attributes of the grid."""
 
     visible: dict[Layer, bool]
     selected: frozenset[Layer]
@@ -141,7 +110,7 @@ class ViewerState:
         )
 
     def restore(self, viewer: ViewerModel) -> None:
-        """Give a viewer this state back; layers that are gone are left alone."""
+        """Restore this state; removed layers are skipped."""
         self.restore_visible(viewer)
         with same_region(viewer):
             set_grid(viewer, **self.grid)
@@ -157,13 +126,13 @@ class ViewerState:
 
 
 def show(layer: Layer, *, visible: bool) -> None:
-    """Show or hide a layer, unless it is so already: showing one reads its data anew."""
+    """Show or hide a layer, if that changes anything: showing one reads its data again."""
     if layer.visible != visible:
         layer.visible = visible
 
 
 def set_grid(viewer: ViewerModel, **attributes: Any) -> None:
-    """Set the grid; what is so already is not touched, as napari lays it out anew."""
+    """Set attributes of the grid, if that changes any: napari lays it out again."""
     grid = grid_of(viewer)
     for name, value in attributes.items():
         if getattr(grid, name) != value:
@@ -172,13 +141,9 @@ def set_grid(viewer: ViewerModel, **attributes: Any) -> None:
 
 @contextmanager
 def same_region(viewer: ViewerModel, layers: Sequence[Layer] | None = None) -> Iterator[None]:
-    """Within this context the cells of the grid may change; what is seen in one stays.
+    """Keep the visible region of a cell while the grid changes.
 
-    Parameters
-    ----------
-    viewer : ViewerModel
-    layers : sequence of Layer, optional
-        That share the grid, one a cell; those of the viewer if left out.
+    `layers` share the grid, one a cell; those of the viewer if left out.
     """
     before = cell_size(viewer, layers)
     yield

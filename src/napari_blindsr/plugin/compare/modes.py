@@ -66,7 +66,7 @@ class SideBySide(Mode):
             raise InputError("side by side needs napari 0.6 or later; the other modes do not")
         shape = (1, -1) if len(self.layers) <= ROW else (-1, -1)
         self.without_grid()
-        # Whatever is visible takes a cell, drawings included.
+        # All visible layers take a cell, drawings included.
         self.only(drawings=False)
         with same_region(self.viewer, self.layers):
             set_grid(self.viewer, enabled=True, stride=1, shape=shape)

@@ -11,24 +11,16 @@ from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QListWidget, QListWidgetItem
 
 from napari_blindsr.plugin.compare.difference import KIND
-from napari_blindsr.plugin.layers.outputs import METADATA_KEY
+from napari_blindsr.plugin.layers.outputs import record_of
 
 ROWS = 5
 """Layers in sight; more are scrolled."""
 
 
 class LayerPicker(QListWidget):
-    """Image layers with a box to tick each, in the order of the layer list.
+    """Image layers with a check box each, in the order of the layer list.
 
-    Parameters
-    ----------
-    layers : LayerList
-        The viewer's.
-
-    Attributes
-    ----------
-    changed : Signal
-        Emitted when layers are ticked or unticked, or one that was ticked has gone.
+    `changed` is emitted when the checked layers change.
     """
 
     changed = Signal()
@@ -46,16 +38,16 @@ class LayerPicker(QListWidget):
         self.refresh()
 
     def chosen(self) -> list[Image]:
-        """Return the ticked layers, in the order of the layer list."""
+        """Return the checked layers, in the order of the layer list."""
         return [layer for layer in self._rows if layer in self._chosen]
 
     def choose(self, layers: Iterable[Image]) -> None:
-        """Tick these layers, and no others."""
+        """Check these layers, and no others."""
         wanted = list(layers)
         self._take([layer for layer in self._rows if layer in wanted])
 
     def refresh(self) -> None:
-        """Bring the list up to date; what is ticked stays, and new layers are not."""
+        """Update the list; checked layers stay checked, new ones are unchecked."""
         self._rows = [layer for layer in self._layers if is_picture(layer)]
         before = self._chosen
         self.blockSignals(True)
@@ -101,17 +93,15 @@ def _check(ticked: bool) -> Qt.CheckState:
 
 
 def is_picture(layer: Layer) -> bool:
-    """Tell whether a layer is an image of its own: a difference is none, and goes."""
-    record = layer.metadata.get(METADATA_KEY)
-    difference = isinstance(record, dict) and record.get("kind") == KIND
-    return isinstance(layer, Image) and not difference
+    """Tell whether a layer is an image, but no difference of two others."""
+    return isinstance(layer, Image) and record_of(layer).get("kind") != KIND
 
 
 def suggested(layers: LayerList) -> list[Image]:
-    """Return the layers that are likely meant.
+    """Return the layers that are probably meant.
 
-    Those selected, if there are two or more; else the visible ones that cover what the
-    active one shows, or the topmost if none is active. A kernel beside its image is not.
+    These are the selected ones if there are two or more, else the visible ones that cover most of
+    the active one, or of the topmost if none is active.
     """
     selected = [layer for layer in layers if isinstance(layer, Image) and layer in layers.selection]
     if len(selected) > 1:

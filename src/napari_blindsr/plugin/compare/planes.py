@@ -1,4 +1,4 @@
-"""From a layer to the image on display, placed in the world, and a call when it changes."""
+"""The plane of a layer on display in world coordinates, and a call when it changes."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from qtpy.QtCore import QTimer
 from napari_blindsr.errors import InputError
 from napari_blindsr.metrics.spatial_image import PlacedImage
 from napari_blindsr.plugin.layers.frame import Frame
-from napari_blindsr.plugin.layers.read import find_plane, quoted, read_pixels
+from napari_blindsr.plugin.layers.read import find_plane, quoted, read_pixels, spatial_shape
 from napari_blindsr.plugin.layers.versions import shared_units
 
 MOST_PIXELS = 2**26
@@ -24,20 +24,16 @@ LUMINANCE = (0.2126, 0.7152, 0.0722)
 
 
 def read_placed(layer: Image, viewer: ViewerModel) -> PlacedImage:
-    """Read the plane of a layer that is on display, hidden layers included.
+    """Read the plane on display of a layer, which may be hidden; of RGB the luminance in [0, 1].
 
-    Of RGB the luminance is taken, within [0, 1]. Call it on the main thread.
-
-    Raises
-    ------
-    InputError
-        If no single plane of the layer is on display, or its pixels cannot be read.
+    Call it on the main thread. Raises an `InputError` if there is no such plane or it cannot be
+    read.
     """
     plane = find_plane(layer, viewer.dims)
     level, steps = _level(layer, plane.axes)
     index = tuple(
         None if at is None else min(round((at + 0.5) / step - 0.5), size - 1)
-        for at, step, size in zip(plane.index, steps, _shape(layer, level), strict=True)
+        for at, step, size in zip(plane.index, steps, spatial_shape(layer, level), strict=True)
     )
     data = read_pixels(layer, index, level=level)
     # Pixels of a coarser level span as many of the finest one, edge to edge.
@@ -53,13 +49,7 @@ def read_placed(layer: Image, viewer: ViewerModel) -> PlacedImage:
 
 
 def plane_axes(viewer: ViewerModel) -> tuple[int, int]:
-    """Return the axes of the world on display, the earlier one first.
-
-    Raises
-    ------
-    InputError
-        If the viewer shows three dimensions.
-    """
+    """Return the world axes on display in ascending order; raises an `InputError` in 3-D."""
     if viewer.dims.ndisplay != 2:
         raise InputError("the viewer shows three dimensions; switch it to 2-D to compare layers")
     first, second = sorted(viewer.dims.displayed)
@@ -78,7 +68,7 @@ def world_units(viewer: ViewerModel) -> tuple[str, str]:
 
 
 def world_factors(layer: Layer, viewer: ViewerModel) -> NDArray[np.float64]:
-    """Return what a layer's own world has to be multiplied by, one for each of its axes.
+    """Return, for each axis of a layer, the factor from its unit to that of the viewer.
 
     napari shows layers in the smallest of their units of an axis.
     """
@@ -94,12 +84,7 @@ def world_factors(layer: Layer, viewer: ViewerModel) -> NDArray[np.float64]:
 
 
 def check_comparable(layers: list[Image]) -> None:
-    """Refuse layers whose values cannot be subtracted.
-
-    Raises
-    ------
-    InputError
-    """
+    """Raise an `InputError` for grey and RGB layers together."""
     for layer in layers[1:]:
         if layer.rgb != layers[0].rgb:
             colour, grey = (layer, layers[0]) if layer.rgb else (layers[0], layer)
@@ -110,21 +95,15 @@ def check_comparable(layers: list[Image]) -> None:
 
 
 def _level(layer: Image, axes: tuple[int, int]) -> tuple[int, NDArray[np.float64]]:
-    """Return which level of a pyramid is read, and the size of its pixels in finest ones."""
+    """Return the level of a pyramid that is read, and the size of its pixels in finest ones."""
     if not layer.multiscale:
         return 0, np.ones(layer.ndim)
     for level in range(len(layer.data)):
-        shape = _shape(layer, level)
+        shape = spatial_shape(layer, level)
         if shape[axes[0]] * shape[axes[1]] <= MOST_PIXELS:
             break
-    steps = np.array(_shape(layer, 0)) / np.array(_shape(layer, level))
+    steps = np.array(spatial_shape(layer)) / np.array(spatial_shape(layer, level))
     return level, steps
-
-
-def _shape(layer: Image, level: int) -> tuple[int, ...]:
-    data = layer.data[level] if layer.multiscale else layer.data
-    shape = tuple(int(size) for size in data.shape)
-    return shape[:-1] if layer.rgb else shape
 
 
 def _grey(data: NDArray[Any]) -> NDArray[np.float32]:
@@ -139,16 +118,9 @@ PLACE = ("scale", "translate", "rotate", "shear", "affine", "units")
 
 
 class PlaneWatcher:
-    """Gathers changes and calls back once for all that come within a short time.
+    """Calls back once for all changes of the slice or of layers within a short time.
 
-    Parameters
-    ----------
-    viewer : ViewerModel
-    layers : sequence of Layer
-    callback : callable
-        Takes nothing.
-    moving : bool
-        Whether to call back also while shapes are being moved, before they are let go.
+    With `moving` it also calls back while shapes are being moved.
     """
 
     def __init__(
@@ -169,7 +141,7 @@ class PlaneWatcher:
             emitter.connect(self._changed)
 
     def remove(self) -> None:
-        """Call back no more."""
+        """Disconnect."""
         self._timer.stop()
         for emitter in self._emitters():
             emitter.disconnect(self._changed)

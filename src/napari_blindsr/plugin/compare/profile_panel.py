@@ -1,4 +1,4 @@
-"""The part of the dock for a line profile: the line, the curves, the widths, the export."""
+"""The line profile in the dock: the line, the curves, the widths, the export."""
 
 from __future__ import annotations
 
@@ -10,42 +10,19 @@ from magicgui.widgets import CheckBox, Container, PushButton
 from magicgui.widgets.bases import Widget
 from napari.components import ViewerModel
 from napari.layers import Image, Shapes
-from napari.utils.notifications import show_error, show_info
+from napari.utils.notifications import show_error
 
 from napari_blindsr.errors import BlindSRError, InputError, needs
 from napari_blindsr.plugin.compare.profiles import Profiles, ProfileSet, add_line
 from napari_blindsr.plugin.widgets.fields import LayerChooser, Rows, number, text_line
-from napari_blindsr.plugin.widgets.save import ask_for_csv, save_csv
+from napari_blindsr.plugin.widgets.save import ask_and_export, save_csv
 
 if TYPE_CHECKING:
     from napari_blindsr.plugin.compare.profile_plot import PeakTable, ProfilePlot
 
 
 class ProfilePanel(Container[Widget]):
-    """Samples the chosen layers along a line and plots them.
-
-    Parameters
-    ----------
-    viewer : ViewerModel
-    chosen : callable
-        Returns the chosen layers.
-
-    Attributes
-    ----------
-    draw, export_button : PushButton
-    line : LayerChooser
-        The Shapes layer whose line is taken, or None.
-    line_width : FloatSpinBox
-        Across the line, in units of the world.
-    scaled : CheckBox
-        Whether each curve is drawn from 0 to 1.
-    message : Label
-        Why there is no profile.
-    result : ProfileSet or None
-        What is plotted.
-    plot, table : ProfilePlot, PeakTable, or None
-        Made with the first profile.
-    """
+    """Samples the chosen layers along a line, and shows the curves and their peaks' widths."""
 
     def __init__(self, viewer: ViewerModel, chosen: Callable[[], Sequence[Image]]) -> None:
         super().__init__(labels=False)
@@ -58,17 +35,23 @@ class ProfilePanel(Container[Widget]):
         self.table: PeakTable | None = None
         self.draw = PushButton(
             text="Draw a line",
-            tooltip="Add a line across the layers, to be moved and turned; it goes with the dock.",
+            tooltip="Add a line across the layers that you can move and turn; it is removed with\n"
+            "the dock.",
         )
         self.line = LayerChooser(
             viewer.layers,
             lambda layer: isinstance(layer, Shapes),
-            tooltip="The Shapes layer whose line or path is taken: the selected one, or the last.",
+            tooltip="Shapes layer with the line or path: the selected one of its shapes, or the\n"
+            "last.",
         )
         self.line_width = number(
-            0, low=0, high=1e6, step=1, tooltip="The mean is taken over this width of the line."
+            0,
+            low=0,
+            high=1e6,
+            step=1,
+            zero="none",
+            tooltip="Width across the line over which intensities are averaged.",
         )
-        self.line_width.native.setSpecialValueText("none")
         self.scaled = CheckBox(
             text="Scale curves to 0 … 1",
             tooltip="Draw each curve from its least value to its greatest.",
@@ -84,7 +67,7 @@ class ProfilePanel(Container[Widget]):
         self.rows.add("", self.scaled)
         self.rows.show([self.line_width, self.scaled], visible=False)
         self.extend([self.message, self.export_button])
-        self.native.layout().insertLayout(0, self.rows.layout)
+        self.native.layout().insertWidget(0, self.rows.native)
         self.message.visible = self.export_button.visible = False
         self.draw.changed.connect(self._draw)
         self.line.changed.connect(self.follow)
@@ -93,13 +76,13 @@ class ProfilePanel(Container[Widget]):
         self.export_button.changed.connect(self._ask_and_export)
 
     def reset_choices(self, *_: Any) -> None:
-        """Bring the list of lines up to date."""
+        """Update the list of lines."""
         self.line.reset_choices()
         if self._own is not None and self._own not in self._viewer.layers:
             self._own = None
 
     def follow(self, *_: Any) -> None:
-        """Take the profiles of the layers that are chosen now, along the line chosen now."""
+        """Plot the profiles of the chosen layers along the chosen line, and follow both."""
         self._forget()
         shapes, layers = self.line.value, list(self._chosen())
         if shapes is not None and layers:
@@ -113,19 +96,13 @@ class ProfilePanel(Container[Widget]):
             self._on_profiles(InputError(trouble))
 
     def export(self, path: Path) -> None:
-        """Save the profiles as CSV, in place of what was there.
-
-        Raises
-        ------
-        BlindSRError
-            If there are none, or the file cannot be written.
-        """
+        """Save the profiles; raises a `BlindSRError` if there are none or that fails."""
         if self.result is None:
             raise InputError("there is no profile to save; draw a line first")
         save_csv(path, self.result.table())
 
     def end(self) -> None:
-        """Follow nothing more, and remove the line that was made here."""
+        """Disconnect, and remove the line that was added here."""
         self.line.changed.disconnect(self.follow)
         self._forget()
         own, self._own = self._own, None
@@ -197,12 +174,4 @@ class ProfilePanel(Container[Widget]):
         layout.insertWidget(2, self.table)
 
     def _ask_and_export(self) -> None:
-        path = ask_for_csv(self.native, "Export the profiles", "profiles.csv")
-        if path is None:
-            return
-        try:
-            self.export(path)
-        except BlindSRError as error:
-            show_error(str(error))
-        else:
-            show_info(f"Saved {path}")
+        ask_and_export(self.native, "Export the profiles", "profiles.csv", self.export)

@@ -1,4 +1,4 @@
-"""The profiles of several layers along a line of a Shapes layer, kept up to date."""
+"""Profiles of several layers along a line of a Shapes layer, updated when these change."""
 
 from __future__ import annotations
 
@@ -39,17 +39,7 @@ SPACING = 0.5
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class LayerProfile:
-    """The profile of one layer.
-
-    Attributes
-    ----------
-    name : str
-        Of the layer.
-    values : ndarray, float64, (n,)
-    peak : Peak or None
-    trouble : str
-        Why there is no peak, or no profile.
-    """
+    """The profile (n,) of one layer, its strongest peak, and why that or the profile is missing."""
 
     name: str
     values: NDArray[np.float64]
@@ -59,15 +49,7 @@ class LayerProfile:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class ProfileSet:
-    """The profiles along one line.
-
-    Attributes
-    ----------
-    line : Line
-    units : tuple of str
-        Of the world's two axes.
-    profiles : tuple of LayerProfile
-    """
+    """The profiles along one line, and the units of the two world axes."""
 
     line: Line
     units: tuple[str, str]
@@ -79,7 +61,7 @@ class ProfileSet:
         return self.units[1]
 
     def table(self) -> str:
-        """Return the profiles and the fits as CSV."""
+        """Return profiles and fits as CSV."""
         columns: dict[str, NDArray[np.float64]] = {}
         for profile in self.profiles:
             columns[_free(profile.name, columns)] = profile.values
@@ -90,20 +72,10 @@ class ProfileSet:
 
 
 class Profiles:
-    """Samples layers along a line, anew whenever the line, a layer or the slice changes.
+    """Samples layers along a line again whenever the line, a layer or the slice changes.
 
-    Parameters
-    ----------
-    viewer : ViewerModel
-    layers : sequence of Image
-    shapes : Shapes
-    width : float
-        Across which the mean is taken, in units of the world.
-
-    Attributes
-    ----------
-    changed : Signal
-        Emitted with a `ProfileSet`, or a `BlindSRError` that says why there is none.
+    `width`, in world units, is averaged over. `changed` is emitted with a `ProfileSet`, or with the
+    `BlindSRError` that says why there is none.
     """
 
     changed = Signal(object)
@@ -118,7 +90,7 @@ class Profiles:
         self._line_watcher = PlaneWatcher(viewer, [shapes], self.update, moving=True)
 
     def remove(self) -> None:
-        """Follow changes no more."""
+        """Disconnect."""
         self._watcher.remove()
         self._line_watcher.remove()
         self._placed = {}
@@ -133,13 +105,7 @@ class Profiles:
         self.changed.emit(result)
 
     def compute(self) -> ProfileSet:
-        """Return the profiles.
-
-        Raises
-        ------
-        InputError
-            If there is no line.
-        """
+        """Return the profiles; raises an `InputError` if there is no line."""
         vertices = read_line(self._shapes, self._viewer)
         placed = [self._read(layer) for layer in self._layers]
         sizes = [image.pixel_size for image in placed if isinstance(image, PlacedImage)]
@@ -181,7 +147,7 @@ class Profiles:
 
 
 def _free(heading: str, taken: dict[str, Any]) -> str:
-    """Return a heading that no column has yet; layers may share a name."""
+    """Return a heading that no other column has; layers may share a name."""
     number, free = 1, heading
     while free in taken:
         number += 1
@@ -199,14 +165,9 @@ THICKNESS = 0.004
 
 
 def read_line(layer: Shapes, viewer: ViewerModel) -> NDArray[np.float64]:
-    """Return the vertices, (m, 2), of a line in the world on display.
+    """Return the vertices (m, 2) of the selected, or else the last, line in the world.
 
-    Of several lines it is the selected one, or else the last.
-
-    Raises
-    ------
-    InputError
-        If there is none.
+    Raises an `InputError` if there is none.
     """
     lines = [number for number, kind in enumerate(layer.shape_type) if kind in LINE_KINDS]
     if not lines:
@@ -222,12 +183,9 @@ def read_line(layer: Shapes, viewer: ViewerModel) -> NDArray[np.float64]:
 
 
 def add_line(viewer: ViewerModel, images: Sequence[Image]) -> Shapes:
-    """Add a layer with a line across the middle of images, ready to be moved.
+    """Add a layer with a line across the middle of images, selected so that it can be moved.
 
-    Raises
-    ------
-    InputError
-        If no single plane of them is on display, or the last two axes are not.
+    Raises an `InputError` unless a plane of them along the last two axes is on display.
     """
     ndim = viewer.dims.ndim
     if plane_axes(viewer) != (ndim - 2, ndim - 1):

@@ -1,4 +1,4 @@
-"""One comparison, from the first mode to the end; layers linked while asked for."""
+"""One comparison: its modes, linked layers, and the viewer restored at the end."""
 
 from __future__ import annotations
 
@@ -18,21 +18,7 @@ from napari_blindsr.plugin.layers.read import find_plane, quoted
 
 
 class Session:
-    """Enters modes and leaves them, and gives the viewer back.
-
-    Parameters
-    ----------
-    viewer : ViewerModel
-
-    Attributes
-    ----------
-    mode : Mode or None
-        What is on.
-    changed : Signal
-        Emitted when the mode says something else of itself.
-    ended : Signal
-        Emitted with the reason when a comparison ends by itself.
-    """
+    """Enters and leaves modes, and restores the viewer; `ended` is emitted with the reason."""
 
     changed = Signal()
     ended = Signal(str)
@@ -50,12 +36,9 @@ class Session:
     def start(
         self, kind: type[Mode], layers: Sequence[Image], options: ModeOptions, *, linked: bool
     ) -> None:
-        """Show layers in a mode, instead of that which was on.
+        """Show layers in a mode, in place of the one before.
 
-        Raises
-        ------
-        BlindSRError
-            If they cannot be shown so; the viewer is as it was before then.
+        Raises a `BlindSRError`, and restores the viewer, if they cannot be shown so.
         """
         self._unlink()
         self._leave_mode()
@@ -63,7 +46,7 @@ class Session:
             _check(kind, layers, self._viewer)
             if self._state is None:
                 self._state = ViewerState.of(self._viewer)
-            # What the mode before has hidden may have a place in this one.
+            # Layers that the mode before has hidden may be shown in this one.
             self._state.restore_visible(self._viewer)
             self.mode = kind(self._viewer, layers, options)
             self.mode.enter()
@@ -75,7 +58,7 @@ class Session:
             self._link = LookLink(layers)
 
     def stop(self) -> None:
-        """End the comparison: the viewer is as it was before it."""
+        """End the comparison and restore the viewer."""
         self._unlink()
         self._leave_mode()
         if self._state is not None:
@@ -83,21 +66,21 @@ class Session:
         self._state = None
 
     def set_linked(self, *, linked: bool) -> None:
-        """Link the looks of the layers, or end that, while a mode is on."""
+        """Link contrast, gamma and colormap of the layers in a mode, or unlink them."""
         if self.mode is not None and linked and self._link is None:
             self._link = LookLink(self.mode.layers)
         elif not linked:
             self._unlink()
 
     def text(self) -> str:
-        """Return what there is to say of the mode and of the links."""
+        """Return the descriptions of the mode and of the links."""
         if self.mode is None:
             return ""
         notes = [self.mode.text(), "" if self._link is None else self._link.note]
         return "\n".join(note for note in notes if note)
 
     def disconnect(self) -> None:
-        """Listen to the viewer no more."""
+        """Disconnect from the viewer."""
         self._viewer.layers.events.inserted.disconnect(self._on_inserted)
         self._viewer.layers.events.removed.disconnect(self._on_removed)
         self._viewer.dims.events.ndisplay.disconnect(self._on_dims)
@@ -148,24 +131,11 @@ MOST_APART = 10
 
 
 class LookLink:
-    """Gives layers the same looks and keeps them alike, until it is undone.
+    """Links contrast limits, gamma and colormap of layers until `undo`.
 
-    Colormap and gamma are those of the first one, contrast limits span those of all.
-
-    Only what makes sense is linked: RGB layers have no such looks, and where values differ
-    by an order of magnitude, common contrast limits would show one of the layers black.
-
-    Parameters
-    ----------
-    layers : sequence of Image
-        Those that are compared.
-
-    Attributes
-    ----------
-    attributes : tuple of str
-        What is linked.
-    note : str
-        What is not, and why; empty if all is.
+    Colormap and gamma are those of the first layer, contrast limits span those of all. RGB layers
+    have none of these, and where ranges differ tenfold contrast limits stay apart: common ones
+    would show a layer black. `attributes` are linked; `note` says which are not, and why.
     """
 
     def __init__(self, layers: Sequence[Image]) -> None:
@@ -184,7 +154,7 @@ class LookLink:
         if attributes:
             looks: dict[str, Any] = {name: getattr(grey[0], name) for name in attributes}
             if "contrast_limits" in looks:
-                # Of all together: what was in sight before is so still.
+                # They span those of all, so that everything visible stays visible.
                 lows, highs = zip(*(layer.contrast_limits for layer in grey), strict=True)
                 looks["contrast_limits"] = (min(lows), max(highs))
             for layer in grey:
@@ -194,7 +164,7 @@ class LookLink:
             self._links.enter_context(layers_linked(grey, attributes))
 
     def undo(self) -> None:
-        """End the links made here, and give each layer the looks that it had before."""
+        """Remove the links, and restore the looks of each layer."""
         self._links.close()
         for layer, looks in self._before.items():
             for name, value in looks.items():

@@ -1,8 +1,8 @@
-"""Where the pixels of an array lie in napari's world."""
+"""The place of an array of pixels in napari's world."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -18,21 +18,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Frame:
-    """The placement of an n-dimensional array of pixels, as napari's layers describe it.
+    """The placement of an n-dimensional array of pixels, in the attributes of napari's layers.
 
-    napari first maps data coordinates p to rotate · shear · scale · p + translate, then
-    applies affine. A pixel's coordinate is that of its centre.
-
-    Attributes
-    ----------
-    scale, translate : ndarray, (n,)
-    rotate : ndarray, (n, n)
-    shear : ndarray, (n · (n − 1) / 2,) or (n, n)
-    affine : ndarray, (n + 1, n + 1)
-        Homogeneous.
-    units : tuple, n long
-        pint units of the world.
-    axis_labels : tuple of str, n long
+    Data coordinates p, which count pixel centres, become rotate · shear · scale · p + translate in
+    pint units of the world; the homogeneous affine (n + 1, n + 1) is applied last.
     """
 
     scale: NDArray[np.float64]
@@ -45,7 +34,7 @@ class Frame:
 
     @classmethod
     def of_layer(cls, layer: Layer) -> Self:
-        """Return the placement of a layer, in copies that do not follow it."""
+        """Return the placement of a layer, as copies."""
         return cls(
             scale=np.array(layer.scale, dtype=float),
             translate=np.array(layer.translate, dtype=float),
@@ -58,14 +47,14 @@ class Frame:
 
     @property
     def linear(self) -> NDArray[np.float64]:
-        """(n, n): a step in data coordinates to a step before affine is applied."""
+        """(n, n): from a step in data coordinates to a step before affine."""
         # napari composes the matrices itself, so that its conventions stay its own.
         transform = Affine(scale=self.scale, rotate=self.rotate, shear=self.shear)
         return np.array(transform.linear_matrix, dtype=float)
 
     @property
     def world_linear(self) -> NDArray[np.float64]:
-        """(n, n): a step in data coordinates to a step in the world."""
+        """(n, n): from a step in data coordinates to a step in the world."""
         product: NDArray[np.float64] = self.affine[:-1, :-1] @ self.linear
         return product
 
@@ -85,12 +74,8 @@ class Frame:
     def resampled(self, origin: ArrayLike, step: ArrayLike) -> Self:
         """Return the placement of another grid on the same array.
 
-        Parameters
-        ----------
-        origin : array_like, (n,)
-            Where pixel 0 of the other grid lies, in data coordinates of this one.
-        step : array_like, (n,)
-            Its pixel spacing, in pixels of this one.
+        Its pixel 0 lies at `origin` (n,), its pixels are `step` (n,) apart, both in pixels of this
+        one.
         """
         # The offset goes through rotation and shear; affine comes later, for both alike.
         return replace(
@@ -100,22 +85,12 @@ class Frame:
         )
 
     def moved(self, shift: ArrayLike) -> Self:
-        """Return the placement moved by a vector of the world, (n,)."""
+        """Return the placement moved by a world vector (n,)."""
         step = np.linalg.solve(self.affine[:-1, :-1], np.asarray(shift, dtype=float))
         return replace(self, translate=self.translate + step)
 
     def edges(self, shape: Sequence[int]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """Return the least and greatest world coordinates that an array's pixels reach.
-
-        Parameters
-        ----------
-        shape : sequence of int, n long
-
-        Returns
-        -------
-        low, high : ndarray, (n,)
-            Of the outer edges of the outermost pixels, half a pixel beyond their centres.
-        """
+        """Return the least and greatest world coordinates (n,) of an array's outer edges."""
         sides = [(-0.5, size - 0.5) for size in shape]
         corners = np.stack(np.meshgrid(*sides, indexing="ij"), axis=-1).reshape(-1, len(sides))
         world = self.to_world(corners)
@@ -123,12 +98,4 @@ class Frame:
 
     def attributes(self) -> dict[str, Any]:
         """Return the placement as attributes of a layer."""
-        return {
-            "scale": self.scale,
-            "translate": self.translate,
-            "rotate": self.rotate,
-            "shear": self.shear,
-            "affine": self.affine,
-            "units": self.units,
-            "axis_labels": self.axis_labels,
-        }
+        return {field.name: getattr(self, field.name) for field in fields(self)}

@@ -1,9 +1,9 @@
-"""What a run is given, as plain arrays: it stays valid when layers change or go."""
+"""The inputs of a run as plain arrays, which stay valid when layers change or are removed."""
 
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
@@ -22,16 +22,9 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class Plane:
-    """The two axes of a layer that are restored, and where the others are cut.
+    """The (row, column) axes of a layer that are restored, and where the other axes are cut.
 
-    Attributes
-    ----------
-    axes : tuple of int
-        (row, column) among the layer's spatial axes.
-    index : tuple of int or None
-        One entry for each spatial axis: the position of the cut, None along `axes`.
-    shape : tuple of int
-        (h, w) of the plane.
+    `index` has an entry for each spatial axis, None along `axes`; `shape` is (h, w).
     """
 
     axes: tuple[int, int]
@@ -46,7 +39,7 @@ class Plane:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Appearance:
-    """How a layer is shown; what a result takes over from its source."""
+    """The looks of a layer that its result takes over."""
 
     colormap: Any
     gamma: float
@@ -57,7 +50,7 @@ class Appearance:
 
     @classmethod
     def of_layer(cls, layer: Image) -> Self:
-        """Return how a layer is shown."""
+        """Return the looks of a layer."""
         low, high = layer.contrast_limits
         return cls(
             colormap=layer.colormap,
@@ -68,25 +61,23 @@ class Appearance:
             contrast_limits=(float(low), float(high)),
         )
 
+    def attributes(self, *, rgb: bool) -> dict[str, Any]:
+        """Return the looks as attributes of a layer."""
+        looks = {field.name: getattr(self, field.name) for field in fields(self)}
+        grey = {"colormap", "contrast_limits"}
+        return {name: value for name, value in looks.items() if not (rgb and name in grey)}
+
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class MaskInput:
-    """What of an image is covered.
-
-    Attributes
-    ----------
-    name : str
-        Of the layer.
-    kind : {"labels", "shapes"}
-    covered : ndarray, bool, (h, w)
-    """
+    """The missing pixels (h, w) of an image, from a layer of kind "labels" or "shapes"."""
 
     name: str
     kind: str
     covered: NDArray[np.bool_]
 
     def provenance(self) -> dict[str, Any]:
-        """Return where the mask came from, as plain JSON types."""
+        """Return the source of the mask, as plain JSON types."""
         return {
             "layer": self.name,
             "kind": self.kind,
@@ -99,61 +90,45 @@ class MaskInput:
 class KernelInput:
     """A known kernel.
 
-    Attributes
-    ----------
-    name : str
-        Of the layer.
-    kernel : ndarray, float32, (K, K) or (R, C, K, K)
-        As a correlation kernel of sum 1, in pixels of the result; or one for each region.
-    found : bool
-        Whether it was found by a run, not measured.
+    The correlation kernel (K, K), or one for each region (R, C, K, K), has sum 1 and pixels of the
+    result; `estimated` is true for a kernel that a run estimated.
     """
 
     name: str
     kernel: NDArray[np.float32]
-    found: bool = False
+    estimated: bool = False
 
     def provenance(self) -> dict[str, Any]:
-        """Return the kernel and where it came from, as plain JSON types."""
+        """Return the kernel and its source, as plain JSON types."""
         return {"layer": self.name, "correlation_kernel": self.kernel.astype(float).tolist()}
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class LayerInput:
-    """What is read from an image layer, and what belongs to it.
+class _Input:
+    """An image layer, and what belongs to it.
 
     Attributes
     ----------
-    name : str
     data : array
-        Grey (h, w), or RGB (h, w, 3), in the layer's own type: a copy; or, where a region is
-        restored of a lazy layer, what reads no more than is sliced.
-    axes : str
-        "YX" or "YXC".
+        In the layer's own type; a lazy one reads only what is sliced.
     plane : Plane
+        The plane that is restored, or the first one.
     frame : Frame
         Of the whole layer, its cut axes included.
-    appearance : Appearance
     notes : tuple of str
         What was left out in reading it.
-    mask : MaskInput or None
-        What of it is covered.
-    kernel : KernelInput or None
-        Its blur, if that is known.
-    region : Box or None
-        What of it is restored.
+    mask, kernel : MaskInput, KernelInput or None
+        Of every plane.
     """
 
     name: str
     data: Any
-    axes: str
     plane: Plane
     frame: Frame
     appearance: Appearance
     notes: tuple[str, ...] = ()
     mask: MaskInput | None = None
     kernel: KernelInput | None = None
-    region: Box | None = None
 
     @property
     def kind(self) -> np.dtype[Any]:
@@ -161,75 +136,53 @@ class LayerInput:
         kind: np.dtype[Any] = np.dtype(self.data.dtype)
         return kind
 
+    def provenance(self) -> dict[str, Any]:
+        """Return the source of the pixels, as plain JSON types."""
+        return {
+            "layer": self.name,
+            "shape": list(self.data.shape),
+            "dtype": str(self.kind),
+            "notes": list(self.notes),
+            "mask": None if self.mask is None else self.mask.provenance(),
+            "known_kernel": None if self.kernel is None else self.kernel.provenance(),
+        }
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class LayerInput(_Input):
+    """One plane, (h, w) or (h, w, 3) with axes "YX" or "YXC", or a region of it."""
+
+    axes: str
+    region: Box | None = None
+
     @property
     def is_rgb(self) -> bool:
         """Whether it has three colours a pixel."""
         return self.axes == "YXC"
 
     def provenance(self) -> dict[str, Any]:
-        """Return where the pixels came from, as plain JSON types."""
-        held = isinstance(self.data, np.ndarray)
+        """Return the source of the pixels, as plain JSON types."""
+        # Of a lazy layer only the region is read.
+        held = np.ascontiguousarray(self.data) if isinstance(self.data, np.ndarray) else None
         return {
-            "layer": self.name,
-            "shape": list(self.data.shape),
-            "dtype": str(self.kind),
+            **super().provenance(),
             "axes": self.axes,
             "index": list(self.plane.index),
-            # Of what is read lazily no more is read than what is restored.
-            "sha256": hashlib.sha256(np.ascontiguousarray(self.data).tobytes()).hexdigest()
-            if held
-            else None,
-            **_belongings(self),
+            "sha256": None if held is None else hashlib.sha256(held.tobytes()).hexdigest(),
         }
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class StackInput:
-    """What is read from an image layer of which many planes are restored.
+class StackInput(_Input):
+    """A layer of which many planes, or a region of each, are restored."""
 
-    Attributes
-    ----------
-    name : str
-    array : array
-        The layer's, of which no more is read than what is sliced.
-    layout : Layout
-        What its axes are.
-    options : StackOptions
-        Which planes, and what of them.
-    plane : Plane
-        The first plane that is restored.
-    frame : Frame
-        Of the whole layer.
-    appearance : Appearance
-    notes : tuple of str
-        What was left out in reading it, and what the user should know.
-    mask : MaskInput or None
-        What of every plane is covered.
-    kernel : KernelInput or None
-        The blur of every plane, if that is known.
-    """
-
-    name: str
-    array: Any
     layout: Layout
     options: StackOptions
-    plane: Plane
-    frame: Frame
-    appearance: Appearance
-    notes: tuple[str, ...] = ()
-    mask: MaskInput | None = None
-    kernel: KernelInput | None = None
 
     @property
     def region(self) -> Box | None:
-        """What of each plane is restored."""
+        """The part of each plane that is restored."""
         return self.options.region
-
-    @property
-    def kind(self) -> np.dtype[Any]:
-        """Type of the layer's values."""
-        kind: np.dtype[Any] = np.dtype(self.array.dtype)
-        return kind
 
     @property
     def is_rgb(self) -> bool:
@@ -237,22 +190,8 @@ class StackInput:
         return self.layout.plane_axes == "YXC"
 
     def provenance(self) -> dict[str, Any]:
-        """Return where the pixels came from, as plain JSON types."""
-        return {
-            "layer": self.name,
-            "shape": list(self.layout.shape),
-            "dtype": str(self.kind),
-            "axes": self.layout.axes,
-            **_belongings(self),
-        }
+        """Return the source of the pixels, as plain JSON types."""
+        return {**super().provenance(), "axes": self.layout.axes}
 
 
 Source: TypeAlias = LayerInput | StackInput
-
-
-def _belongings(source: Source) -> dict[str, Any]:
-    return {
-        "notes": list(source.notes),
-        "mask": None if source.mask is None else source.mask.provenance(),
-        "known_kernel": None if source.kernel is None else source.kernel.provenance(),
-    }

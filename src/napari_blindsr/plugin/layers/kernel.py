@@ -1,4 +1,4 @@
-"""From a layer to a known kernel."""
+"""Known kernels from layers."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import numpy as np
 from napari_blindsr.errors import InputError
 from napari_blindsr.physics.kernel_files import check_kernels
 from napari_blindsr.plugin.layers.inputs import KernelInput
-from napari_blindsr.plugin.layers.outputs import METADATA_KEY
+from napari_blindsr.plugin.layers.outputs import record_of
 from napari_blindsr.plugin.layers.read import nanometres, quoted, read_layer
 
 if TYPE_CHECKING:
@@ -21,24 +21,11 @@ if TYPE_CHECKING:
 def read_kernel_layer(
     layer: Image, dims: Dims, *, scale: int, pixel_size: float | None
 ) -> KernelInput:
-    """Read a known kernel from a layer. Call it on the main thread.
+    """Read a known kernel from a layer, for pixels of the result in nm. Call it on the main thread.
 
-    Parameters
-    ----------
-    layer : napari.layers.Image
-        A point spread function. If it is one of ours, the correlation kernel that its
-        metadata keep is taken, or the grid of them; otherwise its pixels are, flipped in both axes.
-    dims : napari.components.Dims
-        The viewer's.
-    scale : int
-        Of the run.
-    pixel_size : float or None
-        Of the result, in nm, if it is known.
-
-    Raises
-    ------
-    InputError
-        If it is no kernel, or one for pixels of another size.
+    Of this plugin's layers the correlation kernels in the metadata are taken; the pixels of others
+    are a point spread function, and are flipped. Raises an `InputError` if the layer holds no
+    kernel, or one for pixels of another size.
     """
     values = _own_kernel(layer, scale)
     if values is None:
@@ -54,33 +41,32 @@ def read_kernel_layer(
         kernel = check_kernels(values)
     except InputError as error:
         raise InputError(f"{quoted(layer)}: {error}") from error
-    return KernelInput(name=str(layer.name), kernel=kernel, found=_was_found(layer))
+    return KernelInput(name=str(layer.name), kernel=kernel, estimated=_was_estimated(layer))
 
 
 def holds_own_kernel(layer: Layer) -> bool:
-    """Tell whether a layer shows a kernel that this plugin made, and keeps it."""
-    record = layer.metadata.get(METADATA_KEY)
-    return isinstance(record, dict) and "correlation_kernel" in record
+    """Tell whether a layer shows a kernel of this plugin, and keeps it in its metadata."""
+    return "correlation_kernel" in record_of(layer)
 
 
 def holds_field(layer: Layer) -> bool:
-    """Tell whether a layer shows the kernels of an image's regions, and keeps them."""
-    return holds_own_kernel(layer) and bool(layer.metadata[METADATA_KEY].get("field"))
+    """Tell whether a layer keeps the kernels of an image's regions."""
+    return holds_own_kernel(layer) and bool(record_of(layer).get("field"))
 
 
-def _was_found(layer: Layer) -> bool:
-    """Tell whether a layer shows a kernel that a run has found: samples and known ones were not."""
+def _was_estimated(layer: Layer) -> bool:
+    """Tell whether a run estimated the kernel of a layer: those of samples are known."""
     if not holds_own_kernel(layer):
         return False
-    settings = layer.metadata[METADATA_KEY].get("settings", {})
+    settings = record_of(layer).get("settings", {})
     return bool(settings.get("kernel", "known") != "known")
 
 
 def _own_kernel(layer: Image, scale: int) -> NDArray[Any] | None:
-    """Return the correlation kernel that the metadata of a layer keep, if they do."""
+    """Return the correlation kernel in the metadata of a layer, if there is one."""
     if not holds_own_kernel(layer):
         return None
-    record = layer.metadata[METADATA_KEY]
+    record = record_of(layer)
     if record["scale"] != scale:
         raise InputError(
             f"{quoted(layer)} holds a kernel for scale {record['scale']}; the scale is {scale}"

@@ -25,11 +25,11 @@ if TYPE_CHECKING:
 
 SUFFIXES = (".tif", ".tiff", ".zarr")
 MOST_IMAGES = 100
-"""In one file, each of which becomes layers of its own."""
+"""Most images in one file."""
 HELD = 1 << 28
-"""Up to how many bytes a single plane is read at once; everything else is read when it is shown."""
+"""Largest single plane, in bytes, that is read at once; others are read when they are shown."""
 TILE = 2048
-"""Side of the pieces in which large planes are read, in pixels."""
+"""Side of the chunks in which large planes are read, in pixels."""
 
 PALETTES = {2: ("00FF00", "FF00FF")}
 PALETTE = ("00FFFF", "FF00FF", "FFFF00", "FF0000", "00FF00", "0000FF")
@@ -48,7 +48,7 @@ Reader = Callable[[str | Sequence[str]], list[LayerData]]
 
 
 def get_reader(path: str | Sequence[str]) -> Reader | None:
-    """Return what reads a file as layers, or None if it is none of ours. napari calls this."""
+    """Return a reader of a file, or None for other files. napari calls this."""
     if not isinstance(path, str) and len(path) != 1:
         return None
     name = path if isinstance(path, str) else path[0]
@@ -58,10 +58,7 @@ def get_reader(path: str | Sequence[str]) -> Reader | None:
 def read_file(path: str | Sequence[str]) -> list[LayerData]:
     """Open a TIFF file (plain, ImageJ, OME) or an OME-Zarr folder as layers.
 
-    Raises
-    ------
-    FileError, InputError
-        As `open_image`.
+    Raises a `FileError` or an `InputError`, as `open_image` does.
     """
     file = Path(path if isinstance(path, str) else path[0])
     layers = []
@@ -77,7 +74,7 @@ def _images(file: Path) -> list[ImageFile]:
     try:
         return [open_image(file)]
     except InputError:
-        # It may be that one of several is to be chosen: all are opened.
+        # The file may hold several images: all are opened.
         opened = []
         for number in range(MOST_IMAGES):
             try:
@@ -90,13 +87,9 @@ def _images(file: Path) -> list[ImageFile]:
 
 
 def file_layers(file: ImageFile, path: Path) -> list[LayerData]:
-    """Return an image as layers: one a channel, with the looks that the file asks for.
+    """Return an image as layers, one a channel, with the looks that the file says.
 
-    Parameters
-    ----------
-    file : ImageFile
-    path : Path
-        Where it is: layers are named after it where channels have no names.
+    Channels without a name are named after the path.
     """
     description = file.description
     axes = description.axes
@@ -126,7 +119,7 @@ def _lazy(file: ImageFile) -> Any:
 
 
 def _held(array: Any, axes: str) -> Any:
-    """Return a single plane with its pixels, and a stack as it is."""
+    """Return a single plane in memory, and a stack as it is."""
     planes = [n for axis, n in zip(axes, array.shape, strict=True) if axis not in "YXS"]
     return np.asarray(array) if not planes and array.nbytes <= HELD else array
 
@@ -167,14 +160,14 @@ def _layer(
 
 
 def _steps(description: Description, axes: str) -> tuple[tuple[float, ...], tuple[str, ...]]:
-    """Return how far apart neighbours along each axis are, and in which units."""
+    """Return the distance of neighbours along each axis, and its unit."""
     found = {step.axis: (step.size, step.unit) for step in description.steps}
     size = description.pixel_size
-    # What plain TIFF files say in inches is how large to print them.
+    # Inches in a plain TIFF file are the size of a print.
     if size is not None and not (size.flavour == "tags" and size.unit == "inch"):
         found |= {"Y": (size.y, size.unit), "X": (size.x, size.unit)}
-    told = [found.get(axis, (1.0, "pixel")) for axis in axes]
-    known = [(step, unit) if _is_unit(unit) else (1.0, "pixel") for step, unit in told]
+    steps = [found.get(axis, (1.0, "pixel")) for axis in axes]
+    known = [(step, unit) if _is_unit(unit) else (1.0, "pixel") for step, unit in steps]
     return tuple(step for step, _ in known), tuple(unit for _, unit in known)
 
 
@@ -192,7 +185,7 @@ def _label(axis: str, number: int) -> str:
 
 
 def _colormap(color: str) -> Any:
-    """Return napari's name of a colour, or a colour map from black to it."""
+    """Return napari's name of a colour, or a colormap from black to it."""
     if color in NAMED:
         return NAMED[color]
     brightest = [int(color[at : at + 2], 16) / 255 for at in (0, 2, 4)]
@@ -208,7 +201,7 @@ def _middle(data: Any, axes: str) -> NDArray[Any]:
 
 
 def shown_limits(plane: NDArray[Any]) -> tuple[float, float]:
-    """Return between which values a plane is shown: a few bright pixels do not darken the rest."""
+    """Return contrast limits of a plane that a few bright pixels do not stretch."""
     step = max(1, int(max(plane.shape) // 1024))
     values = plane[::step, ::step]
     values = values[np.isfinite(values)]

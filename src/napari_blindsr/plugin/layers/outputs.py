@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
-from napari_blindsr.plugin.layers.psf import montage, montage_frame, shown_psf
+from napari_blindsr.images.axes import PLANE_AXES, SAMPLES
+from napari_blindsr.stacks.result import StackKernel, StackResult
 
 if TYPE_CHECKING:
     from napari.layers import Layer
@@ -14,65 +15,54 @@ if TYPE_CHECKING:
 
     from napari_blindsr.estimation.kernel_field import KernelField
     from napari_blindsr.plugin.layers.frame import Frame
-    from napari_blindsr.plugin.layers.inputs import LayerInput, Source
+    from napari_blindsr.plugin.layers.inputs import Source
+    from napari_blindsr.plugin.layers.zarr_output import Stored
     from napari_blindsr.restoration.result import Result
-    from napari_blindsr.settings import Settings
     from napari_blindsr.types import OutputType
 
 
 METADATA_KEY = "napari-blindsr"
-ENOUGH = 0.5
-"""Share of what would see a pixel that must have been measured."""
+SUPPORTED = 0.5
+"""Least share of a pixel's support that must be valid."""
+GAP = 2
+"""Least number of free pixels between neighbouring kernels of a field."""
 MASK_COLOURS = {"filled in": "magenta", "lacking data": "cyan"}
 
 LayerData: TypeAlias = "tuple[NDArray[Any], dict[str, Any], str]"
 
 
 def result_layers(
-    result: Result, source: LayerInput, *, lacking: bool = False, dtype: OutputType = "float32"
+    result: Result | StackResult,
+    source: Source,
+    *,
+    lacking: bool = False,
+    dtype: OutputType = "float32",
+    stored: Stored | None = None,
 ) -> list[LayerData]:
-    """Return the restored image, the point spread function, and masks as layer data.
+    """Return kernel, uncertainty, image and masks as layer data, the lowest layer first.
 
-    Parameters
-    ----------
-    result : Result
-    source : LayerInput
-        What the run was given.
-    lacking : bool
-        Whether to add a mask of where data are lacking.
-    dtype : {"float32", "source"}
-        Of a grey image.
-
-    Returns
-    -------
-    list of (data, attributes, "image" or "labels")
-        In the order in which they lie on each other: the kernel, the uncertainty if it was
-        asked for, the image, and on it what was filled in, if anything was. Kernels of a field
-        lie on top, over the regions that they belong to.
+    `lacking` adds a mask of poorly supported pixels, `dtype` is that of a grey plane, and `stored`
+    holds the pixels of a stack that was written to disk. Kernels that vary lie on top, over their
+    regions.
     """
-    layers = [kernel_layer(result, source)] if result.field is None else []
-    if result.uncertainty is not None:
-        layers.append(uncertainty_layer(result, source))
-    layers.append(image_layer(result, source, dtype=dtype))
-    if lacking:
-        layers.append(lacking_layer(result, source))
+    kernels, image = kernel_layer(result, source), image_layer(result, source, dtype, stored)
+    varies = any(entry.field is not None for entry in _kernels_of(result))
+    layers = [] if varies else [kernels]
+    if not isinstance(result, StackResult) and result.uncertainty is not None:
+        layers.append(_uncertainty_layer(result, source))
+    layers.append(image)
+    if not isinstance(result, StackResult) and lacking:
+        layers.append(_mask_layer(result.support < SUPPORTED, "lacking data", result, source))
     if result.covered is not None:
-        layers.append(covered_layer(result, source))
-    if result.field is not None:
-        layers.append(field_layer(result, source))
-    return layers
-
-
-def image_frame(result: Result, source: LayerInput) -> Frame:
-    """Return the placement of the restored image."""
-    return finer_frame(source, scale=result.settings.scale, offset=result.offset)
+        layers.append(_mask_layer(result.covered, "filled in", result, source))
+    return [*layers, kernels] if varies else layers
 
 
 def finer_frame(source: Source, *, scale: int, offset: float) -> Frame:
-    """Return the placement of what is restored of a source.
+    """Return the placement of the restored image; `offset` is δ in fine pixels.
 
-    HR pixel j lies at LR coordinate (j − δ)/s, so pixel 0 lies at −δ/s; of a region, these count
-    from where it begins. Along axes with planes it begins with the first plane.
+    Fine pixel j lies at coarse coordinate (j − δ)/s from the first pixel of the region. Along other
+    axes the image begins with the first plane.
     """
     start = dict.fromkeys(source.plane.axes, 0)
     if source.region is not None:
@@ -86,255 +76,256 @@ def finer_frame(source: Source, *, scale: int, offset: float) -> Frame:
     return source.frame.resampled(origin, step)
 
 
-def image_layer(result: Result, source: LayerInput, *, dtype: OutputType = "float32") -> LayerData:
-    """Return the restored image as layer data.
+def image_layer(
+    result: Result | StackResult,
+    source: Source,
+    dtype: OutputType = "float32",
+    stored: Stored | None = None,
+) -> LayerData:
+    """Return the restored image as layer data, shown in the range of its source.
 
-    Grey images stay in the source's unit, in float32, unclipped, or else in the source's type. RGB
-    images come back in the source's type, because napari shows RGB within the range of the type
-    only.
+    Grey planes stay in the source's unit, unclipped in float32. RGB comes back in the source's
+    type, because napari shows RGB within the range of the type only.
     """
+    layer = _layer(
+        result,
+        source,
+        _pixels(result, source, dtype) if stored is None else stored.array,
+        kind="image",
+        name=f"{source.name} ×{result.settings.scale} ({result.settings.method})",
+        rgb=source.is_rgb,
+        **source.appearance.attributes(rgb=source.is_rgb),
+    )
+    if stored is not None:
+        layer[1]["metadata"][METADATA_KEY]["file"] = str(stored.path)
+    if source.is_rgb and layer[0].dtype.kind == "f":
+        # Of a lazy array as well, when it is read.
+        return layer[0].clip(0, 1), *layer[1:]
+    return layer
+
+
+def _pixels(result: Result | StackResult, source: Source, dtype: OutputType) -> NDArray[Any]:
     # Not before now: this imports what reads and writes files.
     from napari_blindsr.stacks.outputs import converted, result_type  # noqa: PLC0415
 
+    if isinstance(result, StackResult):
+        return result.image
     if source.is_rgb:
-        data: NDArray[Any] = as_rgb(result.image, source.kind)
-    else:
-        data, _ = converted(result.image, result_type(dtype, source.kind))
-    attributes = image_attributes(
-        source,
-        settings=result.settings,
-        frame=image_frame(result, source),
-        record=provenance(result, source, kind="image"),
-    )
-    return in_plane(data, source), attributes, "image"
+        return in_plane(as_rgb(result.image, source.kind), source)
+    data, _ = converted(result.image, result_type(dtype, source.kind))
+    return in_plane(data, source)
 
 
-def image_attributes(
-    source: Source,
-    *,
-    settings: Settings,
-    frame: Frame,
-    record: dict[str, Any],
-) -> dict[str, Any]:
-    """Return what a restored image is called, where it lies, and how it is shown.
+def kernel_layer(result: Result | StackResult, source: Source) -> LayerData:
+    """Return the point spread functions as layer data: beside the image, or over their regions.
 
-    It is shown in the range of its source, so that both can be compared.
-
-    Parameters
-    ----------
-    source : LayerInput or StackInput
-    settings : Settings
-    frame : Frame
-    record : dict
-        Its provenance.
+    Beside the image a kernel has the pixel size of the restored image, and zeros on one side put
+    its centre into the middle.
     """
-    looks = source.appearance
-    attributes = {
-        "name": f"{source.name} ×{settings.scale} ({settings.method})",
-        "gamma": looks.gamma,
-        "blending": looks.blending,
-        "opacity": looks.opacity,
-        "interpolation2d": looks.interpolation2d,
-        "rgb": source.is_rgb,
-        "metadata": {METADATA_KEY: record},
-        **frame.attributes(),
-    }
-    if not source.is_rgb:
-        attributes["colormap"] = looks.colormap
-        attributes["contrast_limits"] = looks.contrast_limits
-    return attributes
-
-
-def uncertainty_layer(result: Result, source: LayerInput) -> LayerData:
-    """Return the standard deviation of each pixel, in the place of the image.
-
-    Of an RGB image it is the root mean square over the channels.
-    """
-    assert result.uncertainty is not None
-    data = result.uncertainty
-    if source.axes != "YX":
-        data = np.sqrt(np.square(data).mean(axis=source.axes.index("C")))
-    attributes = {
-        "name": f"{source.name} ×{result.settings.scale} uncertainty",
-        "colormap": "magma",
-        # Some pixels of very bright spots shall not darken the rest.
-        "contrast_limits": (0.0, max(float(np.quantile(data, 0.995)), np.finfo(np.float32).tiny)),
-        "metadata": {METADATA_KEY: provenance(result, source, kind="uncertainty")},
-        **image_frame(result, source).attributes(),
-    }
-    return in_plane(data, source), attributes, "image"
-
-
-def covered_layer(result: Result, source: LayerInput) -> LayerData:
-    """Return where the image was filled in, over the image."""
-    assert result.covered is not None
-    return _mask_layer(result.covered, "filled in", result, source)
-
-
-def lacking_layer(result: Result, source: LayerInput) -> LayerData:
-    """Return where less than half of what would see a pixel was measured, over the image."""
-    return _mask_layer(result.support < ENOUGH, "lacking data", result, source)
-
-
-def kernel_layer(result: Result, source: LayerInput) -> LayerData:
-    """Return the point spread function as layer data, beside the image.
-
-    It has the pixel size of the restored image, and its centre is that of the array:
-    where the kernel's own centre is not, zeros are added on one side.
-    """
-    psf = shown_psf(result.kernel, result.kernel_center)
-    attributes = kernel_attributes(
-        source,
-        psf.shape,
-        settings=result.settings,
-        top=float(psf.max()),
-        frame=image_frame(result, source),
-        record=provenance(result, source, kind="kernel"),
-    )
-    return in_plane(psf, source), attributes, "image"
-
-
-def field_layer(result: Result, source: LayerInput) -> LayerData:
-    """Return the point spread functions of a field as layer data, over the image."""
-    assert result.field is not None
-    data = montage(result.field, result.kernel_center[0])
-    attributes = montage_attributes(
-        source,
-        result.field,
-        (data.shape[0], data.shape[1]),
-        settings=result.settings,
-        top=float(data.max()),
-        record=provenance(result, source, kind="kernel"),
-    )
-    return in_plane(data, source), attributes, "image"
-
-
-def kernel_attributes(
-    source: Source,
-    shape: tuple[int, ...],
-    *,
-    settings: Settings,
-    top: float,
-    frame: Frame,
-    record: dict[str, Any],
-) -> dict[str, Any]:
-    """Return what a point spread function is called, where it lies, and how it is shown.
-
-    Parameters
-    ----------
-    source : LayerInput or StackInput
-    shape : tuple of int
-        (h, w) of it.
-    settings : Settings
-    top : float
-        Its largest value.
-    frame : Frame
-        That of the restored image.
-    record : dict
-        Its provenance.
-    """
-    return {
-        "name": f"{source.name} PSF ×{settings.scale} ({settings.method})",
-        "colormap": "inferno",
-        "contrast_limits": (0.0, top),
-        "blending": source.appearance.blending,
-        "metadata": {METADATA_KEY: record},
-        **beside(frame, source, shape).attributes(),
-    }
-
-
-def montage_attributes(
-    source: Source,
-    field: KernelField,
-    shape: tuple[int, int],
-    *,
-    settings: Settings,
-    top: float,
-    record: dict[str, Any],
-) -> dict[str, Any]:
-    """Return what the montage of a field is called, where it lies, and how it is shown.
-
-    Parameters
-    ----------
-    source : LayerInput or StackInput
-    field : KernelField
-    shape : tuple of int
-        (h, w) of the montage.
-    settings : Settings
-    top : float
-        Its largest value.
-    record : dict
-        Its provenance.
-    """
-    rows, columns = field.shape
-    return {
-        "name": f"{source.name} PSFs {rows} × {columns} ×{settings.scale} ({settings.method})",
-        "colormap": "inferno",
-        "contrast_limits": (0.0, top),
+    entries = _kernels_of(result)
+    psfs = _padded([_shown(entry) for entry in entries])
+    shape = (psfs[0].shape[0], psfs[0].shape[1])
+    field = next((entry.field for entry in entries if entry.field is not None), None)
+    name, blending = "PSF", source.appearance.blending
+    frame = beside(_frame(result, source), source, shape)
+    if field is not None:
         # Black is nothing: the image stays visible around and below the kernels.
-        "blending": "additive",
-        "metadata": {METADATA_KEY: record},
-        **montage_frame(field, shape, source).attributes(),
-    }
-
-
-def provenance(result: Result, source: LayerInput, *, kind: str) -> dict[str, Any]:
-    """Return what is needed to repeat a run, as plain JSON types.
-
-    Parameters
-    ----------
-    result : Result
-    source : LayerInput
-    kind : {"image", "kernel", "uncertainty", "filled in", "lacking data"}
-        What the layer that carries it shows. A kernel layer shows the point spread
-        function, and its record keeps the correlation kernel.
-    """
-    record = {"kind": kind, "source": source.provenance(), **result.report()}
-    if kind == "kernel":
+        name, blending = "PSFs {} × {}".format(*field.shape), "additive"
+        frame = montage_frame(field, shape, source)
+    data, attributes, kind = _layer(
+        result,
+        source,
+        _by_plane(psfs, result) if isinstance(result, StackResult) else in_plane(psfs[0], source),
+        kind="kernel",
+        name=f"{source.name} {name} ×{result.settings.scale} ({result.settings.method})",
+        frame=frame,
+        colormap="inferno",
+        contrast_limits=(0.0, max(float(psf.max()) for psf in psfs)),
+        blending=blending,
+    )
+    record = attributes["metadata"][METADATA_KEY]
+    kernels = [entry.kernels.astype(float).tolist() for entry in entries]
+    if len(kernels) == 1:
+        # A known kernel is read from this key.
         record["shown"] = "point spread function: the correlation kernel flipped in both axes"
-        record["correlation_kernel"] = result.kernels.astype(float).tolist()
-    return record
+        record["correlation_kernel"] = kernels[0]
+    else:
+        record["shown"] = "point spread functions: the correlation kernels flipped in both axes"
+        record["correlation_kernels"] = kernels
+    if field is not None:
+        # It distinguishes a grid from one kernel when the layer is used again.
+        record["field"] = field.report()
+    return data, attributes, kind
+
+
+def _kernels_of(result: Result | StackResult) -> list[Result | StackKernel]:
+    return list(result.kernels) if isinstance(result, StackResult) else [result]
+
+
+def _shown(entry: Result | StackKernel) -> NDArray[np.float32]:
+    center = (entry.center,) * 2 if isinstance(entry, StackKernel) else entry.kernel_center
+    return (
+        shown_psf(entry.kernel, center) if entry.field is None else montage(entry.field, center[0])
+    )
+
+
+def shown_psf(
+    kernel: NDArray[np.float32], kernel_center: tuple[float, float]
+) -> NDArray[np.float32]:
+    """Return a correlation kernel as a point spread function with its centre in the middle."""
+    # Flipping the kernel flips its centre.
+    side = kernel.shape[0]
+    return _centred(kernel[::-1, ::-1], (side - 1 - kernel_center[0], side - 1 - kernel_center[1]))
+
+
+def montage(field: KernelField, center: float) -> NDArray[np.float32]:
+    """Return the point spread functions of a field (R·P, C·Q) side by side.
+
+    Each region has P × Q pixels in about its proportions in the image, with its kernel in the
+    middle. `center` is the row and column of a kernel at the position of a coarse pixel.
+    """
+    psfs = [shown_psf(field.kernels[place], (center, center)) for place in field.places]
+    side = max(psfs[0].shape)
+    regions = [
+        length / count for length, count in zip(field.extent.shape, field.shape, strict=True)
+    ]
+    cell = [round((side + GAP) * region / min(regions)) for region in regions]
+    rows, columns = field.shape
+    canvas = np.zeros((rows * cell[0], columns * cell[1]), dtype=np.float32)
+    for (row, column), psf in zip(field.places, psfs, strict=True):
+        top, left = (
+            at * length + (length - n) // 2
+            for at, length, n in zip((row, column), cell, psf.shape, strict=True)
+        )
+        canvas[top : top + psf.shape[0], left : left + psf.shape[1]] = psf
+    return canvas
+
+
+def montage_frame(field: KernelField, shape: tuple[int, int], source: Source) -> Frame:
+    """Return the placement of a montage (h, w) whose edges are those of the whole image."""
+    steps = [length / n for length, n in zip(field.extent.shape, shape, strict=True)]
+    spatial = dict(zip(source.plane.axes, steps, strict=True))
+    origin = [
+        float(spatial[axis] / 2 - 0.5) if at is None else float(at)
+        for axis, at in enumerate(source.plane.index)
+    ]
+    step = [spatial[axis] if at is None else 1.0 for axis, at in enumerate(source.plane.index)]
+    return source.frame.resampled(origin, step)
+
+
+def _centred(kernel: NDArray[np.float32], center: tuple[float, float]) -> NDArray[np.float32]:
+    """Pad a kernel with zeros so that its centre, to half a pixel, is that of the array."""
+    pads = []
+    for position, size in zip(center, kernel.shape, strict=True):
+        excess = round(2 * position - (size - 1))
+        pads.append((max(-excess, 0), max(excess, 0)))
+    return np.pad(kernel, pads)
+
+
+def _by_plane(psfs: list[NDArray[np.float32]], result: StackResult) -> NDArray[np.float32]:
+    """Return the point spread function of each plane, with the axes of the result."""
+    loops = tuple(map(len, result.selection))
+    if len(psfs) == 1:
+        # One for all takes the memory of one.
+        return _ordered(np.broadcast_to(psfs[0], (*loops, *psfs[0].shape)), result)
+    stacked = np.zeros((*loops, *psfs[0].shape), dtype=np.float32)
+    for psf, entry in zip(psfs, result.kernels, strict=True):
+        for index in entry.indices:
+            place = zip(result.selection, index, strict=True)
+            stacked[tuple(chosen.index(at) for chosen, at in place)] = psf
+    return _ordered(stacked, result)
+
+
+def _ordered(stacked: NDArray[Any], result: StackResult) -> NDArray[Any]:
+    """Return an array whose planes come last with its axes in the order of the result's."""
+    axes = result.loop_axes + PLANE_AXES
+    return stacked.transpose([axes.index(axis) for axis in result.axes if axis != SAMPLES])
+
+
+def _padded(psfs: list[NDArray[np.float32]]) -> list[NDArray[np.float32]]:
+    """Return point spread functions in arrays of one size, their middles in the middle."""
+    sides = [max(psf.shape[axis] for psf in psfs) for axis in (0, 1)]
+    padded = []
+    for psf in psfs:
+        missing = [side - n for side, n in zip(sides, psf.shape, strict=True)]
+        padded.append(np.pad(psf, [(n // 2, n - n // 2) for n in missing]))
+    return padded
+
+
+def _uncertainty_layer(result: Result, source: Source) -> LayerData:
+    """Return the standard deviation of each pixel; of RGB, the root mean square over colours."""
+    data = np.asarray(result.uncertainty)
+    if result.axes != PLANE_AXES:
+        data = np.sqrt(np.square(data).mean(axis=result.axes.index("C")))
+    return _layer(
+        result,
+        source,
+        in_plane(data, source),
+        kind="uncertainty",
+        name=f"{source.name} ×{result.settings.scale} uncertainty",
+        colormap="magma",
+        # Some pixels of very bright spots shall not darken the rest.
+        contrast_limits=(0.0, max(float(np.quantile(data, 0.995)), np.finfo(np.float32).tiny)),
+    )
+
+
+def _mask_layer(
+    mask: NDArray[np.bool_], meaning: str, result: Result | StackResult, source: Source
+) -> LayerData:
+    pixels = mask.astype(np.uint8)
+    data, attributes, _ = _layer(
+        result,
+        source,
+        _ordered(pixels, result) if isinstance(result, StackResult) else in_plane(pixels, source),
+        kind=meaning,
+        name=f"{source.name} ×{result.settings.scale} {meaning}",
+        opacity=0.5,
+        colormap={None: "transparent", 1: MASK_COLOURS[meaning]},
+        # Shown in the status bar.
+        features={"index": [1], "meaning": [meaning]},
+    )
+    return data, attributes, "labels"
+
+
+def _layer(
+    result: Result | StackResult,
+    source: Source,
+    data: NDArray[Any],
+    *,
+    kind: str,
+    name: str,
+    frame: Frame | None = None,
+    **looks: Any,
+) -> LayerData:
+    """Return layer data with a place, that of the image if left out, and its provenance."""
+    placed = _frame(result, source) if frame is None else frame
+    record = {"kind": kind, "source": source.provenance(), **result.report()}
+    metadata = {METADATA_KEY: record}
+    return data, {"name": name, **looks, "metadata": metadata, **placed.attributes()}, "image"
+
+
+def _frame(result: Result | StackResult, source: Source) -> Frame:
+    return finer_frame(source, scale=result.settings.scale, offset=result.offset)
+
+
+def record_of(layer: Layer) -> dict[str, Any]:
+    """Return what this plugin's metadata of a layer say; nothing of other layers."""
+    record = layer.metadata.get(METADATA_KEY)
+    return record if isinstance(record, dict) else {}
 
 
 def is_result(layer: Layer) -> bool:
     """Tell whether a layer was made by `result_layers`."""
-    record = layer.metadata.get(METADATA_KEY)
-    return isinstance(record, dict) and "source" in record
+    return "source" in record_of(layer)
 
 
-def _mask_layer(
-    mask: NDArray[np.bool_], meaning: str, result: Result, source: LayerInput
-) -> LayerData:
-    attributes = mask_attributes(
-        source,
-        meaning,
-        settings=result.settings,
-        frame=image_frame(result, source),
-        record=provenance(result, source, kind=meaning),
-    )
-    return in_plane(mask.astype(np.uint8), source), attributes, "labels"
+def is_restored(layer: Layer | None) -> bool:
+    """Tell whether a layer is a restored image."""
+    return layer is not None and is_result(layer) and record_of(layer).get("kind") == "image"
 
 
-def mask_attributes(
-    source: Source, meaning: str, *, settings: Settings, frame: Frame, record: dict[str, Any]
-) -> dict[str, Any]:
-    """Return what a mask is called, where it lies, and how it is shown."""
-    return {
-        "name": f"{source.name} ×{settings.scale} {meaning}",
-        "opacity": 0.5,
-        "colormap": {None: "transparent", 1: MASK_COLOURS[meaning]},
-        # Shown in the status bar.
-        "features": {"index": [1], "meaning": [meaning]},
-        "metadata": {METADATA_KEY: record},
-        **frame.attributes(),
-    }
-
-
-def beside(frame: Frame, source: Source, shape: tuple[int, ...]) -> Frame:
-    """Return a frame right of the source's plane, level with its top, for an array of a shape.
-
-    Beside a region that was restored there is more of the source.
-    """
+def beside(frame: Frame, source: Source, shape: tuple[int, int]) -> Frame:
+    """Return a frame moved right of the source's plane, level with its top, for an array (h, w)."""
     row, column = source.plane.axes
     image_low, image_high = source.frame.edges(_spatial(source.plane.shape, source))
     low, _ = frame.edges(_spatial(shape, source))
@@ -345,17 +336,14 @@ def beside(frame: Frame, source: Source, shape: tuple[int, ...]) -> Frame:
     return frame.moved(shift)
 
 
-def _spatial(shape: tuple[int, ...], source: Source) -> tuple[int, ...]:
+def _spatial(shape: tuple[int, int], source: Source) -> tuple[int, ...]:
     """Return the shape of a plane among the axes of its layer, one pixel thick elsewhere."""
     sides = dict(zip(source.plane.axes, shape, strict=True))
     return tuple(sides.get(axis, 1) for axis in range(len(source.plane.index)))
 
 
 def in_plane(plane: NDArray[Any], source: Source) -> NDArray[Any]:
-    """Return a plane with the axes of its layer, one pixel thick along those that were cut.
-
-    So it shows at its slice only.
-    """
+    """Return a plane with the axes of its layer, so that it shows at its slice only."""
     return np.expand_dims(plane, source.plane.others)
 
 

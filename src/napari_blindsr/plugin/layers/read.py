@@ -1,4 +1,4 @@
-"""From a layer to plain arrays: everything a run needs, read once, on the main thread."""
+"""A layer as plain arrays, read once, on the main thread."""
 
 from __future__ import annotations
 
@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from napari_blindsr.errors import InputError
+from napari_blindsr.images.planes import Planes, find_covered, to_planes
+from napari_blindsr.methods import method_named
 from napari_blindsr.plugin.layers.frame import Frame
 from napari_blindsr.plugin.layers.inputs import Appearance, LayerInput, Plane
 
@@ -19,31 +21,19 @@ if TYPE_CHECKING:
     from napari.layers import Image, Labels, Layer
     from numpy.typing import NDArray
 
+    from napari_blindsr.settings import Settings
+
 
 NAME_LENGTH = 24
 """Longest name of a layer in a message."""
 
 
 def find_plane(layer: Image, dims: Dims | None = None) -> Plane:
-    """Find the one plane of a layer that can be restored, without reading its pixels.
+    """Find the plane on display of a layer, without reading its pixels; `dims` are the viewer's.
 
-    Parameters
-    ----------
-    layer : napari.layers.Image
-        Of two dimensions, or of more if the viewer shows a plane of them.
-    dims : napari.components.Dims, optional
-        The viewer's; tells which plane of a stack is shown.
-
-    Returns
-    -------
-    Plane
-
-    Raises
-    ------
-    InputError
-        If no single plane of the layer is on display.
+    Raises an `InputError` if no single plane of the layer is on display.
     """
-    shape = _spatial_shape(layer)
+    shape = spatial_shape(layer)
     if layer.ndim == 2:
         return Plane(axes=(0, 1), index=(None, None), shape=(shape[0], shape[1]))
     if dims is None:
@@ -77,21 +67,10 @@ def find_plane(layer: Image, dims: Dims | None = None) -> Plane:
 
 
 def read_layer(layer: Image, dims: Dims | None = None) -> LayerInput:
-    """Read the pixels, placement and looks of a layer. Call it on the main thread.
+    """Read pixels, placement and looks of a layer. Call it on the main thread.
 
-    Of a multiscale layer the finest level is read; of a stack the plane on display; of a
-    lazy array that plane only.
-
-    Parameters
-    ----------
-    layer : napari.layers.Image
-    dims : napari.components.Dims, optional
-        The viewer's; needed for layers of more than two dimensions.
-
-    Raises
-    ------
-    InputError
-        As `find_plane`, or if its pixels cannot be read.
+    Of a multiscale layer the finest level is read, of a stack the plane on display. Raises an
+    `InputError` as `find_plane` does, or if the pixels cannot be read.
     """
     plane = find_plane(layer, dims)
     data = read_pixels(layer, plane.index)
@@ -110,21 +89,46 @@ def read_layer(layer: Image, dims: Dims | None = None) -> LayerInput:
     )
 
 
+def run_planes(source: LayerInput, settings: Settings) -> Planes:
+    """Return a plane, or its region, as a run scales it.
+
+    Raises an `InputError` if the run would not take it.
+    """
+    whole = source.region is None
+    data = source.data if source.region is None else source.data[source.region.slices]
+    missing = None
+    if method_named(settings.method).degradations:
+        missing = find_covered(
+            data,
+            axes=source.axes,
+            mask=source.mask.covered if source.mask is not None and whole else None,
+            saturated=settings.mask_saturated,
+        )
+    return to_planes(
+        data,
+        axes=source.axes,
+        geometry=settings.geometry,
+        covered=missing,
+        gain=settings.gain,
+    )
+
+
 def quoted(layer: Layer) -> str:
-    """Return how messages call a layer; names may be whole paths."""
+    """Return the name of a layer for a message, shortened if it is long."""
     name = str(layer.name)
     if len(name) > NAME_LENGTH:
         name = f"{name[: NAME_LENGTH // 2]}…{name[-NAME_LENGTH // 2 :]}"
     return f"layer '{name}'"
 
 
-def finest(layer: Image | Labels) -> Any:
-    """Return the array of a layer, of a multiscale one its finest level."""
-    return layer.data[0] if layer.multiscale else layer.data
+def array_of(layer: Image | Labels, level: int = 0) -> Any:
+    """Return the array of a layer; level 0 of a multiscale one is the finest."""
+    return layer.data[level] if layer.multiscale else layer.data
 
 
-def _spatial_shape(layer: Image) -> tuple[int, ...]:
-    shape = tuple(int(size) for size in finest(layer).shape)
+def spatial_shape(layer: Image, level: int = 0) -> tuple[int, ...]:
+    """Return the shape of a layer without colours."""
+    shape = tuple(int(size) for size in array_of(layer, level).shape)
     return shape[:-1] if layer.rgb else shape
 
 
@@ -133,23 +137,17 @@ def read_pixels(
 ) -> NDArray[Any]:
     """Read a cut through a layer: an index for each axis, None for the whole axis.
 
-    `level` is that of a multiscale layer, 0 the finest.
-
-    Raises
-    ------
-    InputError
-        If its pixels cannot be read.
+    Level 0 of a multiscale layer is the finest. Raises an `InputError` if that fails.
     """
     cut = tuple(slice(None) if at is None else at for at in index)
-    data = layer.data[level] if layer.multiscale else layer.data
     with reading(quoted(layer)):
         # Slice first: np.array of a lazy stack would load all of it.
-        return np.array(data[cut])
+        return np.array(array_of(layer, level)[cut])
 
 
 @contextmanager
 def reading(called: str) -> Iterator[None]:
-    """Raise an `InputError` for whatever goes wrong when a layer's pixels are read."""
+    """Raise an `InputError` for every error within, with the name of the layer."""
     try:
         yield
     except Exception as error:
@@ -159,12 +157,12 @@ def reading(called: str) -> Iterator[None]:
 
 
 def nanometres(layer: Image, plane: Plane) -> float | None:
-    """Return the size of a pixel, or None if it is not square or has no unit of length."""
+    """Return the size of a layer's pixel in nm, or None if it is not square or has no length."""
     return pixel_nanometres(Frame.of_layer(layer), plane)
 
 
 def pixel_nanometres(frame: Frame, plane: Plane) -> float | None:
-    """Return the same, of a layer that was read."""
+    """Return the same for a layer that was read."""
     sizes = []
     for axis in plane.axes:
         unit = frame.units[axis]

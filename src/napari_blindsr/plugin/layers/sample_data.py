@@ -1,4 +1,4 @@
-"""Samples as napari layers: the degraded image, and its truth and kernel hidden below it."""
+"""Samples as layers: the degraded image, and below it its truth and kernel, hidden."""
 
 from __future__ import annotations
 
@@ -6,14 +6,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from napari_blindsr.plugin.layers.outputs import METADATA_KEY
+
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from napari_blindsr.evaluation.samples import Sample
     from napari_blindsr.plugin.layers.outputs import LayerData
-
-
-METADATA_KEY = "napari-blindsr"
 
 
 def fluorescence() -> list[LayerData]:
@@ -39,18 +38,10 @@ def photograph() -> list[LayerData]:
 
 
 def sample_layers(sample: Sample) -> list[LayerData]:
-    """Return a sample as layer data.
+    """Return a sample as layer data: truth and point spread function, both hidden, then the image.
 
-    Parameters
-    ----------
-    sample : Sample
-
-    Returns
-    -------
-    list of (data, attributes, "image")
-        Truth and point spread function, both hidden; then the image, which so becomes the
-        active layer. napari fits its view to the first layer, and the truth lies where the image
-        does.
+    The image so becomes the active layer. napari fits its view to the first layer, the truth, which
+    has the same place.
     """
     fine = _placement(sample, step=1 / sample.scale, origin=-sample.offset / sample.scale)
     colour = sample.image.ndim == 3
@@ -104,7 +95,7 @@ def _kernel_layer(sample: Sample) -> LayerData:
 
 
 def _placement(sample: Sample, *, step: float, origin: float) -> dict[str, Any]:
-    """Return where a grid lies whose spacing and pixel 0 are given in pixels of the image."""
+    """Return the placement of a grid, with spacing and pixel 0 in pixels of the image."""
     size = 1.0 if sample.pixel_size is None else sample.pixel_size
     unit = "pixel" if sample.pixel_size is None else "um"
     return {
@@ -116,7 +107,7 @@ def _placement(sample: Sample, *, step: float, origin: float) -> dict[str, Any]:
 
 
 def _metadata(sample: Sample, kind: str) -> dict[str, Any]:
-    """Return what a layer shows, as plain JSON types."""
+    """Return the metadata of a layer, as plain JSON types."""
     record: dict[str, Any] = {
         "kind": kind,
         "sample": sample.name,

@@ -1,4 +1,4 @@
-"""Layers as image files that keep axes, pixel sizes, units, names and colours of channels."""
+"""Layers as image files that keep axes, pixel sizes, units, channel names and colours."""
 
 from __future__ import annotations
 
@@ -38,14 +38,8 @@ Data = Sequence[tuple[Any, Mapping[str, Any], str]]
 class Saved:
     """An image that is to be written.
 
-    Attributes
-    ----------
-    channels : tuple of array
-        Without an axis of channels, all of the same shape.
-    axes : str
-        Of each; samples are last.
-    description : Description
-        Of them together.
+    The channels have one shape, in the same `axes`, samples last; `description` is that of the
+    file.
     """
 
     channels: tuple[Any, ...]
@@ -54,7 +48,7 @@ class Saved:
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """Of the file's array."""
+        """Shape of the file's array."""
         lengths = dict(zip(self.axes, self.channels[0].shape, strict=True))
         # Alpha is not written.
         lengths |= {"S": 3}
@@ -70,22 +64,11 @@ class Saved:
 
 
 def write_image(path: str, layers: Data) -> list[str]:
-    """Write image layers to one file: several of the same shape become its channels.
+    """Write image layers to one file; several become its channels. napari calls this.
 
-    napari calls this. An existing file is replaced; napari asks before.
-
-    Parameters
-    ----------
-    path : str
-        Ends in .ome.tif, .tif (ImageJ), .ome.zarr or .zarr.
-    layers : list of (data, attributes, "image")
-
-    Raises
-    ------
-    FileError
-        If it cannot be written there, or the format cannot hold it.
-    InputError
-        If the layers do not fit each other.
+    The path ends in .ome.tif, .tif (ImageJ), .ome.zarr or .zarr; an existing file is replaced.
+    Raises a `FileError` if it cannot be written, an `InputError` if the layers do not fit each
+    other.
     """
     saved = collect(layers)
     writer = create_image(
@@ -120,12 +103,9 @@ def _write_channel(writer: ImageWriter, saved: Saved, channel: Any, number: int)
 
 
 def collect(layers: Data) -> Saved:
-    """Return what a file is to hold of image layers.
+    """Return the content of a file with image layers.
 
-    Raises
-    ------
-    InputError
-        If they do not fit each other, or have no rows and columns.
+    Raises an `InputError` if they do not fit each other, or have no rows and columns.
     """
     if not layers:
         raise InputError("no image layer is selected; expected one or more")
@@ -199,17 +179,14 @@ def _description(axes: str, layers: Sequence[Mapping[str, Any]]) -> Description:
 
 
 def _units(attributes: Mapping[str, Any], count: int) -> list[str]:
-    """Return the units along the axes as files call them; an empty text for pixels."""
+    """Return the units along the axes in their short form; an empty text for pixels."""
     given = attributes.get("units") or ("pixel",) * count
     units = (pint.Unit(str(unit)) for unit in given)
     return ["" if str(unit) == "pixel" else f"{unit:~}" for unit in units]
 
 
 def channel_name(attributes: Mapping[str, Any]) -> str:
-    """Return what channel a layer shows: as its file called it, or as the layer is called.
-
-    Of a result, that of its source.
-    """
+    """Return the name of a layer's channel: that in its file, of its source, or of the layer."""
     record = attributes.get("metadata", {}).get(METADATA_KEY, {})
     source = record.get("source", {})
     return str(record.get("channel") or source.get("layer") or attributes.get("name", ""))
@@ -226,12 +203,12 @@ def _color(attributes: Mapping[str, Any]) -> str:
 
 
 def layer_data(layers: Sequence[Image]) -> list[tuple[Any, Mapping[str, Any], str]]:
-    """Return image layers as what `write_image` takes. Call it on the main thread."""
+    """Return image layers as arguments of `write_image`. Call it on the main thread."""
     return [layer.as_layer_data_tuple() for layer in layers]
 
 
 def chosen_path(answer: str, chosen: str) -> Path:
-    """Return the path that a dialogue's answer means, with the extension of the chosen filter."""
+    """Return the path of a dialogue's answer, with the extension of the chosen filter."""
     path = Path(answer)
     suffix = FILTERS.get(chosen, ".ome.tif")
     known = any(answer.lower().endswith(entry) for entry in (*FILTERS.values(), ".zarr", ".tiff"))

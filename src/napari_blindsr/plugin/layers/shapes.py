@@ -1,4 +1,4 @@
-"""Masks and regions of an image, from layers of labels or shapes."""
+"""Masks and regions of an image from Labels and Shapes layers."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from napari_blindsr.errors import InputError
 from napari_blindsr.images.tiling import Box
 from napari_blindsr.plugin.layers.frame import Frame
 from napari_blindsr.plugin.layers.inputs import MaskInput, Plane, Source
-from napari_blindsr.plugin.layers.read import finest, quoted, read_pixels
+from napari_blindsr.plugin.layers.read import array_of, quoted, read_pixels
 from napari_blindsr.plugin.layers.versions import camera_of, cell_size
 
 if TYPE_CHECKING:
@@ -27,20 +27,8 @@ if TYPE_CHECKING:
 def read_mask(layer: Layer, image: Source, dims: Dims) -> MaskInput:
     """Read a mask from a layer. Call it on the main thread.
 
-    Parameters
-    ----------
-    layer : napari.layers.Labels or napari.layers.Shapes
-        Labels are taken pixel by pixel; nonzero is covered. Shapes are drawn into the
-        image's pixels, through the transforms of both layers: a pixel is covered if its
-        centre lies inside.
-    image : LayerInput or StackInput
-    dims : napari.components.Dims
-        The viewer's.
-
-    Raises
-    ------
-    InputError
-        If the layer is of another kind, or labels have other pixels than the image.
+    Of Labels the nonzero pixels are missing, of Shapes the pixels whose centres lie inside. Raises
+    an `InputError` for other layers, or for labels with other pixels than the image.
     """
     if isinstance(layer, Labels):
         return MaskInput(name=str(layer.name), kind="labels", covered=_labelled(layer, image))
@@ -53,7 +41,7 @@ def read_mask(layer: Layer, image: Source, dims: Dims) -> MaskInput:
 
 def _labelled(layer: Labels, image: Source) -> NDArray[np.bool_]:
     plane = image.plane
-    shape = tuple(int(size) for size in finest(layer).shape)
+    shape = tuple(int(size) for size in array_of(layer).shape)
     within = len(shape) == len(plane.index) and all(
         at is None or at < size for at, size in zip(plane.index, shape, strict=True)
     )
@@ -100,7 +88,7 @@ def is_on_slice(vertices: NDArray[np.float64], position: NDArray[np.float64], pl
 def outlines(
     vertices: NDArray[np.float64], kind: str, width: float, plane: Plane
 ) -> Iterator[NDArray[np.float64]]:
-    """Yield polygons (n, D) that a shape consists of, in the data coordinates of its layer."""
+    """Yield the polygons (n, D) of a shape, in the data coordinates of its layer."""
     if kind == "ellipse":
         middle = vertices.mean(axis=0)
         axes = (vertices[1] - vertices[0]) / 2, (vertices[3] - vertices[0]) / 2
@@ -124,16 +112,9 @@ def outlines(
 def in_pixels(
     world: NDArray[np.float64], plane: Plane, frame: Frame, *, any_slice: bool = False
 ) -> NDArray[np.float64] | None:
-    """Return points of the world (n, D) as rows and columns of an image, if on its slice.
+    """Return world points (n, D) as rows and columns of an image, or None on other slices.
 
-    Parameters
-    ----------
-    world : ndarray
-    plane : Plane
-    frame : Frame
-        Of the image's layer.
-    any_slice : bool
-        Whether points on other slices count, too.
+    With `any_slice` points on other slices count, too.
     """
     axes = len(plane.index)
     points = np.tile(
@@ -151,10 +132,10 @@ def in_pixels(
 
 
 SMALLEST = 16
-"""Least side of a region in pixels: less shows nothing."""
+"""Least side of a region in pixels."""
 
 VIEW: Literal["view"] = "view"
-"""Stands for the visible field of view."""
+"""The choice of the visible field of view."""
 
 
 def read_region(
@@ -165,28 +146,11 @@ def read_region(
     *,
     any_slice: bool = False,
 ) -> Box | None:
-    """Return what is to be restored of a layer's plane. Call it on the main thread.
+    """Return the pixels of a plane that a choice of a region means. Call it on the main thread.
 
-    Parameters
-    ----------
-    choice : Shapes, "view" or None
-        Of a layer of shapes, the box around those that are selected, or else around all that are
-        on display; "view" is what the canvas shows; None is everything.
-    layer : napari.layers.Image
-    plane : Plane
-    viewer : ViewerModel
-    any_slice : bool
-        Whether shapes on other slices count, too.
-
-    Returns
-    -------
-    Box or None
-        The pixels whose centres lie within.
-
-    Raises
-    ------
-    InputError
-        If there is no such region, or less than 16 pixels of it on a side.
+    Of Shapes it is the box around the selected ones, or else around all on display, with
+    `any_slice` on any slice; "view" is the visible field of view; None is the whole plane. Raises
+    an `InputError` if there is no such region, or it has less than 16 pixels on a side.
     """
     if choice is None:
         return None

@@ -1,4 +1,4 @@
-"""From a layer to a stack: which axes it has, and its pixels, read when their turn comes."""
+"""Axes of a layer with many planes, and its pixels, which are read plane by plane."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from napari_blindsr.errors import InputError
 from napari_blindsr.images.axes import SAMPLES, Layout, distinct_axes, parse_axes, parse_selection
 from napari_blindsr.plugin.layers.frame import Frame
 from napari_blindsr.plugin.layers.inputs import Appearance, LayerInput, Plane, StackInput
-from napari_blindsr.plugin.layers.read import finest, quoted, reading
+from napari_blindsr.plugin.layers.read import array_of, quoted, reading
 
 if TYPE_CHECKING:
     from napari.layers import Image
@@ -28,24 +28,17 @@ WORDS = {
     "Z": ("z", "depth"),
     "C": ("c", "ch", "channel", "channels"),
 }
-"""What axes are called, apart from single letters."""
+"""Labels of axes, apart from single letters."""
 
 _LETTERS = {word: letter for letter, words in WORDS.items() for word in words}
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class LayerArray:
-    """The array of a layer: nothing is read but what is sliced, and no alpha.
+    """The array of a layer without alpha; it reads only what is sliced.
 
-    Attributes
-    ----------
-    array : array
-    shape : tuple of int
-        Of the layer; 3 samples for four.
-    called : str
-        How messages call the layer.
-    start : tuple of int
-        Where the array begins in the layer: it may be a part of it.
+    `shape` is that of the layer, `start` the place of the array in it, `called` its name in
+    messages.
     """
 
     array: Any
@@ -65,13 +58,7 @@ class LayerArray:
         return kind
 
     def __getitem__(self, index: tuple[int | slice, ...]) -> NDArray[Any]:
-        """Read a block: an entry for each axis.
-
-        Raises
-        ------
-        InputError
-            If its pixels cannot be read.
-        """
+        """Read a block, given an entry for each axis; raises an `InputError` if that fails."""
         cut = tuple(
             _moved(part, length, start)
             for part, length, start in zip(index, self.shape, self.start, strict=True)
@@ -88,11 +75,11 @@ def _moved(part: int | slice, length: int, start: int) -> int | slice:
 
 
 def layer_array(layer: Image, cut: Sequence[slice]) -> LayerArray:
-    """Return the finest array of a layer, to be read in a part of it, one slice a spatial axis.
+    """Return the finest array of a layer, to be read within one slice for each spatial axis.
 
-    Arrays in memory are copied, because they may change before their turn comes; others are not.
+    The slice of an array in memory is copied, because it may change before it is read.
     """
-    array = finest(layer)
+    array = array_of(layer)
     shape = tuple(int(n) for n in array.shape)
     shape = (*shape[:-1], 3) if layer.rgb else shape
     start = (0,) * len(shape)
@@ -104,20 +91,19 @@ def layer_array(layer: Image, cut: Sequence[slice]) -> LayerArray:
 
 
 def layer_layout(layer: Image, plane: Plane) -> Layout:
-    """Return what the axes of a layer are, by their labels.
+    """Return the axes of a layer by their labels; the ones on display are Y and X.
 
-    Those on display are Y and X. Others are called by a letter or a word such as "time"; what is
-    not labelled, or twice, has a letter that means nothing.
+    Axes without a label, or with one that is taken, have a letter that means nothing.
     """
     letters = [letter(str(label)) for label in layer.axis_labels]
     letters[plane.axes[0]], letters[plane.axes[1]] = "Y", "X"
     axes = distinct_axes("".join(letters)) + (SAMPLES if layer.rgb else "")
-    shape = tuple(int(n) for n in finest(layer).shape)
+    shape = tuple(int(n) for n in array_of(layer).shape)
     return parse_axes(axes, (*shape[:-1], 3) if layer.rgb else shape)
 
 
 def letter(label: str) -> str:
-    """Return the letter of an axis by its label; "Q" if the label tells none."""
+    """Return the letter of an axis by its label, or "Q" for an unknown label."""
     name = label.strip().lower()
     if name in _LETTERS:
         return _LETTERS[name]
@@ -127,19 +113,16 @@ def letter(label: str) -> str:
 
 UNLABELLED = re.compile(r"-?\d*")
 CHANNELS = 4
-"""Up to how many planes along an axis without a label are taken for channels."""
+"""Most planes along an axis without a label that is taken for channels."""
 
 
 def likely_letters(layer: Image) -> str:
-    """Return what the axes of a layer are by their labels, or are likely to be without any.
-
-    A short axis is one of channels, others are time and depth.
-    """
+    """Return the axes of a layer by their labels; without any, a short one is the channels."""
     labels = [str(label) for label in layer.axis_labels]
     if not all(UNLABELLED.fullmatch(label) for label in labels[:-2]):
         letters = [letter(label) for label in labels[:-2]]
         return distinct_axes("".join(letters)) + "YX"
-    lengths = [int(n) for n in finest(layer).shape[: layer.ndim - 2]]
+    lengths = [int(n) for n in array_of(layer).shape[: layer.ndim - 2]]
     short = [n for n, length in enumerate(lengths) if length <= CHANNELS]
     rest = iter("TZ"[-(len(lengths) - bool(short)) :] if len(lengths) > bool(short) else "")
     guess = ["C" if short and n == short[-1] else next(rest, "Q") for n in range(len(lengths))]
@@ -147,18 +130,9 @@ def likely_letters(layer: Image) -> str:
 
 
 def label_axes(layer: Image, axes: str) -> None:
-    """Label the axes of a layer.
+    """Label the axes of a layer with a letter each.
 
-    Parameters
-    ----------
-    layer : napari.layers.Image
-    axes : str
-        A letter for each.
-
-    Raises
-    ------
-    InputError
-        If these are not as many different letters, or Y and X are not among them.
+    Raises an `InputError` unless these are different letters with Y and X among them.
     """
     letters = axes.strip().upper()
     distinct = len(set(letters)) == len(letters) and letters.isalpha() and letters.isascii()
@@ -173,7 +147,7 @@ def label_axes(layer: Image, axes: str) -> None:
 
 
 def likely_labelled(layer: Image) -> str:
-    """Return the letters of a layer whose axes are labelled by words, or nothing."""
+    """Return the letters of a layer whose axes have words as labels, or nothing."""
     labels = [str(label) for label in layer.axis_labels]
     if any(UNLABELLED.fullmatch(label) for label in labels):
         return ""
@@ -181,9 +155,9 @@ def likely_labelled(layer: Image) -> str:
 
 
 def axes_text(layer: Image, layout: Layout) -> str:
-    """Return which planes there are, in the way in which a range is written: "T=0:20,C=0:2".
+    """Return the planes of a layer in the notation of a range, "T=0:20,C=0:2".
 
-    An axis whose label is another one than its letter is explained.
+    An axis whose label differs from its letter is explained.
     """
     ranges = ",".join(
         f"{axis}=0:{n}" for axis, n in zip(layout.loop_axes, layout.loop_shape, strict=True)
@@ -199,25 +173,15 @@ def axes_text(layer: Image, layout: Layout) -> str:
 
 
 def plane_text(layer: Image, plane: Plane) -> str:
-    """Return the plane on display in the way in which a range is written: "T=3,C=1"."""
+    """Return the plane on display in the notation of a range, "T=3,C=1"."""
     axes = layer_layout(layer, plane).axes
     return ",".join(f"{axes[n]}={plane.index[n]}" for n in plane.others)
 
 
 def read_stack(layer: Image, plane: Plane, options: StackOptions) -> StackInput:
-    """Make a layer ready to be read plane by plane. Call it on the main thread.
+    """Prepare a layer to be read plane by plane. Call it on the main thread.
 
-    Parameters
-    ----------
-    layer : napari.layers.Image
-    plane : Plane
-        The one on display, which tells what is a plane.
-    options : StackOptions
-
-    Raises
-    ------
-    InputError
-        If such planes are not there.
+    `plane` is the one on display. Raises an `InputError` if the planes asked for do not exist.
     """
     layout = layer_layout(layer, plane)
     selection = parse_selection(options.planes, layout)
@@ -232,7 +196,7 @@ def read_stack(layer: Image, plane: Plane, options: StackOptions) -> StackInput:
     first = tuple(chosen[axis].start if axis in chosen else None for axis in range(layer.ndim))
     return StackInput(
         name=str(layer.name),
-        array=array,
+        data=array,
         layout=layout,
         options=options,
         plane=replace(plane, index=first),
@@ -243,14 +207,7 @@ def read_stack(layer: Image, plane: Plane, options: StackOptions) -> StackInput:
 
 
 def read_part(layer: Image, plane: Plane, region: Box) -> LayerInput:
-    """Make a plane of a layer ready for a region of it to be read. Call it on the main thread.
-
-    Parameters
-    ----------
-    layer : napari.layers.Image
-    plane : Plane
-    region : Box
-    """
+    """Prepare a region of a plane to be read. Call it on the main thread."""
     layout = layer_layout(layer, plane)
     cut = [slice(None) if at is None else slice(at, at + 1) for at in plane.index]
     array = layer_array(layer, cut)
@@ -268,7 +225,7 @@ def read_part(layer: Image, plane: Plane, region: Box) -> LayerInput:
 
 
 def _notes(layer: Image) -> tuple[str, ...]:
-    with_alpha = layer.rgb and finest(layer).shape[-1] == 4
+    with_alpha = layer.rgb and array_of(layer).shape[-1] == 4
     return ("alpha channel left out",) if with_alpha else ()
 
 

@@ -1,4 +1,4 @@
-"""Where napari keeps what it has moved between its versions."""
+"""Parts of napari that moved between its versions."""
 
 from __future__ import annotations
 
@@ -26,14 +26,7 @@ def grid_of(viewer: ViewerModel) -> Any:
 
 
 def cell_size(viewer: ViewerModel, layers: Sequence[Layer] | None = None) -> NDArray[np.float64]:
-    """Return the height and width of a cell of the grid in pixels of the screen.
-
-    Parameters
-    ----------
-    viewer : ViewerModel
-    layers : sequence of Layer, optional
-        That share the grid; those of the viewer if left out.
-    """
+    """Return height and width of a grid cell in pixels of the screen; `layers` share the grid."""
     sharing = viewer.layers if layers is None else layers
     if MOVED:
         return np.asarray(viewer.canvas.viewbox_size(sharing), float)
@@ -43,7 +36,7 @@ def cell_size(viewer: ViewerModel, layers: Sequence[Layer] | None = None) -> NDA
 
 
 def view_emitters(viewer: ViewerModel) -> list[Any]:
-    """Return what tells that another part of the world is on display, as far as napari tells."""
+    """Return the events that tell that another part of the world is on display."""
     camera = camera_of(viewer).events
     return [camera.center, camera.zoom, *([viewer.canvas.events.size] if MOVED else [])]
 
@@ -54,7 +47,7 @@ def has_cells(viewer: ViewerModel) -> bool:
 
 
 def shared_units(layers: LayerList) -> tuple[Any, ...] | None:
-    """Return the units of the world that layers are shown in; None if they do not go together."""
+    """Return the units of the world of layers; None if they do not fit each other."""
     if hasattr(layers.extent, "units"):
         units: tuple[Any, ...] | None = layers.extent.units
         return units
@@ -64,15 +57,15 @@ def shared_units(layers: LayerList) -> tuple[Any, ...] | None:
 
 
 def on_renamed(layers: LayerList, callback: Callable[..., None]) -> Callable[[], None]:
-    """Call back when a layer gets another name; return what ends that."""
+    """Call back when a layer is renamed; return a function that disconnects."""
     if hasattr(layers.events, "renamed"):
         layers.events.renamed.connect(callback)
         return lambda: layers.events.renamed.disconnect(callback)
 
-    # Older versions pass on what their layers tell.
-    def told(event: Any) -> None:
+    # Older versions pass on the events of their layers.
+    def renamed(event: Any) -> None:
         if getattr(event, "type", "") == "name":
             callback(event)
 
-    layers.events.connect(told)
-    return lambda: layers.events.disconnect(told)
+    layers.events.connect(renamed)
+    return lambda: layers.events.disconnect(renamed)

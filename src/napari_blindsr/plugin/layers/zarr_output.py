@@ -1,4 +1,4 @@
-"""Results that go to disk as they come, and open lazily."""
+"""Results that are written to disk plane by plane, and open lazily."""
 
 from __future__ import annotations
 
@@ -27,57 +27,37 @@ if TYPE_CHECKING:
 
 
 class WriterTarget:
-    """Hands the pixels of a stack's result to a file.
-
-    Parameters
-    ----------
-    writer : ImageWriter
-    """
+    """Writes the pixels of a stack's result to a file."""
 
     def __init__(self, writer: ImageWriter) -> None:
         self._writer = writer
 
     def write(self, index: tuple[int | slice, ...], block: NDArray[Any]) -> None:
-        """Take a block of the result."""
+        """Write a block of the result."""
         self._writer.write(index, block)
 
     def finished(self, position: Index) -> bool:  # noqa: ARG002 - no earlier run left anything
-        """Tell that nothing is there yet."""
+        """Return False: the file is always a new one."""
         return False
 
     def note(self, position: Index, record: PlaneRecord, kernel: StackKernel | None = None) -> None:
-        """Hear that a plane is complete."""
+        """Do nothing: the file keeps no records of planes."""
 
     def kept(self) -> Sequence[Kept]:
-        """Return nothing."""
+        """Return nothing: the file is always a new one."""
         return ()
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Stored:
-    """A result that is in a file.
-
-    Attributes
-    ----------
-    path : Path
-    array : array
-        Lazy, in the axes of the source.
-    """
+    """A result in a file, with its lazy array in the axes of the source."""
 
     path: Path
     array: Any
 
 
 class ZarrOutput:
-    """An OME-Zarr folder for the result of a stack.
-
-    Parameters
-    ----------
-    folder : Path
-        Where it is put, under a name that nothing there has.
-    source : StackInput
-    settings : Settings
-    """
+    """A new OME-Zarr folder within a folder, for the result of a stack."""
 
     def __init__(self, folder: Path, source: StackInput, settings: Settings) -> None:
         self.path = _free_path(folder, f"{source.name} x{settings.scale} {settings.method}")
@@ -86,12 +66,9 @@ class ZarrOutput:
 
     @contextmanager
     def writing(self) -> Iterator[WriterTarget]:
-        """Take the result; whatever ends this context early leaves nothing.
+        """Yield a target for the result; an error within removes the file.
 
-        Raises
-        ------
-        FileError
-            If it cannot be written there, or OME-Zarr has no place for the axes.
+        Raises a `FileError` if it cannot be written there, or OME-Zarr cannot hold the axes.
         """
         # Not before now: this imports zarr, which takes a while.
         from napari_blindsr.images.files import create_image  # noqa: PLC0415
@@ -111,7 +88,7 @@ class ZarrOutput:
             raise
 
     def open(self) -> Stored:
-        """Return what was written."""
+        """Return the file opened lazily."""
         import dask.array as da  # noqa: PLC0415
 
         from napari_blindsr.images.files import open_image  # noqa: PLC0415
@@ -134,7 +111,7 @@ class ZarrOutput:
 
 
 def _description(source: StackInput, settings: Settings) -> Description:
-    """Return what the file says of the image: its axes, and where its pixels lie."""
+    """Return axes and placement of the image for the file."""
     from napari_blindsr.images.metadata import (  # noqa: PLC0415
         AxisStep,
         Description,
@@ -163,7 +140,7 @@ def _description(source: StackInput, settings: Settings) -> Description:
 
 
 def _free_path(folder: Path, name: str) -> Path:
-    """Return a path in a folder that nothing has."""
+    """Return a path in a folder that does not exist."""
     plain = "".join(letter if letter.isalnum() or letter in " -_.×" else "_" for letter in name)
     path, number = folder / f"{plain}.ome.zarr", 1
     while path.exists():

@@ -1,4 +1,4 @@
-"""From the form to the evidence: read and checked at once, before any long work."""
+"""The inputs of a measurement: read from the layers and checked before any long work."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from napari_blindsr.images.planes import find_covered
 from napari_blindsr.images.tiling import Box
 from napari_blindsr.plugin.layers.inputs import LayerInput
 from napari_blindsr.plugin.layers.kernel import read_kernel_layer
+from napari_blindsr.plugin.layers.outputs import record_of
 from napari_blindsr.plugin.layers.read import nanometres, quoted, read_layer
 from napari_blindsr.plugin.layers.shapes import read_mask
 from napari_blindsr.plugin.measure.form import PARTNERS, MeasureForm
-from napari_blindsr.plugin.measure.partners import Place, record_of
-from napari_blindsr.types import Border, Geometry
+from napari_blindsr.plugin.measure.partners import Place
 
 if TYPE_CHECKING:
     from napari.components import Dims
@@ -40,24 +40,14 @@ NUMBERS = (
     "crop",
     "criterion",
 )
-"""What of the evidence goes into the metadata as it is."""
+"""Fields of the evidence that the metadata keep."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Case:
-    """All that is measured, and by what.
+    """The inputs of a measurement, and the places of the "image" and its "source".
 
-    Attributes
-    ----------
-    name : str
-        Of the layer that is measured.
-    evidence : Evidence
-    places : dict of str to Place
-        Of the "image" and, if there is one, the "source".
-    notes : tuple of str
-        What the user should know of what was read.
-    measured_with : dict
-        What the values rest on, as plain JSON types.
+    `measured_with` lists what the values depend on, as plain JSON types.
     """
 
     name: str
@@ -70,44 +60,33 @@ class Case:
 def read_case(form: MeasureForm, layers: LayerList, dims: Dims) -> Case:
     """Read the layers that a form names. Call it on the main thread.
 
-    Parameters
-    ----------
-    form : MeasureForm
-    layers : LayerList
-        The viewer's: a mask that a run was given is looked for there.
-    dims : napari.components.Dims
-        The viewer's; tells which plane of a stack is shown.
-
-    Raises
-    ------
-    BlindSRError
-        If something cannot be used: a layer, a number, two sizes that do not go together.
+    The mask of the image's run is looked for among `layers`. Raises a `BlindSRError` if a layer or
+    a number cannot be used, or two sizes do not fit each other.
     """
     # Not before now: its methods import parts of scipy and scikit-image.
     from napari_blindsr.metrics import Evidence  # noqa: PLC0415
 
     layer = form.image.value
     if layer is None:
-        raise InputError("no image is chosen; expected the layer of a result, or any other image")
+        raise InputError("no image is chosen; expected an image layer")
     aperture, wavelength = _optics(form)
     image = read_layer(layer, dims)
     record = record_of(layer)
-    run = _Run.of(record, form)
     size = nanometres(layer, image.plane)
-    source = None
+    source = covered = None
     if form.source.value is not None:
-        source = read_source(form.source.value, record, layers, dims, fine=image.plane.shape)
+        source, covered = read_source(
+            form.source.value, record, layers, dims, fine=image.plane.shape
+        )
     evidence = Evidence(
         image=image.data,
         reference=_read(form.reference.value, dims),
         source=None if source is None else source.data,
         second=_read(form.second.value, dims),
         second_source=None if source is None else _read(form.second_source.value, dims),
-        geometry=run.geometry,
-        border=run.border,
-        gain=run.gain,
-        noise=run.noise,
-        covered=None if source is None else source.covered,
+        geometry=form.geometry.value,
+        border=form.border.value,
+        covered=covered,
         pixel_size=size,
         numerical_aperture=aperture,
         wavelength=wavelength,
@@ -116,7 +95,19 @@ def read_case(form: MeasureForm, layers: LayerList, dims: Dims) -> Case:
         crop=int(form.crop.value),
         criterion=form.criterion.value,
     )
-    # Only now that the sizes are known to go together they tell what scale the kernel is for.
+    settings = record.get("settings")
+    if settings is not None:
+        noise = settings["noise"]
+        evidence = replace(
+            evidence,
+            geometry=settings["geometry"],
+            border=settings["border"],
+            gain=record["gain"],
+            # Unless it was given, an estimate with shot noise is better than the one number that
+            # the run used.
+            noise=noise if noise != "auto" and noise > 0 else None,
+        )
+    # The scale of the kernel is known only once the sizes are known to fit each other.
     scale = evidence.scale if source is not None else record.get("scale")
     kernel = _read_kernel(form.kernel.value, dims, scale=scale, pixel_size=size)
     true_kernel = None
@@ -125,7 +116,9 @@ def read_case(form: MeasureForm, layers: LayerList, dims: Dims) -> Case:
     evidence = replace(evidence, kernel=kernel, true_kernel=true_kernel)
     places = {"image": Place(frame=image.frame, plane=image.plane)}
     if source is not None:
-        places["source"] = source.place
+        assert source.region is not None
+        corner = source.region.top, source.region.left
+        places["source"] = Place(frame=source.frame, plane=source.plane, corner=corner)
     return Case(
         name=str(layer.name),
         evidence=evidence,
@@ -135,34 +128,8 @@ def read_case(form: MeasureForm, layers: LayerList, dims: Dims) -> Case:
     )
 
 
-@dataclass(frozen=True, kw_only=True)
-class _Run:
-    """What of the run that made an image the forward model needs."""
-
-    geometry: Geometry
-    border: Border
-    gain: float = 1.0
-    noise: float | None = None
-
-    @classmethod
-    def of(cls, record: dict[str, Any], form: MeasureForm) -> _Run:
-        """Return what the metadata say or, of an image that has none, the form."""
-        settings = record.get("settings")
-        if settings is None:
-            return cls(geometry=form.geometry.value, border=form.border.value)
-        noise = settings["noise"]
-        return cls(
-            geometry=settings["geometry"],
-            border=settings["border"],
-            gain=record["gain"],
-            # If nobody said what it is, an estimate that may grow with the light is better than
-            # the one number that the run went by.
-            noise=noise if noise != "auto" and noise > 0 else None,
-        )
-
-
 def _optics(form: MeasureForm) -> tuple[float | None, float | None]:
-    """Return numerical aperture and wavelength; None if unknown, or of no use without a size."""
+    """Return numerical aperture and wavelength; None if unknown, or without a pixel size."""
     aperture, wavelength = form.numerical_aperture.value, form.wavelength.value
     if form.pixel_size is None:
         return None, None
@@ -189,7 +156,7 @@ def _read_kernel(
     if layer is None:
         return None
     if scale is None:
-        # Nothing says how fine the image is, but a kernel of ours says what it is for.
+        # The scale of the image is unknown, but this plugin's kernels keep their own.
         scale = int(record_of(layer).get("scale", 1))
     kernel = read_kernel_layer(layer, dims, scale=scale, pixel_size=pixel_size).kernel
     if kernel.ndim != 2:
@@ -201,7 +168,7 @@ def _read_kernel(
 
 
 def _describe(form: MeasureForm, evidence: Evidence, image: LayerInput) -> dict[str, Any]:
-    """Return what values rest on, as plain JSON types."""
+    """Return what the values depend on, as plain JSON types."""
     layers = {
         name: str(getattr(form, name).value.name)
         for name in PARTNERS
@@ -217,26 +184,6 @@ def _describe(form: MeasureForm, evidence: Evidence, image: LayerInput) -> dict[
     }
 
 
-@dataclass(frozen=True, kw_only=True, eq=False)
-class Source:
-    """What an image was made from.
-
-    Attributes
-    ----------
-    data : ndarray, (h, w) or (h, w, 3)
-    place : Place
-    covered : ndarray, bool, (h, w), or None
-        What the run took for not measured.
-    notes : tuple of str
-        What the user should know.
-    """
-
-    data: NDArray[Any]
-    place: Place
-    covered: NDArray[np.bool_] | None
-    notes: tuple[str, ...]
-
-
 def read_source(
     layer: Image,
     record: dict[str, Any],
@@ -244,48 +191,31 @@ def read_source(
     dims: Dims,
     *,
     fine: tuple[int, int],
-) -> Source:
-    """Read a source. Call it on the main thread.
+) -> tuple[LayerInput, NDArray[np.bool_] | None]:
+    """Read the part of a source that a result (H, W) shows, and its missing pixels (h, w).
 
-    Parameters
-    ----------
-    layer : napari.layers.Image
-    record : dict
-        What the result's metadata say of its run; may be empty.
-    layers : LayerList
-        The viewer's: the mask that the run was given is looked for there.
-    dims : napari.components.Dims
-    fine : tuple of int
-        (H, W) of the result.
-
-    Raises
-    ------
-    InputError
-        If the layer cannot be read.
+    `record` are the metadata of the result, which may be empty; the mask of its run is looked for
+    among `layers`. Raises an `InputError` if the layer cannot be read.
     """
     source = read_layer(layer, dims)
-    told = record.get("source", {})
+    made_from = record.get("source", {})
     notes: tuple[str, ...] = ()
     covered = None
-    if told.get("layer") == layer.name:
-        if told.get("sha256") == source.provenance()["sha256"]:
+    if made_from.get("layer") == layer.name:
+        if made_from.get("sha256") == source.provenance()["sha256"]:
             covered, notes = _read_covered(source, record, layers, dims)
         else:
-            notes = (f"{quoted(layer)} now shows other pixels than the result was made from",)
+            notes = (f"{quoted(layer)} has changed since the result was restored from it",)
     box = _region(record, source.plane.shape, fine)
-    return Source(
-        data=source.data[box.slices],
-        place=Place(frame=source.frame, plane=source.plane, corner=(box.top, box.left)),
-        covered=None if covered is None else covered[box.slices],
-        notes=(*source.notes, *notes),
-    )
+    part = replace(source, data=source.data[box.slices], region=box, notes=(*source.notes, *notes))
+    return part, None if covered is None else covered[box.slices]
 
 
 def _region(record: dict[str, Any], shape: tuple[int, int], fine: tuple[int, int]) -> Box:
-    """Return which part of the source a result is of: all, unless it tells of a smaller one."""
-    told = record.get("region")
-    if told is not None:
-        top, left, bottom, right = told
+    """Return the part of the source that a result shows: all of it, unless the record says less."""
+    region = record.get("region")
+    if region is not None:
+        top, left, bottom, right = region
         box = Box(top=top, left=left, bottom=bottom, right=right)
         if box.scaled(record["scale"]).shape == fine:
             return box
@@ -295,17 +225,17 @@ def _region(record: dict[str, Any], shape: tuple[int, int], fine: tuple[int, int
 def _read_covered(
     source: LayerInput, record: dict[str, Any], layers: LayerList, dims: Dims
 ) -> tuple[NDArray[np.bool_] | None, tuple[str, ...]]:
-    """Return what the run took for not measured, and what to say if that is not known any more."""
-    told = record["source"].get("mask")
+    """Return the missing pixels of the run, and a note if its mask is gone or changed."""
+    given = record["source"].get("mask")
     mask: NDArray[np.bool_] | None = None
     notes: tuple[str, ...] = ()
-    if told is not None:
-        layer = next((layer for layer in layers if layer.name == told["layer"]), None)
+    if given is not None:
+        layer = next((layer for layer in layers if layer.name == given["layer"]), None)
         found = None if layer is None else read_mask(layer, source, dims)
-        if found is not None and found.provenance()["sha256"] == told["sha256"]:
+        if found is not None and found.provenance()["sha256"] == given["sha256"]:
             mask = found.covered
         else:
-            notes = (f"the mask '{told['layer']}' is gone or changed: what it covered counts",)
+            notes = (f"the mask '{given['layer']}' is gone or changed: its pixels count as valid",)
     saturated = bool(record["settings"].get("mask_saturated", False))
     covered = find_covered(source.data, axes=source.axes, mask=mask, saturated=saturated)
     return (covered if covered.any() else None), notes

@@ -1,4 +1,4 @@
-"""The curves that values were read off: one at a time, chosen by name."""
+"""The curves behind the values: one at a time, chosen by name."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ LEAST_HEIGHT = 240
 
 
 class CurvePlot(Plot):
-    """One plot: a curve for each line, thresholds dashed, and where a value was read off."""
+    """One plot: a curve for each line, thresholds dashed, and a mark at the value."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -29,14 +29,7 @@ class CurvePlot(Plot):
         self.setMinimumHeight(LEAST_HEIGHT)
 
     def show_curve(self, curve: Curve, mark: str) -> None:
-        """Draw a curve.
-
-        Parameters
-        ----------
-        curve : Curve
-        mark : str
-            What to write at its mark, if it has one.
-        """
+        """Draw a curve, with a text at its mark if it has one."""
         self.clear()
         self.setLabel("bottom", curve.x_label)
         # Long labels have to fit the height of the plot; a size alone would turn them black.
@@ -64,7 +57,7 @@ class CurvePlot(Plot):
 
 
 class CurvePanel(QWidget):
-    """A list of the curves, and the one that is chosen, or why there is none."""
+    """A list of the curves, and the chosen one, or why there is none."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -80,14 +73,7 @@ class CurvePanel(QWidget):
         self.choice.currentIndexChanged.connect(self._show)
 
     def show_plots(self, found: Sequence[Found], *, pixel_size: float | None) -> None:
-        """Offer these plots; that which was on display stays, if it is among them.
-
-        Parameters
-        ----------
-        found : sequence of Plot
-        pixel_size : float or None
-            Of the image, in nm.
-        """
+        """List these plots, and keep the chosen one if it is among them; a pixel in nm."""
         before = self.choice.currentText()
         self._found, self._pixel_size = found, pixel_size
         self.choice.blockSignals(True)
@@ -110,7 +96,7 @@ class CurvePanel(QWidget):
 
 
 def mark_text(curve: Curve, pixel_size: float | None) -> str:
-    """Return what a mark stands for: at a frequency, the resolution that it is."""
+    """Return the meaning of a mark: at a frequency, the resolution."""
     from napari_blindsr.metrics.curves import FREQUENCY  # noqa: PLC0415
 
     if curve.mark is None:

@@ -1,19 +1,19 @@
-"""What is measured, by what: the upper part of the dock."""
+"""The form of the dock "Measure quality": the image, its partners, and options."""
 
 from __future__ import annotations
 
 from typing import Any
 
-from magicgui.widgets import CheckBox, ComboBox, Container, FloatSpinBox, Label, SpinBox
+from magicgui.widgets import CheckBox, ComboBox, FloatSpinBox, Label, SpinBox
 from magicgui.widgets.bases import Widget
 from napari.components import LayerList
-from qtpy.QtWidgets import QAbstractSpinBox, QWidget
+from qtpy.QtWidgets import QAbstractSpinBox
 
+from napari_blindsr.plugin.layers.outputs import record_of
 from napari_blindsr.plugin.measure.partners import (
     can_be_measured,
     find_kernel,
     find_source,
-    record_of,
 )
 from napari_blindsr.plugin.widgets.fields import (
     LayerChooser,
@@ -22,37 +22,18 @@ from napari_blindsr.plugin.widgets.fields import (
     geometry_field,
     kernel_layer_field,
     number,
+    side_by_side,
     text_line,
 )
 from napari_blindsr.types import CRITERIA
 
 PARTNERS = ("reference", "source", "kernel", "true_kernel", "second", "second_source")
-"""Layers that an image is measured by, in the order of `Evidence`."""
+"""Layers that scores are computed from, in the order of `Evidence`."""
 CRITERION_LABELS = {"one-seventh": "1/7", "half-bit": "half-bit", "three-sigma": "3 σ"}
 
 
 class MeasureForm:
-    """The fields of the dock "Measure quality"; those that do not matter are hidden.
-
-    Parameters
-    ----------
-    layers : LayerList
-        The viewer's.
-
-    Attributes
-    ----------
-    image, reference, source, kernel, true_kernel, second, second_source : LayerChooser
-        Layers, or None.
-    numerical_aperture, wavelength : FloatSpinBox
-        The wavelength in nm; 0 if unknown.
-    registers, fits_intensity, advanced : CheckBox
-        The last one shows what follows.
-    crop : SpinBox
-    criterion, geometry, border : ComboBox
-    size : Label
-        What is known of the size of a pixel.
-    native : QWidget
-    """
+    """The fields of the dock "Measure quality"; those without effect are hidden."""
 
     def __init__(self, layers: LayerList) -> None:
         self._layers = layers
@@ -62,9 +43,7 @@ class MeasureForm:
         self.rows = Rows()
         for label, row in self._labelled():
             self.rows.add(label, row)
-        self.native = QWidget()
-        self.rows.layout.setContentsMargins(0, 0, 0, 0)
-        self.native.setLayout(self.rows.layout)
+        self.native = self.rows.native
         for field in (*self.choosers, self.advanced):
             field.changed.connect(self.show_what_matters)
         self.show_what_matters()
@@ -80,26 +59,26 @@ class MeasureForm:
 
     @property
     def knows_geometry(self) -> bool:
-        """Whether the result's metadata tell the geometry and the border of its run."""
+        """Whether the metadata of the image say geometry and border of its run."""
         layer = self.image.value
         return layer is not None and "settings" in record_of(layer)
 
     def reset_choices(self) -> None:
-        """Bring the lists of layers up to date; what is chosen stays."""
+        """Update the lists of layers; choices stay."""
         for name in PARTNERS:
             getattr(self, name).reset_choices()
 
     def choose_partners(self) -> None:
-        """Choose the source and the kernel that the image's metadata tell of, or none."""
+        """Choose the source and the kernel that the metadata of the image name, or none."""
         layer = self.image.value
         for chooser in (self.source, self.kernel):
-            # The image may be told of before the lists of layers are.
+            # The image may change before the lists of layers do.
             chooser.reset_choices()
         self.source.value = None if layer is None else find_source(layer, self._layers)
         self.kernel.value = None if layer is None else find_kernel(layer, self._layers)
 
     def show_pixel_size(self, size: float | None) -> None:
-        """Say how large a pixel of the image is, in nm; None if that is not known."""
+        """Show the size of the image's pixel in nm; None if unknown."""
         self.pixel_size = size
         self.size.value = (
             "unknown: lengths are in pixels" if size is None else f"{size:.4g} nm at the specimen"
@@ -107,7 +86,7 @@ class MeasureForm:
         self.show_what_matters()
 
     def show_what_matters(self, *_: Any) -> None:
-        """Hide what has no bearing on what is chosen."""
+        """Show only the fields that have an effect."""
         there = {name: getattr(self, name).value is not None for name in ("image", *PARTNERS)}
         repeated = there["second"] or (there["source"] and there["second_source"])
         own = there["source"] and not self.knows_geometry
@@ -118,7 +97,7 @@ class MeasureForm:
         self.fits_intensity.visible = there["reference"]
         show([self.comparing], visible=there["reference"] or repeated)
         show([self.optics], visible=there["image"] and self.pixel_size is not None)
-        # What the metadata of a result do not tell cannot be guessed, so it is not tucked away.
+        # Without metadata the geometry cannot be guessed, so it is no advanced setting.
         show([self.geometry], visible=own)
         show([self.border], visible=own and there["kernel"])
         rings = there["source"] or there["second"]
@@ -129,28 +108,30 @@ class MeasureForm:
 
     def _make_choosers(self) -> None:
         self.image = self._chooser(
-            "What is measured: 2-D grey or RGB, or the plane on display of a stack. Follows the\n"
-            "selected layer to images that were restored here, until another one is chosen.",
+            "The image to score: 2-D grey or RGB, or the plane on display of a stack. Follows\n"
+            "the selected layer, if that is a restored image, until another one is chosen.",
         )
         self.reference = self._chooser(
-            "The truth, if there is one, with the image's pixels: PSNR, SSIM, NRMSE, MS-SSIM.",
+            "The ground truth, if there is one, in the image's pixels. Gives PSNR, SSIM, NRMSE\n"
+            "and MS-SSIM.",
         )
         self.source = self._chooser(
-            "What the image was made from: its error map (RSP and RSE), the resolution before\n"
-            "and, with a kernel, what of the data is not explained.",
+            "The original image before restoration. Gives RSP and RSE with their error map, its\n"
+            "resolution and, with a PSF, the residual.",
         )
         self.kernel = kernel_layer_field(self._layers)
         self.true_kernel = kernel_layer_field(self._layers)
         self.true_kernel.tooltip = (
-            "A layer of the true point spread function, such as that of a sample: kernel PSNR\n"
-            "and e_k."
+            "Layer of the true point spread function, such as that of a sample. Gives kernel\n"
+            "PSNR and e_k."
         )
         self.second = self._chooser(
-            "Another image of the same thing with independent noise and the image's pixels:\n"
-            "a second acquisition, or what was restored from one. Fourier ring correlation.",
+            "A second image of the same object with independent noise, in the image's pixels:\n"
+            "another acquisition, or its restoration. Gives the Fourier ring correlation.",
         )
         self.second_source = self._chooser(
-            "A second acquisition with the source's pixels: the source's Fourier ring correlation.",
+            "A second acquisition in the original's pixels. Gives the original's Fourier ring\n"
+            "correlation.",
         )
         self.choosers = [self.image, *(getattr(self, name) for name in PARTNERS)]
 
@@ -168,46 +149,44 @@ class MeasureForm:
             high=100_000,
             step=10,
             unit=" nm",
-            tooltip="Of the emission, for the diffraction limit.",
+            tooltip="Wavelength of the emission, for the diffraction limit.",
         )
         self.registers = CheckBox(
             value=True,
-            text="Register",
-            tooltip="Move images to where their partner lies, to a fraction of a pixel, before\n"
-            "they are compared.",
+            text="Align images",
+            tooltip="Align images to a fraction of a pixel before they are compared.",
         )
         self.fits_intensity = CheckBox(
             text="Fit intensities",
-            tooltip="Bring the image to the reference by a factor and an offset, by least\n"
-            "squares, before they are compared.",
+            tooltip="Scale and shift the image's intensities to those of the ground truth, by\n"
+            "least squares, before they are compared.",
         )
-        self.crop = SpinBox(
-            value=0, min=0, max=10_000, tooltip="Pixels left out at each border beside a reference."
-        )
+        self.crop = SpinBox(value=0, min=0, max=10_000, tooltip="Pixels left out at each border.")
         self.criterion = ComboBox(
             value=CRITERIA[0],
             choices=[(CRITERION_LABELS[name], name) for name in CRITERIA],
-            tooltip="Threshold of Fourier ring correlation: what counts as agreement.",
+            tooltip="Threshold of the Fourier ring correlation, below which detail is taken for\n"
+            "noise.",
         )
         self.geometry, self.border = geometry_field(), border_field()
         self.advanced = CheckBox(
             text="Advanced settings", tooltip="Show settings that seldom need a change."
         )
-        self.optics = _side_by_side(
+        self.optics = side_by_side(
             Label(value="NA"), self.numerical_aperture, Label(value="λ"), self.wavelength
         )
-        self.comparing = _side_by_side(self.registers, self.fits_intensity)
+        self.comparing = side_by_side(self.registers, self.fits_intensity)
 
     def _labelled(self) -> list[tuple[str, Widget]]:
         return [
             ("Image", self.image),
-            ("Pixel", self.size),
-            ("Reference", self.reference),
-            ("Source", self.source),
-            ("Kernel", self.kernel),
-            ("True kernel", self.true_kernel),
+            ("Pixel size", self.size),
+            ("Ground truth", self.reference),
+            ("Original", self.source),
+            ("PSF layer", self.kernel),
+            ("True PSF", self.true_kernel),
             ("Second image", self.second),
-            ("Second source", self.second_source),
+            ("Second original", self.second_source),
             ("Geometry", self.geometry),
             ("Border", self.border),
             ("Optics", self.optics),
@@ -219,16 +198,9 @@ class MeasureForm:
 
 
 def _unknown_number(*, high: float, step: float, unit: str = "", tooltip: str) -> FloatSpinBox:
-    field = number(0, low=0, high=high, step=step, tooltip=tooltip)
-    field.native.setSpecialValueText("unknown")
+    field = number(0, low=0, high=high, step=step, zero="unknown", tooltip=tooltip)
     field.native.setSuffix(unit)
     field.native.setButtonSymbols(QAbstractSpinBox.ButtonSymbols.NoButtons)
     # napari's style has room for buttons.
     field.native.setStyleSheet("min-width: 60px; padding: 1px 4px;")
     return field
-
-
-def _side_by_side(*widgets: Widget) -> Container[Widget]:
-    row = Container[Widget](widgets=widgets, layout="horizontal", labels=False)
-    row.margins = (0, 0, 0, 0)
-    return row

@@ -1,21 +1,17 @@
-"""The lower part of the dock: values and flags, and what can be done with them."""
+"""The results of a measurement: values, curves, and buttons for maps and export."""
 
 from __future__ import annotations
 
-import html
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from psygnal import Signal
 from qtpy.QtCore import QRect, Qt
 from qtpy.QtWidgets import (
-    QFrame,
     QHBoxLayout,
     QHeaderView,
     QLabel,
     QPushButton,
-    QScrollArea,
-    QSizePolicy,
     QTableWidget,
     QTableWidgetItem,
     QTabWidget,
@@ -24,7 +20,6 @@ from qtpy.QtWidgets import (
 )
 
 from napari_blindsr.errors import needs
-from napari_blindsr.plugin.measure.partners import is_restored, record_of
 from napari_blindsr.plugin.measure.worker import Findings
 
 if TYPE_CHECKING:
@@ -33,23 +28,9 @@ if TYPE_CHECKING:
 
 
 class FindingsPanel(QWidget):
-    """What was measured.
-
-    Attributes
-    ----------
-    table : ValueTable
-    curves : CurvePanel or None
-        Made with the first curves.
-    map_buttons : dict of str to QPushButton
-        By the names of the maps, with the first findings.
-    export_button : QPushButton
-    map_asked : Signal
-        Emitted with the name of a map that is to become a layer.
-    export_asked : Signal
-    """
+    """The results of a measurement: values, curves, and buttons for maps and export."""
 
     map_asked = Signal(str)
-    export_asked = Signal()
 
     def __init__(self) -> None:
         super().__init__()
@@ -61,7 +42,6 @@ class FindingsPanel(QWidget):
         self.export_button.setToolTip(
             "Save the values with all digits, definitions, sources and caveats."
         )
-        self.export_button.clicked.connect(self._ask_for_export)
         # In the height of the tabs.
         self.export_button.setStyleSheet("padding: 1px 6px;")
         self.tabs.setCornerWidget(self.export_button)
@@ -87,7 +67,7 @@ class FindingsPanel(QWidget):
             self.tabs.addTab(self.curves, "Curves")
 
     def show_findings(self, findings: Findings, *, pixel_size: float | None) -> None:
-        """Show what was measured; the size of the image's pixels is in nm."""
+        """Show the results; the size of the image's pixels is in nm."""
         self.table.show_measurements(findings.measurements)
         if self.curves is None:
             self._make_curves()
@@ -103,9 +83,6 @@ class FindingsPanel(QWidget):
             button.setVisible(True)
         self.setVisible(True)
 
-    def _ask_for_export(self, *_: object) -> None:
-        self.export_asked.emit()
-
     def _map_button(self, name: str, label: str) -> QPushButton:
         if name not in self.map_buttons:
             button = QPushButton(f"Add {label}")
@@ -115,9 +92,9 @@ class FindingsPanel(QWidget):
         return self.map_buttons[name]
 
 
-COLUMNS = ("Quantity", "Value", "Physical")
+COLUMNS = ("Score", "Value", "In nm")
 LEAST_ROWS = 5
-"""Rows that are in sight when the window is low."""
+"""Rows in sight when the window is low."""
 PADDING = 16
 """Around a text, in pixels across; half as much down."""
 NARROWEST = 90
@@ -125,7 +102,7 @@ NARROWEST = 90
 
 
 class ValueTable(QTableWidget):
-    """Name, value with unit, and physical value of each measurement, or why there is none."""
+    """Name, value with unit, and physical value of each score, or why there is none."""
 
     def __init__(self) -> None:
         super().__init__(0, len(COLUMNS))
@@ -147,10 +124,10 @@ class ValueTable(QTableWidget):
         self.clearSpans()
         self.setRowCount(len(measurements))
         for row, found in enumerate(measurements):
-            told, physical = value_text(found), ""
+            value, physical = value_text(found), ""
             if found.physical is not None:
                 physical = f"{found.physical:.4g} nm"
-            for column, text in enumerate((found.metric.label, told, physical)):
+            for column, text in enumerate((found.metric.label, value, physical)):
                 item = QTableWidgetItem(text)
                 item.setToolTip(found.metric.tooltip)
                 self.setItem(row, column, item)
@@ -159,14 +136,14 @@ class ValueTable(QTableWidget):
         self._fit()
 
     def resizeEvent(self, event: Any) -> None:  # noqa: N802
-        """Break the lines anew."""
+        """Break the lines for the new width."""
         super().resizeEvent(event)
         self._fit()
 
     def _fit(self) -> None:
-        """Give values the width that they need, names the rest, and rows their lines.
+        """Give values the width that they need, names the rest, and rows the height of their lines.
 
-        Qt's own way takes a reason, which has a sentence's length, for a wide value.
+        Qt would take a reason, as long as a sentence, for a wide value.
         """
         viewport = self.viewport()
         assert viewport is not None
@@ -208,60 +185,3 @@ def value_text(found: Measurement) -> str:
         return f"– {found.reason}"
     arrow = {"higher": " ↑", "lower": " ↓", "neither": ""}[found.metric.better]
     return f"{found.value:.4g} {found.metric.unit}".strip() + arrow
-
-
-MOST_HEIGHT = 170
-
-
-class FlagList(QScrollArea):
-    """The flags of a result: what was found, what it means, what to do."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.label = QLabel()
-        self.label.setTextFormat(Qt.TextFormat.RichText)
-        self.label.setWordWrap(True)
-        self.label.setAlignment(Qt.AlignmentFlag.AlignTop)
-        self.label.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
-        self.setWidget(self.label)
-        self.setWidgetResizable(True)
-        self.setFrameShape(QFrame.Shape.NoFrame)
-        self.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
-        self.setSizePolicy(QSizePolicy.Policy.Preferred, QSizePolicy.Policy.Fixed)
-
-    def show_flags(self, layer: Any) -> None:
-        """Show what speaks against a layer; nothing if there is none, or it is no result."""
-        self.setVisible(is_restored(layer))
-        if is_restored(layer):
-            self.label.setText(flags_text(record_of(layer).get("flags", [])))
-            self._fit()
-
-    def resizeEvent(self, event: Any) -> None:  # noqa: N802
-        """Take as much height as the lines need at another width."""
-        super().resizeEvent(event)
-        self._fit()
-
-    def _fit(self) -> None:
-        viewport = self.viewport()
-        width = self.width() if viewport is None else viewport.width()
-        self.setFixedHeight(min(self.label.heightForWidth(width) + 6, MOST_HEIGHT))
-
-
-def flags_text(flags: list[dict[str, str]]) -> str:
-    """Return flags as rich text."""
-    if not flags:
-        return "No flag was raised by the run."
-    lines = ["<b>Do not believe all of it:</b>"]
-    for flag in flags:
-        message, meaning, advice = (
-            html.escape(flag.get(part, "")) for part in ("message", "meaning", "advice")
-        )
-        lines.append(
-            f"<p style='margin: 4px 0 0 0'><b>⚠ {_sentence(message)}</b><br>"
-            f"{meaning}<br><i>{advice}</i></p>"
-        )
-    return "".join(lines)
-
-
-def _sentence(text: str) -> str:
-    return f"{text[:1].upper()}{text[1:]}."

@@ -1,4 +1,4 @@
-"""Which layers belong to a result, and where maps of what was measured lie."""
+"""The layers that belong to a result, and maps as layers."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ import numpy as np
 from napari.layers import Image, Layer
 
 from napari_blindsr.errors import InputError
+from napari_blindsr.plugin.compare.difference import DIVERGING
 from napari_blindsr.plugin.compare.picker import is_picture
 from napari_blindsr.plugin.layers.frame import Frame
 from napari_blindsr.plugin.layers.inputs import Plane
 from napari_blindsr.plugin.layers.kernel import holds_field, holds_own_kernel
-from napari_blindsr.plugin.layers.outputs import METADATA_KEY, LayerData, is_result
-from napari_blindsr.plugin.widgets.colormaps import DIVERGING
+from napari_blindsr.plugin.layers.outputs import METADATA_KEY, LayerData, is_restored, record_of
 
 if TYPE_CHECKING:
     from napari_blindsr.metrics.measure import Layer as MeasuredMap
@@ -23,29 +23,18 @@ if TYPE_CHECKING:
 
 
 RUN = ("source", "settings", "seconds")
-"""What tells one run from another: both layers of a run have the same report."""
+"""Entries that identify a run: all layers of a run have the same report."""
 MAP_OF = "map_of"
-"""In the record of a map: the layer that was measured."""
-
-
-def record_of(layer: Layer) -> dict[str, Any]:
-    """Return what our metadata of a layer say; nothing of layers that are not ours."""
-    record = layer.metadata.get(METADATA_KEY)
-    return record if isinstance(record, dict) else {}
-
-
-def is_restored(layer: Layer | None) -> bool:
-    """Tell whether a layer is the image of a result."""
-    return isinstance(layer, Image) and is_result(layer) and record_of(layer)["kind"] == "image"
+"""Key in the record of a map: the name of the measured layer."""
 
 
 def can_be_measured(layer: Layer) -> bool:
-    """Tell whether a layer is an image: no kernel, no difference, no map of a measurement."""
+    """Tell whether a layer is an image, but no kernel, difference or map."""
     return is_picture(layer) and not holds_own_kernel(layer) and MAP_OF not in record_of(layer)
 
 
 def find_source(result: Image, layers: Iterable[Layer]) -> Image | None:
-    """Return the layer that a result was made from, by its name, if it is there."""
+    """Return the layer that a result was made from, by its name, or None."""
     source = record_of(result).get("source")
     name = source.get("layer") if isinstance(source, dict) else None
     for layer in layers:
@@ -56,14 +45,14 @@ def find_source(result: Image, layers: Iterable[Layer]) -> Image | None:
 
 
 def find_kernel(result: Image, layers: Iterable[Layer]) -> Image | None:
-    """Return the layer of the kernel of the same run, if it is there."""
+    """Return the layer of the kernel of the same run, or None."""
     if not is_restored(result):
         return None
     record = record_of(result)
     for layer in layers:
         other = record_of(layer)
         same = all(other.get(name) == record.get(name) for name in RUN)
-        # Measures take one kernel for the whole image.
+        # Scores take one kernel for the whole image.
         if same and isinstance(layer, Image) and holds_own_kernel(layer) and not holds_field(layer):
             return layer
     return None
@@ -72,15 +61,7 @@ def find_kernel(result: Image, layers: Iterable[Layer]) -> Image | None:
 def keep_measurements(
     layer: Layer, measurements: Sequence[Measurement], measured_with: dict[str, Any]
 ) -> None:
-    """Put values into the metadata of the layer that was measured, as plain JSON types.
-
-    Parameters
-    ----------
-    layer : Layer
-    measurements : sequence of Measurement
-    measured_with : dict
-        What they rest on.
-    """
+    """Put values, and what they depend on, into the metadata of the measured layer."""
     from napari_blindsr.metrics.measure import to_metadata  # noqa: PLC0415
 
     record = {
@@ -93,24 +74,13 @@ def keep_measurements(
 
 
 QUANTILE = 0.999
-"""Of the values, which the colours span: single pixels shall not pale the rest."""
+"""Quantile of the values at which the colours end: single pixels shall not pale the rest."""
 
 
 def map_layer(found: MeasuredMap, *, of: str, place: Place) -> LayerData:
-    """Return a map as layer data.
+    """Return a map at a place as layer data; raises an `InputError` if it has no values.
 
-    Parameters
-    ----------
-    found : MeasuredMap
-    of : str
-        Name of the layer that was measured.
-    place : Place
-        Of the pixels that the map has: the image's or the source's, as its grid says.
-
-    Raises
-    ------
-    InputError
-        If there is no map, or it has no value anywhere.
+    `of` is the name of the measured layer.
     """
     if found.map is None:
         raise InputError(f"there is no {found.kind.label}: {found.reason}")
@@ -133,23 +103,14 @@ def map_layer(found: MeasuredMap, *, of: str, place: Place) -> LayerData:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Place:
-    """Where an array of pixels lies: a plane of a layer, or a part of it.
-
-    Attributes
-    ----------
-    frame : Frame
-        Of the whole layer.
-    plane : Plane
-    corner : tuple of int
-        Row and column of the plane where the array begins.
-    """
+    """The place of an array: a plane of a layer, or from its `corner` (row, column) on a part."""
 
     frame: Frame
     plane: Plane
     corner: tuple[int, int] = (0, 0)
 
     def attributes(self) -> dict[str, Any]:
-        """Return the placement of the array, one pixel thick elsewhere, as a layer's."""
+        """Return the placement as attributes of a layer, one pixel thick along other axes."""
         origin = [0.0 if at is None else float(at) for at in self.plane.index]
         for axis, start in zip(self.plane.axes, self.corner, strict=True):
             origin[axis] = float(start)

@@ -1,100 +1,67 @@
-"""One measurement on a thread of its own."""
+"""One measurement as work for a worker."""
 
 from __future__ import annotations
 
+import time
 from collections.abc import Generator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from napari_blindsr.errors import BlindSRError, EngineError
+from napari_blindsr.errors import EngineError
 from napari_blindsr.plugin.measure.case import Case
+from napari_blindsr.plugin.widgets.run import Run
+from napari_blindsr.progress import Progress
 
 if TYPE_CHECKING:
     from napari_blindsr.metrics.measure import Layer, Measurement, Plot
 
 
-@dataclass(frozen=True, kw_only=True)
-class Step:
-    """How far a measurement is, and what comes next."""
-
-    done: int
-    total: int
-    next: str
-
-
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Findings:
-    """What was measured."""
+    """The values, curves and maps of a measurement."""
 
     measurements: tuple[Measurement, ...]
     plots: tuple[Plot, ...]
     maps: tuple[Layer, ...]
 
 
-class MeasureRun:
-    """A measurement, and all that it holds in memory.
+class MeasureRun(Run[Findings]):
+    """One measurement; `case` is None once it is closed."""
 
-    napari keeps every worker, and with it a suspended generator, until its window goes. What
-    is large is therefore held here, where `close` can let go of it.
-
-    Parameters
-    ----------
-    case : Case
-    """
+    kind = "measurement"
 
     def __init__(self, case: Case) -> None:
+        super().__init__(case.name)
         self.case: Case | None = case
-        self._name = case.name
-        self._steps: Generator[Step, None, Findings] | None = None
 
-    def __repr__(self) -> str:
-        # napari shows this when it is closed meanwhile.
-        return f"measurement of '{self._name}'"
+    def _work(self) -> Generator[Progress, bool | None, Findings]:
+        from napari_blindsr.metrics import METRICS  # noqa: PLC0415
+        from napari_blindsr.metrics.measure import (  # noqa: PLC0415
+            iterate_measurements,
+            maps,
+            plots,
+        )
 
-    def steps(self) -> Generator[Step, None, Findings]:
-        """Measure one number after the other.
-
-        For a generator worker. Every failure comes as a `BlindSRError`: a worker swallows
-        RuntimeErrors, and then never ends.
-        """
-        try:
-            if self.case is None:
-                raise EngineError(f"the {self!r} was closed before it began")
-            self._steps = _measure(self.case)
-            while True:
-                try:
-                    step = next(self._steps)
-                except StopIteration as end:
-                    findings: Findings = end.value
-                    return findings
-                yield step
-        except BlindSRError:
-            raise
-        except Exception as error:
-            text = " ".join(str(error).split()) or "no message"
-            raise EngineError(f"the {self!r} failed with {type(error).__name__}: {text}") from error
-        finally:
-            self._steps = None
+        if self.case is None:
+            raise EngineError(f"the {self!r} was closed before it began")
+        evidence, began = self.case.evidence, time.perf_counter()
+        wanted = [metric for metric in METRICS if evidence.allows(metric.needs)]
+        measured: list[Measurement] = []
+        # Curves and maps show how the values were obtained; they are one stage more.
+        for done, label in enumerate([*(metric.label for metric in wanted), "curves and maps"]):
+            yield Progress(
+                step=done,
+                total=len(wanted) + 1,
+                stage=f"measuring {label}",
+                loss=None,
+                seconds=time.perf_counter() - began,
+                remaining=None,
+                unit="metric",
+            )
+            measured += iterate_measurements(evidence, metrics=wanted[done : done + 1])
+        return Findings(measurements=tuple(measured), plots=plots(evidence), maps=maps(evidence))
 
     def close(self) -> None:
-        """Let go of everything. Only while no number is being measured."""
-        steps, self._steps, self.case = self._steps, None, None
-        if steps is not None:
-            steps.close()
-
-
-def _measure(case: Case) -> Generator[Step, None, Findings]:
-    from napari_blindsr.metrics import METRICS  # noqa: PLC0415
-    from napari_blindsr.metrics.measure import iterate_measurements, maps, plots  # noqa: PLC0415
-
-    evidence = case.evidence
-    wanted = [metric for metric in METRICS if evidence.allows(metric.needs)]
-    # Curves and maps show what the numbers were read off; they are one stage more.
-    stages = [*(metric.label for metric in wanted), "curves and maps"]
-    yield Step(done=0, total=len(stages), next=stages[0])
-    measured = []
-    for found in iterate_measurements(evidence, metrics=wanted):
-        measured.append(found)
-        done = len(measured)
-        yield Step(done=done, total=len(stages), next=stages[done])
-    return Findings(measurements=tuple(measured), plots=plots(evidence), maps=maps(evidence))
+        """Free all memory. Only while no value is being measured."""
+        self.case = None
+        super().close()

@@ -1,11 +1,11 @@
-"""What of a layer is restored: its axes, planes, and a region of them."""
+"""The part of a layer that is restored: its axes, planes, and a region of them."""
 
 from __future__ import annotations
 
 from magicgui.widgets import CheckBox, ComboBox, LineEdit
 from magicgui.widgets.bases import Widget
 from napari.components import LayerList
-from napari.layers import Image, Layer, Shapes
+from napari.layers import Image, Shapes
 
 from napari_blindsr.errors import InputError
 from napari_blindsr.images.tiling import Box
@@ -26,27 +26,20 @@ CURRENT, ALL, RANGE = "current", "all", "range"
 
 
 class ExtentOptions:
-    """What of a layer is restored.
-
-    Parameters
-    ----------
-    layers : LayerList
-        The viewer's.
-    """
+    """The fields for the part of a layer that is restored."""
 
     def __init__(self, layers: LayerList) -> None:
         self.planes = ComboBox(
             value=CURRENT,
             choices=[("Current plane", CURRENT), ("All planes", ALL), ("Range …", RANGE)],
-            tooltip="Which planes of a layer of more than two dimensions. Each is restored by\n"
-            "itself: along Z, too, nothing is sharpened. What is Y and X is what the viewer\n"
-            "shows.",
+            tooltip="Which planes of a layer with more than two dimensions. Each is restored\n"
+            "alone: nothing is sharpened along Z. The two axes on display are Y and X.",
         )
         self.range = LineEdit(
             value="",
             tooltip="Planes such as T=0:10,C=1: an index, or a range whose end is excluded, along\n"
-            "some axes; those that are not named in full. The letters come from the labels of\n"
-            "the layer's axes.",
+            "some axes; all planes along the other axes. The letters are the labels of the\n"
+            "layer's axes.",
         )
         self.kernels = ComboBox(
             value="channel",
@@ -55,21 +48,21 @@ class ExtentOptions:
                 ("One for all planes", "shared"),
                 ("One per plane", "plane"),
             ],
-            tooltip="Which planes share a blur kernel. One per channel holds along time, depth\n"
-            "and all other axes: it is estimated from the planes that tell the most of it, which\n"
-            "is faster. Channels are the axis that is labelled 'c' or 'channel'.",
+            tooltip="Which planes share a kernel. One per channel holds along time, depth and all\n"
+            "other axes: it is estimated from the planes with the most detail, which is faster.\n"
+            "Channels are the axis with the label 'c' or 'channel'.",
         )
         self.warm_start = CheckBox(
             value=False,
             text="Start from the previous plane",
-            tooltip="MLMC and DDSR begin each plane with the result of the one before it in time,\n"
-            "or in depth, within its channel, and take fewer steps. Fast, with a kernel for each\n"
-            "plane, smooths their estimates along the planes.",
+            tooltip="MLMC and DDSR start each plane from the result of the plane before it in\n"
+            "time, or in depth, within its channel, and take fewer steps. Fast, with a\n"
+            "kernel for each plane, filters the estimates along the planes.",
         )
         self.axes = LineEdit(
             value="",
-            tooltip="What the axes of the layer are, a letter each, such as CYX: C channels,\n"
-            "Z depth, T time, Y rows, X columns. They become the labels of the layer's axes.\n"
+            tooltip="The axes of the layer, a letter each, such as CYX: C channels, Z depth, T\n"
+            "time, Y rows, X columns. They become the labels of the layer's axes.\n"
             "Channels can have a kernel each.",
         )
         self._layer: Image | None = None
@@ -77,12 +70,12 @@ class ExtentOptions:
         self._followed = False
         self.region = LayerChooser(
             layers,
-            _can_bound,
+            lambda layer: isinstance(layer, Shapes) and not is_result(layer),
             none="Whole image",
             first=[("Visible field of view", VIEW)],
-            tooltip="What of the image is restored; the result lies exactly there. The blur is\n"
-            "read around it as well. Of a Shapes layer, the box around the selected shapes, or\n"
-            "around all of them. The way to try settings before the whole image.",
+            tooltip="The part of the image that is restored. The blur is estimated around it as\n"
+            "well. Of a Shapes layer it is the box around the selected shapes, or around all of\n"
+            "them. Use it to try settings before the whole image.",
         )
         self.rows: tuple[tuple[str, Widget], ...] = (
             ("Axes", self.axes),
@@ -92,67 +85,51 @@ class ExtentOptions:
         )
 
     def show_layer(self, layer: Image | None) -> None:
-        """Show the axes of a layer with other labels, as they say or else as is likely."""
+        """Show the axes of a layer by their labels, or as is likely."""
         labels = () if layer is None else tuple(map(str, layer.axis_labels))
         if layer != self._layer or labels != self._labels:
             self._layer, self._labels = layer, labels
             several = layer is not None and layer.ndim > 2
             letters = likely_letters(layer) if several and layer is not None else ""
-            # A guess becomes the labels of the layer when it is changed, or with the run.
+            # A guess becomes the labels of the layer when the user edits it, or with the run.
             with self.axes.changed.blocked():
                 self.axes.value = letters
 
     def label_axes(self, layer: Image) -> None:
-        """Give the axes of a layer the labels that are set.
-
-        Raises
-        ------
-        InputError
-            If these are not as many different letters.
-        """
+        """Label the axes of a layer as set; raises an `InputError` for wrong letters."""
         if layer.ndim > 2 and layer == self._layer:
             label_axes(layer, self.axes.value)
 
     def try_axes(self) -> None:
-        """Give them as soon as they are complete."""
+        """Label the axes as soon as the letters are complete."""
         if self._layer is not None:
             try:
                 self.label_axes(self._layer)
             except InputError:
-                # Run says what is wrong with them.
+                # Pressing Run shows the error.
                 return
 
     def is_stack(self, layer: Image | None) -> bool:
-        """Tell whether more than the plane on display is asked for."""
+        """Tell whether more than the plane on display is to be restored."""
         return layer is not None and layer.ndim > 2 and self.planes.value != CURRENT
 
     def options(self, region: Box | None, dtype: OutputType) -> StackOptions:
-        """Return what is asked for of a stack."""
+        """Return the options of a stack."""
         planes = self.range.value.strip().upper() if self.planes.value == RANGE else ""
         return StackOptions(
             kernels=self.kernels.value, planes=planes or None, region=region, dtype=dtype
         )
 
     def show_neighbours(self, *, followed: bool) -> None:
-        """Hear whether planes that are asked for follow each other along some axis."""
+        """Take in whether the chosen planes follow each other along some axis."""
         self._followed = followed
 
     def show_axes(self, layer: Image, plane: Plane) -> None:
-        """Say which planes there are."""
+        """Show which planes there are."""
         self.range.native.setPlaceholderText(axes_text(layer, layer_layout(layer, plane)))
 
     def matters(self, row: Widget, layer: Image | None, *, known: bool, optimises: bool) -> bool:
-        """Tell whether a row has an influence on what is made of a layer.
-
-        Parameters
-        ----------
-        row : Widget
-        layer : Image or None
-        known : bool
-            Whether the kernel is known.
-        optimises : bool
-            Whether the method does.
-        """
+        """Tell whether a row has an effect on the result of a layer."""
         if row in (self.axes, self.planes):
             return layer is not None and layer.ndim > 2
         if row is self.range:
@@ -160,10 +137,6 @@ class ExtentOptions:
         if row is self.kernels:
             return self.is_stack(layer) and not known
         if row is self.warm_start:
-            steadies = self.kernels.value == "plane" and not known
-            return self.is_stack(layer) and self._followed and (optimises or steadies)
+            filters = self.kernels.value == "plane" and not known
+            return self.is_stack(layer) and self._followed and (optimises or filters)
         return True
-
-
-def _can_bound(layer: Layer) -> bool:
-    return isinstance(layer, Shapes) and not is_result(layer)

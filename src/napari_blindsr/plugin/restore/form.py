@@ -1,4 +1,4 @@
-"""The form of the dock: what can be set, which of it matters, and what is restored of a layer."""
+"""The form of the dock "Blind super-resolution", and which of its rows have an effect."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from magicgui.widgets import (
     FileEdit,
     PushButton,
     SpinBox,
+    TupleEdit,
     create_widget,
 )
 from magicgui.widgets.bases import CategoricalWidget, ValueWidget, Widget
@@ -25,14 +26,15 @@ from napari_blindsr.plugin.layers.kernel import holds_own_kernel
 from napari_blindsr.plugin.restore.extent import ExtentOptions
 from napari_blindsr.plugin.restore.kernel_forms import FamilyForm, family_forms
 from napari_blindsr.plugin.restore.optics import OpticsOptions
-from napari_blindsr.plugin.restore.options import (
-    AdvancedOptions,
-    MaskOptions,
-    noise_field,
-    weights_field,
-)
+from napari_blindsr.plugin.restore.options import AdvancedOptions
 from napari_blindsr.plugin.widgets.devices import DeviceReport, device_label, free_threads
-from napari_blindsr.plugin.widgets.fields import Rows, heading_line, kernel_layer_field, text_line
+from napari_blindsr.plugin.widgets.fields import (
+    Rows,
+    heading_line,
+    kernel_layer_field,
+    side_by_side,
+    text_line,
+)
 from napari_blindsr.settings import ONE_BLUR, Settings
 from napari_blindsr.types import SCALES, Finish
 
@@ -40,13 +42,7 @@ KNOWN = "known"
 
 
 class RunForm(Container[Widget]):
-    """What can be set for a run, a labelled row each; rows that do not matter are hidden.
-
-    Parameters
-    ----------
-    layers : LayerList
-        The viewer's.
-    """
+    """The settings of a run, a labelled row each; rows without effect are hidden."""
 
     def __init__(self, layers: LayerList) -> None:
         super().__init__(labels=False)
@@ -54,33 +50,26 @@ class RunForm(Container[Widget]):
         self.image_row = _image_row()
         self.extent = ExtentOptions(layers)
         self.optics = OpticsOptions()
-        self.scale_row = _scale_row()
-        self.size_row = text_line("Height × width in pixels, of the image and of the result.")
-        self.method_row = _method_row()
-        self.weights_row = weights_field()
-        self.masking = MaskOptions(layers)
-        self.noise_row = noise_field()
-        self.kernel_row = _kernel_row()
-        self.families = family_forms()
-        self.kernel_layer_row = kernel_layer_field(layers)
-        self.steps_row = _steps_row()
-        self.seed_row = _seed_row()
-        self.device_row = _device_row()
+        self._make_fields(layers)
         self.advanced_row = CheckBox(
             text="Advanced settings", tooltip="Show settings that seldom need a change."
         )
-        self.advanced = AdvancedOptions()
+        self.advanced = AdvancedOptions(layers)
         self.found: tuple[str, ...] = ()
-        self.defaults_button, self.python_button, self.command_button = _action_buttons()
-        self.actions = Container[Widget](
-            widgets=[self.defaults_button, self.python_button, self.command_button],
-            layout="horizontal",
-            labels=False,
+        self.defaults_button = PushButton(
+            text="Restore defaults", tooltip="Reset all settings but the image."
         )
-        self.actions.margins = (0, 0, 0, 0)
+        self.python_button = PushButton(
+            text="Copy as Python", tooltip="Copy a script that repeats this run to the clipboard."
+        )
+        self.command_button = PushButton(
+            text="Copy as command",
+            tooltip="Copy a command line that repeats this run to the clipboard.",
+        )
+        self.actions = side_by_side(self.defaults_button, self.python_button, self.command_button)
         self.rows = Rows()
         self._headings: dict[Widget, tuple[Widget, ...]] = {}
-        self.native.layout().addLayout(self.rows.layout)
+        self.native.layout().addWidget(self.rows.native)
         self._add_rows()
         self._keep_defaults()
         self._show_usual()
@@ -104,33 +93,84 @@ class RunForm(Container[Widget]):
         for choice in (self.kernel_row, self.advanced.schedule):
             choice.changed.connect(self._suggest_steps)
 
+    def _make_fields(self, layers: LayerList) -> None:
+        self.scale_row = ComboBox(
+            name="scale",
+            value=4,
+            choices=[(f"×{scale}" if scale > 1 else "×1 (deblur)", scale) for scale in SCALES],
+            tooltip="How many times finer the pixels of the result are, along each axis.\n"
+            "×1 removes blur and keeps the pixels. Where noise hides fine detail, a larger scale\n"
+            "adds pixels, but no information.",
+        )
+        self.size_row = text_line("Height × width in pixels, of the image and of the result.")
+        self.method_row = ComboBox(
+            name="method",
+            value=METHOD_TABLE[0].name,
+            choices=[(method.label, method.name) for method in METHOD_TABLE],
+            tooltip="Fast: seconds, pretrained networks. MLMC: minutes, learns from your image\n"
+            "alone. DDSR: the same, also for dark, noisy or masked images. With USRNet\n"
+            "that network reconstructs the image with the estimated kernel; it needs its\n"
+            "published weights.",
+        )
+        self.kernel_row = ComboBox(
+            name="kernel",
+            value=FAMILIES[0].name,
+            choices=[
+                *((family.label, family.name) for family in FAMILIES),
+                ("PSF layer", KNOWN),
+            ],
+            tooltip="What caused the blur? Leave Automatic if unsure, or choose a PSF layer.",
+        )
+        self.families = family_forms()
+        self.kernel_layer_row = kernel_layer_field(layers)
+        self.steps_row = SpinBox(
+            name="steps",
+            value=Schedule().image_steps,
+            min=1,
+            max=100_000,
+            step=50,
+            tooltip="Steps of the image generator; the phases of the schedule scale with it.\n"
+            "Until you change it, the number that suits the kernel. Fewer steps take less time\n"
+            "and restore less.",
+        )
+        self.seed_row = SpinBox(
+            name="seed",
+            value=0,
+            min=0,
+            max=2**31 - 1,
+            step=1,
+            tooltip="Seed of the random numbers. The same seed repeats a run; another one shows\n"
+            "how much the result depends on chance.",
+        )
+        self.device_row = ComboBox(
+            name="device",
+            value="auto",
+            choices=[(device_label(name), name) for name in ("auto", "cpu")],
+            tooltip="Where to compute. Automatic takes a GPU if torch can use one.",
+        )
+
     def reset_choices(self, *_: Any) -> None:
-        """Bring the lists of layers up to date."""
+        """Update the lists of layers."""
         self.image_row.reset_choices()
-        self.masking.mask.reset_choices()
+        self.advanced.mask.reset_choices()
         self.kernel_layer_row.reset_choices()
         self.extent.region.reset_choices()
 
     @property
     def method(self) -> Method:
-        """The method that is chosen."""
+        """The chosen method."""
         return method_named(self.method_row.value)
 
     @property
     def family(self) -> FamilyForm | None:
-        """The form of the kernel family that is chosen; None for a known kernel."""
+        """The form of the chosen kernel family; None for a known kernel."""
         return self.families.get(self.kernel_row.value)
 
     def settings(self) -> Settings:
-        """Return what is set, checked; what does not matter is left out.
-
-        Raises
-        ------
-        SettingsError
-        """
-        family, masking, advanced = self.family, self.masking, self.advanced
+        """Return the settings that have an effect; raises a `SettingsError` if they do not fit."""
+        family, advanced = self.family, self.advanced
         degradations = self.method.degradations
-        weights = self.weights_row.value if self._finish == "usrnet" else None
+        weights = advanced.weights.value if self._finish == "usrnet" else None
         return Settings(
             scale=self.scale_row.value,
             method=self.method_row.value,
@@ -138,9 +178,9 @@ class RunForm(Container[Widget]):
             geometry=advanced.geometry.value,
             border=advanced.border.value,
             bounded=advanced.bounded.value if self.method.optimises else None,
-            gain=masking.gain.value if degradations else 1.0,
-            noise=self.noise_row.value if self._takes_noise else 0.0,
-            mask_saturated=degradations and masking.saturated.value,
+            gain=advanced.gain.value if degradations else 1.0,
+            noise=advanced.noise.value if self._takes_noise else 0.0,
+            mask_saturated=degradations and advanced.saturated.value,
             finish=advanced.finish.value,
             usrnet_weights=str(weights) if isinstance(weights, Path) else None,
             quality=advanced.quality.value,
@@ -157,7 +197,7 @@ class RunForm(Container[Widget]):
 
     @property
     def warm_starts(self) -> bool:
-        """Whether planes begin with what the ones before them have ended with."""
+        """Whether each plane starts from the result of the one before."""
         extent = self.extent
         return bool(extent.warm_start.value) and extent.matters(
             extent.warm_start,
@@ -167,27 +207,27 @@ class RunForm(Container[Widget]):
         )
 
     def show_neighbours(self, *, followed: bool) -> None:
-        """Hear whether planes that are asked for follow each other along some axis."""
+        """Take in whether the chosen planes follow each other along some axis."""
         self.extent.show_neighbours(followed=followed)
         self._show_what_matters()
 
     @property
-    def costly(self) -> tuple[ValueWidget[Any] | FileEdit, ...]:
-        """What has an influence on how much memory a run takes, apart from its image."""
+    def costly(self) -> tuple[ValueWidget[Any] | FileEdit | TupleEdit, ...]:
+        """The rows, apart from the image, that change how much memory a run takes."""
         advanced = self.advanced
         kinds = self.method_row, self.kernel_row, self.device_row
-        tiling = advanced.tiles, advanced.field.rows, advanced.field.columns
+        tiling = advanced.tiles, advanced.field
         return (*kinds, advanced.finish, advanced.channels, *tiling, advanced.folder)
 
     def show_devices(self, report: DeviceReport) -> None:
-        """Offer the devices that were found."""
+        """Offer the devices that torch has."""
         self.found = report.names
         found = [(device_label(name), name) for name in ("auto", *report.names)]
         # A function, because magicgui keeps it as the default; a list would not last.
         self.device_row.choices = lambda _: found
 
     def show_pixel_size(self, size: float) -> None:
-        """Take the size of the image's pixel, in nm, to whatever family asks for it."""
+        """Pass the size of the image's pixel, in nm, to the kernel families."""
         for form in self.families.values():
             form.show_pixel_size(size)
 
@@ -216,7 +256,7 @@ class RunForm(Container[Widget]):
 
     @property
     def _takes_field(self) -> bool:
-        # A known kernel says itself whether it is a grid.
+        # A known kernel is one kernel or a grid by itself.
         return not self.method.optimises and self.family is not None
 
     def _add_rows(self) -> None:
@@ -239,15 +279,15 @@ class RunForm(Container[Widget]):
             self.rows.add(label, row)
 
     def _groups(self) -> tuple[tuple[str, list[tuple[str, Widget]]], ...]:
-        """Return what stands under Advanced, with a title for each group."""
-        masking, advanced, extent = self.masking, self.advanced, self.extent
+        """Return the groups of advanced settings, with a title each."""
+        advanced, extent = self.advanced, self.extent
         families = [row for form in self.families.values() for row in form.rows]
         return (
             (
                 "Method",
                 [
                     ("Method", self.method_row),
-                    ("Weights", self.weights_row),
+                    ("Weights", advanced.weights),
                     ("Reconstruction", advanced.finish),
                     ("Steps", self.steps_row),
                     ("Schedule", advanced.schedule),
@@ -269,10 +309,10 @@ class RunForm(Container[Widget]):
             (
                 "Image",
                 [
-                    ("Noise (SD)", self.noise_row),
-                    ("Ignore", masking.mask),
-                    ("", masking.saturated),
-                    ("Gain", masking.gain),
+                    ("Noise (SD)", advanced.noise),
+                    ("Ignore", advanced.mask),
+                    ("", advanced.saturated),
+                    ("Gain", advanced.gain),
                     ("Geometry", advanced.geometry),
                     ("Border", advanced.border),
                 ],
@@ -317,18 +357,18 @@ class RunForm(Container[Widget]):
         self.advanced_row.text = text
 
     def _matters(self, row: Widget) -> bool:
-        """Tell whether a setting has an influence on what is made of the image."""
+        """Tell whether a row has an effect on the result."""
         layer, chosen, advanced = self.image_row.value, self.family, self.advanced
         optimises = self.method.optimises
         for form in self.families.values():
             if any(row is field for _, field in form.rows):
                 return form is chosen and all(row is not field for field in form.idle)
-        if row in self._of_degradations:
+        if row in advanced.of_degradations:
             return self.method.degradations
         known = chosen is None
         rules: tuple[tuple[Widget, bool], ...] = (
-            (self.noise_row, self._takes_noise),
-            (self.weights_row, self._finish == "usrnet"),
+            (advanced.noise, self._takes_noise),
+            (advanced.weights, self._finish == "usrnet"),
             (self.steps_row, optimises),
             (self.kernel_layer_row, known),
             (advanced.lacking, not self.extent.is_stack(layer)),
@@ -344,21 +384,17 @@ class RunForm(Container[Widget]):
         return self.extent.matters(row, layer, known=known, optimises=optimises)
 
     def changed_settings(self) -> dict[str, Any]:
-        """Return the settings that matter and are no defaults, by their names."""
+        """Return the settings with an effect that differ from their defaults, by their names."""
         matter = {name: row.value for name, row in self._kept.items() if self._matters(row)}
         return {name: value for name, value in matter.items() if value != self._defaults[name]}
 
     def restore_defaults(self) -> None:
-        """Give all settings, but for the image and its axes, their first values again."""
+        """Reset all settings but the image and its axes."""
         for name, row in self._kept.items():
             if row.value != self._defaults[name]:
                 row.value = self._defaults[name]
         self.scale_row.value = self._default_scale
         self._suggested_steps = self.steps_row.value
-
-    @property
-    def _of_degradations(self) -> tuple[Widget, ...]:
-        return tuple(row for _, row in self.masking.rows)
 
     def _keep_defaults(self) -> None:
         groups = (row for _, group in self._groups() for row in group)
@@ -375,33 +411,17 @@ class RunForm(Container[Widget]):
             form.show_usual(self.scale_row.value)
 
     def _suggest_steps(self, *_: Any) -> None:
-        """Take the schedule's number of steps, unless another one was chosen."""
+        """Set the schedule's number of steps, unless the user chose another one."""
         if self.steps_row.value == self._suggested_steps:
             self._suggested_steps = self._usual_schedule().image_steps
             self.steps_row.value = self._suggested_steps
 
     def _suggest_kernel_layer(self, *_: Any) -> None:
-        """Choose the topmost kernel of our own, if nothing is chosen."""
+        """Choose the topmost kernel of this plugin, if none is chosen."""
         chooser = self.kernel_layer_row
         if self.family is None and chooser.value is None:
             own = (layer for layer in chooser.choices if layer and holds_own_kernel(layer))
             chooser.value = next(own, None)
-
-
-def _action_buttons() -> tuple[PushButton, PushButton, PushButton]:
-    return (
-        PushButton(
-            text="Restore defaults", tooltip="Give all settings but the image their first values."
-        ),
-        PushButton(
-            text="Copy as Python",
-            tooltip="Copy a script that repeats this run to the clipboard.",
-        ),
-        PushButton(
-            text="Copy as command",
-            tooltip="Copy a command line that repeats this run to the clipboard.",
-        ),
-    )
 
 
 def _image_row() -> CategoricalWidget[Image]:
@@ -417,71 +437,3 @@ def _image_row() -> CategoricalWidget[Image]:
     # napari registers its layer types as choices.
     assert isinstance(row, CategoricalWidget)
     return row
-
-
-def _scale_row() -> CategoricalWidget[int]:
-    return ComboBox(
-        name="scale",
-        value=4,
-        choices=[(f"×{scale}" if scale > 1 else "×1 (deblur)", scale) for scale in SCALES],
-        tooltip="How many times finer the pixels of the result are, along each axis.\n"
-        "×1 removes blur and keeps the pixels. Where noise hides fine detail, a larger scale\n"
-        "adds pixels, but no information.",
-    )
-
-
-def _method_row() -> CategoricalWidget[str]:
-    return ComboBox(
-        name="method",
-        value=METHOD_TABLE[0].name,
-        choices=[(method.label, method.name) for method in METHOD_TABLE],
-        tooltip="Fast: seconds, pretrained networks. MLMC: minutes, learns from your image alone.\n"
-        "DDSR: the same, also for dark, noisy or masked images. USRNet reconstructs the image\n"
-        "with the kernel that was estimated; it needs its published weights.",
-    )
-
-
-def _kernel_row() -> CategoricalWidget[str]:
-    return ComboBox(
-        name="kernel",
-        value=FAMILIES[0].name,
-        choices=[
-            *((family.label, family.name) for family in FAMILIES),
-            ("PSF layer", KNOWN),
-        ],
-        tooltip="What caused the blur? Leave Automatic if unsure, or choose a PSF layer.",
-    )
-
-
-def _steps_row() -> SpinBox:
-    return SpinBox(
-        name="steps",
-        value=Schedule().image_steps,
-        min=1,
-        max=100_000,
-        step=50,
-        tooltip="Steps of the image generator; the phases of the schedule scale with it.\n"
-        "Until it is changed, the number that suits the kernel. Fewer steps end sooner and\n"
-        "restore less.",
-    )
-
-
-def _seed_row() -> SpinBox:
-    return SpinBox(
-        name="seed",
-        value=0,
-        min=0,
-        max=2**31 - 1,
-        step=1,
-        tooltip="Of the random numbers. The same seed repeats a run; another one shows how\n"
-        "much the result depends on chance.",
-    )
-
-
-def _device_row() -> CategoricalWidget[str]:
-    return ComboBox(
-        name="device",
-        value="auto",
-        choices=[(device_label(name), name) for name in ("auto", "cpu")],
-        tooltip="Where to compute. Automatic takes a GPU if torch can use one.",
-    )

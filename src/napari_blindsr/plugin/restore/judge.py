@@ -1,4 +1,4 @@
-"""From a result to its verdict: how good it is, what was estimated, and what to do."""
+"""The verdict on a result: how good it is, what was estimated, and what to do."""
 
 from __future__ import annotations
 
@@ -11,15 +11,21 @@ import numpy as np
 from napari_blindsr.errors import InputError
 from napari_blindsr.plugin.layers.inputs import LayerInput
 from napari_blindsr.plugin.layers.read import pixel_nanometres
-from napari_blindsr.plugin.widgets.advice import Level, advice_on, gravest
 from napari_blindsr.plugin.widgets.texts import (
     ending_text,
     facts_of,
     planes_asked,
+    planes_restored,
     sentence,
-    stack_facts,
 )
-from napari_blindsr.plugin.widgets.verdict import Verdict
+from napari_blindsr.plugin.widgets.verdict import (
+    Caution,
+    Level,
+    Verdict,
+    cautions_of,
+    gravest,
+    level_of,
+)
 from napari_blindsr.stacks.result import StackResult
 
 if TYPE_CHECKING:
@@ -39,19 +45,13 @@ ANALYSED = 1024
 
 @dataclass(frozen=True, kw_only=True)
 class Resolutions:
-    """Resolution by decorrelation analysis, in pixels of the image.
-
-    Attributes
-    ----------
-    before, after : float
-        Of the image, and of the result.
-    """
+    """Resolution of an image and its result by decorrelation analysis, in pixels of the image."""
 
     before: float
     after: float
 
     def text(self, nanometres: float | None) -> str:
-        """Return both, in nm if the size of a pixel is known."""
+        """Return both as text, in nm if the size of a pixel is known."""
         if nanometres is None:
             return f"resolution {self.before:.1f} → {self.after:.1f} px"
         before, after = (round(value * nanometres) for value in (self.before, self.after))
@@ -59,10 +59,7 @@ class Resolutions:
 
 
 def resolutions(result: Result | StackResult, source: Source) -> Resolutions | None:
-    """Return the resolution of an image and of its result; None where they cannot be told.
-
-    Takes a moment: call it off the main thread.
-    """
+    """Return both resolutions, or None where the analysis fails. Slow: not for the main thread."""
     # Not before now: this imports scipy, which takes a while.
     from napari_blindsr.metrics.decorrelation import decorrelation  # noqa: PLC0415
 
@@ -83,7 +80,7 @@ def _analysed(image: NDArray[Any], side: int) -> NDArray[np.float64]:
     """Return the middle of an image, grey."""
     starts = [max(0, (n - side) // 2) for n in image.shape[:2]]
     part = image[starts[0] : starts[0] + side, starts[1] : starts[1] + side].astype(float)
-    # What was filled in, or could not be restored, tells nothing.
+    # Pixels that were filled in or not restored carry no information.
     part = np.nan_to_num(part, nan=float(np.nanmean(part)))
     grey: NDArray[np.float64] = part.mean(axis=-1) if part.ndim == 3 else part
     return grey
@@ -92,54 +89,23 @@ def _analysed(image: NDArray[Any], side: int) -> NDArray[np.float64]:
 def judge(
     result: Result | StackResult, source: Source, found: Resolutions | None = None
 ) -> Verdict:
-    """Return the verdict on a result.
-
-    Parameters
-    ----------
-    result : Result or StackResult
-    source : LayerInput or StackInput
-    found : Resolutions, optional
-    """
+    """Return the verdict on a result; `found` are the resolutions of the image and the result."""
     size = pixel_nanometres(source.frame, source.plane)
+    facts = (ending_text(result), *facts_of(result, size))
     if isinstance(result, StackResult):
-        return _judge_stack(result, size)
-    advice = [advice_on(flag) for flag in result.flags]
-    cautions = [
-        (entry.finding, entry.action, flag.message)
-        for entry, flag in zip(advice, result.flags, strict=True)
-    ]
-    # What a run could not do as it was asked to.
-    cautions += [(f"{sentence(note)}.", "", "") for note in result.notes]
-    notes: list[Level] = ["caution"] * len(result.notes)
-    level = gravest([*(entry.level for entry in advice), *notes])
-    if str(result.reason) == "diverged":
-        level = "doubtful"
-    parts = [WORDS[level], *([] if found is None else [found.text(size)]), *_counted(len(cautions))]
-    facts = [ending_text(result), *facts_of(result, size)]
-    return Verdict(
-        level=level, line=" · ".join(parts), facts=tuple(facts), cautions=tuple(cautions)
-    )
-
-
-def _judge_stack(result: StackResult, size: float | None) -> Verdict:
-    flags = Counter(text for record in result.records for text in record.flags)
-    cautions = [(f"{count} planes: {text}", "", "") for text, count in flags.most_common()]
-    level: Level = "caution" if flags else "good"
-    if result.failures:
-        level = "doubtful"
-    done = len(result.records) - len(result.failures) + result.kept
-    parts = [WORDS[level], f"{done} of {planes_asked(result)} planes", *_counted(len(cautions))]
-    if result.failures:
-        parts[0] = "Some planes failed"
-    return Verdict(
-        level=level,
-        line=" · ".join(parts),
-        facts=(ending_text(result), *stack_facts(result, size)),
-        cautions=tuple(cautions),
-    )
-
-
-def _counted(number: int) -> list[str]:
-    if number == 0:
-        return []
-    return ["1 caution" if number == 1 else f"{number} cautions"]
+        flags = Counter(text for record in result.records for text in record.flags)
+        cautions = [Caution(message=f"{n} planes: {text}.") for text, n in flags.most_common()]
+        level: Level = "doubtful" if result.failures else "caution" if flags else "good"
+        done = f"{planes_restored(result)} of {planes_asked(result)} planes"
+        parts = ["Some planes failed" if result.failures else WORDS[level], done]
+    else:
+        # Notes say which settings the run could not apply.
+        notes = [Caution(message=f"{sentence(note)}.") for note in result.notes]
+        cautions = [*cautions_of(result.flags), *notes]
+        level = gravest([level_of(result.flags), "caution" if notes else "good"])
+        if str(result.reason) == "diverged":
+            level = "doubtful"
+        parts = [WORDS[level], *([] if found is None else [found.text(size)])]
+    if cautions:
+        parts.append("1 caution" if len(cautions) == 1 else f"{len(cautions)} cautions")
+    return Verdict(level=level, line=" · ".join(parts), facts=facts, cautions=tuple(cautions))

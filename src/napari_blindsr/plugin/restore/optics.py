@@ -1,4 +1,4 @@
-"""What kind of image it is, and what its microscope says of the blur."""
+"""The kind of image, and the optics of its microscope, which bound the blur."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ OBJECTIVES = (
     ("100× / 1.45 oil", 1.45),
     ("100× / 1.49 oil (TIRF)", 1.49),
 )
-"""Common ones, with their numerical apertures."""
+"""Common objectives and their numerical apertures."""
 DYES = (
     ("DAPI, Hoechst", 460.0),
     ("CFP", 475.0),
@@ -42,7 +42,7 @@ DYES = (
     ("Cy5, Alexa 647", 668.0),
     ("White light (middle)", 550.0),
 )
-"""Common ones, with where their emission peaks, in nm."""
+"""Common fluorophores and the peaks of their emission, in nm."""
 
 _remembered: dict[str, float] = {}
 """Aperture and wavelength of the last run; they hold for the session."""
@@ -55,8 +55,8 @@ class OpticsOptions:
         self.kind = ComboBox(
             value=OTHER,
             choices=list(KINDS),
-            tooltip="What the image is. The optics of a light microscope tell how narrow its blur\n"
-            "can be at least.",
+            tooltip="What kind of image it is. The optics of a light microscope bound how narrow\n"
+            "its blur can be.",
         )
         self.objective = _list(OBJECTIVES, "Common objectives, by magnification and aperture.")
         self.aperture = _number("numerical_aperture", 0.05, "Numerical aperture of the objective.")
@@ -82,7 +82,7 @@ class OpticsOptions:
         )
 
     def optics(self) -> Optics:
-        """Return what is known, if it is enough to tell a width."""
+        """Return the optics, if all numbers are known."""
         numbers = self.aperture.value, self.emission.value, self.pixel_size.value
         if not self.matters or not all(numbers):
             return UNKNOWN
@@ -91,20 +91,17 @@ class OpticsOptions:
 
     @property
     def matters(self) -> bool:
-        """Whether the image is one of a light microscope."""
+        """Whether the image is of a light microscope."""
         return self.kind.value in WITH_LIGHT
 
     def remember(self) -> None:
-        """Keep what is set for the docks of this session."""
+        """Keep the values for the docks of this session."""
         if self.matters:
             _remembered["numerical_aperture"] = float(self.aperture.value)
             _remembered["emission_nm"] = float(self.emission.value)
 
     def show_layer(self, layer: Image, size: float | None) -> None:
-        """Take the pixel size of a layer in nm, and what kind of image it is likely to be.
-
-        What was chosen holds.
-        """
+        """Show a layer's pixel size in nm and the likely kind of image, unless the user chose."""
         kind, shown = self._suggested
         if self.kind.value == kind:
             likely = OTHER if size is None else BRIGHTFIELD if layer.rgb else FLUORESCENCE
@@ -125,9 +122,7 @@ def _list(entries: tuple[tuple[str, float], ...], tooltip: str) -> ComboBox:
 
 
 def _number(name: str, step: float, tooltip: str) -> FloatSpinBox:
-    field = number(0, low=0, high=RANGES[name][1], step=step, tooltip=tooltip)
-    field.native.setSpecialValueText("unknown")
-    return field
+    return number(0, low=0, high=RANGES[name][1], step=step, zero="unknown", tooltip=tooltip)
 
 
 def _take(field: FloatSpinBox, value: float) -> None:

@@ -1,18 +1,17 @@
-"""Controls that matter for some methods, or seldom."""
+"""The rows of advanced settings."""
 
 from __future__ import annotations
 
 from magicgui.types import FileDialogMode
-from magicgui.widgets import CheckBox, ComboBox, FileEdit, SpinBox
+from magicgui.widgets import CheckBox, ComboBox, SpinBox, TupleEdit
 from magicgui.widgets.bases import Widget
 from napari.components import LayerList
-from napari.layers import Labels, Layer, Shapes
+from napari.layers import Labels, Shapes
 
 from napari_blindsr.methods import SCHEDULES, Method, Schedule
 from napari_blindsr.plugin.layers.outputs import is_result
 from napari_blindsr.plugin.widgets.fields import (
     AutoNumber,
-    GridSize,
     LayerChooser,
     OptionalChoice,
     border_field,
@@ -23,16 +22,16 @@ from napari_blindsr.settings import ONE_BLUR
 from napari_blindsr.types import OUTPUT_TYPES, PRECISIONS, QUALITIES, Finish, Quality
 
 RESTORATIONS = (5, 9, 17)
-"""How many an uncertainty may be found from."""
+"""Numbers of restorations that an error map can be computed from."""
 
 NO_UNCERTAINTY = ("Off", 0)
 MAP_ALONE = ("Quick (one extra run)", 1)
 
 MOST_REGIONS = 32
-"""Along each axis."""
+"""Most regions along each axis."""
 
 TIMES: dict[Quality, str] = {"fast": "Fast (seconds)", "refined": "Careful (a minute)"}
-"""How much time the estimate of the blur may take."""
+"""Names of the qualities of the blur estimate."""
 
 FINISH_LABELS: dict[Finish, str] = {
     "prior": "Image prior",
@@ -45,40 +44,11 @@ FINISH_LABELS: dict[Finish, str] = {
 TILES = (512, 1024, 1536, 2048)
 
 
-class MaskOptions:
-    """What of the image was not measured, and how bright it is: for methods that take it."""
+class AdvancedOptions:
+    """The advanced settings, and those that only some methods take."""
 
     def __init__(self, layers: LayerList) -> None:
-        self.mask = LayerChooser(
-            layers,
-            _can_mask,
-            tooltip="Layer that marks pixels to ignore; they are filled in. Labels: nonzero\n"
-            "pixels, in the size of the image. Shapes: what lies inside, and lines as wide as\n"
-            "they are drawn. Values that are not finite are ignored anyway.",
-        )
-        self.saturated = CheckBox(
-            text="Ignore saturated pixels",
-            tooltip="Ignore pixels at the largest value of an integer type; they are filled in.",
-        )
-        self.gain = AutoNumber(
-            1.0,
-            low=0.0,
-            high=100.0,
-            step=0.05,
-            tooltip="How bright the image is, compared with the result: 0.3 for a dark image that\n"
-            "is to become normal. Automatic takes its brightest pixels for white.",
-        )
-        self.rows: tuple[tuple[str, Widget], ...] = (
-            ("Mask", self.mask),
-            ("", self.saturated),
-            ("Gain", self.gain),
-        )
-
-
-class AdvancedOptions:
-    """What seldom needs a change."""
-
-    def __init__(self) -> None:
+        self._make_inputs(layers)
         self._finishes = tuple(FINISH_LABELS)
         self._has_map = True
         self.finish = OptionalChoice(
@@ -98,8 +68,8 @@ class AdvancedOptions:
         self.schedule = ComboBox(
             value=SCHEDULES[0],
             choices=[(name.capitalize(), name) for name in SCHEDULES],
-            tooltip="Published: the numbers of the publications. Reference: with the habits of\n"
-            "the released programs as well, which leave the kernel wherever it is.",
+            tooltip="Published: the numbers of the publications. Reference: also as in the\n"
+            "released programs, which do not centre the kernel.",
         )
         self.channels = SpinBox(
             value=Schedule().channels,
@@ -113,59 +83,97 @@ class AdvancedOptions:
         self.bounded = OptionalChoice(
             none="Default",
             choices=[("Unlimited", False), ("That of the image", True)],
-            tooltip="Range of the result's intensities. A blurred image understates its peaks, so\n"
-            "the default is unlimited, except for the geometry of the test data.",
+            tooltip="Range of the result's intensities. Blur lowers peaks, so the default is\n"
+            "unlimited, except with the benchmark geometry.",
         )
         self.precision = ComboBox(
             value=PRECISIONS[0],
             choices=[("Automatic", "auto"), *[(name, name) for name in PRECISIONS[1:]]],
-            tooltip="In which the networks are evaluated. Automatic takes bfloat16 where the\n"
-            "device computes it natively.",
+            tooltip="Number format of the networks. Automatic takes bfloat16 where the device\n"
+            "computes it natively.",
         )
         self.lacking = CheckBox(
             text="Mark poorly supported pixels",
-            tooltip="Add a Labels layer of where less than half of what would see the result's\n"
-            "pixels was measured: at the border, and where the image is covered.",
+            tooltip="Add a Labels layer of pixels that less than half of their data support: at\n"
+            "the border, and where pixels of the image are missing.",
         )
         self.dtype = ComboBox(
             value=OUTPUT_TYPES[0],
             choices=[("32-bit floating point", "float32"), ("As the image", "source")],
-            tooltip="Of the result. Floating point is not clipped. The type of the image is\n"
-            "rounded and clipped to what it can hold, and takes less memory. RGB is always as\n"
-            "the image.",
+            tooltip="Type of the result. Floating point is not clipped. The type of the image is\n"
+            "rounded and clipped to its range, and takes less memory. RGB always has it.",
         )
         self.tiles = OptionalChoice(
             none="In one go",
             choices=[("Automatic", "auto"), *[(f"At most {n} pixels", n) for n in TILES]],
-            tooltip="Side of the parts, in pixels of the result, that large results are made in,\n"
-            "one after the other, without seams: smaller ones take less memory. Automatic begins\n"
-            "with results beyond 2048 × 2048 pixels.",
+            tooltip="Side, in pixels of the result, of the tiles in which a large result is\n"
+            "reconstructed, without seams: smaller ones take less memory. Automatic uses tiles\n"
+            "for results larger than 2048 × 2048 pixels.",
         )
         self.tiles.value = "auto"
         self.folder = path_field(
             FileDialogMode.EXISTING_DIRECTORY,
-            tooltip="Folder to which results are written as they come, as OME-Zarr; their layers\n"
-            "are then read from there. Without one they are kept in memory.",
+            tooltip="Folder to which results are written plane by plane, as OME-Zarr; their\n"
+            "layers read from there. Without one they stay in memory.",
         )
         self.uncertainty = ComboBox(
             value=0,
             choices=self._uncertainties,
-            tooltip="Standard deviation of each pixel's error, as a layer below the result: what\n"
-            "the image prior's results usually are off there, and how they change with other\n"
-            "kernels that the image allows and with fresh noise. Each restoration takes as long\n"
-            "as the result itself.",
+            tooltip="Standard deviation of each pixel's error, as a layer below the result: the\n"
+            "usual error of the image prior there, and the spread of results with other\n"
+            "plausible kernels and new noise. Each restoration takes as long as the result.",
         )
-        self.field = GridSize(
-            ONE_BLUR,
-            high=MOST_REGIONS,
-            tooltip="Rows × columns of regions of the image that each have a blur of their own,\n"
-            "as lenses make it. It is read in each region, steadied by its neighbours', and\n"
+        self.field = TupleEdit(
+            value=ONE_BLUR,
+            options={"min": 1, "max": MOST_REGIONS},
+            tooltip="Rows × columns of regions of the image that have a blur each, as behind many\n"
+            "lenses. It is estimated in each region, smoothed over neighbouring regions, and\n"
             "interpolated between their middles. 1 × 1 is one blur for all.",
         )
+        self.field.margins = (0, 0, 0, 0)
         self.of_optimisation: tuple[Widget, ...] = (self.schedule, self.channels, self.bounded)
+        self.of_degradations: tuple[Widget, ...] = (self.mask, self.saturated, self.gain)
+
+    def _make_inputs(self, layers: LayerList) -> None:
+        self.mask = LayerChooser(
+            layers,
+            lambda layer: isinstance(layer, Labels | Shapes) and not is_result(layer),
+            tooltip="Layer that marks pixels to ignore; they are filled in. Labels: nonzero\n"
+            "pixels, in the size of the image. Shapes: what lies inside, and lines as wide as\n"
+            "they are drawn. Values that are not finite are always ignored.",
+        )
+        self.saturated = CheckBox(
+            text="Ignore saturated pixels",
+            tooltip="Ignore pixels at the largest value of an integer type; they are filled in.",
+        )
+        self.gain = AutoNumber(
+            1.0,
+            low=0.0,
+            high=100.0,
+            step=0.05,
+            tooltip="Brightness of the image relative to the result: 0.3 for a dark image that\n"
+            "is to be brightened. Estimate takes its brightest pixels for white.",
+        )
+        self.noise = AutoNumber(
+            0.0,
+            low=0.0,
+            high=1e6,
+            step=1.0,
+            zero="none",
+            tooltip="Standard deviation of the noise, in the unit of the image: DDSR does not\n"
+            "fit it, and the reconstruction removes it. Estimate takes it from the\n"
+            "image, and so does none with the camera geometry.",
+        )
+        self.weights = path_field(
+            FileDialogMode.EXISTING_FILE,
+            types="*.pth",
+            tooltip="File with the published weights of USRNet. Without one, the file in the\n"
+            "environment variable NAPARI_BLINDSR_USRNET; without that, they are downloaded\n"
+            "once.",
+        )
 
     def offer_uncertainties(self, finish: Finish) -> None:
-        """Offer the map of errors where there is one."""
+        """Offer the error map where the reconstruction has one."""
         if (finish == "prior") != self._has_map:
             self._has_map = finish == "prior"
             self.uncertainty.reset_choices()
@@ -175,36 +183,8 @@ class AdvancedOptions:
         return [NO_UNCERTAINTY, *alone, *((f"From {n} restorations", n) for n in RESTORATIONS)]
 
     def offer_finishes(self, method: Method) -> None:
-        """Offer no finish at all to methods alone that have an image without one."""
+        """Offer no reconstruction only to methods that have an image without one."""
         offered = tuple(name for name in FINISH_LABELS if method.optimises or name != "none")
         if offered != self._finishes:
             self._finishes = offered
             self.finish.reset_choices()
-
-
-def noise_field() -> AutoNumber:
-    """Return a field for the noise of the image."""
-    return AutoNumber(
-        0.0,
-        low=0.0,
-        high=1e6,
-        step=1.0,
-        zero="none",
-        tooltip="Standard deviation of the noise, in the unit of the image: DDSR does not fit it,\n"
-        "and a finish removes it. Automatic estimates it from the image. With none, a finish\n"
-        "takes the estimate for camera geometry.",
-    )
-
-
-def weights_field() -> FileEdit:
-    """Return a field for the weights of USRNet."""
-    return path_field(
-        FileDialogMode.EXISTING_FILE,
-        types="*.pth",
-        tooltip="File with the published weights of USRNet. Without one, the file that the\n"
-        "environment variable NAPARI_BLINDSR_USRNET names; without that, they are fetched once.",
-    )
-
-
-def _can_mask(layer: Layer) -> bool:
-    return isinstance(layer, Labels | Shapes) and not is_result(layer)

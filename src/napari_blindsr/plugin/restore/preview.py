@@ -1,4 +1,4 @@
-"""What an optimisation has reached so far, as layers that sharpen while it goes on."""
+"""The latest estimate of an optimisation, as layers that sharpen during the run."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import numpy as np
 from napari.layers import Image
 
 from napari_blindsr.errors import InputError
-from napari_blindsr.images.planes import Planes, find_covered, to_intensities, to_planes
+from napari_blindsr.images.planes import Planes, to_intensities
 from napari_blindsr.plugin.layers.inputs import LayerInput
 from napari_blindsr.plugin.layers.outputs import (
     METADATA_KEY,
@@ -20,6 +20,7 @@ from napari_blindsr.plugin.layers.outputs import (
     finer_frame,
     in_plane,
 )
+from napari_blindsr.plugin.layers.read import run_planes
 
 if TYPE_CHECKING:
     from napari.components import ViewerModel
@@ -39,28 +40,14 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Preview:
-    """What is shown of an optimisation.
-
-    Attributes
-    ----------
-    image : ndarray, (H, W) or (H, W, 3)
-        In the intensities of the source.
-    psf : ndarray, (K, K)
-    """
+    """The latest image (H, W) or (H, W, 3), in the source's intensities, and kernel (K, K)."""
 
     image: NDArray[Any]
     psf: NDArray[np.float32]
 
 
 class Previews:
-    """Makes previews in the thread of a run, no more often than their cost allows.
-
-    Parameters
-    ----------
-    source : LayerInput, StackInput or None
-        Of a stack none are made.
-    settings : Settings
-    """
+    """Makes previews of a plane in the thread of a run, no more often than their cost allows."""
 
     def __init__(self, source: Source | None, settings: Settings) -> None:
         self._source = source if isinstance(source, LayerInput) else None
@@ -69,13 +56,13 @@ class Previews:
         self._next = 0.0
 
     def of(self, report: Progress) -> Preview | None:
-        """Return what a report has to show, if its turn has come."""
+        """Return a preview of a report, if one is due."""
         began = time.perf_counter()
         if self._source is None or report.latest is None or began < self._next:
             return None
         try:
             made = self._made(self._source, report.latest)
-        except Exception:  # noqa: BLE001 - whatever it is
+        except Exception:  # noqa: BLE001 - of any kind
             # The run must not end with what is only shown of it.
             _log.exception("A preview could not be made.")
             self._source = None
@@ -109,42 +96,24 @@ class Previews:
         return Preview(image=image, psf=np.ascontiguousarray(kernel[::-1, ::-1]))
 
     def _known_planes(self, source: LayerInput) -> Planes | None:
-        """Return how the run scales intensities; None if the source does not tell."""
+        """Return the scaling of intensities in the run; None if the source cannot be used."""
         if self._planes is None:
-            settings = self._settings
-            box = source.region
-            data = source.data if box is None else source.data[box.slices]
-            mask = None if source.mask is None or box is not None else source.mask.covered
             try:
-                covered = find_covered(
-                    data, axes=source.axes, mask=mask, saturated=settings.mask_saturated
-                )
-                self._planes = to_planes(
-                    data,
-                    axes=source.axes,
-                    geometry=settings.geometry,
-                    covered=covered,
-                    gain=settings.gain,
-                )
+                self._planes = run_planes(source, self._settings)
             except InputError:
                 return None
         return self._planes
 
 
 class PreviewLayers:
-    """Two layers, of the image and of the point spread function, that go with the run.
-
-    Parameters
-    ----------
-    viewer : ViewerModel
-    """
+    """Two layers, of the image and of the point spread function, that exist during the run."""
 
     def __init__(self, viewer: ViewerModel) -> None:
         self._viewer = viewer
         self._layers: tuple[Image, ...] = ()
 
     def show(self, preview: Preview, source: Source, settings: Settings) -> None:
-        """Show a preview, over its source and beside it."""
+        """Show a preview over its source and beside it."""
         pictures = [in_plane(picture, source) for picture in (preview.image, preview.psf)]
         if self._layers:
             for layer, picture in zip(self._layers, pictures, strict=True):
@@ -161,7 +130,7 @@ class PreviewLayers:
         self._viewer.layers.selection.active = active
 
     def remove(self) -> None:
-        """Take them away."""
+        """Remove both layers."""
         layers, self._layers = self._layers, ()
         for layer in layers:
             if layer in self._viewer.layers:
@@ -172,18 +141,15 @@ def _layers(pictures: list[NDArray[Any]], source: Source, settings: Settings) ->
     # What needs torch is loaded by the run by now.
     from napari_blindsr.physics.observation import phase  # noqa: PLC0415
 
-    scale, looks = settings.scale, source.appearance
+    scale = settings.scale
     frame = finer_frame(source, scale=scale, offset=phase(scale, settings.geometry))
     metadata = {METADATA_KEY: {"kind": "preview", "source": {"layer": source.name}}}
     image = Image(
         pictures[0],
         name=f"{source.name} ×{scale} preview",
         rgb=source.is_rgb,
-        gamma=looks.gamma,
-        blending=looks.blending,
         metadata=metadata,
-        **({} if source.is_rgb else {"colormap": looks.colormap}),
-        **({} if source.is_rgb else {"contrast_limits": looks.contrast_limits}),
+        **source.appearance.attributes(rgb=source.is_rgb),
         **frame.attributes(),
     )
     psf = Image(

@@ -13,7 +13,7 @@ from napari_blindsr.physics.kernels import Gaussian, KernelFamily, Line, Motion
 from napari_blindsr.physics.kernels.airy import Airy
 from napari_blindsr.physics.kernels.disk import Disk
 from napari_blindsr.plugin.layers.inputs import StackInput
-from napari_blindsr.plugin.layers.outputs import METADATA_KEY
+from napari_blindsr.plugin.layers.outputs import record_of
 
 if TYPE_CHECKING:
     from napari.layers import Image, Layer
@@ -32,15 +32,7 @@ NO_COMMAND = "The command line takes no layers: save the {what} to a file first.
 
 @dataclass(frozen=True, kw_only=True)
 class Recipe:
-    """What a script or a command line is made of.
-
-    Attributes
-    ----------
-    request : Request
-    layer : Image
-        That is restored.
-    mask, kernel : Layer or None
-    """
+    """The run, its image layer, and the layers of mask and kernel."""
 
     request: Request
     layer: Image
@@ -76,7 +68,7 @@ def python_text(recipe: Recipe) -> str:
         arguments.append(f"mask=viewer.layers[{recipe.mask.name!r}].data")
     lines = []
     if source.kernel is not None and recipe.kernel is not None:
-        lines.append("# The kernel that the layer stands for, as it was when this was copied.")
+        lines.append("# The kernel of the layer when this was copied.")
         lines.append(f"kernel = np.array({source.kernel.kernel.astype(float).tolist()})")
         arguments.append("known_kernel=kernel")
         imports.append("numpy as np")
@@ -96,13 +88,7 @@ def python_text(recipe: Recipe) -> str:
 
 
 def command_text(recipe: Recipe) -> str:
-    """Return a command line.
-
-    Raises
-    ------
-    InputError
-        If the image, the mask or the kernel is in no file.
-    """
+    """Return a command line; raises an `InputError` if image, mask or kernel are in no file."""
     request = recipe.request
     source, settings = request.source, request.settings
     path = _path_of(recipe.layer)
@@ -118,14 +104,14 @@ def command_text(recipe: Recipe) -> str:
 
 
 def _path_of(layer: Image) -> str | None:
-    record = layer.metadata.get(METADATA_KEY, {})
+    record = record_of(layer)
     path = record.get("path") or layer.source.path
     return None if path is None else str(path)
 
 
 def _plane_words(recipe: Recipe) -> list[str]:
     source = recipe.request.source
-    record = recipe.layer.metadata.get(METADATA_KEY, {})
+    record = record_of(recipe.layer)
     chosen = [f"C={record['number']}"] if record.get("channel") else []
     words: list[str] = []
     if isinstance(source, StackInput):
@@ -197,7 +183,8 @@ def _kernel_words(family: KernelFamily) -> list[str]:
     elif isinstance(family, Disk):
         given["radius"] = family.radius
     elif isinstance(family, Line) and family.half_length is not None:
-        given["length"] = tuple(2 * value for value in family.half_length)
+        # The bar covers the pixel in its middle as well.
+        given["length"] = tuple(2 * value + 1 for value in family.half_length)
     elif isinstance(family, Motion):
         if family.kernels is not None:
             raise InputError(NO_COMMAND.format(what="folder of kernels"))

@@ -1,4 +1,4 @@
-"""From the form to what a run is given, and how large the result will be."""
+"""The request of a run from the form, and how much memory it will take."""
 
 from __future__ import annotations
 
@@ -9,10 +9,9 @@ from typing import TYPE_CHECKING
 
 from napari_blindsr.errors import InputError, SettingsError
 from napari_blindsr.images.axes import chain_axis, parse_selection
-from napari_blindsr.images.planes import find_covered, to_planes
 from napari_blindsr.plugin.layers.inputs import LayerInput, Source
 from napari_blindsr.plugin.layers.kernel import read_kernel_layer
-from napari_blindsr.plugin.layers.read import find_plane, nanometres, read_layer
+from napari_blindsr.plugin.layers.read import find_plane, nanometres, read_layer, run_planes
 from napari_blindsr.plugin.layers.shapes import read_mask, read_region
 from napari_blindsr.plugin.layers.stacks import layer_layout, plane_text, read_part, read_stack
 from napari_blindsr.plugin.restore.form import RunForm
@@ -31,14 +30,7 @@ if TYPE_CHECKING:
 class Request:
     """All that a run needs.
 
-    Attributes
-    ----------
-    source : LayerInput or StackInput
-    settings : Settings
-    kernel_folder : Path or None
-        Folder of kernels that the settings' family draws from, still to be read.
-    target_folder : Path or None
-        Where the result is written; None keeps it in memory.
+    The kernel folder is read by the run; without a target folder the result stays in memory.
     """
 
     source: Source
@@ -50,23 +42,15 @@ class Request:
 def read_request(form: RunForm, viewer: ViewerModel) -> Request:
     """Read the layers that a form names. Call it on the main thread.
 
-    Parameters
-    ----------
-    form : RunForm
-    viewer : napari.components.ViewerModel
-
-    Raises
-    ------
-    BlindSRError
-        If something cannot be used: a setting, a layer, the file of weights.
+    Raises a `BlindSRError` if a setting, a layer or the file of weights cannot be used.
     """
     settings = form.settings()
     layer = form.image_row.value
     form.extent.label_axes(layer)
     source = _read_source(form, viewer)
-    mask_layer, kernel_layer = form.masking.mask.value, form.kernel_layer_row.value
+    mask_layer, kernel_layer = form.advanced.mask.value, form.kernel_layer_row.value
     if form.method.degradations and mask_layer is not None:
-        # Of a stack, the plane on display says what is covered of all.
+        # The mask on the plane on display holds for all planes of a stack.
         shown = replace(source, plane=find_plane(layer, viewer.dims))
         source = replace(source, mask=read_mask(mask_layer, shown, viewer.dims))
     if settings.kernel == "known":
@@ -81,8 +65,8 @@ def read_request(form: RunForm, viewer: ViewerModel) -> Request:
         )
         source = replace(source, kernel=kernel)
     if isinstance(source, LayerInput) and source.region is None:
-        # Of what is read in the run's own time only the run knows whether it can be used.
-        _check_image(source, settings, degradations=form.method.degradations)
+        # Pixels that are read lazily are checked by the run.
+        run_planes(source, settings)
     if settings.used_finish == "usrnet" and settings.usrnet_weights is not None:
         # Not before now: it imports what fetches files.
         from napari_blindsr.weights import local_usrnet  # noqa: PLC0415
@@ -98,7 +82,7 @@ def read_request(form: RunForm, viewer: ViewerModel) -> Request:
 
 
 def _read_source(form: RunForm, viewer: ViewerModel) -> Source:
-    """Read the image, or make it ready to be read, as far as it is asked for."""
+    """Read the image, or prepare it to be read plane by plane."""
     layer, extent = form.image_row.value, form.extent
     plane = find_plane(layer, viewer.dims)
     many = extent.is_stack(layer)
@@ -107,7 +91,7 @@ def _read_source(form: RunForm, viewer: ViewerModel) -> Source:
     if many:
         return read_stack(layer, plane, replace(options, warm_start=form.warm_starts))
     if _target_folder(form) is not None:
-        # Files are written plane by plane, be it one.
+        # Files are written plane by plane, even a single one.
         return read_stack(layer, plane, replace(options, planes=plane_text(layer, plane)))
     return read_layer(layer, viewer.dims) if region is None else read_part(layer, plane, region)
 
@@ -118,50 +102,21 @@ def _target_folder(form: RunForm) -> Path | None:
 
 
 def _result_type(form: RunForm) -> OutputType:
-    """Return of which type a stack becomes: colours are shown within the range of theirs only."""
+    """Return the type of a stack's result; that of RGB stays, as napari shows no other range."""
     wanted: OutputType = form.advanced.dtype.value
     return "source" if form.image_row.value.rgb else wanted
 
 
-def _check_image(source: LayerInput, settings: Settings, *, degradations: bool) -> None:
-    """Raise an `InputError` for what the run would refuse once torch is loaded."""
-    covered = None
-    if degradations:
-        covered = find_covered(
-            source.data,
-            axes=source.axes,
-            mask=None if source.mask is None else source.mask.covered,
-            saturated=settings.mask_saturated,
-        )
-    to_planes(
-        source.data,
-        axes=source.axes,
-        geometry=settings.geometry,
-        covered=covered,
-        gain=settings.gain,
-    )
-
-
 MUCH = 0.25
-"""Share of the free memory from which on a result had better go to disk."""
+"""Share of the free memory above which a result should be written to disk."""
 TOO_MUCH = 0.9
-"""Share of the free memory that a run must not take."""
+"""Share of the free memory that a run must not exceed."""
 
 
 def size_text(form: RunForm, plane: Plane, viewer: ViewerModel) -> str:
-    """Return how large image and result are, and how much memory a run takes, in one line.
+    """Return the sizes of image and result, and the memory that a run takes, in one line.
 
-    Parameters
-    ----------
-    form : RunForm
-    plane : Plane
-        The one on display.
-    viewer : napari.components.ViewerModel
-
-    Raises
-    ------
-    InputError
-        If the region or the planes that are asked for are not there.
+    Raises an `InputError` if the chosen region or planes do not exist.
     """
     layer, extent, scale = form.image_row.value, form.extent, form.scale_row.value
     many = extent.is_stack(layer)
@@ -185,21 +140,11 @@ def size_text(form: RunForm, plane: Plane, viewer: ViewerModel) -> str:
 
 
 def memory_text(form: RunForm, shape: tuple[int, int], *, channels: int, planes: int) -> list[str]:
-    """Return how much memory a run takes of what is free, and what to do if that is too much.
-
-    Parameters
-    ----------
-    form : RunForm
-    shape : tuple of int
-        (h, w) of what is restored.
-    channels : int
-    planes : int
-        How many there are.
-    """
+    """Return how much of the free memory a run of planes (h, w) takes, and advice if it is much."""
     try:
         settings = form.settings()
     except SettingsError:
-        # Run says what is wrong with them.
+        # Pressing Run shows the error.
         return []
     to_file = isinstance(form.advanced.folder.value, Path)
     held = 0 if to_file else planes
@@ -216,7 +161,7 @@ def memory_text(form: RunForm, shape: tuple[int, int], *, channels: int, planes:
 
 
 def gigabytes(count: int) -> str:
-    """Return a number of bytes for people."""
+    """Return a number of bytes as a readable text."""
     value = count / 1e9
     if value < 0.095:
         return f"{max(10, round(count / 1e7) * 10)} MB"

@@ -1,4 +1,4 @@
-"""Saving results: asks for a file, and writes it without holding up the viewer."""
+"""Results saved to a file in the background."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from napari.layers import Image, Layer
 from napari.qt.threading import create_worker
 from qtpy.QtWidgets import QFileDialog, QWidget
 
-from napari_blindsr.plugin.layers.outputs import METADATA_KEY, is_result
+from napari_blindsr.plugin.layers.outputs import is_restored
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -21,13 +21,9 @@ NOTHING = "There is no result yet: press Run first."
 
 
 def results_to_save(viewer: ViewerModel, last: Sequence[Layer]) -> list[Image]:
-    """Return the restored images that are selected; without any, the last result.
+    """Return the selected restored images or, without any, the last result.
 
-    Parameters
-    ----------
-    viewer : ViewerModel
-    last : sequence of Layer
-        Source and last result, or nothing.
+    `last` holds the source and the last result, or nothing.
     """
     chosen = [layer for layer in viewer.layers if layer in viewer.layers.selection]
     images = [layer for layer in chosen if is_restored(layer)]
@@ -37,15 +33,6 @@ def results_to_save(viewer: ViewerModel, last: Sequence[Layer]) -> list[Image]:
     return left or [layer for layer in reversed(viewer.layers) if is_restored(layer)][:1]
 
 
-def is_restored(layer: Layer) -> bool:
-    """Tell whether a layer is a restored image."""
-    return (
-        isinstance(layer, Image)
-        and is_result(layer)
-        and layer.metadata[METADATA_KEY].get("kind") == "image"
-    )
-
-
 def ask_and_save(
     parent: QWidget,
     layers: Sequence[Image],
@@ -53,15 +40,9 @@ def ask_and_save(
     saved: Callable[[Path], None],
     failed: Callable[[Exception], None],
 ) -> None:
-    """Ask for a file, and write layers to it in the background.
+    """Ask for a file, and write layers to it in the background, several as its channels.
 
-    Parameters
-    ----------
-    parent : QWidget
-    layers : sequence of Image
-        Several become the channels of one file.
-    saved, failed : callable
-        Called on the main thread at the end.
+    `saved` or `failed` is called on the main thread at the end.
     """
     # Not before now: this imports tifffile, which takes a while.
     from napari_blindsr.plugin.layers.save_files import (  # noqa: PLC0415

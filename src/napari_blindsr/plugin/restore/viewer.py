@@ -1,4 +1,4 @@
-"""A sample and its result in a viewer: what the demonstration ends with."""
+"""A sample and its result in a viewer, for the demonstration."""
 
 from __future__ import annotations
 
@@ -28,15 +28,7 @@ def why_not() -> str | None:
 
 
 def fill_viewer(viewer: napari.Viewer, sample: Sample, result: Result) -> None:
-    """Add the layers of a sample and of its result, the dock, and a comparison of both.
-
-    Parameters
-    ----------
-    viewer : napari.Viewer
-    sample : Sample
-    result : Result
-        Of the sample's image.
-    """
+    """Add the layers of a sample and of its result, the dock, and a comparison of both."""
     # Without napari, `why_not` still has to say so.
     from napari.layers import Image, Layer  # noqa: PLC0415
 

@@ -1,4 +1,4 @@
-"""One run on a thread of its own."""
+"""One restoration as work for a worker."""
 
 from __future__ import annotations
 
@@ -7,12 +7,13 @@ from contextlib import nullcontext
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from napari_blindsr.errors import BlindSRError, EngineError
+from napari_blindsr.errors import EngineError
 from napari_blindsr.physics.kernels import Motion
 from napari_blindsr.plugin.layers.inputs import StackInput
 from napari_blindsr.plugin.layers.zarr_output import Stored, ZarrOutput
 from napari_blindsr.plugin.restore.judge import Resolutions, resolutions
 from napari_blindsr.plugin.restore.preview import Preview, Previews
+from napari_blindsr.plugin.widgets.run import Run
 
 if TYPE_CHECKING:
     from collections.abc import Generator
@@ -27,79 +28,56 @@ if TYPE_CHECKING:
 _log = logging.getLogger(__name__)
 
 
-class Run:
-    """A run, and all that it holds in memory.
+class RestoreRun(Run["Result | StackResult"]):
+    """One restoration of a layer.
 
-    napari keeps every worker, and with it a suspended generator, until its window goes.
-    What is large is therefore held here, where `close` can let go of it.
-
-    Parameters
+    Attributes
     ----------
-    request : Request
+    source : LayerInput, StackInput or None
+        None once the run is closed.
+    preview : Preview or None
+        The latest one, until the dock takes it.
+    resolutions : Resolutions or None
+        Of the image and of its result, at the end.
+    stored : Stored or None
+        Where the result was written.
     """
 
+    kind = "blind super-resolution"
+
     def __init__(self, request: Request) -> None:
+        super().__init__(request.source.name)
         self.source: Source | None = request.source
         self.settings = request.settings
         self._kernel_folder = request.kernel_folder
-        self._name = request.source.name
         self._folder = request.target_folder
         self.stored: Stored | None = None
         self.resolutions: Resolutions | None = None
         self.preview: Preview | None = None
         self._previews = Previews(request.source, request.settings)
-        self._engine: Generator[Progress, bool | None, Result | StackResult] | None = None
 
-    def __repr__(self) -> str:
-        # napari shows this when it is closed during a run.
-        return f"blind super-resolution of '{self._name}'"
+    def _work(self) -> Generator[Progress, bool | None, Result | StackResult]:
+        source = self.source
+        if source is None:
+            raise EngineError(f"the {self!r} was closed before it began")
+        steps, answer = self._open(source), None
+        while True:
+            try:
+                report = steps.send(answer)
+            except StopIteration as end:
+                result: Result | StackResult = end.value
+                self.resolutions = _resolutions(result, source)
+                return result
+            if (preview := self._previews.of(report)) is not None:
+                # The next one may come before the main thread has taken this one.
+                self.preview = preview
+            # Tensors stay in this thread.
+            answer = yield replace(report, latest=None)
 
-    def steps(self) -> Generator[Progress, bool | None, Result | StackResult]:
-        """Run step by step; send a true value to stop and keep the best state so far.
-
-        For a generator worker. Every failure comes as a `BlindSRError`: a worker swallows
-        RuntimeErrors, torch's among them, and then never ends.
-        """
-        try:
-            self._engine = self._open()
-            answer: bool | None = None
-            while True:
-                try:
-                    report = self._engine.send(answer)
-                except StopIteration as end:
-                    result: Result | StackResult = end.value
-                    self.resolutions = self._resolutions(result)
-                    return result
-                if (preview := self._previews.of(report)) is not None:
-                    # The next one may come before the main thread has taken this one.
-                    self.preview = preview
-                # Tensors stay in this thread.
-                answer = yield replace(report, latest=None)
-        except BlindSRError:
-            raise
-        except Exception as error:
-            text = " ".join(str(error).split()) or "no message"
-            raise EngineError(f"the run failed with {type(error).__name__}: {text}") from error
-        finally:
-            self._engine = None
-
-    def _resolutions(self, result: Result | StackResult) -> Resolutions | None:
-        if self.source is None:
-            return None
-        try:
-            return resolutions(result, self.source)
-        except Exception:  # noqa: BLE001 - whatever it is
-            # The result must not be lost with what is only said about it.
-            _log.exception("The resolution of a result could not be estimated.")
-            return None
-
-    def _open(self) -> Generator[Progress, bool | None, Result | StackResult]:
+    def _open(self, source: Source) -> Generator[Progress, bool | None, Result | StackResult]:
         # Not before now: this imports torch, which takes seconds.
         from napari_blindsr.restoration.restore import iterate  # noqa: PLC0415
 
-        source = self.source
-        if source is None:
-            raise EngineError(f"{self!r} was closed before it began")
         settings = self._complete_settings()
         kernel = None if source.kernel is None else source.kernel.kernel
         mask = None if source.mask is None else source.mask.covered
@@ -110,7 +88,7 @@ class Run:
             settings,
             axes=source.axes,
             known_kernel=kernel,
-            found=source.kernel is not None and source.kernel.found,
+            found=source.kernel is not None and source.kernel.estimated,
             mask=mask,
             region=source.region,
         )
@@ -125,12 +103,12 @@ class Run:
         output = None if folder is None else ZarrOutput(folder, source, settings)
         with nullcontext() if output is None else output.writing() as target:
             result = yield from iterate_stack(
-                source.array,
+                source.data,
                 settings,
                 axes=source.layout.axes,
                 options=source.options,
                 known_kernel=None if source.kernel is None else source.kernel.kernel,
-                found=source.kernel is not None and source.kernel.found,
+                found=source.kernel is not None and source.kernel.estimated,
                 mask=None if source.mask is None else source.mask.covered,
                 target=target,
             )
@@ -148,8 +126,16 @@ class Run:
         return replace(self.settings, kernel=Motion(kernels=kernels))
 
     def close(self) -> None:
-        """Let go of everything. Only for a run that is not executing a step."""
-        engine, self._engine, self.source, self.stored = self._engine, None, None, None
-        self.preview, self._previews = None, Previews(None, self.settings)
-        if engine is not None:
-            engine.close()
+        """Free all memory. Only while no step is being executed."""
+        self.source = self.stored = self.preview = None
+        self._previews = Previews(None, self.settings)
+        super().close()
+
+
+def _resolutions(result: Result | StackResult, source: Source) -> Resolutions | None:
+    try:
+        return resolutions(result, source)
+    except Exception:  # noqa: BLE001 - of any kind
+        # The result must not be lost with what is only said about it.
+        _log.exception("The resolution of a result could not be estimated.")
+        return None

@@ -6,19 +6,22 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 import numpy as np
-from magicgui.widgets import CheckBox, ComboBox, Container, PushButton, SpinBox
-from magicgui.widgets.bases import Widget
+from magicgui.widgets import CheckBox, ComboBox, PushButton, SpinBox
 from napari.layers import Image, Layer
 from napari.utils.notifications import show_error
 from qtpy.QtCore import QTimer
-from qtpy.QtWidgets import QWidget
 
 from napari_blindsr.errors import BlindSRError, InputError
-from napari_blindsr.plugin.layers.outputs import METADATA_KEY, as_rgb, beside, in_plane
-from napari_blindsr.plugin.layers.psf import shown_psf
+from napari_blindsr.plugin.layers.outputs import (
+    METADATA_KEY,
+    as_rgb,
+    beside,
+    in_plane,
+    shown_psf,
+)
 from napari_blindsr.plugin.layers.read import read_layer
-from napari_blindsr.plugin.widgets.dock import allow, share_tabs_when_docked
-from napari_blindsr.plugin.widgets.fields import Rows, number, text_line
+from napari_blindsr.plugin.widgets.dock import NO_IMAGE, Dock, allow
+from napari_blindsr.plugin.widgets.fields import Rows, number, side_by_side, text_line
 from napari_blindsr.plugin.widgets.follow import LayerFollower
 from napari_blindsr.plugin.widgets.scroll import Scroll
 
@@ -36,39 +39,21 @@ BLURS: dict[Blur, tuple[str, str]] = {
     "disk": ("Out of focus", "diameter"),
     "line": ("Straight motion", "length"),
 }
-"""What each blur is called, and what its size is."""
+"""The label of each blur, and the meaning of its size."""
 
 DELAY = 250
 """Milliseconds from the last change of a setting to the next simulation."""
 
 LARGEST = 16_000_000
-"""Pixels of a sharp image, at most: the viewer waits for the simulation."""
+"""Most pixels of a sharp image: the viewer waits for the simulation."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Simulation:
-    """How a sharp image is degraded.
+    """How a sharp image is degraded; the tooltips of the dock say what each number means.
 
-    Attributes
-    ----------
-    scale : int
-        Pixels of the sharp image in a pixel of the result, along an axis.
-    blur : {"gaussian", "disk", "line"}
-    size : float
-        Of the blur, in pixels of the result.
-    elongation : float
-        Of a Gaussian, long axis over short axis.
-    angle : float
-        Of the long axis or the motion, in degrees, anticlockwise from the column axis.
-    photons : float
-        At the brightest pixel; 0 for no shot noise.
-    read_noise : float
-        Standard deviation in photons, or in hundredths of the brightest value without shot noise.
-    jpeg : int
-        Quality 1…100; 0 for no compression.
-    hidden : float
-        Share of the pixels that is missing, in blocks of 4 × 4.
-    seed : int
+    `size` is in pixels of the result, `angle` in degrees anticlockwise from the column axis, and
+    `hidden` the share of missing pixels, in blocks of 4 × 4.
     """
 
     scale: int = 2
@@ -116,10 +101,7 @@ def kernel_of(simulation: Simulation) -> NDArray[np.float32]:
 def simulate(source: LayerInput, simulation: Simulation) -> list[LayerData]:
     """Return truth, PSF, the degraded image, and a mask of missing pixels as layer data.
 
-    Raises
-    ------
-    InputError
-        If the image is too large or too small, or is constant.
+    Raises an `InputError` if the image is too large or too small, or is constant.
     """
     from napari_blindsr.physics.acquisition import Acquisition, compressed  # noqa: PLC0415
     from napari_blindsr.physics.simulate import Degradation, degrade  # noqa: PLC0415
@@ -173,13 +155,12 @@ def _hidden(shape: tuple[int, int], share: float, rng: np.random.Generator) -> N
 
 
 def _layers(source: LayerInput, simulation: Simulation, made: Simulated) -> list[LayerData]:
-    """Return what was simulated as layer data, where its source lies."""
+    """Return a simulation as layer data, in the place of its source."""
     scale = simulation.scale
     border = made.kernel.shape[0] // 2
     # The truth is the source without the border that the kernel needs.
     fine = _frame(source, origin=border, step=1)
     coarse = _frame(source, origin=border + made.offset, step=scale)
-    looks = source.appearance
 
     def attributes(kind: str, name: str, frame: Any, **more: Any) -> dict[str, Any]:
         record: dict[str, Any] = {
@@ -201,6 +182,7 @@ def _layers(source: LayerInput, simulation: Simulation, made: Simulated) -> list
             **more,
         }
 
+    looks = source.appearance
     shown: dict[str, Any] = {"rgb": source.is_rgb}
     if not source.is_rgb:
         shown |= {"colormap": looks.colormap, "contrast_limits": looks.contrast_limits}
@@ -225,7 +207,7 @@ def _layers(source: LayerInput, simulation: Simulation, made: Simulated) -> list
 
 
 def _as_source(values: NDArray[Any], source: LayerInput) -> NDArray[Any]:
-    """Return values in the type of their source, if it is one of whole numbers or colours."""
+    """Return values in the type of their source, if that has integers or colours."""
     if source.is_rgb or np.issubdtype(source.kind, np.integer):
         return as_rgb(values.astype(np.float32), source.kind)
     return values.astype(np.float32)
@@ -240,33 +222,29 @@ def _frame(source: LayerInput, *, origin: float, step: float) -> Any:
     )
 
 
-class SimulateWidget(Container[Widget]):
+class SimulateWidget(Dock):
     """The dock "Simulate degradation".
-
-    Parameters
-    ----------
-    napari_viewer : napari.viewer.Viewer
 
     Attributes
     ----------
     image, scale, blur, size, elongation, angle, photons, read_noise, jpeg, hidden, seed : Widget
-        Their ``value`` is what is simulated; see `Simulation`.
+        The numbers of a `Simulation` by their ``value``.
     live : CheckBox
-        Whether layers that were simulated follow each change of a setting.
+        Whether the simulated layers follow each change of a setting.
     simulate_button, keep_button : PushButton
     """
 
     def __init__(self, napari_viewer: napari.viewer.Viewer) -> None:
-        self._viewer = napari_viewer
+        super().__init__(napari_viewer)
         self._layers: tuple[Layer, ...] = ()
-        self._gone = False
         self.image = ComboBox(
             choices=lambda _: [x for x in self._viewer.layers if isinstance(x, Image)],
             tooltip="The sharp image.",
         )
         self.scale = SpinBox(value=2, min=1, max=8, tooltip="How many times coarser.")
         self.blur = ComboBox(
-            choices=[(label, name) for name, (label, _) in BLURS.items()], tooltip="What blurs it."
+            choices=[(label, name) for name, (label, _) in BLURS.items()],
+            tooltip="What caused the blur.",
         )
         self.size = number(
             2.0,
@@ -277,14 +255,14 @@ class SimulateWidget(Container[Widget]):
             "length. In pixels of the simulated image.",
         )
         self.elongation = number(
-            1.0, low=1, high=10, step=0.1, tooltip="Of a Gaussian: long axis over short axis."
+            1.0, low=1, high=10, step=0.1, tooltip="Long axis over short axis of a Gaussian."
         )
         self.angle = number(
             0.0,
             low=-180,
             high=180,
             step=5,
-            tooltip="Of the long axis or the motion, in degrees, anticlockwise.",
+            tooltip="Angle of the long axis or the motion, in degrees, anticlockwise.",
         )
         self.photons = number(
             500,
@@ -305,7 +283,7 @@ class SimulateWidget(Container[Widget]):
         self.hidden = number(
             0.0, low=0, high=90, step=5, tooltip="How much of the image is missing, in percent."
         )
-        self.seed = SpinBox(value=0, min=0, max=10**6, tooltip="Of noise and missing pixels.")
+        self.seed = SpinBox(value=0, min=0, max=10**6, tooltip="Seed of noise and missing pixels.")
         self.live = CheckBox(
             value=True,
             text="Follow changes",
@@ -320,10 +298,8 @@ class SimulateWidget(Container[Widget]):
         for field in (self.photons, self.read_noise, self.jpeg, self.hidden):
             field.native.setSpecialValueText("none")
         self.status = text_line("What was simulated, or why nothing was.")
-        buttons = Container[Widget](
-            widgets=[self.simulate_button, self.keep_button], layout="horizontal", labels=False
-        )
-        super().__init__(widgets=[buttons, self.live, self.status], labels=False)
+        buttons = side_by_side(self.simulate_button, self.keep_button)
+        self.extend([buttons, self.live, self.status])
         self._lay_out()
         self._follower = LayerFollower(
             self.image,
@@ -338,7 +314,7 @@ class SimulateWidget(Container[Widget]):
         self._show_fields()
 
     def reset_choices(self, *_: Any) -> None:
-        """Bring the list of images up to date. napari calls this when layers come or go."""
+        """Update the list of images. napari calls this when layers come or go."""
         if self._gone:
             return
         with self._follower.refreshing():
@@ -347,7 +323,7 @@ class SimulateWidget(Container[Widget]):
 
     @property
     def simulation(self) -> Simulation:
-        """What is set."""
+        """The chosen settings."""
         return Simulation(
             scale=self.scale.value,
             blur=self.blur.value,
@@ -377,30 +353,17 @@ class SimulateWidget(Container[Widget]):
             ("Seed", self.seed),
         ):
             self._rows.add(label, row)
-        content = QWidget()
-        content.setLayout(self._rows.layout)
-        self.native.layout().insertWidget(0, Scroll(content))
+        self.native.layout().insertWidget(0, Scroll(self._rows.native))
 
     def _connect(self) -> None:
         self.simulate_button.changed.connect(self._simulate)
         self.keep_button.changed.connect(self._keep)
         self.blur.changed.connect(self._show_fields)
         self.image.changed.connect(self._allow)
-        for field in (
-            self.scale,
-            self.blur,
-            self.size,
-            self.elongation,
-            self.angle,
-            self.photons,
-            self.read_noise,
-            self.jpeg,
-            self.hidden,
-            self.seed,
-        ):
+        fields = (self.scale, self.blur, self.size, self.elongation, self.angle, self.photons)
+        for field in (*fields, self.read_noise, self.jpeg, self.hidden, self.seed):
             field.changed.connect(self._on_change)
-        self.native_parent_changed.connect(self._on_parent)
-        self.native.destroyed.connect(self._on_destroyed)
+        self._ends.append(self._follower.disconnect)
 
     def _show_fields(self, *_: Any) -> None:
         blur = self.blur.value
@@ -408,7 +371,7 @@ class SimulateWidget(Container[Widget]):
         self._rows.show([self.angle], visible=blur != "disk")
 
     def _allow(self, *_: Any) -> None:
-        reason = "" if self.image.value is not None else "There is no image layer: open one first."
+        reason = "" if self.image.value is not None else NO_IMAGE
         allow(self.simulate_button, reason)
         here = any(layer in self._viewer.layers for layer in self._layers)
         allow(self.keep_button, "" if here else "Nothing was simulated yet.")
@@ -440,7 +403,7 @@ class SimulateWidget(Container[Widget]):
         """Put layers in the place of those that were simulated before."""
         before = [layer for layer in self._layers if layer in self._viewer.layers]
         hidden = {layer.name for layer in before if not layer.visible}
-        # The source stays chosen, whatever napari selects.
+        # The source stays chosen when napari selects another layer.
         self._layers = ()
         for layer in before:
             self._viewer.layers.remove(layer)
@@ -460,10 +423,5 @@ class SimulateWidget(Container[Widget]):
             self._viewer.reset_view()
         self._allow()
 
-    def _on_parent(self, parent: Any) -> None:
-        if parent is not None:
-            share_tabs_when_docked(self.native)
-
-    def _on_destroyed(self) -> None:
-        self._gone = True
-        self._follower.disconnect()
+    def _on_closed(self) -> None:
+        self._timer.stop()

@@ -1,4 +1,4 @@
-"""What the dock says about torch and the devices of this machine."""
+"""The devices of this machine, their memory, and torch, as texts for the docks."""
 
 from __future__ import annotations
 
@@ -15,30 +15,14 @@ import psutil
 
 @dataclass(frozen=True, kw_only=True)
 class DeviceReport:
-    """What was found out about the devices.
-
-    Attributes
-    ----------
-    names : tuple of str
-        Devices that torch can use, best first.
-    hint : str
-        A line of advice, or an empty one.
-    """
+    """The devices that torch can use, best first, and a line of advice or an empty one."""
 
     names: tuple[str, ...]
     hint: str
 
 
 def free_memory(device: str, found: Sequence[str]) -> int:
-    """Return how many bytes are free where a run computes.
-
-    Parameters
-    ----------
-    device : str
-        As in `Settings`.
-    found : sequence of str
-        Devices that are known by now, best first; empty before they were looked for.
-    """
+    """Return the free memory of a device in bytes; `found` is empty until devices are known."""
     used = found[0] if device == "auto" and found else device
     torch = sys.modules.get("torch")
     if used.startswith("cuda") and torch is not None and found:
@@ -48,15 +32,7 @@ def free_memory(device: str, found: Sequence[str]) -> int:
 
 
 def computes_in_half(device: str, precision: str, found: Sequence[str]) -> bool:
-    """Tell whether networks compute in bfloat16; not before the devices were looked for.
-
-    Parameters
-    ----------
-    device, precision : str
-        As in `Settings`.
-    found : sequence of str
-        As in `free_memory`.
-    """
+    """Tell whether networks compute in bfloat16; False before the devices are known."""
     if precision == "bfloat16":
         return True
     if precision == "float32" or not found or "torch" not in sys.modules:
@@ -76,7 +52,7 @@ def torch_build() -> str:
 
 
 def probe_devices() -> DeviceReport:
-    """Ask torch for its devices. Takes seconds the first time: it imports torch."""
+    """Return torch's devices. The first call takes seconds: it imports torch."""
     try:
         import torch  # noqa: PLC0415
 
@@ -99,7 +75,7 @@ def probe_devices() -> DeviceReport:
 def missing_gpu_hint(
     *, names: tuple[str, ...], build: str, built_for_cuda: bool, has_nvidia: bool
 ) -> str:
-    """Return a line for a machine whose NVIDIA GPU torch does not use, or an empty one."""
+    """Return advice for a machine whose NVIDIA GPU torch does not use, or an empty text."""
     if not has_nvidia or any(name.startswith("cuda") for name in names):
         return ""
     if built_for_cuda:
@@ -114,7 +90,7 @@ def missing_gpu_hint(
 
 
 def has_nvidia_gpu() -> bool:
-    """Tell whether the driver of an NVIDIA GPU is there, without asking torch."""
+    """Tell whether the machine has the driver of an NVIDIA GPU, without torch."""
     if sys.platform == "darwin":
         return False
     return (
@@ -125,17 +101,14 @@ def has_nvidia_gpu() -> bool:
 
 
 def device_label(name: str) -> str:
-    """Return the name of a device for people."""
+    """Return the name of a device for the user."""
     kind, _, index = name.partition(":")
     labels = {"auto": "Automatic", "cpu": "CPU", "cuda": "NVIDIA GPU", "mps": "Apple GPU"}
     return f"{labels.get(kind, name)} {index}".strip()
 
 
 def free_threads() -> int | None:
-    """Return how many threads to compute with: one core is left to the GUI.
-
-    None, torch's choice, if there is one core only.
-    """
+    """Return how many threads leave one core to the GUI; None, torch's choice, if there is one."""
     if hasattr(os, "sched_getaffinity"):
         cores = len(os.sched_getaffinity(0))
     else:

@@ -1,20 +1,258 @@
-"""What all docks do alike: one group of tabs, buttons that say why they cannot be pressed."""
+"""What all docks share: one group of tabs, how they close; how a dock runs something."""
 
 from __future__ import annotations
 
+import atexit
+import logging
+import time
 import traceback
+from abc import abstractmethod
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
-from magicgui.widgets import PushButton
-from qtpy.QtCore import QTimer
+from magicgui.widgets import Container, ProgressBar, PushButton
+from magicgui.widgets.bases import Widget
+from napari.qt.threading import GeneratorWorker, create_worker
+from napari.utils import progress as ActivityBar
+from napari.utils.notifications import show_error
+from qtpy.QtCore import Qt, QTimer
 from qtpy.QtWidgets import QDockWidget, QMainWindow, QWidget
 
+from napari_blindsr.errors import EngineError
+from napari_blindsr.plugin.widgets.fields import text_line
+from napari_blindsr.plugin.widgets.run import Run
+from napari_blindsr.plugin.widgets.texts import progress_text, stage_text
+from napari_blindsr.progress import Progress
+
+if TYPE_CHECKING:
+    import napari.viewer
+
+
 MARK = "napari-blindsr-dock"
-"""Name of what the plugin docks, by which the others find it."""
+"""Object name of this plugin's docks, by which each finds the others."""
 USUAL = "usual-tooltip"
+NO_IMAGE = "There is no image layer: open an image first."
+REFRESH = 0.05
+"""Least time between two updates of the progress, in seconds."""
+
+Job = TypeVar("Job", bound=Run[Any])
+
+_log = logging.getLogger(__name__)
+
+# napari waits for its workers when its event loop ends; a script need not have run one, and a
+# worker that reports to objects which are gone takes the interpreter down.
+atexit.register(GeneratorWorker.await_workers)
+
+
+class Dock(Container[Widget]):
+    """A dock of this plugin: it joins the tabs of the others, and disconnects when it ends."""
+
+    def __init__(self, viewer: napari.viewer.Viewer) -> None:
+        self._viewer = viewer
+        self._docked = self._gone = False
+        self._ends: list[Callable[[], Any]] = []
+        super().__init__(labels=False)
+        self.native_parent_changed.connect(self._on_parent)
+        self.native.destroyed.connect(self._on_destroyed)
+
+    def _listen(self, emitters: Sequence[Any], callback: Callable[..., None]) -> None:
+        """Connect a callback until the dock ends."""
+        for emitter in emitters:
+            emitter.connect(callback)
+            self._ends.append(partial(emitter.disconnect, callback))
+
+    def _on_parent(self, parent: Any) -> None:
+        # napari takes the widget out of a dock that is closed.
+        if parent is None and self._docked:
+            self._on_closed()
+        if parent is not None and not self._docked:
+            share_tabs_when_docked(self.native)
+        self._docked = parent is not None
+
+    @abstractmethod
+    def _on_closed(self) -> None:
+        """Stop what nobody could stop any more."""
+
+    def _on_destroyed(self) -> None:
+        self._gone = True
+        ends, self._ends = self._ends, []
+        for end in ends:
+            end()
+
+
+class RunDock(Dock, Generic[Job]):
+    """A dock with a form, whose start button runs one worker at a time.
+
+    Attributes
+    ----------
+    progress : ProgressBar
+    status : Label
+        What the run is doing, or how it ended.
+    """
+
+    running = "Wait for the end of this run, or stop it."
+    idle = "Nothing is running."
+    cancelled = "Cancelled; nothing was added."
+
+    def __init__(
+        self,
+        viewer: napari.viewer.Viewer,
+        form: Any,
+        start: PushButton,
+        cancel: PushButton,
+    ) -> None:
+        super().__init__(viewer)
+        self._form, self._start_button, self.cancel_button = form, start, cancel
+        self.progress = ProgressBar(value=0, min=0, max=1, tooltip="Steps done, of those planned.")
+        self.status = text_line("What the run is doing: step, loss of this step, time left.")
+        self._run: Job | None = None
+        self._worker: GeneratorWorker[Progress, bool | None, Any] | None = None
+        self._activity: ActivityBar | None = None
+        self._ending = False
+        self._last_refresh = 0.0
+        start.changed.connect(self._start)
+        cancel.changed.connect(self._cancel)
+
+    # What the user does
+
+    @abstractmethod
+    def _start(self) -> None:
+        """Read the form and begin a run."""
+
+    def _begin(self, run: Job, activity: str) -> None:
+        """Run on a thread of its own; napari's list of activities shows it under a name."""
+        self._run = run
+        self._worker = create_worker(
+            run.steps,
+            _start_thread=False,
+            _connect={
+                "yielded": self._on_progress,
+                "returned": self._on_result,
+                "errored": self._on_error,
+                "finished": self._on_finished,
+            },
+        )
+        # In the worker's own thread, because that of the GUI may be about to end.
+        self._worker.aborted.connect(run.close, type=Qt.ConnectionType.DirectConnection)
+        self._ending = False
+        self._form.enabled = False
+        allow(self._start_button, self.running)
+        allow(self.cancel_button)
+        self.progress.max = 0
+        self.status.value = "Starting …"
+        self._activity = ActivityBar(total=0, desc=activity)
+        self._worker.start()
+
+    def _cancel(self) -> None:
+        if self._worker is not None:
+            self._worker.quit()
+            self._ending = True
+            self.status.value = "Cancelling after this step …"
+            allow(self.cancel_button, "Cancelling after this step …")
+
+    # What the worker reports, on the main thread
+
+    def _on_progress(self, progress: Progress) -> None:
+        now = time.monotonic()
+        early = now - self._last_refresh < REFRESH and progress.step < progress.total
+        if self._gone or self._ending or early:
+            return
+        self._last_refresh = now
+        # A stage that is done in one go has no measurable progress.
+        counted = progress.step > 0 or progress.total > 1
+        self.progress.max = progress.total if counted else 0
+        if counted:
+            self.progress.value = progress.step
+        self.status.value = progress_text(progress)
+        activity = self._activity
+        if activity is not None:
+            activity.set_description(stage_text(progress))
+            if counted and activity.total != progress.total:
+                activity.total = progress.total
+            activity.update(progress.step - activity.n)
+
+    def _on_result(self, result: Any) -> None:
+        run = self._run
+        if self._gone or run is None:
+            return
+        try:
+            self._show_result(result, run)
+        except Exception as error:  # noqa: BLE001 - the dock must take the next run
+            _log.exception("A result could not be shown.")
+            clear_frames(error)
+            text = " ".join(str(error).split()) or "no message"
+            self._fail(
+                EngineError(f"the result could not be shown: {type(error).__name__}: {text}")
+            )
+
+    @abstractmethod
+    def _show_result(self, result: Any, run: Job) -> None:
+        """Show a result."""
+
+    def _on_error(self, error: Exception) -> None:
+        if isinstance(error, EngineError):
+            # The traceback is needed to find the cause; what its frames hold is freed.
+            _log.error("A run failed.", exc_info=error)
+        clear_frames(error)
+        self._fail(error)
+
+    def _on_finished(self) -> None:
+        run, worker, self._run, self._worker = self._run, self._worker, None, None
+        if run is not None:
+            run.close()
+        self._close_activity()
+        if self._gone:
+            return
+        if worker is not None and worker.abort_requested:
+            self._show_end(self.cancelled, complete=False)
+        self._set_idle()
+
+    def _set_idle(self) -> None:
+        self._form.enabled = True
+        allow(self.cancel_button, self.idle)
+        self._describe()
+
+    @abstractmethod
+    def _describe(self, *_: Any) -> None:
+        """Show what the form and the viewer say, and whether a run can begin."""
+
+    def _allow_start(self, reason: str = "") -> None:
+        """Enable the start button, or say why it cannot be pressed, unless a run goes on."""
+        if self._worker is None:
+            allow(self._start_button, reason)
+
+    def _show_end(self, text: str, *, complete: bool) -> None:
+        """Show how a run ended, or why it did not begin."""
+        self.progress.max = max(1, int(self.progress.max))
+        self.progress.value = self.progress.max if complete else 0
+        self.status.value = text
+        self._close_activity()
+
+    def _close_activity(self) -> None:
+        activity, self._activity = self._activity, None
+        if activity is not None:
+            activity.close()
+
+    def _fail(self, error: Exception) -> None:
+        show_error(str(error))
+        if not self._gone:
+            self._show_end(str(error), complete=False)
+
+    # How it ends
+
+    def _on_closed(self) -> None:
+        if self._worker is not None:
+            self._worker.quit()
+
+    def _on_destroyed(self) -> None:
+        super()._on_destroyed()
+        if self._worker is not None:
+            self._worker.quit()
 
 
 def share_tabs_when_docked(native: QWidget) -> None:
-    """Put a widget that is being docked into one group of tabs with the plugin's other docks."""
+    """Put a widget that is being docked into one group of tabs with this plugin's other docks."""
     native.setObjectName(MARK)
     # napari has not put the dock into its window yet. As a child the timer ends with it.
     timer = QTimer(native)
@@ -56,14 +294,7 @@ def _dock_of(native: QWidget) -> QDockWidget | None:
 
 
 def allow(button: PushButton, reason: str = "") -> None:
-    """Enable a button, or disable it and say in its tooltip why.
-
-    Parameters
-    ----------
-    button : PushButton
-    reason : str
-        Why it cannot be pressed; empty if it can.
-    """
+    """Enable a button, or disable it if there is a reason, which its tooltip then says."""
     native = button.native
     if native.property(USUAL) is None:
         native.setProperty(USUAL, button.tooltip)
@@ -72,7 +303,7 @@ def allow(button: PushButton, reason: str = "") -> None:
 
 
 def clear_frames(error: BaseException | None) -> None:
-    """Let go of what an error's traceback, and those of its causes, hold."""
+    """Free what the frames of an error's traceback, and of its causes', hold."""
     while error is not None:
         traceback.clear_frames(error.__traceback__)
         error = error.__cause__

@@ -1,4 +1,4 @@
-"""Fields of a form that magicgui does not have, and the rows that they stand in."""
+"""Fields that magicgui does not have, and the labelled rows of a form."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Literal
 
 from magicgui.types import FileDialogMode
-from magicgui.widgets import CheckBox, ComboBox, FileEdit, FloatSpinBox, Label, SpinBox
+from magicgui.widgets import CheckBox, ComboBox, Container, FileEdit, FloatSpinBox, Label
 from magicgui.widgets.bases import ValuedContainerWidget, Widget
 from napari.components import LayerList
 from napari.layers import Image, Layer
@@ -25,19 +25,21 @@ from napari_blindsr.types import BORDERS, GEOMETRIES
 
 
 class Rows:
-    """Labelled rows of a form, that can be hidden.
+    """Labelled rows of a form that can be hidden.
 
     magicgui sizes its labels for another font than napari's; Qt's own form does not.
     """
 
     def __init__(self) -> None:
-        self.layout = QFormLayout()
+        self.native = QWidget()
+        self.layout = QFormLayout(self.native)
+        self.layout.setContentsMargins(0, 0, 0, 0)
         self.layout.setVerticalSpacing(3)
         self.layout.setFieldGrowthPolicy(QFormLayout.FieldGrowthPolicy.ExpandingFieldsGrow)
         self.layout.setLabelAlignment(Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter)
 
     def add(self, label: str, row: Widget) -> None:
-        """Append a row; without a label, for what has a text of its own."""
+        """Append a row; the label is empty for a field with its own text."""
         native: QWidget = row.native
         policy = native.sizePolicy()
         # Fields share the width of the dock; a long layer name shall not widen it.
@@ -60,7 +62,7 @@ class Rows:
                 self.layout.setRowVisible(row.native, visible)
 
     def is_shown(self, row: Widget) -> bool:
-        """Tell whether a row is shown whenever the form is."""
+        """Tell whether a row is shown when the form is."""
         return bool(self.layout.isRowVisible(row.native))
 
 
@@ -72,25 +74,13 @@ def heading_line(text: str) -> Label:
 
 
 class AutoNumber(ValuedContainerWidget[Any]):
-    """A number, or "auto".
-
-    Parameters
-    ----------
-    value : float
-    low, high : float
-        Smallest and largest number.
-    step : float
-    zero : str
-        Shown instead of `low`.
-    tooltip : str
-    """
+    """A number between `low`, shown as `zero`, and `high`; or "auto"."""
 
     def __init__(
         self, value: float, *, low: float, high: float, step: float, zero: str = "", tooltip: str
     ) -> None:
-        self.number = number(value, low=low, high=high, step=step, tooltip=tooltip)
-        self.number.native.setSpecialValueText(zero)
-        self.auto = CheckBox(text="auto", tooltip=tooltip)
+        self.number = number(value, low=low, high=high, step=step, zero=zero, tooltip=tooltip)
+        self.auto = CheckBox(text="Estimate", tooltip=tooltip)
         super().__init__(
             widgets=[self.number, self.auto], layout="horizontal", labels=False, tooltip=tooltip
         )
@@ -103,7 +93,7 @@ class AutoNumber(ValuedContainerWidget[Any]):
         return "auto" if self.auto.value else float(self.number.value)
 
     def set_value(self, value: float | Literal["auto"]) -> None:
-        """Take a number, or "auto"."""
+        """Set a number, or "auto"."""
         self.auto.value = value == "auto"
         if value != "auto":
             self.number.value = value
@@ -114,17 +104,7 @@ class AutoNumber(ValuedContainerWidget[Any]):
 
 
 class Span(ValuedContainerWidget[Any]):
-    """Two numbers, the smaller one first; or None, which stands for what is usual.
-
-    Parameters
-    ----------
-    value : tuple of float, or None
-        A span that starts as None may become None again.
-    low, high : float
-        Smallest and largest number.
-    step : float
-    tooltip : str
-    """
+    """Two numbers, the smaller one first; or None for automatic, if it starts as None."""
 
     def __init__(
         self,
@@ -162,13 +142,13 @@ class Span(ValuedContainerWidget[Any]):
         return None if self.auto.value else (float(self.low.value), float(self.high.value))
 
     def set_value(self, value: tuple[float, float] | None) -> None:
-        """Take both numbers, or None."""
+        """Set both numbers, or None."""
         self.auto.value = value is None
         if value is not None:
             self.low.value, self.high.value = value
 
     def show_usual(self, low: float, high: float) -> None:
-        """Show what None stands for, if that is the value."""
+        """Show the automatic values, if the value is None."""
         if self.auto.value:
             self.low.value, self.high.value = low, high
 
@@ -177,50 +157,8 @@ class Span(ValuedContainerWidget[Any]):
         self.changed.emit(self.value)
 
 
-class GridSize(ValuedContainerWidget[Any]):
-    """Rows and columns.
-
-    Parameters
-    ----------
-    value : tuple of int
-    high : int
-        Largest number of both.
-    tooltip : str
-    """
-
-    def __init__(self, value: tuple[int, int], *, high: int, tooltip: str) -> None:
-        self.rows, self.columns = (
-            SpinBox(value=count, min=1, max=high, tooltip=tooltip) for count in value
-        )
-        super().__init__(
-            widgets=[self.rows, Label(value="×"), self.columns],
-            layout="horizontal",
-            labels=False,
-            tooltip=tooltip,
-        )
-        _spread(self)
-        for count in (self.rows, self.columns):
-            count.changed.connect(lambda _: self.changed.emit(self.value))
-
-    def get_value(self) -> tuple[int, int]:
-        """Return rows and columns."""
-        return int(self.rows.value), int(self.columns.value)
-
-    def set_value(self, value: tuple[int, int]) -> None:
-        """Take rows and columns."""
-        self.rows.value, self.columns.value = value
-
-
 class OptionalChoice(ComboBox):
-    """A choice of which one is None.
-
-    Parameters
-    ----------
-    none : str
-        What None is called; it comes first.
-    choices : sequence of (str, value), or a function of the widget that returns one
-    tooltip : str
-    """
+    """A choice whose first entry, with the text `none`, is None."""
 
     def __init__(self, *, none: str, choices: Any, tooltip: str) -> None:
         self.null_string = none
@@ -228,20 +166,7 @@ class OptionalChoice(ComboBox):
 
 
 class LayerChooser(OptionalChoice):
-    """A choice of a layer, or none.
-
-    Parameters
-    ----------
-    layers : LayerList
-        The viewer's.
-    accepts : callable
-        Tells whether a layer can be chosen.
-    none : str
-        What no layer is called.
-    first : sequence of (str, value)
-        Choices that are no layers.
-    tooltip : str
-    """
+    """A choice among the accepted layers of a viewer, None, and the entries `first`."""
 
     def __init__(
         self,
@@ -262,16 +187,20 @@ class LayerChooser(OptionalChoice):
         )
 
     def reset_choices(self, *_: Any) -> None:
-        """Bring the list up to date; the layer that is chosen stays, also under another name."""
+        """Update the list; the chosen layer stays, also under another name."""
         before = self.value if len(self) else None
         super().reset_choices()
         if before in self.choices and self.value != before:
             self.value = before
 
 
-def number(value: float, *, low: float, high: float, step: float, tooltip: str) -> FloatSpinBox:
-    """Return a field for a number."""
-    return FloatSpinBox(value=value, min=low, max=high, step=step, tooltip=tooltip)
+def number(
+    value: float, *, low: float, high: float, step: float, zero: str = "", tooltip: str
+) -> FloatSpinBox:
+    """Return a field for a number, which shows `zero`, if given, in place of `low`."""
+    field = FloatSpinBox(value=value, min=low, max=high, step=step, tooltip=tooltip)
+    field.native.setSpecialValueText(zero)
+    return field
 
 
 def path_field(mode: FileDialogMode, *, types: str | None = None, tooltip: str) -> FileEdit:
@@ -282,8 +211,15 @@ def path_field(mode: FileDialogMode, *, types: str | None = None, tooltip: str) 
     return field
 
 
+def side_by_side(*widgets: Widget) -> Container[Widget]:
+    """Return a row of widgets."""
+    row = Container[Widget](widgets=widgets, layout="horizontal", labels=False)
+    row.margins = (0, 0, 0, 0)
+    return row
+
+
 def text_line(tooltip: str) -> Label:
-    """Return a text that takes the width it gets, and as many lines as it then needs."""
+    """Return a text in the width of the dock, with as many lines as it needs."""
     line = Label(value="", tooltip=tooltip)
     native: QLabel = line.native
     # Texts carry the names of layers, which are no mark-up, and may be long.
@@ -297,7 +233,7 @@ def text_line(tooltip: str) -> Label:
 
 
 def _spread(container: ValuedContainerWidget[Any]) -> None:
-    """Let numbers share the width that is left."""
+    """Let numbers share the remaining width."""
     container.margins = (0, 0, 0, 0)
     layout: QBoxLayout = container.native.layout()
     layout.setSpacing(4)
@@ -307,22 +243,22 @@ def _spread(container: ValuedContainerWidget[Any]) -> None:
 
 
 def geometry_field() -> ComboBox:
-    """Return a field for where coarse pixels lie on the fine grid."""
+    """Return a field for the alignment of coarse and fine pixels."""
     return ComboBox(
         value=GEOMETRIES[0],
         choices=[(name.capitalize(), name) for name in GEOMETRIES],
-        tooltip="Camera: a pixel covers whole pixels of the result, so the outer edges of\n"
-        "both images coincide. Benchmark: the pixel positions of the published test data.",
+        tooltip="Camera: a pixel covers whole pixels of the result, so the outer edges of both\n"
+        "images coincide. Benchmark: the pixel positions of the published test data.",
     )
 
 
 def border_field() -> ComboBox:
-    """Return a field for what lies beyond the borders."""
+    """Return a field for the image beyond its borders."""
     return ComboBox(
         value=BORDERS[0],
         choices=[(name.capitalize(), name) for name in BORDERS],
-        tooltip="Extend: nothing is assumed about what lies outside of the image. Circular:\n"
-        "the image continues at its opposite edge, as in the published test data.",
+        tooltip="Extend: nothing is assumed about pixels outside of the image. Circular: the\n"
+        "image continues at its opposite edge, as in the published test data.",
     )
 
 
@@ -330,13 +266,8 @@ def kernel_layer_field(layers: LayerList) -> LayerChooser:
     """Return a field for the layer of a known kernel."""
     return LayerChooser(
         layers,
-        _can_hold_kernel,
-        tooltip="Image layer of a point spread function, square, in pixels of the result: that\n"
-        "of an earlier run or sample, whose own kernel is taken; or a measured one (as a bead\n"
-        "looks), which is flipped in both axes to become the correlation kernel. Kernels over the\n"
-        "field of an earlier run are taken as they are, each for its region.",
+        lambda layer: isinstance(layer, Image) and not layer.rgb,
+        tooltip="Image layer of a square point spread function, in pixels of the result: of an\n"
+        "earlier run or a sample, or measured, such as the image of a bead. Kernels of an image's\n"
+        "regions are used each for its region.",
     )
-
-
-def _can_hold_kernel(layer: Layer) -> bool:
-    return isinstance(layer, Image) and not layer.rgb

@@ -1,8 +1,8 @@
-"""The image chooser follows the selected layer, until the user decides otherwise."""
+"""Choosers that follow the selected layer, and callbacks on changes of the chosen one."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -17,24 +17,13 @@ if TYPE_CHECKING:
 
 
 PLACING = ("data", "scale", "units", "translate", "rotate", "shear", "affine", "axis_labels")
-"""Events of a layer after which its pixels are others, or lie elsewhere."""
 
 
 class LayerFollower:
-    """Keeps a chooser of image layers at the layer that the user means.
+    """Keeps a chooser of image layers at the selected layer, if `follows` accepts that.
 
-    It goes to the layer that is selected in the viewer, if that is one of those that it
-    follows. A choice of another layer than the selected one holds until that layer goes, or the
-    selected one is chosen.
-
-    Parameters
-    ----------
-    chooser : CategoricalWidget
-        Its choices are image layers.
-    viewer : ViewerModel
-    follows : callable
-        Tells whether a layer is followed. If left out, neither hidden layers are nor results,
-        so that a run can be repeated.
+    Another choice of the user holds until that layer is removed or the selected one is chosen. By
+    default hidden layers and results are not followed, so that a run can be repeated.
     """
 
     def __init__(
@@ -53,13 +42,13 @@ class LayerFollower:
         chooser.changed.connect(self._on_choice)
 
     def disconnect(self) -> None:
-        """Follow no more."""
+        """Disconnect."""
         self._viewer.layers.selection.events.active.disconnect(self._on_active)
         self._chooser.changed.disconnect(self._on_choice)
 
     @contextmanager
     def refreshing(self) -> Iterator[None]:
-        """Within this context the choices may change, without being taken for a choice."""
+        """Within this context changes of the list are not taken for a choice of the user."""
         before = self._chooser.value
         with self._own_change():
             yield
@@ -68,7 +57,7 @@ class LayerFollower:
             self._pinned = None
         if self._pinned is None and self._follow(self._viewer.layers.selection.active):
             return
-        # The chooser goes by names, so it loses a layer that was renamed.
+        # The chooser compares names, so it loses a renamed layer.
         if before in choices:
             self._set(before)
         elif choices and self._pinned is None:
@@ -108,84 +97,47 @@ class LayerFollower:
             self._busy = before
 
 
-class SizeWatcher:
-    """Calls back when another layer is chosen, and when that one's pixels or place change.
-
-    Parameters
-    ----------
-    chooser : CategoricalWidget
-        Its choices are image layers.
-    callback : callable
-        Its arguments mean nothing.
-    """
-
-    def __init__(self, chooser: CategoricalWidget[Image], callback: Callable[..., None]) -> None:
-        self._chooser = chooser
-        self._callback = callback
-        self._layer: Layer | None = None
-        chooser.changed.connect(self._on_choice)
-        self._watch(chooser.value)
-
-    def disconnect(self) -> None:
-        """Call back no more."""
-        self._chooser.changed.disconnect(self._on_choice)
-        self._watch(None)
-
-    def _on_choice(self, layer: Layer | None) -> None:
-        self._watch(layer)
-        self._callback()
-
-    def _watch(self, layer: Layer | None) -> None:
-        before, self._layer = self._layer, layer
-        if before is not None:
-            for name in PLACING:
-                getattr(before.events, name).disconnect(self._callback)
-        if layer is not None:
-            for name in PLACING:
-                getattr(layer.events, name).connect(self._callback)
-
-
-class RegionWatcher:
-    """Calls back when another region is chosen, and when that one changes.
-
-    Parameters
-    ----------
-    chooser : CategoricalWidget
-        Its choices are layers of shapes, None, or "view".
-    viewer : ViewerModel
-    callback : callable
-        Its arguments mean nothing.
-    """
+class ChoiceWatcher:
+    """Calls back when the choice changes, or when one of its `emitters` fires."""
 
     def __init__(
-        self, chooser: CategoricalWidget[Any], viewer: ViewerModel, callback: Callable[..., None]
+        self,
+        chooser: CategoricalWidget[Any],
+        emitters: Callable[[Any], Sequence[Any]],
+        callback: Callable[..., None],
     ) -> None:
-        self._chooser = chooser
-        self._view = view_emitters(viewer)
-        self._callback = callback
-        self._watched: list[Any] = []
+        self._chooser, self._emitters, self._callback = chooser, emitters, callback
+        self._watched: Sequence[Any] = ()
         chooser.changed.connect(self._on_choice)
+        self._watch(emitters(chooser.value))
 
     def disconnect(self) -> None:
-        """Call back no more."""
+        """Disconnect."""
         self._chooser.changed.disconnect(self._on_choice)
-        self._watch([])
+        self._watch(())
 
     def _on_choice(self, choice: Any) -> None:
-        if choice is None:
-            self._watch([])
-        elif isinstance(choice, Layer):
-            self._watch([choice.events.data])
-        else:
-            self._watch(self._view)
+        self._watch(self._emitters(choice))
         self._callback()
 
-    def _watch(self, emitters: list[Any]) -> None:
+    def _watch(self, emitters: Sequence[Any]) -> None:
         for emitter in self._watched:
             emitter.disconnect(self._callback)
         self._watched = emitters
         for emitter in emitters:
             emitter.connect(self._callback)
+
+
+def placing(layer: Layer | None) -> list[Any]:
+    """Return the events of a layer that change its pixels or its place."""
+    return [] if layer is None else [getattr(layer.events, name) for name in PLACING]
+
+
+def region_changes(viewer: ViewerModel, choice: Any) -> list[Any]:
+    """Return the events that change a region: Shapes, the visible field of view, or None."""
+    if choice is None:
+        return []
+    return [choice.events.data] if isinstance(choice, Layer) else view_emitters(viewer)
 
 
 def _is_source(layer: Layer | None) -> bool:

@@ -1,4 +1,4 @@
-"""How plots in docks look. It imports what plots, which takes a moment: only when one is needed."""
+"""Plots in docks. It imports pyqtgraph, which takes a moment: only when one is needed."""
 
 from __future__ import annotations
 

@@ -3,21 +3,22 @@
 from __future__ import annotations
 
 from qtpy.QtCore import QEvent, QObject, QSize, Qt
-from qtpy.QtWidgets import QAbstractSpinBox, QComboBox, QFrame, QScrollArea, QSizePolicy, QWidget
+from qtpy.QtWidgets import (
+    QAbstractSpinBox,
+    QComboBox,
+    QFrame,
+    QScrollArea,
+    QSizePolicy,
+    QVBoxLayout,
+    QWidget,
+)
 
 LEAST_HEIGHT = 120
 """Pixels of the content that stay in sight."""
 
 
 class Scroll(QScrollArea):
-    """Shows a widget in full if there is room, and scrolls it otherwise.
-
-    Parameters
-    ----------
-    content : QWidget
-    grows : bool
-        Whether it takes more room than its content needs, if there is any.
-    """
+    """Shows a widget in full if there is room, and scrolls it otherwise; `grows` fills the room."""
 
     def __init__(self, content: QWidget, *, grows: bool = False) -> None:
         super().__init__()
@@ -52,7 +53,7 @@ class Scroll(QScrollArea):
         return QSize(width + self._bar_width(), LEAST_HEIGHT)
 
     def eventFilter(self, watched: QObject | None, event: QEvent | None) -> bool:  # noqa: N802
-        """Take the height of the content anew when rows come or go, or lines break."""
+        """Update the height when rows appear or vanish, or lines break."""
         handled = bool(super().eventFilter(watched, event))
         if event is not None and event.type() in (QEvent.Type.LayoutRequest, QEvent.Type.Resize):
             self.updateGeometry()
@@ -64,8 +65,18 @@ class Scroll(QScrollArea):
         return 0 if bar is None else bar.sizeHint().width()
 
 
+def column(*widgets: QWidget) -> QWidget:
+    """Return widgets in a column; the remaining height belongs to the last one."""
+    content = QWidget()
+    layout = QVBoxLayout(content)
+    layout.setContentsMargins(0, 0, 0, 0)
+    for widget in widgets:
+        layout.addWidget(widget, int(widget is widgets[-1]))
+    return content
+
+
 class _WheelGuard(QObject):
-    """Keeps the wheel, which scrolls, from changing a value that the pointer passes over."""
+    """Keeps the wheel, which scrolls, from changing a field under the pointer."""
 
     def eventFilter(self, field: QObject | None, event: QEvent | None) -> bool:  # noqa: N802
         if event is None or event.type() != QEvent.Type.Wheel:

@@ -8,11 +8,9 @@ from typing import TYPE_CHECKING
 
 from napari_blindsr.methods import method_named
 from napari_blindsr.plugin.widgets.devices import device_label
-from napari_blindsr.stacks.result import StackResult
+from napari_blindsr.stacks.result import StackKernel, StackResult
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from napari_blindsr.estimation.estimate import BlurEstimate
     from napari_blindsr.estimation.kernel_field import KernelField
     from napari_blindsr.progress import Progress
@@ -43,53 +41,47 @@ def duration_text(seconds: float) -> str:
     return f"{hours} h {minutes} min"
 
 
-STAGES = {
-    "reading the blur": "estimating the blur",
-    "refining the blur": "improving the estimate of the blur",
-    "holding the kernel": "preparing the reconstruction",
-}
-"""What stages are called for people, where the run calls them otherwise."""
+FWHM = 2.0 * math.sqrt(2.0 * math.log(2.0))
+"""Full width at half maximum of a Gaussian, in standard deviations."""
+NAMED = 5
+"""How many planes, kernels or reasons are named one by one."""
+
+
+def sentence(text: str) -> str:
+    """Return a text that begins with a capital letter."""
+    return text[:1].upper() + text[1:]
 
 
 def stage_text(progress: Progress) -> str:
-    """Return what is going on."""
-    stage = STAGES.get(progress.stage, progress.stage)
-    return sentence(stage.replace("finishing: ", "reconstructing: ").replace(" (trained)", ""))
+    """Return the stage of a run as a sentence."""
+    return sentence(progress.stage)
 
 
 def progress_text(progress: Progress) -> str:
-    """Return step, loss and time left in one line."""
-    parts = [f"Step {progress.step} of {progress.total}"]
-    if (
-        progress.unit != "step"
-        or progress.step == 0
-        or (progress.step == progress.total and progress.remaining is None)
-    ):
-        # Something else than image steps is going on: a warm-up, a finish, planes or tiles.
+    """Return step or stage, loss and time left in one line, which breaks between them only."""
+    counted = progress.unit == "step" and progress.step > 0
+    if counted and not (progress.step == progress.total and progress.remaining is None):
+        parts = [f"Step {progress.step} of {progress.total}"]
+    else:
+        # No image steps are being done: a warm-up, a reconstruction, planes or tiles.
         parts = [stage_text(progress)]
     if progress.loss is not None:
         parts.append(f"loss {progress.loss:.4g}")
     if progress.remaining is not None:
         parts.append(f"{duration_text(progress.remaining)} left")
-    # Lines break between the parts only.
-    return " · ".join(part.replace(" ", NO_BREAK) for part in parts)
-
-
-FWHM = 2.0 * math.sqrt(2.0 * math.log(2.0))
-"""Full width at half maximum of a Gaussian, in standard deviations."""
+    return " · ".join(part.replace(" ", NO_BREAK) for part in parts) if parts[1:] else parts[0]
 
 
 def ending_text(result: Result | StackResult) -> str:
     """Return how a run ended, and how long it took, in a sentence."""
-    ending, duration = ENDINGS[str(result.reason)], duration_text(result.seconds)
+    text = f"{ENDINGS[str(result.reason)]} in {duration_text(result.seconds)}"
     if isinstance(result, StackResult):
         device = "" if result.example is None else f" ({device_label(result.example.device)})"
-        done = len(result.records) - len(result.failures) + result.kept
-        return f"{ending} in {duration}{device}: {done} of {planes_asked(result)} planes."
+        return f"{text}{device}: {planes_restored(result)} of {planes_asked(result)} planes."
     steps = ""
     if method_named(result.settings.method).optimises:
         steps = f", {result.trace.size} of {result.settings.schedule.image_steps} steps"
-    return f"{ending} in {duration} ({device_label(result.device)}{steps})."
+    return f"{text} ({device_label(result.device)}{steps})."
 
 
 def planes_asked(result: StackResult) -> int:
@@ -97,46 +89,44 @@ def planes_asked(result: StackResult) -> int:
     return math.prod(map(len, result.selection))
 
 
-def facts_of(result: Result, nanometres: float | None = None) -> list[str]:
-    """Return what a run has estimated, and which networks it used, in sentences.
+def planes_restored(result: StackResult) -> int:
+    """Return how many planes are restored, those of an earlier run included."""
+    return len(result.records) - len(result.failures) + result.kept
 
-    Parameters
-    ----------
-    result : Result
-    nanometres : float, optional
-        Size of a pixel of the image.
-    """
-    facts = []
-    if result.blur is not None:
-        facts.append(blur_text(result.blur, nanometres))
-    if result.field is not None:
-        facts.append(field_text(result.field))
-    for label, value, asked in (
-        ("Estimated gain:", result.gain, result.settings.gain),
-        ("Estimated noise: SD", result.noise, result.settings.noise),
-    ):
-        # A reconstruction estimates the noise if nothing is said of it.
-        if asked == "auto" or (asked == 0 and value > 0):
-            facts.append(f"{label} {value:.3g}.")
+
+def facts_of(result: Result | StackResult, nanometres: float | None = None) -> list[str]:
+    """Return failures, estimates and the networks used in sentences; a coarse pixel in nm."""
+    facts = _failures(result) if isinstance(result, StackResult) else []
+    entries = result.kernels if isinstance(result, StackResult) else [result]
+    blurs = [entry for entry in entries if entry.blur is not None]
+    for entry in blurs[:NAMED]:
+        assert entry.blur is not None
+        plane = ""
+        if isinstance(result, StackResult) and isinstance(entry, StackKernel) and len(blurs) > 1:
+            plane = f"{plane_name(result, entry.indices[0])}: "
+        facts.append(plane + blur_text(entry.blur, nanometres))
+    if len(blurs) > NAMED:
+        facts.append(f"And {len(blurs) - NAMED} more kernels.")
+    facts += [field_text(entry.field) for entry in entries if entry.field is not None][:1]
+    if not isinstance(result, StackResult):
+        for label, value, asked in (
+            ("Estimated gain:", result.gain, result.settings.gain),
+            ("Estimated noise: SD", result.noise, result.settings.noise),
+        ):
+            # A reconstruction estimates the noise if none is given.
+            if asked == "auto" or (asked == 0 and value > 0):
+                facts.append(f"{label} {value:.3g}.")
     if result.learned_priors:
-        facts.append(networks_text(result.learned_priors))
+        facts.append(f"Neural networks used: {', '.join(result.learned_priors)}.")
+    if isinstance(result, StackResult):
+        counted = Counter(text for record in result.records for text in record.notes)
+        notes = [f"{count} planes: {text}" for text, count in counted.most_common(NAMED)]
+        facts += [f"{sentence(note)}." for note in (*result.notes, *notes)]
     return facts
 
 
-def networks_text(names: Sequence[str]) -> str:
-    """Return which trained networks a result is owed to."""
-    return f"Neural networks used: {', '.join(names)}."
-
-
 def blur_text(blur: BlurEstimate, nanometres: float | None = None) -> str:
-    """Return the FWHM of a blur with its 90 % interval, in pixels of the input and in µm.
-
-    Parameters
-    ----------
-    blur : BlurEstimate
-    nanometres : float, optional
-        Size of a pixel of the input.
-    """
+    """Return the FWHM of a blur with its 90 % interval, in coarse pixels and, given nm, in µm."""
     widths = [FWHM * width / blur.scale for width in blur.widths]
     text = f"Estimated blur: FWHM {widths[0]:.1f} × {widths[1]:.1f} px"
     ends = [FWHM * end / blur.scale for pair in blur.intervals for end in pair]
@@ -149,67 +139,26 @@ def blur_text(blur: BlurEstimate, nanometres: float | None = None) -> str:
 
 
 def field_text(field: KernelField) -> str:
-    """Return how the FWHM of a blur varies across the image, in pixels of the input."""
+    """Return how the FWHM of a blur varies across the image, in coarse pixels."""
     rows, columns = field.shape
-    text = f"Estimated blur of {rows} × {columns} regions"
     blurs = [blur for line in field.blurs for blur in line]
     if not blurs:
         return f"Given blur of {rows} × {columns} regions."
     widths = [FWHM * math.prod(blur.widths) ** 0.5 / blur.scale for blur in blurs]
+    text = f"Estimated blur of {rows} × {columns} regions"
     return f"{text}: FWHM {min(widths):.1f} to {max(widths):.1f} px."
 
 
-def sentence(text: str) -> str:
-    """Return a text that begins with a capital letter."""
-    return text[:1].upper() + text[1:]
-
-
-NAMED = 5
-"""How many planes, kernels or reasons are named one by one."""
-
-
-def stack_facts(result: StackResult, nanometres: float | None = None) -> list[str]:
-    """Return which planes failed, and with which kernels the others were restored.
-
-    Parameters
-    ----------
-    result : StackResult
-    nanometres : float, optional
-        Size of a pixel of the image.
-    """
-    facts = []
-    if result.failures:
-        facts.append(f"Not restored: {_failures(result)}.")
-    blurs = [entry for entry in result.kernels if entry.blur is not None]
-    for entry in blurs[:NAMED]:
-        assert entry.blur is not None
-        text = blur_text(entry.blur, nanometres)
-        facts.append(text if len(blurs) == 1 else f"{plane_name(result, entry.indices[0])}: {text}")
-    if len(blurs) > NAMED:
-        facts.append(f"And {len(blurs) - NAMED} more kernels.")
-    fields = [entry.field for entry in result.kernels if entry.field is not None]
-    if fields:
-        facts.append(field_text(fields[0]))
-    if result.learned_priors:
-        facts.append(networks_text(result.learned_priors))
-    return [*facts, *(f"{sentence(note)}." for note in (*result.notes, *_counted(result)))]
-
-
 def plane_name(result: StackResult, index: tuple[int, ...]) -> str:
-    """Return what a plane is called, such as "T=3, C=1"."""
+    """Return the name of a plane, such as "T=3, C=1"."""
     named = zip(result.loop_axes, index, strict=True)
     return ", ".join(f"{axis}={at}" for axis, at in named) or "the plane"
 
 
-def _failures(result: StackResult) -> str:
-    named = [
-        f"{plane_name(result, record.index)} ({record.error})" for record in result.failures[:NAMED]
-    ]
-    more = len(result.failures) - NAMED
-    return "; ".join([*named, f"{more} more"] if more > 0 else named)
-
-
-def _counted(result: StackResult) -> list[str]:
-    """Return what is noted of planes, with how many of them it is noted."""
-    notes = Counter(text for record in result.records for text in record.notes)
-    return [f"{count} planes: {text}" for text, count in notes.most_common(NAMED)]
+def _failures(result: StackResult) -> list[str]:
+    """Return which planes failed and why, in one sentence if there are any."""
+    failures = result.failures
+    named = [f"{plane_name(result, record.index)} ({record.error})" for record in failures[:NAMED]]
+    if len(failures) > NAMED:
+        named.append(f"{len(failures) - NAMED} more")
+    return [f"Not restored: {'; '.join(named)}."] if named else []

@@ -3,45 +3,83 @@
 from __future__ import annotations
 
 import html
-from dataclasses import dataclass, field
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any, Literal, TypeAlias
 
 from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QFrame, QHBoxLayout, QLabel, QSizePolicy, QToolButton, QVBoxLayout
 
-from napari_blindsr.plugin.widgets.advice import Level
+from napari_blindsr.plugin.widgets.texts import sentence
+from napari_blindsr.restoration.diagnostics import Flag
 
+Level: TypeAlias = Literal["good", "caution", "doubtful"]
 COLOURS: dict[Level, str] = {"good": "#2e9e4f", "caution": "#d98e04", "doubtful": "#d6453d"}
+"""The graver levels last."""
+LEVELS: dict[str, Level] = {
+    "kernel_unlike_image": "doubtful",
+    "residual_not_white": "doubtful",
+    "saturated_or_covered": "good",
+    "scale_beyond_kernel": "good",
+}
+"""The best level of a result with a flag, by its name; "caution" with any other."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Caution:
+    """A sentence that says what is wrong, what it means, and what to do; both may be empty."""
+
+    message: str
+    meaning: str = ""
+    advice: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Verdict:
-    """What there is to say of a result.
-
-    Attributes
-    ----------
-    level : {"good", "caution", "doubtful"}
-    line : str
-        The most important of it, in one line.
-    facts : tuple of str
-        Sentences.
-    cautions : tuple of (str, str, str)
-        What was found, what to do, and what was measured.
-    """
+    """How good a result is: a line with the most important, and sentences of details."""
 
     level: Level
     line: str
     facts: tuple[str, ...] = ()
-    cautions: tuple[tuple[str, str, str], ...] = field(default=())
+    cautions: tuple[Caution, ...] = ()
 
     @property
     def text(self) -> str:
         """All of it as one text."""
-        cautions = (f"{finding} {action}" for finding, action, _ in self.cautions)
-        return " ".join([f"{self.line}.", *self.facts, *cautions])
+        parts = [part for c in self.cautions for part in (c.message, c.meaning, c.advice) if part]
+        return " ".join([f"{self.line}.", *self.facts, *parts])
+
+
+def gravest(levels: Iterable[Level]) -> Level:
+    """Return the gravest level; "good" if there is none."""
+    return max(levels, key=list(COLOURS).index, default="good")
+
+
+def cautions_of(flags: Iterable[Flag]) -> tuple[Caution, ...]:
+    """Return what flags say."""
+    return tuple(
+        Caution(message=f"{sentence(f.message)}.", meaning=f.meaning, advice=f.advice)
+        for f in flags
+    )
+
+
+def level_of(flags: Iterable[Flag]) -> Level:
+    """Return the level of a result with flags."""
+    return gravest(LEVELS.get(flag.name, "caution") for flag in flags)
+
+
+def flags_verdict(record: dict[str, Any]) -> Verdict:
+    """Return the verdict on a result from the flags that its metadata keep."""
+    flags = [Flag(**entry) for entry in record.get("flags", [])]
+    return Verdict(
+        level=level_of(flags),
+        line="Treat this result with caution" if flags else "No check failed",
+        cautions=cautions_of(flags),
+    )
 
 
 class VerdictPanel(QFrame):
-    """Shows a verdict; hidden as long as there is none."""
+    """Shows a verdict; hidden without one."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -85,13 +123,12 @@ class VerdictPanel(QFrame):
 
 def _rich(verdict: Verdict) -> str:
     parts = [f"<p>{html.escape(fact)}</p>" for fact in verdict.facts]
-    for finding, action, measured in verdict.cautions:
-        small = f"<br><small>{html.escape(measured)}</small>" if measured else ""
-        parts.append(
-            f"<p><b>{html.escape(finding)}</b><br>What to do: {html.escape(action)}{small}</p>"
-            if action
-            else f"<p><b>{html.escape(finding)}</b>{small}</p>"
+    for caution in verdict.cautions:
+        message, meaning, advice = map(
+            html.escape, (caution.message, caution.meaning, caution.advice)
         )
+        lines = [f"<b>{message}</b>", meaning, f"What to do: {advice}" if advice else ""]
+        parts.append(f"<p>{'<br>'.join(filter(None, lines))}</p>")
     return "".join(parts)
 
 

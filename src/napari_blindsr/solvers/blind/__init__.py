@@ -1,1 +1,1 @@
-"""One file a method."""
+"""Blind methods, which optimise kernel and image of one observation."""

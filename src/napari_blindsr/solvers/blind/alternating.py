@@ -49,24 +49,18 @@ NOISE_PRIOR = 0.5
 """Weight of the gradient prior in units of the noise's power, once structure is fitted."""
 
 GOOD_EVERY = 20
-"""Image steps between two states that are kept to go back to."""
+"""Image steps between two saved states."""
 
 CAREFUL = 0.1
-"""How large steps are after going back, compared with before."""
+"""Factor of the step size after a restart."""
 
 WARMUP_CHUNK = 20
-"""Kernel steps between two reports of the warm-up, so that a stop is soon heard."""
+"""Kernel steps between two reports of the warm-up, so that a stop takes effect soon."""
 
 
 @dataclass(kw_only=True)
 class ImageState:
-    """The image generator and what its optimiser needs.
-
-    Attributes
-    ----------
-    evaluate : callable
-        Evaluates the network in its precision, by captured graphs where that works.
-    """
+    """The image generator and its optimiser; `evaluate` uses captured graphs where that works."""
 
     network: ImageGenerator
     noise: Tensor
@@ -76,12 +70,12 @@ class ImageState:
 
 @dataclass(frozen=True, kw_only=True)
 class GoodState:
-    """What it takes to go back.
+    """A saved state.
 
     Attributes
     ----------
     image, kernel : dict of str to Tensor
-        Weights of the generators; of a known kernel none.
+        Weights of the generators; empty for a known kernel.
     last, mean : Estimate or None
     mean_count : int
     """
@@ -106,10 +100,10 @@ class AlternatingState:
     Attributes
     ----------
     good : list of GoodState
-        The latest two states to go back to: the host hears of a step late, so that the latest may
-        be none any more.
+        The latest two saved states: the host learns of a divergence late, when the latest may be
+        bad.
     careful : bool
-        Whether the run has gone back.
+        Whether the run was restarted.
     """
 
     observation: Observation
@@ -126,47 +120,35 @@ class AlternatingState:
     careful: bool = False
 
 
+@dataclass(kw_only=True, eq=False)
 class AlternatingSolver:
     """Alternate between an image generator and a kernel generator.
 
-    Parameters
+    Attributes
     ----------
     schedule : Schedule
     bounded : bool
-        Whether the image is kept within [0, 1].
+        Whether the image is limited to [0, 1].
     kernel : KernelFamily or Tensor (K, K)
-        Where random kernels come from, or a known kernel; then only the image is optimised.
+        Family of the random kernels, or a known kernel; then only the image is optimised.
     seed : int
     compute : Compute
-    noise_power : float, optional
-        Mean squared difference to the data that noise explains.
-    start : Weights, optional
-        Of a run on a similar image of the same size, with which the generators begin. The kernel
-        generator then needs no warm-up.
+    noise_power : float or None
+        Mean squared error that noise explains.
+    start : Weights or None
+        Of a run on a similar image of the same size; the kernel generator then needs no warm-up.
     keeps_weights : bool
-        Whether the estimate tells the generators' weights.
+        Whether the estimate has the generators' weights.
     """
 
-    def __init__(
-        self,
-        *,
-        schedule: Schedule,
-        bounded: bool,
-        kernel: KernelFamily | Tensor,
-        seed: int,
-        compute: Compute,
-        noise_power: float | None = None,
-        start: Weights | None = None,
-        keeps_weights: bool = False,
-    ) -> None:
-        self.start = start
-        self.keeps_weights = keeps_weights
-        self.noise_power = noise_power
-        self.schedule = schedule
-        self.bounded = bounded
-        self.kernel = kernel
-        self.seed = seed
-        self.compute = compute
+    schedule: Schedule
+    bounded: bool
+    kernel: KernelFamily | Tensor
+    seed: int
+    compute: Compute
+    noise_power: float | None = None
+    start: Weights | None = None
+    keeps_weights: bool = False
 
     @property
     def total(self) -> int:
@@ -175,12 +157,12 @@ class AlternatingSolver:
 
     @property
     def device(self) -> torch.device:
-        """Where the networks are."""
+        """The device of the networks."""
         return self.compute.device
 
     @property
     def target(self) -> float | None:
-        """The mean squared difference to the data below which noise would be fitted."""
+        """The mean squared error below which noise would be fitted."""
         return None if self.noise_power is None else NOISE_MARGIN * self.noise_power
 
     def init(self, observation: Observation) -> AlternatingState:
@@ -236,7 +218,7 @@ class AlternatingSolver:
         return evaluate
 
     def step(self, state: AlternatingState) -> Step:
-        """Take some warm-up steps of the kernel, or one image step with what belongs to it."""
+        """Take some warm-up steps of the kernel, or one image step with its kernel steps."""
         part = state.kernel_part
         if isinstance(part, KernelState) and state.warmup_done < self.schedule.warmup_steps:
             end = min(state.warmup_done + WARMUP_CHUNK, self.schedule.warmup_steps)
@@ -283,7 +265,7 @@ class AlternatingSolver:
         return data_term.detach(), squared.detach()
 
     def restart(self, state: AlternatingState) -> bool:
-        """Go back to the last good state; tells whether to go on, which is once, with care."""
+        """Return to the last good state; return whether to continue, which is the case once."""
         good = next((entry for entry in reversed(state.good) if entry.finite), None)
         if good is None:
             return False
@@ -295,7 +277,7 @@ class AlternatingSolver:
             networks.append((part.network, part.optimiser, good.kernel))
         for network, optimiser, weights in networks:
             network.load_state_dict(weights)
-            # What it has gathered of gradients is of the way that led astray.
+            # The moments belong to the steps that diverged.
             optimiser.state.clear()
             for group in optimiser.param_groups:
                 group["lr"] *= CAREFUL
@@ -306,10 +288,10 @@ class AlternatingSolver:
         return first
 
     def _window_counts(self, step: int) -> bool:
-        """Tell whether a meta step will use the data term of this image step.
+        """Return whether a meta step will use the data term of this image step.
 
         Meta steps fall on multiples of `meta_every`, sums restart with each outer iteration;
-        what lies between the last meta step and the restart is dropped.
+        steps between the last meta step and the restart are dropped.
         """
         every, inner = self.schedule.meta_every, self.schedule.inner_steps
         next_meta = (step // every + 1) * every
@@ -317,10 +299,10 @@ class AlternatingSolver:
         return next_meta <= restart
 
     def settle(self, state: AlternatingState) -> int:
-        """Go over to intensities, under a prior as strong as the noise asks for.
+        """Switch to the squared error, under a prior whose weight depends on the noise.
 
-        The structural data term would go on to fit the noise; the squared error, weighted
-        against the prior by the power of the noise, comes to rest before.
+        The structural data term would go on to fit the noise; the squared error with the prior
+        converges before.
         """
         state.settled = True
         return self.schedule.image_steps - self.schedule.structural_steps
@@ -370,7 +352,7 @@ def _copied(network: torch.nn.Module) -> dict[str, Tensor]:
 
 
 def _weights(state: AlternatingState) -> Weights | None:
-    """Return what the generators have learned, if all of it is finite."""
+    """Return the generators' weights; None if they are not finite."""
     networks: list[torch.nn.Module] = [state.image_part.network]
     if isinstance(state.kernel_part, KernelState):
         networks.append(state.kernel_part.network)
@@ -386,7 +368,7 @@ def _weights(state: AlternatingState) -> Weights | None:
 def _remember(
     state: AlternatingState, image: Tensor, kernel: Tensor, loss: Tensor, schedule: Schedule
 ) -> None:
-    """Keep the latest finite state, and the mean of the late ones, without asking the device."""
+    """Keep the latest finite state and the mean of late ones, without waiting for the device."""
     new = Estimate(image=image, kernel=kernel)
     if state.last is not None:
         finite = torch.isfinite(loss)

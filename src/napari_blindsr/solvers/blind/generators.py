@@ -149,7 +149,7 @@ class KernelGenerator(nn.Module):
     INPUTS = 200
     HIDDEN = 1000
     FLOOR = 1e-6
-    """What a pixel of a kernel that is begun at holds at least: a softmax gives no zeros."""
+    """Smallest value of a kernel to start from: a softmax gives no zeros."""
 
     def __init__(self, size: int) -> None:
         super().__init__()
@@ -165,20 +165,12 @@ class KernelGenerator(nn.Module):
 
     @torch.no_grad()
     def begin_at(self, kernel: Tensor) -> None:
-        """Shift the output, as it was initialised, to near a kernel (K, K)."""
+        """Shift the initialised output to near a kernel (K, K)."""
         self.out.bias.add_((kernel.flatten() + self.FLOOR).log())
 
 
 def initialise(module: nn.Module, generator: Generator) -> None:
-    """Draw all weights from PyTorch's default distributions, but from a given generator.
-
-    Parameters
-    ----------
-    module : nn.Module
-        On the CPU.
-    generator : torch.Generator
-        On the CPU, so that a seed means the same start on every device.
-    """
+    """Draw all weights from PyTorch's default distributions with a CPU generator."""
     for part in module.modules():
         if isinstance(part, nn.Conv2d | nn.Linear):
             nn.init.kaiming_uniform_(part.weight, a=math.sqrt(5), generator=generator)
@@ -197,7 +189,7 @@ def initialise(module: nn.Module, generator: Generator) -> None:
 def build_image_generator(
     image_channels: int, *, width: int, bounded: bool, generator: Generator
 ) -> ImageGenerator:
-    """Return an initialised image generator; torch's global random state is left alone."""
+    """Return an initialised image generator; torch's global random state is not used."""
     with torch.device("meta"):
         network = ImageGenerator(image_channels, width=width, bounded=bounded)
     network = network.to_empty(device="cpu")
@@ -206,7 +198,7 @@ def build_image_generator(
 
 
 def build_kernel_generator(size: int, *, generator: Generator) -> KernelGenerator:
-    """Return an initialised kernel generator; torch's global random state is left alone."""
+    """Return an initialised kernel generator; torch's global random state is not used."""
     with torch.device("meta"):
         network = KernelGenerator(size)
     network = network.to_empty(device="cpu")

@@ -1,4 +1,4 @@
-"""What the kernel generator learns from: random kernels, and the gradient of the data term.
+"""The steps of the kernel generator: random kernels, and the gradient of the data term.
 
 Numbers in brackets refer to the phases in docs/method, as in `alternating`.
 """
@@ -27,10 +27,10 @@ if TYPE_CHECKING:
 
 
 LARGEST_POOL = 4096
-"""Random kernels in memory; a run that wants more takes them again, in other company."""
+"""Random kernels in memory; a longer run uses them repeatedly, in other combinations."""
 
 LARGEST_DRAW = 2048 * 19**2
-"""Pixels of random kernels that a Monte-Carlo step compares: of large ones fewer are drawn."""
+"""Pixels of random kernels that a Monte-Carlo step compares: of large kernels fewer are drawn."""
 
 TOGETHER = 128
 """Random kernels whose predictions are in memory at a time."""
@@ -38,19 +38,19 @@ TOGETHER = 128
 
 @dataclass(kw_only=True)
 class KernelState:
-    """The kernel generator, its optimiser, and the random kernels it learns from.
+    """The kernel generator, its optimiser, and its random kernels.
 
     Attributes
     ----------
     pool : Tensor, (P, K, K)
-        All random kernels of the run; the warm-up takes the first ones.
+        All random kernels of the run; the warm-up uses the first ones.
     chosen : Tensor, (outer iterations, L)
-        Which of the pool each Monte-Carlo step takes.
+        Indices into the pool for each Monte-Carlo step.
     kernel : Tensor, (K, K)
         The current kernel, with its graph.
     leaf : Tensor, (K, K)
-        The same values without the graph: gathers the gradient of the data term over
-        image steps, until a meta step hands it to the graph.
+        The same values without the graph: sums the gradient of the data term over image steps,
+        until a meta step passes it to the graph.
     """
 
     network: KernelGenerator
@@ -64,12 +64,7 @@ class KernelState:
 
 @dataclass(frozen=True, kw_only=True)
 class HeldKernel:
-    """A known kernel, in the place of a `KernelState`.
-
-    Attributes
-    ----------
-    leaf : Tensor, (K, K)
-    """
+    """A known kernel `leaf` (K, K), in the place of a `KernelState`."""
 
     leaf: Tensor
 
@@ -86,19 +81,7 @@ def start_kernel(
 ) -> KernelState:
     """Build the kernel generator and draw all random kernels of the run.
 
-    Parameters
-    ----------
-    observation : Observation
-    family : KernelFamily
-        Where random kernels come from.
-    schedule : Schedule
-    generator : torch.Generator
-        On the CPU, for the generator's weights.
-    seed : int
-        Of the random kernels.
-    device : torch.device
-    weights : dict of Tensor or None
-        What the generator has learned before.
+    `generator`, on the CPU, draws the initial weights; `weights` of an earlier run replace them.
     """
     network = build_kernel_generator(observation.kernel_size, generator=generator)
     code = INPUT_AMPLITUDE * torch.rand(network.INPUTS, generator=generator)
@@ -128,7 +111,7 @@ def _draw_kernels(
     seed: int,
     device: torch.device,
 ) -> tuple[Tensor, Tensor]:
-    """Draw all random kernels of a run in one batch, and say which step takes which."""
+    """Draw all random kernels of a run in one batch, and assign them to steps."""
     outer = -(-schedule.image_steps // schedule.inner_steps)
     each = max(schedule.kept_kernels, LARGEST_DRAW // observation.kernel_size**2)
     each = min(each, schedule.random_kernels)
@@ -164,14 +147,14 @@ def _leaf(kernel: Tensor) -> Tensor:
 
 
 def kernel_step(part: KernelState, loss: Tensor) -> None:
-    """One Adam step of the kernel generator, and the kernel after it."""
+    """Take one Adam step of the kernel generator, and update the kernel."""
     part.optimiser.zero_grad()
     loss.backward()
     _advance(part)
 
 
 def hand_over(part: KernelState) -> None:
-    """[2c] One kernel step on the gradient that the leaf has gathered."""
+    """[2c] Take one kernel step on the gradient that the leaf has summed."""
     if part.leaf.grad is None:
         return
     part.optimiser.zero_grad()
@@ -185,7 +168,7 @@ def _advance(part: KernelState) -> None:
 
 
 def renew(part: KernelState) -> None:
-    """Work out the kernel of the generator's weights."""
+    """Compute the kernel of the generator's weights."""
     part.kernel = part.network(part.code)
     part.leaf = _leaf(part.kernel)
 
@@ -197,7 +180,7 @@ def monte_carlo_step(
     kernels: Tensor,
     schedule: Schedule,
 ) -> None:
-    """[2a] Kernel steps towards random kernels, weighted by how well they explain the data."""
+    """[2a] Take kernel steps towards random kernels, weighted by how well they explain the data."""
     losses = torch.cat(
         [
             (observation.predict(image, some) - observation.data).square().mean(dim=(1, 2, 3))

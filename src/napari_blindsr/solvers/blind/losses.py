@@ -16,7 +16,7 @@ WINDOW_SIGMA = 1.5
 C1, C2 = 0.01**2, 0.03**2
 
 SMALLEST_SHARE = 1e-3
-"""Of a window that was measured; windows in the middle of large holes have less, and no weight."""
+"""Smallest valid fraction of a window; windows in large holes have less, and no weight."""
 
 
 def _window(like: Tensor) -> Tensor:
@@ -28,16 +28,14 @@ def _window(like: Tensor) -> Tensor:
 class StructuralSimilarity:
     """SSIM to a fixed target, for intensities in [0, 1].
 
-    Gaussian window 11×11, σ 1.5, zero padding, constants 0.01² and 0.03² (Wang et al.,
-    2004). What depends on the target alone is computed once.
+    Gaussian window 11×11, σ 1.5, zero padding, constants 0.01² and 0.03² (Wang et al., 2004).
 
     Parameters
     ----------
     target : Tensor, (C, h, w)
     measured : Tensor, bool, (h, w), optional
-        Where the target was measured. Elsewhere target and images have to be 0; means and
-        variances are those of the measured part of each window, so that the borders of what
-        is covered do not count as structure.
+        Valid pixels. Elsewhere target and images have to be 0; means and variances are those of the
+        valid part of each window, so that borders of missing pixels are no structure.
     """
 
     def __init__(self, target: Tensor, measured: Tensor | None = None) -> None:
@@ -54,7 +52,7 @@ class StructuralSimilarity:
         self._variance = squares - self._mean.square()
 
     def _moments(self, images: Tensor) -> Tensor:
-        """Return local means over what was measured."""
+        """Return local means over the valid pixels."""
         blurred = self._blur(images)
         return blurred if self._share is None else blurred / self._share
 
@@ -78,28 +76,17 @@ class StructuralSimilarity:
         return similarity.mean() if self._places is None else self._weighted(similarity)
 
     def _weighted(self, similarity: Tensor) -> Tensor:
-        """Return the mean over what was measured."""
+        """Return the mean over the valid pixels."""
         assert self._places is not None
         result: Tensor = (similarity * self._places).mean()
         return result
 
 
 def gradient_prior(image: Tensor, *, exponent: float = 0.67, epsilon: float = 1e-8) -> Tensor:
-    """Return Σ (|∇x| + ε)^p, the hyper-Laplacian prior on natural image gradients.
+    """Return Σ (|∇x| + ε)^p of an image (C, H, W), the hyper-Laplacian prior on image gradients.
 
     The differences to the upper, upper-left, left and lower-left neighbour, the image
     reflected by one pixel at its borders (Krishnan and Fergus, 2009, for p ≈ 2/3).
-
-    Parameters
-    ----------
-    image : Tensor, (C, H, W)
-    exponent : float
-    epsilon : float
-
-    Returns
-    -------
-    Tensor
-        A scalar.
     """
     padded = F.pad(image[None], (1, 1, 1, 1), mode="reflect")[0]
     height, width = image.shape[-2:]
@@ -114,18 +101,9 @@ def gradient_prior(image: Tensor, *, exponent: float = 0.67, epsilon: float = 1e
 
 
 def monte_carlo_weights(losses: Tensor) -> Tensor:
-    """Return the weights of random kernels by how well they explain the data.
+    """Return the weights (L,) of random kernels from their data losses d (L,).
 
     q = (d − min d) / (1e-5 + Σ (d − min d)), ω = −(1 − q)² · ln(q + 1e-3).
-
-    Parameters
-    ----------
-    losses : Tensor, (L,)
-        d, the data loss with each kernel.
-
-    Returns
-    -------
-    Tensor, (L,)
     """
     excess = losses - losses.min()
     q = excess / (1e-5 + excess.sum())

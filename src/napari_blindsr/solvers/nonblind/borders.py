@@ -1,4 +1,4 @@
-"""Make an image periodic without touching it, as periodic methods need."""
+"""Make an image periodic without changing it, for methods with periodic borders."""
 
 from __future__ import annotations
 
@@ -18,28 +18,16 @@ if TYPE_CHECKING:
 def margin_for(kernel_size: int, scale: int) -> int:
     """Return by how many LR pixels to extend each border: more than the kernel's side.
 
-    Twice the kernel's reach, so that what is reconstructed at one border does not see
-    what is reconstructed at the opposite one, and room for the blend.
+    Twice the kernel's reach, so that opposite borders do not influence each other, and room for the
+    blend.
     """
     return -(-kernel_size // scale) + 2
 
 
 def extend_periodic(image: Tensor, margin: int) -> Tensor:
-    """Extend an image so that it continues seamlessly when it is repeated.
+    """Extend an image (C, h, w) by a margin so that it is seamless when repeated.
 
-    Its border pixels are continued as they are, and those of opposite borders are blended
-    with a cosine taper.
-
-    Parameters
-    ----------
-    image : Tensor, (C, h, w)
-    margin : int
-        Pixels added on each side.
-
-    Returns
-    -------
-    Tensor, (C, h + 2·margin, w + 2·margin)
-        The image in its middle, unchanged.
+    Border pixels are continued as they are, and opposite borders are blended with a cosine taper.
     """
     for dim in (-1, -2):
         image = _extend_axis(image.movedim(dim, -1), margin).movedim(-1, dim)
@@ -65,26 +53,9 @@ def with_periodic_borders(
 ) -> Tensor:
     """Restore an observation by a method whose borders are periodic.
 
-    The border "circular" is what it assumes. "extend" continues the data beyond the
-    borders, blended into those of the opposite side, only as a guess that need not be
-    explained, and cuts the result to size.
-
-    Parameters
-    ----------
-    observation : Observation
-    kernel_size : int
-        K in HR pixels.
-    restore : callable
-        Turns data (C, h, w) and where they were measured, bool (h, w) or None, into an
-        image (C, s·h, s·w).
-    measured : Tensor, bool, (h, w), optional
-        Where the data were measured. Elsewhere they should hold a guess.
-    canvas : bool
-        Return the whole canvas of the observation instead of the result's part.
-
-    Returns
-    -------
-    Tensor, (C, s·h, s·w), or the observation's `canvas_shape`
+    For the border "extend", the data are continued as a guess that need not be explained, and the
+    result is cropped. `restore` turns data (C, h, w) with valid pixels (h, w) into an image (C,
+    s·h, s·w); `canvas` returns the whole canvas of the observation.
     """
     data = observation.data
     if observation.border != "extend":

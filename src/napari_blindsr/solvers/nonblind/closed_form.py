@@ -1,4 +1,4 @@
-"""A known kernel and no optimisation: what the measurement alone makes of the image."""
+"""Restore with a known kernel by the classical reconstruction, without an optimisation."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ if TYPE_CHECKING:
 
 
 ROUNDS = 3
-"""With covered pixels: the first takes a smooth continuation for data, the others what the image
-of the one before predicts there."""
+"""Rounds with missing pixels: the first uses a smooth continuation for data, the others the
+prediction of the image before."""
 
 
 @dataclass(kw_only=True)
 class ClosedFormState:
-    """The observation, and the canvas (C, H, W) found of it; None before the first round."""
+    """The observation, and the canvas (C, H, W); None before the first round."""
 
     observation: Observation
     canvas: Tensor | None = None
@@ -30,18 +30,17 @@ class ClosedFormState:
 
 
 class KnownKernelSolver:
-    """Restore with a known kernel by the sparse finish, which needs no network.
+    """Restore with a known kernel by the classical reconstruction.
 
-    A finish with a learned prior starts from what this makes of covered pixels.
+    A restorer with a network starts from its prediction of missing pixels.
 
     Parameters
     ----------
     kernel : Tensor, (K, K)
     covered : bool
-        Whether the observation has covered pixels.
+        Whether the observation has missing pixels.
     finished : bool
-        Whether a finish makes the image anew: then it is asked for what is covered only, and
-        without covered pixels nothing is fitted, so that no work is done twice.
+        Whether a restorer makes the image: then nothing is done without missing pixels.
     """
 
     def __init__(self, *, kernel: Tensor, covered: bool = False, finished: bool = False) -> None:
@@ -56,7 +55,7 @@ class KnownKernelSolver:
 
     @property
     def device(self) -> torch.device:
-        """Where the kernel is."""
+        """The device of the kernel."""
         return self.kernel.device
 
     @property
@@ -69,11 +68,11 @@ class KnownKernelSolver:
         return ClosedFormState(observation=observation)
 
     def step(self, state: ClosedFormState) -> Step:
-        """Restore from the data, completed by what is known so far."""
+        """Restore from the data, completed by the prediction of the canvas."""
         observation = state.observation
         state.rounds += 1
         if self._holds:
-            return Step(image_steps=state.rounds, stage="holding the kernel")
+            return Step(image_steps=state.rounds, stage="preparing the reconstruction")
         state.canvas = self._restore(observation, state.canvas)
         residual = observation.predict(state.canvas, self.kernel[None])[0] - observation.data
         squared = residual.square().mean()
@@ -99,11 +98,11 @@ class KnownKernelSolver:
         )
 
     def settle(self, state: ClosedFormState) -> int:
-        """Never asked, as there is no target."""
+        """Return the rounds left; never called, as there is no target."""
         return self.rounds - state.rounds
 
     def estimate(self, state: ClosedFormState) -> Estimate:
-        """Return canvas and kernel; a canvas that nobody asks for is empty."""
+        """Return canvas and kernel; a canvas that no one needs is empty."""
         if self._holds:
             empty = state.observation.data.new_zeros(())
             return Estimate(image=empty.expand(state.observation.canvas_shape), kernel=self.kernel)

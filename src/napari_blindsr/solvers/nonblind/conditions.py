@@ -1,4 +1,4 @@
-"""In which unit, and for how much noise, the image prior restores an image."""
+"""Unit and noise of an image, as the image prior gets them."""
 
 from __future__ import annotations
 
@@ -19,19 +19,19 @@ if TYPE_CHECKING:
 
 
 NOISE_RANGE, UNEXPLAINED_RANGE = (-1.0, 3.0), (-8.0, 2.0)
-"""Of the logarithms that are decided."""
+"""Of the decided logarithms."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Decision:
-    """With which kernel, and for how much noise, an image is best restored.
+    """The network's correction of kernel and noise, for the best restoration of an image.
 
     Attributes
     ----------
     shift : Tensor, (3,)
-        What to add to the posterior mean of the logarithm of the covariance.
+        Added to the posterior mean of the log covariance.
     noise : float
-        By what factor the estimated noise is multiplied.
+        Factor of the estimated noise.
     unexplained : float
         Standard deviation of further noise, in units of the root mean square difference of
         neighbouring pixels.
@@ -43,7 +43,7 @@ class Decision:
 
     @classmethod
     def of(cls, numbers: Tensor) -> Decision:
-        """Return the decision that the network's numbers (5,) stand for."""
+        """Return the decision of the network's numbers (5,)."""
         return cls(
             shift=numbers[:3],
             noise=float(numbers[3].clamp(*NOISE_RANGE).exp()),
@@ -52,7 +52,7 @@ class Decision:
 
     @classmethod
     def mean(cls, decisions: Sequence[Decision]) -> Decision:
-        """Return what several images with one blur decide together."""
+        """Return the mean decision of several images with one blur."""
         count = len(decisions)
         return cls(
             shift=torch.stack([one.shift for one in decisions]).mean(dim=0),
@@ -63,7 +63,7 @@ class Decision:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Conditions:
-    """What the image prior is given of a whole image, for all of its tiles alike.
+    """Unit and noise of a whole image, the same for all of its tiles.
 
     Attributes
     ----------
@@ -72,7 +72,7 @@ class Conditions:
     slope : Tensor, (C,)
         Root mean square difference of neighbouring pixels.
     decision : Decision or None
-        How the estimated noise is corrected.
+        Correction of the estimated noise.
     origin : tuple of int
         Row and column of the first pixel in the whole image.
     """
@@ -84,7 +84,7 @@ class Conditions:
     origin: tuple[int, int] = (0, 0)
 
     def noise(self, estimated: Tensor) -> Tensor:
-        """Return the noise that the prior is given, of what was estimated: (C,) or (C, h, w)."""
+        """Return the corrected noise of an estimate (C,) or (C, h, w)."""
         if self.decision is None:
             return estimated
         shape = (-1, *[1] * (estimated.ndim - 1))
@@ -92,7 +92,7 @@ class Conditions:
         return ((self.decision.noise * estimated).square() + more.square()).sqrt()
 
     def times(self, factor: float) -> Conditions:
-        """Return the conditions of an image that is so many times as bright."""
+        """Return the conditions of an image that is brighter by a factor."""
         return replace(
             self, low=factor * self.low, span=factor * self.span, slope=factor * self.slope
         )
@@ -109,16 +109,9 @@ def conditions_of(
     together: bool,
     device: torch.device,
 ) -> Conditions:
-    """Return the conditions of planes (C, h, w).
+    """Return the conditions of planes (C, h, w) from their valid pixels.
 
-    Parameters
-    ----------
-    planes : ndarray, (C, h, w)
-    measured : ndarray, bool, (h, w), optional
-        Pixels that count.
-    together : bool
-        Give all channels one unit, as those of a colour picture.
-    device : torch.device
+    `together` uses one unit for all channels, as those of a colour picture.
     """
     ranges = np.array([smooth_range(plane, measured) for plane in planes])
     if together:
@@ -131,7 +124,7 @@ def conditions_of(
 
 
 def _slope(plane: NDArray[np.float32], measured: NDArray[np.bool_] | None) -> float:
-    """Return the root mean square difference of neighbouring pixels, of which both count."""
+    """Return the root mean square difference of neighbouring valid pixels."""
     powers = []
     for axis in (0, 1):
         squares = np.square(np.diff(plane.astype(np.float64), axis=axis))

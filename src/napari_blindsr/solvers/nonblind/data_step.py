@@ -25,23 +25,18 @@ if TYPE_CHECKING:
 SPECTRAL_CONTRAST = 0.1
 """Root mean square difference between neighbouring pixels of a sharp picture in [0, 1]."""
 
+ROUNDING = 0.3 / 255
+"""Standard deviation of the error of rounding to 8 bits: all data have some noise."""
+
 FREE = 1e-6
-"""Weight of an image's square beside that of its differences: what keeps its mean finite."""
+"""Weight of an image's square beside that of its differences, which keeps its mean finite."""
 
 
 def transfer_function(kernel: Tensor, height: int, width: int) -> Tensor:
-    """Return the spectrum by which correlation with a kernel multiplies an image's.
+    """Return the spectrum (..., height, width//2 + 1) by which correlation multiplies an image's.
 
-    Parameters
-    ----------
-    kernel : Tensor, (..., K, K)
-        Correlation kernel; it acts about its element (K//2, K//2).
-    height, width : int
-        Size of the image. It may be smaller than the kernel, which then wraps around.
-
-    Returns
-    -------
-    Tensor, complex, (..., height, width//2 + 1)
+    The kernels (..., K, K) act about their element (K//2, K//2), and wrap around if larger than the
+    image.
     """
     size = kernel.shape[-1]
     axis = torch.arange(size, device=kernel.device) - size // 2
@@ -66,9 +61,9 @@ class DataModule:
     scale : int
         s ≥ 1; the observation keeps pixels 0, s, 2s, … of each axis.
     measured : Tensor, bool, (h, w), optional
-        Where `data` was measured. Elsewhere the image explains nothing: what z predicts
-        there stands for the data, which is one majorisation–minimisation step towards the
-        solution of the masked problem. More steps a call changed results by 0.01 dB.
+        Valid pixels. The others are replaced by what z predicts there: one
+        majorisation–minimisation step towards the solution of the masked problem. More steps
+        changed results by 0.01 dB.
     """
 
     def __init__(
@@ -84,7 +79,7 @@ class DataModule:
         self._columns = torch.arange(self._size[1] // 2 + 1, device=data.device) % width
 
     def predict(self, image: Tensor) -> Tensor:
-        """Return what would be observed of an image (..., s·h, s·w)."""
+        """Return the observation of an image (..., s·h, s·w)."""
         blurred: Tensor = torch.fft.irfft2(self._transfer * torch.fft.rfft2(image), s=self._size)
         return blurred[..., :: self._scale, :: self._scale]
 
@@ -96,21 +91,12 @@ class DataModule:
         gradients: tuple[Tensor, Tensor] | None = None,
         guess: Tensor | None = None,
     ) -> Tensor:
-        """Return the linear estimate for images with a 1/f² spectrum: no iteration, no network.
+        """Return the linear estimate for images with a 1/f² spectrum.
 
-        The minimum of ‖y − (x ⋆ k)↓s‖²/σ² + ‖∇x − g‖²/c². For g = 0 that is the Wiener filter
-        with the aliases of all frequencies accounted for.
-
-        Parameters
-        ----------
-        noise_power : float or Tensor
-            σ², variance of the noise in the data, broadcastable to them.
-        contrast : float
-            c, root mean square of the differences between neighbouring pixels of the image.
-        gradients : tuple of Tensor (..., s·h, s·w), optional
-            g, what the differences to the next row and column are near to.
-        guess : Tensor, (..., s·h, s·w), optional
-            An image whose prediction stands for the data where they were not measured.
+        The minimum of ‖y − (x ⋆ k)↓s‖²/σ² + ‖∇x − g‖²/c², σ² the noise power and c the contrast:
+        the root mean square difference between neighbouring pixels. For g = 0 that is the Wiener
+        filter with the aliases of all frequencies. `gradients` are g to the next row and column;
+        the prediction of `guess` replaces missing data.
         """
         like: dict[str, Any] = {"device": self._data.device, "dtype": self._data.dtype}
         slopes = [
@@ -144,8 +130,8 @@ class DataModule:
     def _fold(self, power: Tensor) -> Tensor:
         """Return the mean over the aliases of a power spectrum: that of every s-th pixel.
 
-        Positive numbers are added and nothing else, so that no rounding error of the large
-        ones at low frequencies hides the small ones at high frequencies.
+        Only positive numbers are added, so that rounding errors of the large ones at low
+        frequencies do not hide the small ones at high frequencies.
         """
         width = self._size[1]
         # What the half-plane leaves out: column −v of row −u is column v of row u.
@@ -160,15 +146,7 @@ class DataModule:
         return small.repeat(*[1] * (small.ndim - 2), self._scale, 1)[..., self._columns]
 
     def __call__(self, image: Tensor, alpha: Tensor) -> Tensor:
-        """Return the solution.
-
-        Parameters
-        ----------
-        image : Tensor, (..., s·h, s·w)
-            z, the image to stay near to.
-        alpha : Tensor
-            α > 0, a scalar or broadcastable to the data.
-        """
+        """Return the solution near an image z (..., s·h, s·w), for α > 0 that fits the data."""
         residual = self._data - self.predict(image)
         if self._measured is not None:
             residual = residual * self._measured
@@ -181,12 +159,12 @@ class DataModule:
 WIDTHS = (32, 64, 96)
 
 LEVELS = 3
-"""Maps that tell the denoiser of noise, scale and kernel."""
+"""Maps of noise, scale and kernel for the denoiser."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Round:
-    """What a round leaves: a data step and a denoising.
+    """The images of a round: a data step and a denoising.
 
     Attributes
     ----------
@@ -195,7 +173,7 @@ class Round:
     noise : Tensor, (n, 1, 1)
         Standard deviation of the noise that the denoising assumed.
     levels : Tensor, (n, 3, ⌈H/8⌉·4, ⌈W/8⌉·4)
-        What the denoiser was told.
+        Maps that the denoiser was given.
     memory : Tensor, (n, F, ⌈H/8⌉·4, ⌈W/8⌉·4)
         Its features.
     """

@@ -1,9 +1,8 @@
-"""How far the image prior may be off in each pixel, learned from what it does.
+"""A network that predicts the error of the image prior's result in each pixel.
 
-A small network reads the features and the last changes of the unfolded optimisation and gives the
-mean absolute error that images like this one had there: a heteroscedastic likelihood (Kendall and
-Gal, NeurIPS 2017). It was trained with the weights of the image prior held, on kernels that are
-known and on kernels that are only estimated.
+It gets the features and the last changes of the unfolded optimisation and returns the mean absolute
+error that similar images had there: a heteroscedastic likelihood (Kendall and Gal, NeurIPS 2017).
+Trained with fixed weights of the image prior, on known and on estimated kernels.
 """
 
 from __future__ import annotations
@@ -33,8 +32,8 @@ MEAN_ERROR = math.sqrt(2 / math.pi)
 LEAST = 1e-4
 """Smallest standard deviation, in units of the range of the data."""
 
-DOUBTED = 3.0
-"""Brings a usual doubt to the magnitude of what is told of noise and scale."""
+UNCERTAINTY = 3.0
+"""Factor that brings a usual uncertainty of the kernel to the magnitude of the other conditions."""
 
 WIDTH = 48
 
@@ -42,25 +41,25 @@ FOLDED = 4
 """Planes that are folded to half the resolution: two changes, two gradients."""
 
 CONDITIONS = 3
-"""Numbers that go for a whole image: scale, kernel and doubt."""
+"""Numbers for a whole image: scale, kernel and the kernel's uncertainty."""
 
 LARGEST_GAIN = 3.0
 """Logarithm of the largest factor by which conditions change a feature."""
 
 
 class ErrorMap(nn.Module):
-    """From what the last round left to the standard deviation of the image's error.
+    """From the last round to the standard deviation of the image's error.
 
-    Like the denoiser it is without biases: an image twice as bright with twice the noise has
-    twice the error. How much is lost of the same edge depends on scale and kernel, so these
-    multiply the features (Perez et al., FiLM, AAAI 2018).
+    Like the denoiser it has no biases: an image twice as bright with twice the noise has twice the
+    error. The error at an edge depends on scale and kernel, so these multiply the features (Perez
+    et al., FiLM, AAAI 2018).
 
     Parameters
     ----------
     features : int
         Of the denoiser.
     levels : int
-        Maps that tell of noise, scale and kernel.
+        Maps of noise, scale and kernel.
     """
 
     def __init__(self, features: int, levels: int) -> None:
@@ -73,20 +72,17 @@ class ErrorMap(nn.Module):
         nn.init.zeros_(last.bias)
         self.gains = nn.Sequential(nn.Linear(CONDITIONS, 32), nn.ReLU(), last)
 
-    def forward(self, last: Round, doubt: Tensor) -> Tensor:
+    def forward(self, last: Round, log_variance_sd: Tensor) -> Tensor:
         """Return standard deviations (n, H, W) in the unit of the image.
+
+        Errors are not normal: a standard deviation σ means that their mean absolute value is
+        √(2/π)·σ.
 
         Parameters
         ----------
         last : Round
-        doubt : Tensor, (n,) or a scalar
-            Standard deviation of the error of the logarithm of the kernel's variances; 0 is a
-            kernel that is known.
-
-        Notes
-        -----
-        Errors are not normal: a standard deviation σ says that their mean absolute value is
-        √(2/π)·σ.
+        log_variance_sd : Tensor, (n,) or a scalar
+            Standard deviation of the error of the kernel's log variances; 0 for a known kernel.
         """
         image = last.image.float()
         height, width = image.shape[-2:]
@@ -101,23 +97,22 @@ class ErrorMap(nn.Module):
         )
         planes = F.pad(planes, (0, -width % 8, 0, -height % 8), mode="replicate")
         folded = F.pixel_unshuffle(planes, 2)
-        # What is told of the noise, of scale and kernel, and how much in doubt the kernel is.
-        unsure = DOUBTED * doubt.reshape(-1, 1, 1, 1) * last.noise[:, None]
-        told = torch.cat((last.levels, unsure.expand_as(last.levels[:, :1])), dim=1)
-        first, second = self._gains(last, doubt)
-        one = first * F.relu(self.head(torch.cat((last.memory, folded, told), dim=1)))
+        uncertain = UNCERTAINTY * log_variance_sd.reshape(-1, 1, 1, 1) * last.noise[:, None]
+        levels = torch.cat((last.levels, uncertain.expand_as(last.levels[:, :1])), dim=1)
+        first, second = self._gains(last, log_variance_sd)
+        one = first * F.relu(self.head(torch.cat((last.memory, folded, levels), dim=1)))
         two = second * F.relu(self.body(one))
         error = F.pixel_shuffle(self.tail(two), 2)[:, 0, :height, :width].float()
         deviation: Tensor = (error.square() + LEAST**2).sqrt()
         return deviation
 
-    def _gains(self, last: Round, doubt: Tensor) -> tuple[Tensor, Tensor]:
+    def _gains(self, last: Round, log_variance_sd: Tensor) -> tuple[Tensor, Tensor]:
         """Return factors (n, WIDTH, 1, 1) of the two layers' features."""
         # The levels of scale and kernel are the same everywhere.
         conditions = torch.cat(
             (
                 last.levels[:, 1:, 0, 0] / last.noise[:, 0],
-                DOUBTED * doubt.reshape(-1, 1).expand(len(last.noise), 1),
+                UNCERTAINTY * log_variance_sd.reshape(-1, 1).expand(len(last.noise), 1),
             ),
             dim=1,
         )
@@ -127,7 +122,7 @@ class ErrorMap(nn.Module):
 
 
 def unlikelihood(deviation: Tensor, error: Tensor) -> Tensor:
-    """Return the mean negative logarithm of the likelihood of errors, but for a constant.
+    """Return the mean negative log likelihood of errors, up to a constant.
 
     That of a Laplace distribution: its minimum is where √(2/π) times the deviation is the mean
     absolute error.
@@ -139,7 +134,7 @@ def unlikelihood(deviation: Tensor, error: Tensor) -> Tensor:
 
 @cache
 def load_error_map(path: Path | None = None) -> ErrorMap:
-    """Return the map of the image prior's errors on the CPU; parameters as in the others."""
+    """Return the error map on the CPU; parameters as in `load_kernel_estimator`."""
     file = path if path is not None else shipped_file(ERROR_FILE)
     tensors, _ = read_tensors(file)
     network = ErrorMap(WIDTHS[0], LEVELS)

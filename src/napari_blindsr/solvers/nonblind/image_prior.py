@@ -34,40 +34,26 @@ def unfolded(
     errors: ErrorMap | None = None,
     log_variance_sd: float = 0.0,
 ) -> Tensor:
-    """Restore an observation with a known kernel.
+    """Restore an observation with a known kernel (K, K); the result is not clipped.
 
     Of a colour picture the luma is restored as a single channel is, and the colour differences,
-    which have little detail of their own, briefly: better, and sooner done. What is neutral stays
-    so: the differences and their negatives are treated alike.
+    which have little detail, in two rounds: better and faster. The differences and their negatives
+    are treated alike, so that neutral colours stay neutral.
 
     Parameters
     ----------
-    observation : Observation
-    kernel : Tensor, (K, K)
-        Correlation kernel in HR pixels, non-negative, sum 1.
-    network : UnfoldedPrior
-        On the device of the observation.
     noise : float or Tensor, (C,) or (C, h, w)
         σ, standard deviation of the noise in ``observation.data``, everywhere or in each pixel.
     typical : Tensor, (C,), optional
         Root mean square of `noise` over the whole image that the observation is a part of.
     measured : Tensor, bool, (h, w), optional
-        Where the data were measured. Elsewhere they should hold a guess.
+        Valid pixels; the others should hold a guess.
     colour : bool
         Whether the channels are red, green and blue of one picture (`shares_detail`).
-    autocast : torch.autocast, optional
-        Context in which the denoiser is evaluated.
     errors : ErrorMap, optional
-        Return what this tells of the standard deviation of the error instead, of each channel by
-        itself, whatever `colour` is.
+        Return the standard deviation of the error instead, of each channel by itself.
     log_variance_sd : float
-        Told to `errors`: the standard deviation of the error of the logarithm of the kernel's
-        variances.
-
-    Returns
-    -------
-    Tensor, (C, s·h, s·w)
-        In the intensities of the observation, not clipped.
+        For `errors`: standard deviation of the error of the kernel's log variances.
     """
     sigma = torch.as_tensor(noise, dtype=observation.data.dtype, device=observation.data.device)
     sigma = sigma.expand(len(observation.data)) if sigma.ndim == 0 else sigma
@@ -108,34 +94,24 @@ def unfolded(
 
 
 def _as_large(noise: Tensor, data: Tensor) -> list[Tensor]:
-    """Return a map of noise (1, h, w) for each channel, continued as far as the data are."""
+    """Return a map of noise (1, h, w) for each channel, padded to the size of the data."""
     rows, columns = ((data.shape[d] - noise.shape[d]) // 2 for d in (-2, -1))
     padded = F.pad(noise[None], (columns, columns, rows, rows), mode="replicate")[0]
     return [plane[None] for plane in padded]
 
 
 LUMA = (0.299, 0.587, 0.114)
-"""Weights of red, green and blue (ITU-R BT.601), by which results are scored, too."""
+"""Weights of red, green and blue (ITU-R BT.601), which the scores use, too."""
 
 CHANNELS = len(LUMA)
 
 MOST_COLOURFUL = 0.7
-"""Detail of the colour differences, in units of the luma's, up to which channels share it. Most
+"""Largest detail of the colour differences, in units of the luma's, of channels that share it. Most
 pictures have 0.1 to 0.7, and very colourful ones 1; channels of different stains have 2 to 4."""
 
 
 def to_luma(channels: Tensor) -> Tensor:
-    """Return luma, and half of what red and blue differ from it: 0 for grey.
-
-    Parameters
-    ----------
-    channels : Tensor, (3, h, w)
-        Red, green, blue.
-
-    Returns
-    -------
-    Tensor, (3, h, w)
-    """
+    """Return luma, and half the differences of red and blue to it, of RGB channels (3, h, w)."""
     mixed: Tensor = torch.tensordot(_mixing(channels), channels, dims=1)
     return mixed
 
@@ -149,32 +125,16 @@ def from_luma(planes: Tensor) -> Tensor:
 
 
 def noise_of_luma(noise: Tensor) -> Tensor:
-    """Return standard deviations in luma and differences of noise that channels do not share.
-
-    Parameters
-    ----------
-    noise : Tensor, (3, …)
-        In red, green and blue.
-
-    Returns
-    -------
-    Tensor, (3, …)
-    """
+    """Return standard deviations in luma and differences of independent noise (3, …) in RGB."""
     variance: Tensor = torch.tensordot(_mixing(noise).square(), noise.square(), dims=1)
     return variance.sqrt()
 
 
 def shares_detail(channels: Tensor, noise: Tensor, *, measured: Tensor | None = None) -> bool:
-    """Tell whether channels have their detail in common, as pictures of a scene do.
+    """Return whether channels (3, h, w) share their detail, as those of a photograph do.
 
-    Parameters
-    ----------
-    channels : Tensor, (3, h, w)
-        Red, green, blue.
-    noise : Tensor, (3,)
-        Standard deviation of the noise in each, which is taken for no detail.
-    measured : Tensor, bool, (h, w), optional
-        What else there is does not count.
+    Noise of standard deviations (3,) does not count as detail, nor do pixels that are not
+    `measured`.
     """
     luma, *differences = _detail(to_luma(channels), noise_of_luma(noise), measured)
     # Halves have a quarter of the power.

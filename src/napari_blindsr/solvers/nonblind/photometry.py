@@ -1,4 +1,4 @@
-"""Photometry: the restored image has the brightness that was measured, region by region."""
+"""Photometry: the restored image keeps the measured brightness of each region."""
 
 from __future__ import annotations
 
@@ -18,25 +18,22 @@ REGION = 16
 """Side in LR pixels of the regions whose mean brightness is kept."""
 
 KNOT = 8
-"""LR pixels between the knots of the surface that carries the missing light."""
+"""LR pixels between the knots of the surface of the correction."""
 
 STIFF = 1e-2
-"""How much the knots' size counts beside their differences."""
+"""Weight of the knots' values beside their differences."""
 
 TOLERANCE = 7e-4
-"""Root mean square error of a region's mean that is left, in units of the signal."""
+"""Remaining root mean square error of a region's mean, in units of the signal."""
 
 SOFTEST, STRICTEST = 5e-2, 1e-3
-"""How much errors of the means count beside the surface's energy: the less, the stricter. The
-strictest leaves 0.01 of the noise in the means; ten times stricter, it would cost up to 0.8 dB in
-images that are hardly more than noise."""
+"""Weight of the surface's energy beside the errors of the means: smaller is stricter. The strictest
+leaves 0.01 of the noise in the means; ten times stricter, it would cost up to 0.8 dB in images
+that are hardly more than noise."""
 
 
 def predicted(image: Tensor, kernel: Tensor, scale: int, *, circular: bool) -> Tensor:
-    """Return what is observed of an image (C, s·h, s·w) through a kernel: (C, h, w).
-
-    Beyond its borders the image goes on as it is there, or on the other side.
-    """
+    """Return the observation (C, h, w) of an image, with replicated or circular borders."""
     margin = -(-(len(kernel) // 2) // scale)
     pad = [scale * margin] * 4
     if circular:
@@ -53,10 +50,10 @@ def predicted(image: Tensor, kernel: Tensor, scale: int, *, circular: bool) -> T
 
 
 def turned_kernel(kernel: Tensor, turn: Orientation, scale: int) -> Tensor:
-    """Return the kernel (K, K) that acts on turned images as a kernel does on those as they are.
+    """Return the kernel that acts on turned images as a kernel (K, K) does on the original ones.
 
-    A pixel of the data lies at pixel s·i of the image; at s·i + s − 1, if both are mirrored. All
-    turns give kernels of one size.
+    A pixel of the data lies at pixel s·i of the image; at s·i + s − 1, if both are mirrored. The
+    size does not depend on the turn.
     """
     padded = F.pad(kernel, [scale] * 4)
     axes = [axis for axis, wanted in ((0, turn.rows), (1, turn.columns)) if wanted]
@@ -74,29 +71,13 @@ def mean_correction(
     measured: Tensor | None = None,
     origin: tuple[int, int] = (0, 0),
 ) -> Tensor:
-    """Return the smooth image that gives each region the mean that was measured.
+    """Return the smooth image (C, s·h, s·w) that gives each region its measured mean.
 
-    Networks that suppress noise tend to change the mean of what they suppress. A smooth surface,
-    linear between knots, carries the missing light. Regions are counted from all four corners of an
-    image, so that mirrored images are treated alike. Following the means exactly brings noise back,
-    so they are followed as far as the signal's photometry asks for.
-
-    Parameters
-    ----------
-    residual : Tensor, (C, h, w)
-        The data minus what is predicted from the restored image.
-    scale : int
-        s
-    noise, signal : float
-        Standard deviation of the data's noise, and their mean above the darkest intensity.
-    measured : Tensor, bool, (h, w), optional
-        What else there is does not count.
-    origin : tuple of int
-        Row and column of the first pixel in the whole image, whose regions begin at its corner.
-
-    Returns
-    -------
-    Tensor, (C, s·h, s·w)
+    Networks that suppress noise tend to change the mean. The correction is linear between knots.
+    Regions are counted from all four corners of the whole image, in which the first pixel is at
+    `origin`, so that mirrored images are treated alike. Exact means would bring noise back, so they
+    are followed as far as the photometry of the signal requires: its mean above the darkest
+    intensity. `residual` (C, h, w) is the data minus the prediction of the restored image.
     """
     values = residual.double()
     if measured is not None:

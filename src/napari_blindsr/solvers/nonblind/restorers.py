@@ -1,4 +1,4 @@
-"""From the kernel to the image that is delivered: which restorer, and in what unit."""
+"""Non-blind reconstruction: the restorer of a run, and its use on an observation."""
 
 from __future__ import annotations
 
@@ -9,8 +9,6 @@ from typing import TYPE_CHECKING
 from napari_blindsr.errors import WeightsError
 from napari_blindsr.images.orientation import canonical
 from napari_blindsr.methods import method_named
-from napari_blindsr.physics.centring import recentre
-from napari_blindsr.physics.kernels.base import CORE
 from napari_blindsr.progress import Progress
 from napari_blindsr.solvers.nonblind.image_prior import unfolded
 from napari_blindsr.solvers.nonblind.photometry import mean_correction, predicted, turned_kernel
@@ -19,15 +17,12 @@ from napari_blindsr.solvers.nonblind.unfolded import load_image_prior
 from napari_blindsr.solvers.nonblind.usrnet import USRNet, load_usrnet, usrnet
 
 if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
     from torch import Tensor
 
     from napari_blindsr.physics.noise import ShotNoise
     from napari_blindsr.physics.observation import Observation
     from napari_blindsr.settings import Settings
     from napari_blindsr.solvers.device import Compute
-    from napari_blindsr.solvers.loop import Outcome
     from napari_blindsr.solvers.nonblind.conditions import Conditions
     from napari_blindsr.solvers.nonblind.error_map import ErrorMap
     from napari_blindsr.solvers.nonblind.unfolded import UnfoldedPrior
@@ -35,32 +30,29 @@ if TYPE_CHECKING:
 
 
 FINISH_NAMES: dict[Finish, str] = {
-    "none": "as the optimisation left it",
-    "prior": "image prior (trained)",
-    "usrnet": "USRNet (trained)",
-    "measurement": "measurement only (no learned prior)",
+    "prior": "image prior",
+    "usrnet": "USRNet",
+    "measurement": "classical (no neural network)",
 }
-"""What is said of each finish."""
+"""Names of the reconstructions for people."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class NonblindRestorer:
-    """What makes the image once the kernel is known, loaded and ready.
+    """Restores an image with a given kernel.
 
     Attributes
     ----------
     name : {"none", "prior", "usrnet", "measurement"}
     usrnet : USRNet or None
     unexplained : float
-        What a kernel that is not known leaves unexplained: USRNet is told of it as of noise of this
-        standard deviation.
+        Standard deviation of the residual of an estimated kernel, added to the noise for USRNet.
     prior : UnfoldedPrior or None
     errors : ErrorMap or None
-        Make, instead of the image, what this tells of the standard deviation of its error; with
-        the image prior only.
+        If given, the result is the standard deviation of the image prior's error instead of the
+        image.
     log_variance_sd : float
-        Told to `errors`: the standard deviation of the error of the logarithm of the kernel's
-        variances.
+        For `errors`: standard deviation of the error of the kernel's log variances.
     compute : Compute
     """
 
@@ -74,7 +66,7 @@ class NonblindRestorer:
 
     @property
     def uses_shot_noise(self) -> bool:
-        """Whether it makes a difference that noise grows with the light."""
+        """Whether shot noise is taken into account."""
         return self.name in ("prior", "measurement")
 
     def __call__(
@@ -91,13 +83,12 @@ class NonblindRestorer:
     ) -> Tensor:
         """Return the image (C, s·h, s·w) of an observation at normal brightness.
 
-        Only the image prior makes use of the noise in each pixel and treats `colour` pictures as
-        such; what it returns has the mean brightness of the data in each region. USRNet is given
-        more noise where the kernel is not known.
+        Only the image prior uses the noise in each pixel and `colour`; its result has the mean
+        brightness of the data in each region.
         """
         if self.usrnet is not None:
-            told = noise if kernel_is_known else math.hypot(noise, self.unexplained)
-            return usrnet(observation, kernel, self.usrnet, noise=told, measured=measured)
+            level = noise if kernel_is_known else math.hypot(noise, self.unexplained)
+            return usrnet(observation, kernel, self.usrnet, noise=level, measured=measured)
         if self.prior is None:
             return sparse(observation, kernel, noise=noise, measured=measured)
         assert conditions is not None
@@ -162,7 +153,7 @@ class NonblindRestorer:
 
 
 def load_restorer(settings: Settings, compute: Compute) -> tuple[NonblindRestorer, tuple[str, ...]]:
-    """Return the finish, or another with the reason why, before any long work."""
+    """Return the restorer of a run, or a substitute with the reason, before any long work."""
     name = settings.used_finish
     if name == "prior":
         layout = compute.layout(gradients=False)
@@ -175,12 +166,12 @@ def load_restorer(settings: Settings, compute: Compute) -> tuple[NonblindRestore
     except WeightsError as error:
         if settings.usrnet_weights is not None:
             raise
-        # A method without an optimisation has no image of its own to deliver.
+        # A method without an optimisation has no image without a reconstruction.
         instead: Finish = "none" if method_named(settings.method).optimises else "prior"
         other = replace(settings, finish=instead)
         restorer, notes = load_restorer(other, compute)
         return restorer, (f"not finished with USRNet: {error}", *notes)
-    # What the estimator reads is near enough to the truth.
+    # Kernels of the estimator leave no such residual.
     optimises = method_named(settings.method).optimises
     return NonblindRestorer(
         name=name,
@@ -191,75 +182,12 @@ def load_restorer(settings: Settings, compute: Compute) -> tuple[NonblindRestore
 
 
 def finishing(name: Finish, total: int, seconds: float) -> Progress:
-    """Return the report that the finish is under way, after so many image steps."""
+    """Return the report that the reconstruction has begun, after so many image steps."""
     return Progress(
         step=total,
         total=total,
-        stage=f"finishing: {FINISH_NAMES[name]}",
+        stage=f"reconstructing: {FINISH_NAMES[name]}",
         loss=None,
         seconds=seconds,
         remaining=None,
-    )
-
-
-@dataclass(frozen=True, kw_only=True)
-class Pixels:
-    """Image planes (C, s·h, s·w), kernel (K, K) and support (s·h, s·w), in their place."""
-
-    image: NDArray[np.float32]
-    kernel: NDArray[np.float32]
-    support: NDArray[np.float32]
-
-
-def finish(
-    outcome: Outcome,
-    observation: Observation,
-    settings: Settings,
-    restorer: NonblindRestorer,
-    *,
-    noise: float,
-    light: ShotNoise | None = None,
-    conditions: Conditions | None = None,
-    kernel_is_known: bool = False,
-    colour: bool = False,
-) -> Pixels:
-    """Put kernel and image in their place, and finish the image.
-
-    Parameters
-    ----------
-    outcome : Outcome
-        Of the solver.
-    observation : Observation
-    settings : Settings
-    restorer : NonblindRestorer
-    noise : float
-        Standard deviation of the noise in the observation's data.
-    light : ShotNoise, optional
-        That in each pixel, where it is known to grow with the light.
-    conditions : Conditions, optional
-        What the image prior is given of the whole image.
-    kernel_is_known : bool
-        Whether the kernel is known, not found.
-    colour : bool
-        Whether the channels are red, green and blue that share their detail.
-    """
-    canvas, kernel = outcome.estimate.image.float(), outcome.estimate.kernel.float()
-    if settings.recentres:
-        canvas, kernel = recentre(canvas, kernel, center=observation.center, border=settings.border)
-    image = observation.crop(canvas)
-    if restorer.name != "none":
-        bright = replace(observation, data=observation.completed(canvas, kernel), gain=1.0)
-        image = restorer(
-            bright,
-            kernel,
-            noise=noise / observation.gain,
-            measured=observation.measured,
-            light=None if light is None else light.times(1 / observation.gain),
-            conditions=None if conditions is None else conditions.times(1 / observation.gain),
-            kernel_is_known=kernel_is_known,
-            colour=colour,
-        )
-    support = observation.support(kernel > CORE * kernel.max())
-    return Pixels(
-        image=image.cpu().numpy(), kernel=kernel.cpu().numpy(), support=support.cpu().numpy()
     )

@@ -1,9 +1,9 @@
-"""A finish without any learned prior: few, sharp edges.
+"""The classical reconstruction, without a neural network: few, sharp edges.
 
     argmin over x of  ‖y − (x ⋆ k)↓s‖²/2σ² + λ Σ |∇x|ᵖ
 
-by half-quadratic splitting (Krishnan and Fergus, 2009): gradients are shrunk, then the image
-is found in closed form, and the two are drawn together in a few rounds.
+by half-quadratic splitting (Krishnan and Fergus, 2009): shrinking the gradients and a closed-form
+image step take turns, with a stronger coupling in each round.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from napari_blindsr.solvers.nonblind.borders import with_periodic_borders
-from napari_blindsr.solvers.nonblind.data_step import DataModule
+from napari_blindsr.solvers.nonblind.data_step import ROUNDING, DataModule
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -21,15 +21,12 @@ if TYPE_CHECKING:
     from napari_blindsr.physics.observation import Observation
 
 
-ROUNDING = 0.3 / 255
-"""Standard deviation of the error of rounding to 8 bits: all data have some noise."""
-
 ROUNDS = 12
 FIRST_CONTRAST, LAST_CONTRAST = 0.1, 0.01
-"""How far gradients may be from the shrunk ones, root mean square, at first and at last."""
+"""Root mean square distance of gradients from the shrunk ones, at first and at last."""
 
 SHRINKAGE = 0.5
-"""What is shrunk to zero, in units of that distance."""
+"""Threshold of the shrinkage, in units of that distance."""
 
 
 def sparse_planes(
@@ -40,23 +37,7 @@ def sparse_planes(
     noise: float,
     measured: Tensor | None = None,
 ) -> Tensor:
-    """Restore planes with periodic borders; no network takes part.
-
-    Parameters
-    ----------
-    data : Tensor, (n, h, w)
-    kernel : Tensor, (K, K)
-        Correlation kernel in HR pixels.
-    scale : int
-    noise : float
-        Standard deviation of the noise in `data`.
-    measured : Tensor, bool, (h, w), optional
-        As `DataModule` takes it.
-
-    Returns
-    -------
-    Tensor, (n, s·h, s·w)
-    """
+    """Restore planes (n, h, w) with periodic borders; parameters as in `sparse`."""
     noise_power = noise**2 + ROUNDING**2
     explain = DataModule(data, kernel, scale, measured=measured)
     image = explain.linear(noise_power, contrast=FIRST_CONTRAST)
@@ -85,24 +66,16 @@ def sparse(
     measured: Tensor | None = None,
     canvas: bool = False,
 ) -> Tensor:
-    """Restore an observation with a known kernel and no learned prior.
+    """Restore an observation with a known kernel (K, K); the result is not clipped.
 
     Parameters
     ----------
-    observation : Observation
-    kernel : Tensor, (K, K)
-        Correlation kernel in HR pixels, non-negative, sum 1.
     noise : float or Tensor, (C,)
         σ, standard deviation of the noise in ``observation.data``, for all or for each channel.
     measured : Tensor, bool, (h, w), optional
-        Where the data were measured. Elsewhere they should hold a guess.
+        Valid pixels; the others should hold a guess.
     canvas : bool
         Return the observation's whole canvas.
-
-    Returns
-    -------
-    Tensor, (C, s·h, s·w), or the observation's `canvas_shape`
-        In the intensities of the observation, not clipped.
     """
 
     def restore(data: Tensor, measured: Tensor | None) -> Tensor:

@@ -1,10 +1,10 @@
-"""The project's own image prior: closed-form data steps in turn with a small denoiser.
+"""The project's image prior: closed-form data steps in turn with a small denoiser.
 
 A deep unfolding like USRNet's (Zhang, Van Gool and Timofte, CVPR 2020), for single planes. It
 starts from the linear estimate for a 1/f² spectrum instead of repeated pixels, its
-denoiser works at half the resolution and below, and it weighs data against prior by the noise.
-The denoiser sees the image on both sides of the data step, where the noise is strong, and how
-much of the spectrum the kernel lets through; and it hands its features on to the next round.
+denoiser works at half the resolution and below, and it weights data against prior by the noise.
+The denoiser gets the image before and after the data step, the noise in each pixel, and how
+much of the spectrum the kernel passes; its features go to the next round.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from napari_blindsr.solvers.nonblind.data_step import LEVELS, WIDTHS, DataModule, Round
+from napari_blindsr.solvers.nonblind.data_step import LEVELS, ROUNDING, WIDTHS, DataModule, Round
 from napari_blindsr.weights.tensors import fill, read_tensors, shipped_file
 
 if TYPE_CHECKING:
@@ -32,10 +32,7 @@ if TYPE_CHECKING:
 ITERATIONS = 5
 
 BRIEF = (1, ITERATIONS - 1)
-"""The two rounds of a brief restoration."""
-
-ROUNDING = 0.3 / 255
-"""Standard deviation of the error of rounding to 8 bits: all data have some noise."""
+"""The two rounds of a short restoration."""
 
 
 class _Residual(nn.Module):
@@ -58,8 +55,8 @@ def _residuals(count: int, channels: int) -> nn.Sequential:
 class Denoiser(nn.Module):
     """A residual U-Net on planes folded to half their resolution, without biases.
 
-    Without biases it is homogeneous: an image twice as bright with twice the noise comes
-    out twice as bright.
+    Without biases it is homogeneous: an image twice as bright with twice the noise gives a result
+    twice as bright.
     """
 
     def __init__(self, widths: tuple[int, int, int] = WIDTHS) -> None:
@@ -83,15 +80,9 @@ class Denoiser(nn.Module):
     ) -> tuple[Tensor, Tensor]:
         """Return planes without their noise, and features for the next round.
 
-        Parameters
-        ----------
-        planes, before : Tensor, (n, H, W)
-            The image after the data step, and before it.
-        levels : Tensor, (n, 3, ⌈H/8⌉·4, ⌈W/8⌉·4)
-            Standard deviation of the noise at half the resolution, also multiplied by what is
-            told of scale and kernel.
-        memory : Tensor or None
-            Features of the round before.
+        `planes` and `before` (n, H, W) are the image after and before the data step; `levels`, (n,
+        3, ⌈H/8⌉·4, ⌈W/8⌉·4), the noise level at half the resolution, multiplied by the
+        `_level_maps`.
         """
         height, width = planes.shape[-2:]
         # Folding and two levels halve the sides three times.
@@ -111,7 +102,7 @@ class Denoiser(nn.Module):
 
 
 class UnfoldedPrior(nn.Module):
-    """The whole finish for planes: linear start, then data steps and denoising in turn."""
+    """The network: a linear start, then data steps and denoising in turn."""
 
     def __init__(self, iterations: int = ITERATIONS) -> None:
         super().__init__()
@@ -139,33 +130,24 @@ class UnfoldedPrior(nn.Module):
         errors: ErrorMap | None = None,
         log_variance_sd: float = 0.0,
     ) -> Tensor:
-        """Restore planes, their borders taken as periodic.
+        """Restore planes (n, h, w) with periodic borders; the result is (n, s·h, s·w).
 
         Parameters
         ----------
-        data : Tensor, (n, h, w)
         kernel : Tensor, (K, K) or (n, K, K)
             Correlation kernel in HR pixels.
-        scale : int
         noise : float or Tensor, (n,) or (n, h, w)
             Standard deviation of the noise in `data`, for all, for each, or in each pixel.
         typical : float or Tensor, (n,), optional
-            Root mean square of `noise` over the whole image, if `data` are a part of one: all
-            parts are then treated alike.
+            Root mean square of `noise` over the whole image, if `data` are a part of one.
         measured : Tensor, bool, (h, w), optional
-            Where `data` was measured; elsewhere it is only a guess to start from.
+            Valid pixels of `data`; the others are only a guess to start from.
         brief : bool
-            Take two rounds, which are as good as all where there is little detail.
+            Take two rounds, which suffice where there is little detail.
         errors : ErrorMap, optional
-            Return what this tells of the standard deviation of the image's error, instead of
-            the image.
+            Return the standard deviation of the image's error instead of the image.
         log_variance_sd : float
-            What `errors` is told of the kernel: the standard deviation of the error of the
-            logarithm of its variances.
-
-        Returns
-        -------
-        Tensor, (n, s·h, s·w)
+            For `errors`: standard deviation of the error of the kernel's log variances.
         """
         rounds = self.rounds(
             data,
@@ -194,7 +176,7 @@ class UnfoldedPrior(nn.Module):
         measured: Tensor | None = None,
         brief: bool = False,
     ) -> Iterator[Round]:
-        """Yield what each round leaves; parameters as in `forward`."""
+        """Yield the images of each round; parameters as in `forward`."""
         sigma = torch.as_tensor(noise, dtype=data.dtype, device=data.device)
         if sigma.ndim < 3:
             sigma = sigma.reshape(-1, 1, 1)
@@ -216,33 +198,24 @@ class UnfoldedPrior(nn.Module):
         for number in BRIEF if brief else range(len(self.weights)):
             before, level = levels[number], levels[number + 1]
             alpha = self.weights[number].exp() * power / before.square()
-            previous, told = image, level[..., None] * maps
+            previous, scaled = image, level[..., None] * maps
             explained = explain(previous, alpha)
-            image, memory = self.denoiser(explained, previous, told, memory)
+            image, memory = self.denoiser(explained, previous, scaled, memory)
             yield Round(
                 before=previous,
                 explained=explained,
                 image=image,
                 noise=level,
-                levels=told,
+                levels=scaled,
                 memory=memory,
             )
 
 
 def _level_maps(variance: Tensor, kernel: Tensor, scale: int) -> Tensor:
-    """Return what the level of the noise is multiplied by to tell where and what it is.
+    """Return factors of the noise level, (n, 3, ⌈s·h/8⌉·4, ⌈s·w/8⌉·4).
 
-    Parameters
-    ----------
-    variance : Tensor, (n, h, w)
-        Of the noise in the data, of mean 1.
-    kernel : Tensor, (K, K) or (n, K, K)
-    scale : int
-
-    Returns
-    -------
-    Tensor, (n, 3, ⌈s·h/8⌉·4, ⌈s·w/8⌉·4)
-        At half the resolution of the image.
+    They hold the noise in each pixel, from its `variance` (n, h, w) of mean 1, the scale and the
+    kernel.
     """
     count, height, width = variance.shape
     half = [4 * -(-scale * side // 8) for side in (height, width)]

@@ -74,14 +74,7 @@ class PriorModule(nn.Module):
         self.m_tail = nn.Conv2d(a, COLOURS, 3, padding=1, bias=False)
 
     def forward(self, image: Tensor, beta: Tensor) -> Tensor:
-        """Return the denoised image.
-
-        Parameters
-        ----------
-        image : Tensor, (n, 3, H, W)
-        beta : Tensor, (n, 1, 1, 1)
-            Noise level to remove.
-        """
+        """Return the image (n, 3, H, W) without noise of a level `beta`, (n, 1, 1, 1)."""
         height, width = image.shape[-2:]
         level = beta.expand(-1, 1, height, width)
         # Three levels halve the sides, so these have to be multiples of 8.
@@ -113,14 +106,7 @@ class HyperModule(nn.Module):
         )
 
     def forward(self, noise: Tensor, scale: int) -> tuple[Tensor, Tensor]:
-        """Return α and β, each (ITERATIONS, 1, 1, 1).
-
-        Parameters
-        ----------
-        noise : Tensor
-            Standard deviation of the noise, a scalar.
-        scale : int
-        """
+        """Return α and β, each (ITERATIONS, 1, 1, 1), of a scalar noise level and a scale."""
         inputs = torch.stack((noise, torch.full_like(noise, scale)))
         values = self.mlp(inputs.reshape(1, 2, 1, 1)) + 1e-6
         alpha, beta = values.reshape(2, ITERATIONS, 1, 1, 1)
@@ -168,22 +154,10 @@ class USRNet(nn.Module):
         noise: float,
         measured: Tensor | None = None,
     ) -> Tensor:
-        """Restore a batch of colour images, their borders taken as periodic.
+        """Restore colour images (n, 3, h, w) with periodic borders; the result is (n, 3, s·h, s·w).
 
-        Parameters
-        ----------
-        data : Tensor, (n, 3, h, w)
-        kernel : Tensor, (K, K)
-            Correlation kernel in HR pixels.
-        scale : int
-        noise : float
-            Standard deviation of the noise in `data`.
-        measured : Tensor, bool, (h, w), optional
-            Where `data` was measured; elsewhere it is only a guess to start from.
-
-        Returns
-        -------
-        Tensor, (n, 3, s·h, s·w)
+        `noise` is its standard deviation in `data`, which is only a guess where it is not
+        `measured`.
         """
         alphas, betas = self.h(data.new_tensor(noise), scale)
         explain = DataModule(data, kernel, scale, measured=measured)
@@ -203,33 +177,17 @@ def usrnet(
     colour: bool | None = None,
     measured: Tensor | None = None,
 ) -> Tensor:
-    """Restore an observation with a known kernel.
-
-    The result lies on the HR grid of the observation: the network models what
-    `Observation.predict` models, so the kernel's centre decides where the image lies.
+    """Restore an observation with a known kernel (K, K); the result is not clipped.
 
     Parameters
     ----------
-    observation : Observation
-        Its border decides what lies outside, see `with_periodic_borders`.
-    kernel : Tensor, (K, K)
-        Correlation kernel in HR pixels, non-negative, sum 1.
-    network : USRNet
-        On the device of the observation.
     noise : float
         σ, standard deviation of the noise in ``observation.data``; 0…about 0.1.
     colour : bool, optional
-        Take three channels together as red, green and blue. By default if there are
-        three. Otherwise each channel is restored by itself as a grey image: unlike
-        colours, the channels of a microscope need not resemble each other.
+        Restore three channels together as red, green and blue; the default for three. Otherwise
+        each channel is restored by itself as a grey image.
     measured : Tensor, bool, (h, w), optional
-        Where the data were measured. Elsewhere they should hold a guess, such as what
-        the first stage predicts: the network starts from it.
-
-    Returns
-    -------
-    Tensor, (C, s·h, s·w)
-        In the intensities of the observation, not clipped.
+        Valid pixels; the others should hold a guess, from which the network starts.
     """
     data, scale = observation.data, observation.scale
     if colour and len(data) != COLOURS:
@@ -256,18 +214,7 @@ def usrnet(
 
 
 def load_usrnet(path: str | os.PathLike[str] | None = None, *, cache: Path | None = None) -> USRNet:
-    """Return USRNet-tiny with its published weights, on the CPU.
-
-    Parameters
-    ----------
-    path, cache
-        As in `find_usrnet`.
-
-    Raises
-    ------
-    WeightsError
-        As `find_usrnet`, and if the file does not hold the tensors of the network.
-    """
+    """Return USRNet-tiny with its published weights, on the CPU; errors as in `find_usrnet`."""
     return read_usrnet(find_usrnet(path, cache=cache))
 
 
