@@ -13,7 +13,6 @@ from napari_blindsr.cli.options import FAILED, STOPPED
 from napari_blindsr.cli.printing import say
 from napari_blindsr.cli.terminal import machine, release, watch
 from napari_blindsr.errors import BlindSRError, EngineError, FileError
-from napari_blindsr.plugin.widgets.texts import networks_text
 from napari_blindsr.stacks.batch import (
     FileJob,
     OpenFile,
@@ -174,7 +173,7 @@ def _print_result(result: StackResult, given: OpenFile, console: Console) -> Non
     if result.kept:
         lines.append(f"{_planes(result.kept)} from an earlier run")
     if result.learned_priors:
-        lines.append(networks_text(result.learned_priors))
+        lines.append(f"Neural networks used: {', '.join(result.learned_priors)}.")
     ending = "wrote" if result.reason == "completed" else "stopped; the same command completes"
     if result.reason != "completed" and is_delivered(result, given.job.image):
         ending = "stopped; wrote"
