@@ -114,7 +114,7 @@ def test_the_default_method_reads_the_blur() -> None:
 def test_every_finish_goes_with_every_method_that_has_an_image(method: Any, finish: Any) -> None:
     assert Settings(scale=2, method=method.name).used_finish == method.finish
     if finish == "none" and not method.optimises:
-        with pytest.raises(SettingsError, match="makes its image by a finish"):
+        with pytest.raises(SettingsError, match="needs a non-blind reconstruction"):
             Settings(scale=2, method=method.name, finish=finish)
     else:
         assert Settings(scale=2, method=method.name, finish=finish).used_finish == finish

@@ -6,17 +6,22 @@ failure would never reach the user.
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
 
 class BlindSRError(Exception):
     """Base of all errors raised on purpose; its text is one line, fit to be shown."""
 
 
 class InputError(BlindSRError, ValueError):
-    """The image, kernel or mask cannot be used; says what came and what is expected."""
+    """The image, kernel or mask cannot be used; names the value and what is expected."""
 
 
 class NoContrastError(InputError):
-    """Every valid pixel of an image has the same value, which is also that of its restoration.
+    """Every valid pixel of an image has the same value, and so has its restoration.
 
     Parameters
     ----------
@@ -30,12 +35,12 @@ class NoContrastError(InputError):
         self.value = value
 
     def __reduce__(self) -> tuple[type[NoContrastError], tuple[float]]:
-        # Workers of a cluster send it.
+        # Workers of a cluster send this error back.
         return NoContrastError, (self.value,)
 
 
 class SettingsError(BlindSRError, ValueError):
-    """A setting is out of its range or does not fit another; says which."""
+    """A setting is out of its range or does not fit another; names both."""
 
 
 class FileError(BlindSRError):
@@ -47,7 +52,7 @@ class DeviceError(BlindSRError):
 
 
 class ClusterError(BlindSRError):
-    """A cluster cannot be reached or used, or was lost; says which."""
+    """A cluster cannot be reached or used, or was lost."""
 
 
 class EngineError(BlindSRError):
@@ -71,3 +76,10 @@ def require(condition: bool, message: str) -> None:
     """Raise a `SettingsError` with this message unless the condition holds."""
     if not condition:
         raise SettingsError(message)
+
+
+def require_choices(options: object, **choices: Sequence[object]) -> None:
+    """Raise a `SettingsError` unless each named attribute has one of its allowed values."""
+    for name, allowed in choices.items():
+        value = getattr(options, name)
+        require(value in allowed, f"{name} is {value!r}; expected one of {list(allowed)}")

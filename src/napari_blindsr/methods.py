@@ -21,12 +21,12 @@ class Method:
     ----------
     name, label : str
     degradations : bool
-        Whether it takes covered, dark and noisy inputs.
+        Whether it takes incomplete, dark and noisy inputs.
     finish : {"none", "prior", "usrnet", "measurement"}
-        What becomes of the kernel, once it is estimated.
+        Default non-blind reconstruction, once the kernel is estimated.
     optimises : bool
-        Whether image and kernel come out of an optimisation with a schedule. Otherwise the
-        kernel is read off the image by a trained network, in one go.
+        Whether an optimisation with a schedule yields image and kernel. Otherwise a trained network
+        estimates the kernel, in one pass.
     """
 
     name: str
@@ -57,14 +57,14 @@ def method_named(name: str) -> Method:
 
 
 def repeats_cheaply(method: Method, *, known: bool, finish: Finish) -> bool:
-    """Tell whether nothing is optimised, or the finish makes its image with a known kernel."""
+    """Return whether no optimisation is needed: a fast method, or a known kernel."""
     return not method.optimises or (known and finish != "none")
 
 
 ScheduleName = Literal["published", "reference"]
 SCHEDULES: tuple[ScheduleName, ...] = get_args(ScheduleName)
 CONTINUED = 1 / 3
-"""Part of the image steps that is left to a run that begins where another one has ended."""
+"""Share of the image steps that a warm start takes."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -112,8 +112,8 @@ class Schedule:
     before_update : bool
         Return what the last step computed before it updated the weights.
     unexplained : float
-        What the kernel that is found leaves unexplained: USRNet is told of it as of noise of this
-        standard deviation, in units of the range.
+        Standard deviation of the error that the estimated kernel leaves, in units of the range:
+        given to USRNet as additional noise.
     """
 
     image_steps: int = 1000
@@ -203,10 +203,10 @@ class Schedule:
         )
 
     def continued(self) -> Schedule:
-        """Return the schedule of a run that begins where one on a similar image has ended.
+        """Return the schedule of a warm start, from the result of a similar image.
 
-        It is shorter, its kernel generator has been warmed up, and the structure is there already:
-        to fit that again undoes what the run before has found.
+        It is shorter and skips the warm-up of the kernel generator. It skips the structural steps
+        too: the structure is there already, and fitting it again would undo the earlier result.
         """
         steps = max(1, round(CONTINUED * self.image_steps))
         return dataclasses.replace(self.scaled(steps), warmup_steps=0, structural_steps=0)
@@ -230,28 +230,15 @@ class Schedule:
 def plan_schedule(
     schedule: Schedule | ScheduleName, *, method: str, kernel: str, steps: int | None
 ) -> Schedule:
-    """Return the schedule that is asked for.
+    """Return a schedule, or that of a name, with so many image steps; None leaves its own number.
 
-    Parameters
-    ----------
-    schedule : Schedule or str
-        As it is, or the name of one.
-    method : str
-    kernel : str
-        Name of the kernel family, or "known".
-    steps : int or None
-        Image steps; None leaves the schedule's own number.
-
-    Raises
-    ------
-    SettingsError
-        If a method that has no steps is given their number.
+    `kernel` is the name of the kernel family, or "known".
     """
     planned = Schedule.named(schedule, kernel=kernel) if isinstance(schedule, str) else schedule
     if steps is None:
         return planned
     require(
         method_named(method).optimises,
-        f"steps is {steps}, but method {method!r} takes no steps: it reads the blur in one go",
+        f"steps is {steps}, but method {method!r} takes no steps: it does not optimise",
     )
     return planned.scaled(steps)

@@ -1,4 +1,4 @@
-"""What a microscope's data tell of its blur: the width of the diffraction-limited one."""
+"""The optics of a microscope, and the width of the diffraction-limited blur that follows."""
 
 from __future__ import annotations
 
@@ -21,16 +21,16 @@ RANGES = {
 
 @dataclass(frozen=True, kw_only=True)
 class Optics:
-    """Objective, light and camera of a microscope; what is not known is None.
+    """Objective, emission and camera of a microscope; unknown values are None.
 
     Attributes
     ----------
     numerical_aperture : float or None
         NA of the objective, 0.01…1.8.
     emission_nm : float or None
-        Wavelength of the light in nm, 100…2000.
+        Emission wavelength in nm, 100…2000.
     pixel_size_nm : float or None
-        Side of a pixel of the image in the object, in nm, 1…1 000 000.
+        Side of an image pixel at the specimen, in nm, 1…1 000 000.
 
     Raises
     ------
@@ -55,14 +55,14 @@ class Optics:
 
     @property
     def sigma_nm(self) -> float | None:
-        """Standard deviation in nm of the diffraction-limited blur, if NA and light are known."""
+        """Standard deviation in nm of the diffraction-limited blur; None if NA or λ is missing."""
         if self.numerical_aperture is None or self.emission_nm is None:
             return None
         return DIFFRACTION * self.emission_nm / self.numerical_aperture
 
     @property
     def sigma(self) -> float | None:
-        """The same in pixels of the image; None if anything is missing."""
+        """The same in pixels of the image; None if a value is missing."""
         sigma_nm = self.sigma_nm
         if sigma_nm is None or self.pixel_size_nm is None:
             return None
@@ -70,12 +70,12 @@ class Optics:
 
     @property
     def log_variance(self) -> float:
-        """Logarithm of the variance in squared pixels of the image; NaN if it is not known."""
+        """Logarithm of the variance in squared pixels of the image; NaN if unknown."""
         sigma = self.sigma
         return math.nan if sigma is None else 2 * math.log(sigma)
 
     def completed(self, other: Optics) -> Optics:
-        """Return these data, those that are missing taken from others."""
+        """Return these optics, with missing values taken from others."""
         return Optics(
             **{
                 name: getattr(other, name) if getattr(self, name) is None else getattr(self, name)
@@ -84,9 +84,9 @@ class Optics:
         )
 
     def report(self) -> dict[str, Any]:
-        """Return what is known as plain JSON types."""
+        """Return the known values as plain JSON types."""
         return {name: getattr(self, name) for name in RANGES}
 
 
 UNKNOWN = Optics()
-"""Optics of which nothing is known."""
+"""Optics without any known value."""

@@ -1,4 +1,4 @@
-"""Everything that can be set, checked once, readable from and writable to JSON.
+"""All settings of a run, checked once, readable from and writable to JSON.
 
 Nothing here imports torch, so that menus, help texts and widgets cost nothing.
 """
@@ -10,7 +10,7 @@ import math
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from napari_blindsr.errors import SettingsError, require
+from napari_blindsr.errors import SettingsError, require, require_choices
 from napari_blindsr.methods import (
     METHOD_TABLE,
     METHODS,
@@ -143,12 +143,8 @@ class Settings:
             self.kernel == "known" or isinstance(self.kernel, KernelFamily),
             f"kernel is {self.kernel!r}; expected a kernel family or 'known'",
         )
-        require(
-            self.geometry in GEOMETRIES,
-            f"geometry is {self.geometry!r}; expected one of {list(GEOMETRIES)}",
-        )
-        require(
-            self.border in BORDERS, f"border is {self.border!r}; expected one of {list(BORDERS)}"
+        require_choices(
+            self, geometry=GEOMETRIES, border=BORDERS, quality=QUALITIES, precision=PRECISIONS
         )
         require(
             self.gain == "auto" or (math.isfinite(self.gain) and self.gain > 0),
@@ -163,18 +159,14 @@ class Settings:
             f"finish is {self.finish!r}; expected one of {list(FINISHES)}",
         )
         require(
-            self.quality in QUALITIES,
-            f"quality is {self.quality!r}; expected one of {list(QUALITIES)}",
-        )
-        require(
             method.degradations or (self.gain == 1 and not self.mask_saturated),
             f"method {self.method!r} takes no gain and no mask; use one of "
             f"{[m.name for m in METHOD_TABLE if m.degradations]}",
         )
         require(
             method.optimises or self.finish != "none",
-            f"method {self.method!r} makes its image by a finish; finish is 'none', expected one "
-            f"of {[finish for finish in FINISHES if finish != 'none']}",
+            f"method {self.method!r} needs a non-blind reconstruction; finish is 'none', expected "
+            f"one of {[finish for finish in FINISHES if finish != 'none']}",
         )
         require(
             method.optimises or self.bounded is None,
@@ -184,10 +176,6 @@ class Settings:
         require(
             isinstance(self.seed, int) and 0 <= self.seed < 2**63,
             f"seed is {self.seed!r}; expected a whole number from 0 to 2**63 − 1",
-        )
-        require(
-            self.precision in PRECISIONS,
-            f"precision is {self.precision!r}; expected one of {list(PRECISIONS)}",
         )
         require(
             self.threads is None or self.threads >= 1,
@@ -236,7 +224,7 @@ class Settings:
         require(
             not method.optimises or self.kernel == "known",
             f"{name}, but method {self.method!r} optimises one kernel for the whole image; "
-            f"expected 1 × 1, a method that reads the blur "
+            f"expected 1 × 1, a method that estimates the blur "
             f"({[m.name for m in METHOD_TABLE if not m.optimises]}), or a grid of known kernels",
         )
         require(

@@ -27,3 +27,5 @@ SHARINGS: tuple[Sharing, ...] = get_args(Sharing)
 
 OutputType = Literal["float32", "source"]
 OUTPUT_TYPES: tuple[OutputType, ...] = get_args(OutputType)
+
+FileFormat = Literal["same", "tif", "zarr", "npy"]

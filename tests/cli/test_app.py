@@ -87,13 +87,16 @@ def test_the_default_tells_the_blur_and_the_networks_that_took_part(folder: Path
     report = json.loads((folder / "r.json").read_text(encoding="utf-8"))
     assert (report["method"], report["finish"], report["reason"]) == ("fast", "prior", "completed")
     assert report["learned_priors"] == ["kernel estimator", "image prior"]
-    assert "trained networks that took part: kernel estimator, image prior\n" in done.stderr
+    assert "Neural networks used: kernel estimator, image prior.\n" in done.stderr
     blur = report["blur"]
-    told = " and ".join(
-        f"{width:.2f} ({low:.2f}–{high:.2f})"
-        for width, (low, high) in zip(blur["widths"], blur["intervals"], strict=True)
+    fwhm = [2.35482 / report["scale"] * width for width in blur["widths"]]
+    ends = [2.35482 / report["scale"] * end for pair in blur["intervals"] for end in pair]
+    said = (
+        f"Estimated blur: FWHM {fwhm[0]:.1f} × {fwhm[1]:.1f} px "
+        f"(90 %: {min(ends):.1f}–{max(ends):.1f}).\n"
     )
-    assert f"blur: standard deviations {told} pixels of the result\n" in done.stderr
+    # Not in µm: the pixels are not square.
+    assert said in done.stderr
     # There are no steps to be told.
     ending = r"^completed after \d+ s; wrote out\.tif, k\.npy, r\.json$"
     assert re.search(ending, done.stderr, re.MULTILINE)
@@ -180,10 +183,10 @@ BAD = [
     ("in.tif -o none/out.tif -s 2", "there is no folder none"),
     ("in.tif -o folder.tif -s 2", "it is a folder"),
     ("in.tif -o in.png -s 2", "exists already"),
-    ("in.tif -o in.tif -s 2 --force", "two files at once"),
+    ("in.tif -o in.tif -s 2 --force", "two options name this file"),
     ("in.tif -o out.tif -s 2 --report r.txt", "expected .json"),
     ("in.tif -o out.tif -s 2 --report out.tif", "expected .json"),
-    ("in.tif -o out.tif -s 2 --kernel-out out.tif", "two files at once"),
+    ("in.tif -o out.tif -s 2 --kernel-out out.tif", "two options name this file"),
     ("in.tif -o out.tif -s 2 --kernel-out k.mat", "expected .npy, .tif, .tiff or .png"),
     ("float.npy -o out.png -s 2", "PNG does not hold a float64 grey image"),
     ("in.tif -o out.tif -s 2 --unknown", "--unknown"),
@@ -338,7 +341,7 @@ def test_an_error_of_the_program_is_one_line(
     said = capfd.readouterr().err
     assert ("Traceback" in said) == debug
     line = said.splitlines()[-1]
-    assert line.startswith("napari-blindsr: error: an error of this program, not of yours: ")
+    assert line.startswith("napari-blindsr: error: a bug in this program: ")
     assert "ZeroDivisionError: by nothing" in line
     assert str(cache / "last-error.txt") in line
     assert "in broken" in (cache / "last-error.txt").read_text(encoding="utf-8")

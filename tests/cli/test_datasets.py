@@ -228,7 +228,7 @@ def test_an_interrupt_keeps_what_is_finished(
     arguments = "evaluate SET -s 2 --method mlmc --steps 1 --csv out.csv"
     assert run_here(arguments, monkeypatch, prepared) == 1
     shown = capfd.readouterr()
-    assert "stopped after 1 of 2 images; the same command goes on" in shown.err
+    assert "stopped after 1 of 2 images; the same command resumes" in shown.err
     assert "mean" in shown.out
     assert not (prepared / "out.csv").exists()
     monkeypatch.setattr(terminal, "run", real)
@@ -270,7 +270,7 @@ def test_an_interrupt_during_a_short_run_ends_the_evaluation(
     assert run_here("evaluate SET -s 2 --method fast", monkeypatch, prepared) == 1
     shown = capfd.readouterr()
     assert "stopping after this step" in shown.err
-    assert "stopped after 1 of 2 images; the same command goes on" in shown.err
+    assert "stopped after 1 of 2 images; the same command resumes" in shown.err
 
 
 EVALUATE = [

@@ -86,7 +86,7 @@ def test_in_a_process_of_its_own(folder: Path) -> None:
         "µm",
         "FWHM",
         "90 % intervals",
-        "trained network",
+        "neural network",
         f"gaussian {round(100 * record['families']['gaussian'])} %",
     ):
         assert words in done.stdout
@@ -236,7 +236,7 @@ def test_summary() -> None:
     assert told["kernel"] == "gaussian, 5 × 5 fine pixels"
     assert told["angle"].startswith("30°")
     assert told["families"] == "airy 80 %, gaussian 20 %"
-    assert "trained network" in told["read by"]
+    assert "neural network" in told["estimated by"]
     assert dict(cells(summary(estimate(found=False))))["blur"].startswith("no blur found")
 
 
@@ -285,8 +285,8 @@ BAD = [
     ("in.tif -s 2 --mask psf.mat", "expected "),
     ("in.tif -s 2 --kernel-out k.mat", "expected .npy, .tif, .tiff or .png"),
     ("in.tif -s 2 --kernel-out mask.png", "exists already"),
-    ("in.tif -s 2 --kernel-out in.tif --force", "two files at once"),
-    ("in.tif -s 2 --mask mask.png --kernel-out mask.png --force", "two files at once"),
+    ("in.tif -s 2 --kernel-out in.tif --force", "two options name this file"),
+    ("in.tif -s 2 --mask mask.png --kernel-out mask.png --force", "two options name this file"),
     ("in.tif -s 2 --report r.txt", "expected .json"),
     ("in.tif -s 2 --report old.json", "exists already"),
     ("in.tif -s 2 --report none/r.json", "there is no folder none"),

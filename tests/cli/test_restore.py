@@ -83,9 +83,9 @@ def test_covered_dark_and_noisy(
     # Only what no measured pixel sees is filled in.
     assert not filled[:6].any()
     assert report["gain"] == pytest.approx(picture((*shape, 3)).max() / 255, abs=0.05)
-    assert f"gain {report['gain']:.3g} (estimated)" in said
+    assert f"Estimated gain: {report['gain']:.3g}." in said
     assert report["noise"] > 0
-    assert f"noise {report['noise']:.3g} (estimated)" in said
+    assert f"Estimated noise: SD {report['noise']:.3g}." in said
     assert report["settings"]["noise"] == "auto"
 
 
@@ -179,7 +179,7 @@ def test_every_finish_of_a_blur_that_was_read(
         arguments = f"{arguments} --usrnet-weights {reference_data() / 'usrnet_tiny.pth'}"
     assert run_here(arguments, monkeypatch, folder) == 0
     said = capfd.readouterr().err
-    assert f"trained networks that took part: {', '.join(learned)}\n" in said
+    assert f"Neural networks used: {', '.join(learned)}.\n" in said
     report = json.loads((folder / "r.json").read_text(encoding="utf-8"))
     assert (report["finish"], report["learned_priors"]) == (finish, learned)
     assert read_image(folder / "out.tif").array.shape == (40, 42, 3)
@@ -307,8 +307,8 @@ BAD = [
     (f"{DDSR} --noise much", "noise is 'much'"),
     (f"{DDSR} --mask-out filled.npy", "expected .png, .tif or .tiff"),
     (f"{DDSR} --mask-out mask.png", "exists already"),
-    (f"{DDSR} --mask-out out.tif", "two files at once"),
-    (f"{DDSR} --mask mask.png --mask-out mask.png --force", "two files at once"),
+    (f"{DDSR} --mask-out out.tif", "two options name this file"),
+    (f"{DDSR} --mask mask.png --mask-out mask.png --force", "two options name this file"),
     (f"{MLMC} --mask mask.png", "method 'mlmc' takes no mask; use one of ['fast', 'ddsr',"),
     (f"{MLMC} --gain 0.5", "method 'mlmc' takes no gain"),
     (f"{MLMC} --mask-saturated", "method 'mlmc' takes no gain and no mask"),

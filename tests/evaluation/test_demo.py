@@ -25,6 +25,7 @@ from napari_blindsr.evaluation.samples import Sample
 from napari_blindsr.methods import METHODS
 from napari_blindsr.metrics import SCORES, psnr_y
 from napari_blindsr.physics.simulate import interpolate
+from napari_blindsr.progress import drained
 from napari_blindsr.restoration import restore
 from napari_blindsr.restoration.result import Result
 from napari_blindsr.settings import Settings
@@ -34,13 +35,7 @@ SHORT = dataclasses.replace(demo.SCHEDULE, image_steps=2, warmup_steps=3, channe
 
 
 def restored(sample: Sample, settings: Settings) -> Result:
-    run = restore.iterate(sample.image, settings)
-    while True:
-        try:
-            next(run)
-        except StopIteration as end:
-            final: Result = end.value
-            return final
+    return drained(restore.iterate(sample.image, settings))
 
 
 @pytest.fixture(scope="module")

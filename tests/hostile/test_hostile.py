@@ -68,7 +68,7 @@ def check(
     captured = capfd.readouterr()
     assert end.value.code in (0, 1, 2), captured.err
     assert "Traceback" not in captured.err
-    assert "an error of this program" not in captured.err
+    assert "a bug in this program" not in captured.err
     left = listing(folder) - before
     if end.value.code == 2:
         assert not left

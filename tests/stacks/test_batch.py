@@ -141,7 +141,7 @@ def test_the_command_goes_on_after_a_failure_and_skips_what_is_finished(
     before = (tmp_path / "out" / "one_x2.ome.tif").stat().st_mtime_ns
     (tmp_path / "bad.tif").unlink()
     assert run_here(command, monkeypatch, tmp_path) == 0
-    assert capsys.readouterr().err.count("finished before") == 2
+    assert capsys.readouterr().err.count("already complete") == 2
     assert (tmp_path / "out" / "one_x2.ome.tif").stat().st_mtime_ns == before
     # Another computation does not replace it without being told to.
     assert run_here(f"{command} --noise 3", monkeypatch, tmp_path) == 1
@@ -167,8 +167,8 @@ def test_the_command_restores_one_stack_and_a_region_of_an_image(
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        ("in.npy -s 2", "nowhere"),
-        ("in.npy -s 2 -o a.tif -d b", "twice"),
+        ("in.npy -s 2", "neither of --output and --output-dir"),
+        ("in.npy -s 2 -o a.tif -d b", "both of --output and --output-dir"),
         ("in.npy in.npy -s 2 -o a.tif", "one file, for 2"),
         ("in.npy -s 2 -o a.tif --planes Z=9 --axes ZYX", "planes are"),
         ("in.npy -s 2 -o a.tif --axes YX", "mean 2 dimensions|axes"),

@@ -25,7 +25,7 @@ from napari_blindsr.images.tiling import Box
 from napari_blindsr.progress import Progress, StopReason
 from napari_blindsr.stacks import dask_client
 from napari_blindsr.stacks.dask_client import ClusterChoice, remote_client
-from napari_blindsr.stacks.dask_executor import ClusterRunner
+from napari_blindsr.stacks.dask_executor import ClusterExecutor
 from napari_blindsr.stacks.dask_tasks import as_payload
 from napari_blindsr.stacks.plan import prepare_stack
 from tests.cli.command_line import check_refused, run_here
@@ -209,7 +209,7 @@ def test_a_stop_keeps_what_is_done_and_cancels_the_rest(client: Client) -> None:
 
 def test_no_more_is_handed_out_than_a_few_planes(client: Client) -> None:
     client.wait_for_workers(2, timeout=PATIENCE)
-    runner = ClusterRunner(client)
+    executor = ClusterExecutor(client)
     most = 0
 
     class Array:
@@ -233,7 +233,7 @@ def test_no_more_is_handed_out_than_a_few_planes(client: Client) -> None:
     assert array.asked == 16
     # Those that are out, and one that was read since the last report.
     assert most <= 5
-    assert runner.describe().startswith("2 workers of tcp://127.0.0.1:")
+    assert executor.describe().startswith("2 workers of tcp://127.0.0.1:")
 
 
 def test_the_name_of_a_file_is_sent_and_not_its_pixels(
@@ -273,7 +273,7 @@ def test_workers_that_do_not_see_a_file_are_sent_its_planes(
 
     monkeypatch.setattr(dask_executor, "stamp", unlike)
     found = restore_stack(array, KNOWN, axes="TYX", known_kernel=KERNEL, client=client)
-    assert any("were sent its planes" in note for note in found.notes)
+    assert any("its planes were sent to them" in note for note in found.notes)
     expected = restore_stack(image, KNOWN, axes="TYX", known_kernel=KERNEL)
     np.testing.assert_array_equal(found.image, expected.image)
 
@@ -419,7 +419,7 @@ def test_files_are_restored_at_once(
         found, expected = (open_image(tmp_path / at / name).array for at in ("out", "alone"))
         np.testing.assert_array_equal(found[:, :], expected[:, :])
     assert run_here(command, monkeypatch, tmp_path) == 1
-    assert capsys.readouterr().err.count("finished before") == 5
+    assert capsys.readouterr().err.count("already complete") == 5
 
 
 @pytest.mark.slow

@@ -22,7 +22,7 @@ from napari_blindsr.physics.kernels import Automatic
 from napari_blindsr.progress import Progress, StopReason
 from napari_blindsr.stacks import dask_tiles
 from napari_blindsr.stacks.batch import digest, file_job, open_file, restore_file
-from napari_blindsr.stacks.dask_executor import ClusterRunner
+from napari_blindsr.stacks.dask_executor import ClusterExecutor
 from napari_blindsr.stacks.dask_tasks import tile_payload
 from tests.cli.command_line import run_here
 from tests.helpers import PATIENCE, PRECISION
@@ -203,7 +203,7 @@ def test_a_stop_keeps_the_tiles_that_are_done(client: Client, tmp_path: Path) ->
         job = file_job(tmp_path / "in.npy", tmp_path / f"{ending[-4:]}.{ending}")
         run = digest(job, TILED, options, axes="YX", known=KERNEL, mask=None)
         opened = open_file(job, TILED, options, axes="YX", known=KERNEL)
-        steps = restore_file(opened, run=run, runner=ClusterRunner(client))
+        steps = restore_file(opened, run=run, executor=ClusterExecutor(client))
         for report in steps:
             if after_two(report):
                 steps.send(True)
@@ -212,7 +212,7 @@ def test_a_stop_keeps_the_tiles_that_are_done(client: Client, tmp_path: Path) ->
     there = np.isfinite(np.load(tmp_path / "npy.npy"))
     assert 0.15 < there.mean() < 0.9
     opened = open_file(job, TILED, options, axes="YX", known=KERNEL)
-    for _ in restore_file(opened, run=run, runner=ClusterRunner(client)):
+    for _ in restore_file(opened, run=run, executor=ClusterExecutor(client)):
         pass
     np.testing.assert_array_equal(open_image(job.image).array[:, :], expected.image)
 
@@ -238,8 +238,8 @@ def test_tiles_are_made_smaller_where_memory_is_short(
         from napari_blindsr import errors  # noqa: PLC0415
         from napari_blindsr.stacks import dask_tasks  # noqa: PLC0415
 
-        sent = pickle.loads(payload)  # noqa: S301 - our own
-        if sent.part.inner.shape[1] > 140:
+        _, part, _ = pickle.loads(payload)  # noqa: S301 - our own
+        if part.inner.shape[1] > 140:
             return errors.OutOfMemoryError("the device ran out of memory")
         return dask_tasks.run_tile(payload)
 

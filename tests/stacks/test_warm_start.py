@@ -23,7 +23,7 @@ from napari_blindsr.methods import CONTINUED, Schedule
 from napari_blindsr.progress import drained
 from napari_blindsr.stacks.batch import digest, file_job, open_file, restore_file
 from napari_blindsr.stacks.plan import prepare_stack
-from napari_blindsr.stacks.warm_start import ALONE, WarmStarts
+from napari_blindsr.stacks.warm_start import COLD_START, WarmStarts
 from tests.cli.command_line import check_refused, run_here
 from tests.stacks.test_cluster import check_same
 from tests.stacks.test_restore_stack import KERNEL
@@ -129,28 +129,28 @@ def test_planes_follow_each_other_in_time_or_else_in_depth(
     assert chain_axis(axes, [range(2, 2 + n) for n in lengths]) == expected
 
 
-def test_chains_come_one_after_the_other_and_gaps_begin_anew() -> None:
+def test_sequences_come_one_after_the_other_and_gaps_start_anew() -> None:
     image = np.broadcast_to(np.arange(400.0).reshape(20, 20), (5, 2, 3, 20, 20))
     options = replace(WARM, planes="T=1:")
     job = prepare_stack(image, MLMC, axes="TCZYX", options=options)
     todo = [index for index in job.indices if index != (3, 0, 1)]
-    chains = WarmStarts(job, todo)
-    order = chains.order
+    warm_starts = WarmStarts(job, todo)
+    order = warm_starts.order
     assert sorted(order) == sorted(todo)
     keys = [index[1:] for index in order]
     assert [key for key, _ in itertools.groupby(keys)] == sorted(set(keys))
     assert [index[0] for index in order[:4]] == [1, 2, 3, 4]
     result = restore(image[0, 0, 0], scale=1, method="mlmc", schedule=QUICK)
     for index in order:
-        assert chains.is_next(index)
+        assert warm_starts.is_next(index)
         later = (index[0] + 1, *index[1:])
         if later in todo:
-            assert not chains.is_next(later)
+            assert not warm_starts.is_next(later)
         # What an earlier run has restored hands nothing on.
-        assert chains.start(index) is None
-        told = chains.end(index, result)
+        assert warm_starts.start(index) is None
+        told = warm_starts.end(index, result)
         assert told is not None
-        assert (ALONE in told.notes) == (index[0] > 1)
+        assert (COLD_START in told.notes) == (index[0] > 1)
 
 
 def stopped_after(image: NDArray[Any], path: Path, planes: int) -> tuple[Any, str]:
@@ -172,14 +172,14 @@ def test_a_run_that_is_gone_on_with_says_which_planes_begin_anew(tmp_path: Path)
     job, run = stopped_after(image, tmp_path, 2)
     result = drained(restore_file(open_file(job, MLMC, WARM, axes="TYX"), run=run))
     assert result.kept == 2
-    assert [ALONE in record.notes for record in result.records] == [True, False]
-    assert any(note.startswith("1 planes began anew") for note in result.notes)
-    # From there on it is a chain of its own.
+    assert [COLD_START in record.notes for record in result.records] == [True, False]
+    assert any(note.startswith("1 planes started anew") for note in result.notes)
+    # From there on it is a sequence of its own.
     rest = restore_stack(image[2:], MLMC, axes="TYX", options=WARM)
     np.testing.assert_array_equal(open_image(job.image).array[2:, :, :], rest.image)
 
 
-def test_damaged_planes_do_not_break_a_chain() -> None:
+def test_damaged_planes_do_not_break_a_sequence() -> None:
     image = series(4).astype(np.float32)
     image[2] = np.nan
     found = restore_stack(image, MLMC, axes="TYX", options=WARM)
@@ -189,7 +189,7 @@ def test_damaged_planes_do_not_break_a_chain() -> None:
     assert not found.notes
 
 
-def test_on_a_cluster_chains_are_those_of_one_process(client: Client) -> None:
+def test_on_a_cluster_sequences_are_those_of_one_process(client: Client) -> None:
     image = np.stack([series(3, side=34), series(3, side=34, seed=1)], axis=1)
     image = image.astype(np.float32)
     image[1, 1] = np.nan

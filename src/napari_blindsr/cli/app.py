@@ -1,4 +1,4 @@
-"""The command line. Libraries that are slow to import are imported by what needs them."""
+"""The command line; slow libraries are imported by the functions that need them."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ import sys
 import threading
 import traceback
 from contextlib import contextmanager
-from dataclasses import dataclass
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -42,13 +41,6 @@ app = typer.Typer(
 )
 
 
-@dataclass(kw_only=True)
-class Wanted:
-    """What was asked for of all commands."""
-
-    debug: bool = False
-
-
 def _print_version(wanted: bool) -> None:
     if wanted:
         Console().print(f"napari-blindsr {version('napari-blindsr')}", highlight=False)
@@ -65,12 +57,12 @@ def common(
         ),
     ] = False,
     debug: Annotated[
-        bool, typer.Option("--debug", help="Show where an error came from, for a bug report.")
+        bool, typer.Option("--debug", help="Show the traceback of an error, for a bug report.")
     ] = False,
 ) -> None:
     """Blind super-resolution: estimate the blur and a finer image from one image."""
-    if isinstance(context.obj, Wanted):
-        context.obj.debug = debug
+    if isinstance(context.obj, dict):
+        context.obj["debug"] = debug
 
 
 for command in (restore, kernel, measure, prepare, evaluate, demo):
@@ -80,22 +72,22 @@ for command in (restore, kernel, measure, prepare, evaluate, demo):
 def main() -> None:
     """Run the command line.
 
-    Exit code 2 for bad input, 1 for a failure of the computation, 3 for a run that was stopped and
-    kept what it had, 130 for one that was stopped and wrote nothing.
+    Exit codes: 2 for bad input, 1 for a failed computation, 3 for a run that was stopped and kept
+    its result so far, 130 for one that was stopped and wrote nothing.
     """
-    # What libraries say of a file becomes a note of ours.
+    # Warnings of libraries about a file become notes.
     logger = logging.getLogger("tifffile")
     logger.addHandler(logging.NullHandler())
     logger.propagate = False
     _show_any_name()
-    wanted = Wanted()
+    shared = {"debug": False}
     try:
         with _terminated_like_ctrl_c():
-            code = app(standalone_mode=False, obj=wanted)
+            code = app(standalone_mode=False, obj=shared)
     except (KeyboardInterrupt, typer.Abort):
         code = ABORTED
     except Exception as error:  # noqa: BLE001 - no traceback reaches a user
-        code = _explained(error, debug=wanted.debug)
+        code = _explained(error, debug=shared["debug"])
     # Some versions of typer turn an interrupt into this code.
     if code == ABORTED:
         _fail("aborted; nothing was written", ABORTED)
@@ -103,7 +95,7 @@ def main() -> None:
 
 
 def _explained(error: Exception, *, debug: bool) -> int:
-    """Say on one line what went wrong; returns the exit code."""
+    """Print an error on one line; returns the exit code."""
     if debug:
         traceback.print_exception(error)
     if isinstance(error, USAGE_ERROR):
@@ -113,19 +105,18 @@ def _explained(error: Exception, *, debug: bool) -> int:
     if isinstance(error, BlindSRError):
         return _fail(str(error), BAD_INPUT)
     if isinstance(error, MemoryError):
-        return _fail(f"the memory does not suffice ({error}); try a smaller image", FAILED)
+        return _fail(f"not enough memory ({error}); try a smaller image", FAILED)
     if isinstance(error, OSError) and error.errno is not None:
         where = f" {error.filename}" if error.filename is not None else ""
         return _fail(f"the system refuses{where}: {os.strerror(error.errno).lower()}", BAD_INPUT)
     return _fail(
-        f"an error of this program, not of yours: {type(error).__name__}: {error} "
-        f"({_logged(error)})",
+        f"a bug in this program: {type(error).__name__}: {error} ({_logged(error)})",
         FAILED,
     )
 
 
 def _logged(error: Exception) -> str:
-    """Keep where an unexpected error came from; returns where that is to be found."""
+    """Write the traceback of an unexpected error to a file; returns a hint where it is."""
     from napari_blindsr.weights import cache_folder  # noqa: PLC0415
 
     file = cache_folder() / "last-error.txt"
@@ -134,12 +125,12 @@ def _logged(error: Exception) -> str:
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_text("".join(lines), encoding="utf-8", errors="backslashreplace")
     except OSError:
-        return "napari-blindsr --debug shows where it came from"
-    return f"where it came from stands in {file}"
+        return "napari-blindsr --debug shows the traceback"
+    return f"the traceback is in {file}"
 
 
 def _show_any_name() -> None:
-    """Let names of files that are no text be printed, with what cannot be shown escaped."""
+    """Escape the bytes of file names that cannot be printed."""
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
@@ -147,7 +138,7 @@ def _show_any_name() -> None:
 
 @contextmanager
 def _terminated_like_ctrl_c() -> Iterator[None]:
-    """Treat a request to terminate as Ctrl-C, whoever handles that."""
+    """Treat SIGTERM as Ctrl-C."""
 
     def interrupt(_signal: int, _frame: FrameType | None) -> None:
         signal.raise_signal(signal.SIGINT)
@@ -164,14 +155,14 @@ def _terminated_like_ctrl_c() -> Iterator[None]:
 
 def _usage_message(error: Exception) -> str:
     message = str(getattr(error, "format_message", error.__str__)())
-    # Of values of the wrong type typer tells what is expected, but not what came.
+    # For a value of the wrong type, typer names the expected type but not the value.
     problems: list[dict[str, Any]] = getattr(error.__cause__, "errors", list)()
     received = problems[0].get("input") if problems else None
     return message if received is None else f"{message} (received {received!r})"
 
 
 def _fail(message: str, code: int) -> int:
-    """Say on one line what went wrong."""
+    """Print an error on one line."""
     line = " ".join(message.split())
     sys.stderr.write(f"napari-blindsr: error: {line}\n")
     return code

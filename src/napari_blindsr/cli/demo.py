@@ -1,4 +1,4 @@
-"""``napari-blindsr demo``: a bundled sample whose truth is known."""
+"""``napari-blindsr demo``: restores a bundled sample whose true image is known."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.console import Console
 
 from napari_blindsr.cli.options import DeviceOption, MethodOption, UsrnetOption
+from napari_blindsr.cli.printing import error_console, print_tables, say
 from napari_blindsr.cli.restore import conclude
 from napari_blindsr.errors import FileError
 from napari_blindsr.images.atomic import check_output
@@ -17,6 +17,8 @@ from napari_blindsr.settings import Settings
 from napari_blindsr.types import SCALES
 
 if TYPE_CHECKING:
+    from rich.console import Console
+
     from napari_blindsr.evaluation.samples import Sample
     from napari_blindsr.restoration.result import Result
 
@@ -39,10 +41,10 @@ def demo(
         bool, typer.Option("--viewer/--no-viewer", help="Open napari at the end, if possible.")
     ] = True,
 ) -> int:
-    """Restore a bundled sample whose truth is known, within minutes.
+    """Restore a bundled sample whose true image is known, within minutes.
 
-    For DDSR it is partly covered, dark and noisy. Prints scores, writes a picture and opens
-    napari.
+    For DDSR some of its pixels are missing, and it is dark and noisy. Prints scores, writes a
+    picture and opens napari.
     """
     # Checked before torch is imported, and before a folder is made.
     Settings(scale=SCALES[0], method=method)
@@ -58,11 +60,11 @@ def demo(
     )
     from napari_blindsr.images.plain import write_image  # noqa: PLC0415
 
-    console = Console(stderr=True, highlight=False)
+    console = error_console()
     case = demo_case(method)
     settings = demo_settings(case, method, device=device, usrnet_weights=usrnet_weights)
     result = run(case.sample.image, settings, mask=case.mask, notes=case.notes, console=console)
-    Console(highlight=False).print(score_table(demo_scores(case, result)))
+    print_tables(score_table(demo_scores(case, result)))
     write_image(picture, side_by_side(case, result), dtype="uint8", force=True)
     code = conclude(result, [picture], console)
     if viewer:
@@ -82,6 +84,6 @@ def _show(sample: Sample, result: Result, console: Console) -> None:
 
     reason = why_not()
     if reason is not None:
-        console.print(f"napari is not opened: {reason}", markup=False)
+        say(console, f"napari is not opened: {reason}")
         return
     open_viewer(sample, result)

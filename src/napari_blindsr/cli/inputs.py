@@ -1,10 +1,10 @@
-"""Which files, planes and region a command reads, where results go, and who does the work."""
+"""Options of ``restore``: files, planes and regions, and workers."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -12,81 +12,83 @@ from napari_blindsr.cli.options import IMAGE_SUFFIXES
 from napari_blindsr.errors import BlindSRError, FileError, SettingsError
 from napari_blindsr.images.atomic import check_suffix
 from napari_blindsr.images.tiling import Box
+from napari_blindsr.stacks.dask_client import ClusterChoice
+from napari_blindsr.stacks.options import StackOptions
+from napari_blindsr.types import FileFormat, OutputType, Sharing
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from napari_blindsr.stacks.batch import FileJob
-    from napari_blindsr.stacks.options import StackOptions
 
-
-FileFormat = Literal["same", "tif", "zarr", "npy"]
-
-_PANEL = "Clusters"
-WorkersOption = Annotated[
-    int | None,
-    typer.Option(
-        help="Share planes, tiles and files among so many processes of this machine, of one CPU "
-        "thread each unless --threads tells.",
-        show_default="this process",
-        rich_help_panel=_PANEL,
-    ),
-]
-DaskOption = Annotated[
-    str | None,
-    typer.Option(
-        metavar="ADDRESS",
-        help="Share them among the workers of a Dask scheduler, such as tcp://10.0.0.1:8786.",
-        rich_help_panel=_PANEL,
-    ),
-]
 
 OUTPUT_SUFFIXES = (*IMAGE_SUFFIXES, ".zarr")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Ask:
-    """Which files are read, and where the results go.
+class FileOptions:
+    """How files are read, and where the results go."""
 
-    Attributes
-    ----------
-    images : list of Path
-        Files, folders and patterns.
-    output, folder : Path or None
-        One of both.
-    axes : str or None
-    mask : Path or None
-    series : int or None
-        Which image of a file with several.
-    """
+    output: Annotated[
+        Path | None,
+        typer.Option(
+            "--output", "-o", help="Where the result of one INPUT goes: .png, .tif, .zarr or .npy."
+        ),
+    ] = None
+    output_dir: Annotated[
+        Path | None,
+        typer.Option(
+            "--output-dir",
+            "-d",
+            help="Folder for the results of all INPUTs, with kernels and reports; files that are "
+            "complete there are skipped.",
+        ),
+    ] = None
+    file_format: Annotated[
+        FileFormat,
+        typer.Option(
+            "--format", help="Format of the results in --output-dir; same is that of the INPUT."
+        ),
+    ] = "same"
+    axes: Annotated[
+        str | None,
+        typer.Option(
+            help="Axes of the INPUT, a letter each, such as TCYX; S stands for RGB.",
+            show_default="the file's axes",
+        ),
+    ] = None
+    series: Annotated[
+        int | None,
+        typer.Option(
+            help="Which image of an INPUT with several, from 0; without it such a file is refused "
+            "with the list of its images.",
+            min=0,
+            show_default="the only one",
+        ),
+    ] = None
 
-    images: list[Path]
-    output: Path | None
-    folder: Path | None
-    axes: str | None
-    mask: Path | None
-    series: int | None = None
-
-    def __post_init__(self) -> None:
-        if (self.output is None) == (self.folder is None):
+    def check(self, images: Sequence[Path]) -> None:
+        """Raise a `FileError` unless exactly one output is given, and fits the inputs."""
+        if (self.output is None) == (self.output_dir is None):
+            given = "neither" if self.output is None else "both"
             raise FileError(
-                "where the results go is given "
-                f"{'twice' if self.output is not None else 'nowhere'}; "
-                "expected --output for one INPUT, or --output-dir"
+                f"{given} of --output and --output-dir is given; expected --output for one INPUT, "
+                "or --output-dir"
             )
-        if self.output is not None and len(self.images) > 1:
+        if self.output is not None and len(images) > 1:
             raise FileError(
-                f"--output is {self.output}, one file, for {len(self.images)} INPUTs; expected "
+                f"--output is {self.output}, one file, for {len(images)} INPUTs; expected "
                 "--output-dir"
             )
-
         if self.output is not None:
             check_suffix(self.output, OUTPUT_SUFFIXES, "write")
 
-    def single_image(self, options: StackOptions) -> Path | None:
+    def single_image(self, images: Sequence[Path], options: StackOptions) -> Path | None:
         """Return the INPUT if it is one grey or RGB image in a plain file, or seems to be one."""
         own = (self.axes, self.series, options.planes)
         if self.output is None or any(choice is not None for choice in own):
             return None
-        path = self.images[0]
+        path = images[0]
         plain = {path.suffix.lower(), self.output.suffix.lower()} <= set(IMAGE_SUFFIXES)
         ome = self.output.name.lower().endswith((".ome.tif", ".ome.tiff"))
         if (
@@ -100,47 +102,18 @@ class Ask:
         from napari_blindsr.images.files import open_image  # noqa: PLC0415
 
         try:
-            found = open_image(path).description.axes
+            axes = open_image(path).description.axes
         except BlindSRError:
-            # What is wrong with it is said by whoever reads it.
+            # Reading it raises the error again.
             return path
-        return path if found in ("YX", "YXS") else None
+        return path if axes in ("YX", "YXS") else None
 
-    def check_many(
-        self,
-        *,
-        kernel_out: Path | None,
-        mask_out: Path | None,
-        uncertainty_out: Path | None,
-        report: Path | None,
-    ) -> None:
-        """Raise an error for files that are written of one image only."""
-        for name, path in (
-            ("--kernel-out", kernel_out),
-            ("--mask-out", mask_out),
-            ("--uncertainty-out", uncertainty_out),
-            ("--report", report),
-        ):
-            if path is not None:
-                raise FileError(
-                    f"{name} is {path}, which goes with one grey or RGB image that this process "
-                    "restores; kernels and report of a stack, of files in --output-dir, and of "
-                    "what a cluster restores, are written beside the results"
-                )
-        if self.folder is not None and self.folder.exists() and not self.folder.is_dir():
-            raise FileError(f"cannot write to {self.folder}: it is a file; expected a folder")
-
-    def jobs(self, *, scale: int, file_format: FileFormat) -> list[FileJob]:
-        """Return what is read, and where what comes of it goes.
-
-        Raises
-        ------
-        FileError
-        """
+    def jobs(self, images: Sequence[Path], *, scale: int) -> list[FileJob]:
+        """Return the files that are read, with those that their results are written to."""
         from napari_blindsr.images.files import find_images  # noqa: PLC0415
         from napari_blindsr.stacks.batch import file_job, plan_files  # noqa: PLC0415
 
-        sources = find_images(self.images)
+        sources = find_images(images)
         if self.output is not None:
             if len(sources) != 1:
                 raise FileError(
@@ -149,18 +122,91 @@ class Ask:
                 )
             jobs = [file_job(sources[0], self.output)]
         else:
-            assert self.folder is not None
-            jobs = plan_files(sources, self.folder, scale=scale, file_format=file_format)
+            assert self.output_dir is not None
+            jobs = plan_files(sources, self.output_dir, scale=scale, file_format=self.file_format)
         return [replace(job, series=self.series) for job in jobs]
 
 
-def parse_roi(text: str) -> Box:
-    """Return the region that ROWS,COLUMNS stands for, such as 100:200,50:150.
+@dataclass(frozen=True, kw_only=True)
+class PlaneOptions:
+    """Which planes of a stack are restored, and how."""
 
-    Raises
-    ------
-    SettingsError
-    """
+    planes: Annotated[
+        str | None,
+        typer.Option(
+            help="Planes to restore, such as T=0:10,C=1.", show_default="all", metavar="AXIS=…"
+        ),
+    ] = None
+    kernels: Annotated[
+        Sharing,
+        typer.Option(
+            help="Which planes share a kernel: none, those of one channel, or all of them."
+        ),
+    ] = "channel"
+    warm_start: Annotated[
+        bool,
+        typer.Option(
+            "--warm-start",
+            help="Start from the previous plane, in time or in depth: MLMC and DDSR start with its "
+            "result, and take a third of the steps; fast, with --kernels plane, filters the blur "
+            "estimates over such planes.",
+        ),
+    ] = False
+    roi: Annotated[
+        str | None,
+        typer.Option(
+            metavar="ROWS,COLUMNS",
+            help="Region to restore, in pixels of the INPUT, such as 100:200,50:150.",
+        ),
+    ] = None
+    dtype: Annotated[
+        OutputType,
+        typer.Option(
+            help="Type of the results: float32, or that of the source, rounded and clipped."
+        ),
+    ] = "float32"
+
+    def stack_options(self) -> StackOptions:
+        """Return the options of a stack."""
+        values: dict[str, Any] = dict(vars(self))
+        roi = values.pop("roi")
+        return StackOptions(**values, region=None if roi is None else parse_roi(roi))
+
+
+_PANEL = "Clusters"
+
+
+@dataclass(frozen=True, kw_only=True)
+class ClusterOptions:
+    """Which processes restore."""
+
+    workers: Annotated[
+        int | None,
+        typer.Option(
+            help="Share planes, tiles and files among so many processes of this machine, of one "
+            "CPU thread each unless --threads is given.",
+            show_default="this process",
+            rich_help_panel=_PANEL,
+        ),
+    ] = None
+    dask: Annotated[
+        str | None,
+        typer.Option(
+            metavar="ADDRESS",
+            help="Share them among the workers of a Dask scheduler, such as tcp://10.0.0.1:8786.",
+            rich_help_panel=_PANEL,
+        ),
+    ] = None
+
+    def cluster(self, threads: int | None) -> ClusterChoice | None:
+        """Return the cluster to use; None is this process."""
+        if self.workers is None and self.dask is None:
+            return None
+        return ClusterChoice(workers=self.workers, address=self.dask, threads=threads)
+
+
+def parse_roi(text: str) -> Box:
+    """Return the region that ROWS,COLUMNS names, such as 100:200,50:150."""
     try:
         rows, columns = (part.split(":") for part in text.split(","))
         top, bottom = map(int, rows)
@@ -173,12 +219,7 @@ def parse_roi(text: str) -> Box:
 
 
 def parse_tile(text: str) -> int | Literal["auto"] | None:
-    """Return what --tile stands for.
-
-    Raises
-    ------
-    SettingsError
-    """
+    """Return the value of --tile."""
     if text == "auto":
         return "auto"
     if text == "none":

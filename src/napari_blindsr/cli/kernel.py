@@ -1,4 +1,4 @@
-"""``napari-blindsr kernel``: the blur of one image, as a table and a report."""
+"""``napari-blindsr kernel``: estimates the blur of one image."""
 
 from __future__ import annotations
 
@@ -9,53 +9,44 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 from rich import box
-from rich.console import Console
 from rich.table import Table
 
 from napari_blindsr.cli.options import (
     KERNEL_SUFFIXES,
     REPORT_SUFFIXES,
-    ApertureOption,
-    DefocusOption,
+    BorderOption,
     DeviceOption,
-    ExtentOption,
     FamilyOptions,
     FieldOption,
     ForceOption,
-    IndexOption,
-    LengthOption,
-    PersistenceOption,
-    PixelSizeOption,
+    GeometryOption,
+    KernelOutOption,
     QuietOption,
-    RadiusOption,
     ScaleOption,
     SeedOption,
-    SigmaOption,
-    WavelengthOption,
     check_files,
     choose_family,
+    flattened,
     parse_field,
 )
+from napari_blindsr.cli.printing import error_console, print_tables, say
 from napari_blindsr.errors import SettingsError
 from napari_blindsr.physics.kernels import FAMILY_NAMES
 from napari_blindsr.settings import ONE_BLUR, Settings
-from napari_blindsr.types import Border, Geometry
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-
-    import numpy as np
-    from numpy.typing import NDArray
 
     from napari_blindsr.estimation.estimate import BlurEstimate
     from napari_blindsr.estimation.kernel_field import KernelField
     from napari_blindsr.images.metadata import PixelSize
 
 
-# blur.Reader, whose module imports torch.
+# `estimation.estimate.Reader`, whose module imports torch.
 Reader = Literal["network", "spectrum"]
 
 
+@flattened
 def kernel(
     image: Annotated[
         Path, typer.Argument(metavar="INPUT", help="A grey or RGB image: .png, .tif or .npy.")
@@ -73,53 +64,29 @@ def kernel(
     ] = "auto",
     reader: Annotated[
         Reader,
-        typer.Option(help="What reads the blur: a trained network, or the power spectrum alone."),
+        typer.Option(
+            help="What estimates the blur: a neural network, or the power spectrum alone."
+        ),
     ] = "network",
     field: FieldOption = "1x1",
-    geometry: Annotated[
-        Geometry, typer.Option(help="Where coarse pixels lie on the fine grid.")
-    ] = "camera",
-    border: Annotated[Border, typer.Option(help="What lies beyond the borders.")] = "extend",
+    geometry: GeometryOption = "camera",
+    border: BorderOption = "extend",
     mask: Annotated[
-        Path | None, typer.Option(help="Image that is not zero where the input is covered.")
+        Path | None, typer.Option(help="Image that is nonzero where pixels are to be ignored.")
     ] = None,
-    sigma: SigmaOption = None,
-    radius: RadiusOption = None,
-    length: LengthOption = None,
-    extent: ExtentOption = None,
-    persistence: PersistenceOption = None,
-    na: ApertureOption = None,
-    wavelength: WavelengthOption = None,
-    pixel_size: PixelSizeOption = None,
-    index: IndexOption = None,
-    defocus: DefocusOption = None,
-    kernel_out: Annotated[
-        Path | None,
-        typer.Option(help="Where the kernel goes: .npy or .tif, or .png for viewing."),
-    ] = None,
+    given: FamilyOptions,
+    kernel_out: KernelOutOption = None,
     report: Annotated[
-        Path | None, typer.Option(help="Where all that was found goes: .json.")
+        Path | None, typer.Option(help="Where a report of the estimate goes: .json.")
     ] = None,
     seed: SeedOption = 0,
     device: DeviceOption = "auto",
     force: ForceOption = False,
     quiet: QuietOption = False,
 ) -> None:
-    """Tell the blur of one image, and how sure it is; nothing is restored."""
-    written = ((kernel_out, KERNEL_SUFFIXES), (report, REPORT_SUFFIXES))
-    check_files(image, mask, outputs=written, force=force)
-    given = FamilyOptions(
-        sigma=sigma,
-        radius=radius,
-        length=length,
-        extent=extent,
-        persistence=persistence,
-        na=na,
-        wavelength=wavelength,
-        pixel_size=pixel_size,
-        index=index,
-        defocus=defocus,
-    )
+    """Estimate an image's blur, with confidence intervals, without restoring it."""
+    outputs = ((kernel_out, KERNEL_SUFFIXES), (report, REPORT_SUFFIXES))
+    check_files(image, mask, outputs=outputs, force=force)
     chosen = choose_family(family, given)
     # Checked before torch is imported, which takes seconds.
     grid = parse_field(field)
@@ -127,52 +94,44 @@ def kernel(
     if grid != ONE_BLUR and reader != "network":
         raise SettingsError(
             f"reader is {reader!r} and field is {field}; expected the reader 'network', whose "
-            "uncertainty tells how far regions may differ"
+            "uncertainty says how far regions may differ"
         )
-    from napari_blindsr.images import files, plain  # noqa: PLC0415
-    from napari_blindsr.physics import kernel_files  # noqa: PLC0415
+    from napari_blindsr.images.files import read_image, read_mask  # noqa: PLC0415
+    from napari_blindsr.images.plain import write_report  # noqa: PLC0415
+    from napari_blindsr.physics.kernel_files import write_kernel  # noqa: PLC0415
 
-    loaded = files.read_image(image)
+    loaded = read_image(image)
+    size = loaded.pixel_size
     optics = loaded.known_optics(given.optics(family))
-    covered = None if mask is None else files.read_mask(mask)
+    options: dict[str, Any] = {
+        "scale": scale,
+        "kernel": chosen,
+        "geometry": geometry,
+        "border": border,
+        "mask": None if mask is None else read_mask(mask),
+        "seed": seed,
+        "device": device,
+        "optics": optics,
+    }
     from napari_blindsr.estimation.estimate import estimate_kernel  # noqa: PLC0415
     from napari_blindsr.estimation.field import estimate_field  # noqa: PLC0415
     from napari_blindsr.restoration.restore import versions  # noqa: PLC0415
 
     start = time.perf_counter()
-    found: BlurEstimate | KernelField
     if grid == ONE_BLUR:
-        found = estimate_kernel(
-            loaded.array,
-            scale=scale,
-            kernel=chosen,
-            reader=reader,
-            geometry=geometry,
-            border=border,
-            mask=covered,
-            seed=seed,
-            device=device,
-            optics=optics,
-        )
+        blur = estimate_kernel(loaded.array, reader=reader, **options)
+        kernels, record = blur.kernel, report_of(blur, size)
+        tables = [summary(blur), width_table(blur, size)]
     else:
-        found = estimate_field(
-            loaded.array,
-            scale=scale,
-            field=grid,
-            kernel=chosen,
-            geometry=geometry,
-            border=border,
-            mask=covered,
-            seed=seed,
-            device=device,
-            optics=optics,
-        )
+        regions = estimate_field(loaded.array, field=grid, **options)
+        by_region = [[report_of(blur, size) for blur in line] for line in regions.blurs]
+        kernels, record = regions.kernels, {**regions.report(), "regions": by_region}
+        tables = [field_table(regions, size)]
     seconds = time.perf_counter() - start
     if kernel_out is not None:
-        kernel_files.write_kernel(kernel_out, _kernels(found), force=force)
+        write_kernel(kernel_out, kernels, force=force)
     if report is not None:
-        record = {
-            **_record(found, loaded.pixel_size),
+        record |= {
             "settings": {
                 "kernel": chosen.to_json(),
                 "geometry": geometry,
@@ -187,80 +146,26 @@ def kernel(
             "seconds": seconds,
             "versions": versions(),
         }
-        plain.write_report(report, record, force=force)
-    notes = [f"note: {note}" for note in loaded.notes]
-    names = [str(path) for path, _ in written if path is not None]
+        write_report(report, record, force=force)
+    print_tables(*tables, title=f"Blur of {image.name}, scale {scale}")
+    console = error_console(quiet=quiet)
+    say(console, *(f"note: {note}" for note in loaded.notes))
+    names = [str(path) for path, _ in outputs if path is not None]
     if names:
-        notes.append(f"wrote {', '.join(names)}")
-    _say(image.name, _tables(found, loaded.pixel_size), scale=scale, notes=notes, quiet=quiet)
-
-
-def _say(
-    name: str,
-    tables: Sequence[Table],
-    *,
-    scale: int,
-    notes: Sequence[str],
-    quiet: bool,
-) -> None:
-    out = Console(highlight=False)
-    out.print(f"Blur of {name}, scale {scale}", markup=False, soft_wrap=True)
-    for table in tables:
-        if not out.is_terminal:
-            # A file has no width.
-            out.width = max(out.width, Console(width=1000).measure(table).maximum)
-        out.print(table)
-    console = Console(stderr=True, quiet=quiet, highlight=False)
-    for note in notes:
-        console.print(note, markup=False, soft_wrap=True)
-
-
-def _tables(found: BlurEstimate | KernelField, size: PixelSize | None) -> list[Table]:
-    """Return what was found as tables to be printed."""
-    # Not before now: it imports torch.
-    from napari_blindsr.estimation.kernel_field import KernelField  # noqa: PLC0415
-
-    if isinstance(found, KernelField):
-        return [field_table(found, size)]
-    return [summary(found), width_table(found, size)]
-
-
-def _kernels(found: BlurEstimate | KernelField) -> NDArray[np.float32]:
-    """Return the kernel, or the grid of them."""
-    from napari_blindsr.estimation.kernel_field import KernelField  # noqa: PLC0415
-
-    return found.kernels if isinstance(found, KernelField) else found.kernel
-
-
-def _record(found: BlurEstimate | KernelField, size: PixelSize | None) -> dict[str, Any]:
-    """Return what was found as plain JSON types."""
-    from napari_blindsr.estimation.kernel_field import KernelField  # noqa: PLC0415
-
-    if isinstance(found, KernelField):
-        regions = [[report_of(blur, size) for blur in line] for line in found.blurs]
-        return {**found.report(), "regions": regions}
-    return report_of(found, size)
+        say(console, f"wrote {', '.join(names)}")
 
 
 FWHM = 2 * math.sqrt(2 * math.log(2))
 """Full width at half maximum of a Gaussian, in standard deviations."""
 
-READ_BY = {
-    "network": "a trained network, the kernel estimator of this package",
-    "spectrum": "the power spectrum alone, which knows no uncertainty and no families",
+ESTIMATED_BY = {
+    "network": "neural network, the kernel estimator of this package",
+    "spectrum": "power spectrum alone, without uncertainty or families",
 }
 
 
 def field_table(field: KernelField, size: PixelSize | None) -> Table:
-    """Return the widths of the blur of each region as a table to be printed.
-
-    Parameters
-    ----------
-    field : KernelField
-        That was read off an image.
-    size : PixelSize or None
-        Of that image; None leaves out the widths in µm.
-    """
+    """Return a table of the widths of each region's blur; without `size` there are none in µm."""
     first = field.blurs[0][0]
     physical = axes_in_micrometres(first, size) is not None
     table = Table(box=box.SIMPLE, pad_edge=False)
@@ -287,14 +192,15 @@ def field_table(field: KernelField, size: PixelSize | None) -> Table:
     side = field.size
     table.caption = (
         f"standard deviations; in brackets: 90 % intervals. Kernels: {first.family}, "
-        f"{side} × {side} fine pixels; read by {READ_BY[first.reader]}"
+        f"{side} × {side} fine pixels; estimated by: "
+        f"{ESTIMATED_BY[first.reader]}"
     )
     table.caption_justify = "left"
     return table
 
 
 def summary(estimate: BlurEstimate) -> Table:
-    """Return all but the widths as a table to be printed: what is told, and its value."""
+    """Return a table of everything but the widths."""
     found = "found" if estimate.found else "no blur found: as sharp as if it was never blurred"
     side = len(estimate.kernel)
     ranked = sorted(estimate.families.items(), key=lambda pair: -pair[1])
@@ -306,21 +212,14 @@ def summary(estimate: BlurEstimate) -> Table:
         # Rows run downwards.
         ("angle", f"{math.degrees(estimate.angle):.0f}° clockwise from the image's rows"),
         ("families", probabilities or "unknown"),
-        ("read by", READ_BY[estimate.reader]),
+        ("estimated by", ESTIMATED_BY[estimate.reader]),
     ):
         table.add_row(*row)
     return table
 
 
 def width_table(estimate: BlurEstimate, size: PixelSize | None) -> Table:
-    """Return the widths along both axes as a table to be printed.
-
-    Parameters
-    ----------
-    estimate : BlurEstimate
-    size : PixelSize or None
-        Of the image that was read; None leaves out the widths in µm.
-    """
+    """Return a table of the widths along both axes; without `size` there are none in µm."""
     scale = estimate.scale
     micrometres = axes_in_micrometres(estimate, size)
     table = Table(box=box.SIMPLE, pad_edge=False)
@@ -353,19 +252,7 @@ def _with_interval(values: Sequence[float]) -> str:
 def axes_in_micrometres(
     estimate: BlurEstimate, size: PixelSize | None
 ) -> tuple[float, float] | None:
-    """Return the length in µm of a fine pixel along both axes of a blur.
-
-    Parameters
-    ----------
-    estimate : BlurEstimate
-    size : PixelSize or None
-        Of the image that was read.
-
-    Returns
-    -------
-    tuple of float, or None
-        None if the size is unknown or in no unit of length.
-    """
+    """Return the length in µm of a fine pixel along both axes of a blur; None if unknown."""
     from napari_blindsr.images.metadata import METRES  # noqa: PLC0415
 
     if size is None or size.unit not in METRES:
@@ -380,7 +267,7 @@ def axes_in_micrometres(
 
 
 def report_of(estimate: BlurEstimate, size: PixelSize | None) -> dict[str, Any]:
-    """Return what was found as plain JSON types: lengths in fine pixels and, if known, in µm."""
+    """Return an estimate as plain JSON types: lengths in fine pixels and, if known, in µm."""
     record = estimate.report()
     micrometres = axes_in_micrometres(estimate, size)
     record["widths_um"] = record["intervals_um"] = None

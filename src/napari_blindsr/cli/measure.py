@@ -1,4 +1,4 @@
-"""``napari-blindsr measure``: how good an image is, with a truth and without one."""
+"""``napari-blindsr measure``: quality scores of an image, with a true image and without."""
 
 from __future__ import annotations
 
@@ -7,14 +7,20 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich import box
-from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from napari_blindsr.cli.options import ForceOption, QuietOption, check_files
+from napari_blindsr.cli.options import (
+    BorderOption,
+    ForceOption,
+    GeometryOption,
+    QuietOption,
+    check_files,
+)
+from napari_blindsr.cli.printing import error_console, print_tables, say
 from napari_blindsr.errors import InputError, SettingsError
 from napari_blindsr.images.atomic import check_suffix, replacing
-from napari_blindsr.types import SCALES, Border, Criterion, Geometry
+from napari_blindsr.types import SCALES, Criterion
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -32,11 +38,12 @@ NANOMETRES = 1e9
 def measure(
     image: Annotated[
         Path,
-        typer.Argument(metavar="RESULT", help="The image that is measured: .png, .tif or .npy."),
+        typer.Argument(metavar="RESULT", help="The image to measure: .png, .tif or .npy."),
     ],
     *,
     reference: Annotated[
-        Path | None, typer.Option(help="The truth, of RESULT's size: PSNR, SSIM, NRMSE, MS-SSIM.")
+        Path | None,
+        typer.Option(help="The true image, of RESULT's size: PSNR, SSIM, NRMSE, MS-SSIM."),
     ] = None,
     source: Annotated[
         Path | None,
@@ -58,7 +65,7 @@ def measure(
             "--scale",
             "-s",
             help=f"How many times finer RESULT is than --source, {SCALES[0]} to {SCALES[-1]}.",
-            show_default="as their sizes say",
+            show_default="the ratio of their sizes",
         ),
     ] = None,
     second: Annotated[
@@ -71,10 +78,8 @@ def measure(
     second_source: Annotated[
         Path | None, typer.Option(help="A second acquisition, of the size of --source.")
     ] = None,
-    geometry: Annotated[
-        Geometry, typer.Option(help="Where coarse pixels lie on the fine grid.")
-    ] = "camera",
-    border: Annotated[Border, typer.Option(help="What lies beyond the borders.")] = "extend",
+    geometry: GeometryOption = "camera",
+    border: BorderOption = "extend",
     gain: Annotated[float, typer.Option(help="How bright --source is compared with RESULT.")] = 1.0,
     noise: Annotated[
         float | None,
@@ -87,19 +92,20 @@ def measure(
         bool,
         typer.Option(
             "--register/--no-register",
-            help="Move images to where their partner lies, to a fraction of a pixel.",
+            help="Align images with each other, to a fraction of a pixel.",
         ),
     ] = True,
     fit_intensity: Annotated[
         bool,
         typer.Option(
-            "--fit-intensity", help="Bring RESULT to the reference by a factor and an offset."
+            "--fit-intensity", help="Fit RESULT to the reference with a factor and an offset."
         ),
     ] = False,
     data_range: Annotated[
         float | None,
         typer.Option(
-            help="What a peak is, for PSNR and SSIM.", show_default="255, or the reference's range"
+            help="Range of intensities, for PSNR and SSIM.",
+            show_default="255, or the reference's range",
         ),
     ] = None,
     criterion: Annotated[
@@ -109,19 +115,19 @@ def measure(
         float | None,
         typer.Option(
             help="Side of RESULT's pixels at the specimen, in nm.",
-            show_default="what RESULT's file says",
+            show_default="the pixel size in RESULT's file",
         ),
     ] = None,
     na: Annotated[float | None, typer.Option("--na", help="Numerical aperture.")] = None,
-    wavelength: Annotated[float | None, typer.Option(help="Of the emission, in nm.")] = None,
+    wavelength: Annotated[float | None, typer.Option(help="Emission wavelength, in nm.")] = None,
     csv: Annotated[
         Path | None,
-        typer.Option(help="Where the values go, with definitions and caveats: .csv."),
+        typer.Option(help="Where the scores go, with definitions and caveats: .csv."),
     ] = None,
     force: ForceOption = False,
     quiet: QuietOption = False,
 ) -> None:
-    """Measure an image by all that is given: fidelity, residual, resolution, kernel."""
+    """Compute quality scores from the images you choose: fidelity, residual, resolution, kernel."""
     _check_options(scale=scale, source=source, na=na, wavelength=wavelength)
     check_files(outputs=((csv, CSV_SUFFIXES),), force=force)
     from napari_blindsr.images import files  # noqa: PLC0415
@@ -130,8 +136,7 @@ def measure(
     from napari_blindsr.metrics.measure import to_csv  # noqa: PLC0415
 
     loaded = files.read_image(image)
-    console = Console(stderr=True, quiet=quiet, highlight=False)
-    size, notes = (pixel_size, ()) if pixel_size is not None else _pixel_size(loaded)
+    size, notes = (pixel_size, ()) if pixel_size is not None else square_pixel(loaded)
     evidence = MetricInputs(
         image=loaded.array,
         reference=_image(reference),
@@ -157,28 +162,23 @@ def measure(
         raise InputError(
             f"--scale is {scale}, but {image} has {evidence.scale} times the size of {source}"
         )
-    found = measure_all(evidence)
+    scores = measure_all(evidence)
     if csv is not None:
         with replacing(csv, force=force) as stream:
-            stream.write(to_csv(found).encode())
-    out = Console(highlight=False)
-    shown = table(image.name, found)
-    if not out.is_terminal:
-        # A file has no width.
-        out.width = max(out.width, Console(width=1000).measure(shown).maximum)
-    out.print(shown)
-    for note in (*loaded.notes, *notes):
-        console.print(f"note: {note}", markup=False, soft_wrap=True)
+            stream.write(to_csv(scores).encode())
+    print_tables(table(image.name, scores))
+    console = error_console(quiet=quiet)
+    say(console, *(f"note: {note}" for note in (*loaded.notes, *notes)))
     if csv is not None:
-        console.print(f"wrote {csv}", markup=False, soft_wrap=True)
+        say(console, f"wrote {csv}")
 
 
 def _check_options(
     *, scale: int | None, source: Path | None, na: float | None, wavelength: float | None
 ) -> None:
-    """Raise a `SettingsError` for options that do not go together, before anything is read."""
+    """Raise a `SettingsError` for options that do not go together."""
     if scale is not None and source is None:
-        raise SettingsError("--scale says how RESULT relates to --source, which is not given")
+        raise SettingsError("--scale relates RESULT to --source, which is not given")
     if scale is not None and scale not in SCALES:
         raise SettingsError(f"--scale is {scale}; expected {SCALES[0]} to {SCALES[-1]}")
     if (na is None) != (wavelength is None):
@@ -188,8 +188,8 @@ def _check_options(
         raise SettingsError(f"{given} is given without {missing}; the diffraction limit needs both")
 
 
-def _pixel_size(loaded: LoadedImage) -> tuple[float | None, tuple[str, ...]]:
-    """Return the side of a pixel in nm, if the file tells one, and what to say about it."""
+def square_pixel(loaded: LoadedImage) -> tuple[float | None, tuple[str, ...]]:
+    """Return the side of a pixel in nm, if the file has it, and notes about it."""
     from napari_blindsr.images.metadata import METRES  # noqa: PLC0415
 
     size = loaded.pixel_size
@@ -223,14 +223,7 @@ def _kernel(path: Path | None) -> NDArray[Any] | None:
 
 
 def table(name: str, measurements: Sequence[Measurement]) -> Table:
-    """Return measurements as a table to be printed.
-
-    Parameters
-    ----------
-    name : str
-        Of the image.
-    measurements : sequence of Measurement
-    """
+    """Return a table of the scores of an image."""
     physical = any(found.physical is not None for found in measurements)
     shown = Table(title=f"Quality of {escape(name)}", box=box.SIMPLE, title_justify="left")
     shown.add_column("")

@@ -1,19 +1,21 @@
-"""What several commands share: options, file formats, and checks before the work."""
+"""Options that several commands share, and checks before any work."""
 
 from __future__ import annotations
 
+import inspect
 import math
 import os
-from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import MISSING, dataclass, fields, is_dataclass
+from functools import wraps
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar, get_type_hints
 
 import typer
 
 from napari_blindsr.errors import FileError, SettingsError
 from napari_blindsr.images.atomic import check_output, check_suffix
-from napari_blindsr.methods import METHODS, ScheduleName
+from napari_blindsr.methods import METHODS, ScheduleName, plan_schedule
 from napari_blindsr.optics import Optics
 from napari_blindsr.physics.kernels import (
     FAMILY_NAMES,
@@ -26,62 +28,35 @@ from napari_blindsr.physics.kernels import (
     Motion,
 )
 from napari_blindsr.physics.kernels.base import check_range
-from napari_blindsr.settings import FEWEST_RESTORATIONS, kernel_family
-from napari_blindsr.types import SCALES, Precision, Quality
+from napari_blindsr.settings import Settings, kernel_family
+from napari_blindsr.types import SCALES, Border, Finish, Geometry, Precision, Quality
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
-
     from numpy.typing import NDArray
 
 
 FAILED = 1
-"""Exit code of a computation that did not come to its end."""
+"""Exit code of a computation that failed."""
 STOPPED = 3
-"""Exit code of one that was asked to stop, and kept what there was."""
+"""Exit code of a run that was stopped and kept its result so far."""
 
 ScaleOption = Annotated[
     int, typer.Option("--scale", "-s", help=f"How many times finer, {SCALES[0]} to {SCALES[-1]}.")
 ]
 MethodOption = Annotated[str, typer.Option(help=f"One of: {', '.join(METHODS)}.")]
-QualityOption = Annotated[
-    Quality,
-    typer.Option(
-        help="fast: the blur as a network reads it; refined: moved by the residual, seconds more."
-    ),
-]
-ScheduleOption = Annotated[
-    ScheduleName, typer.Option(help="Numbers and habits of the optimisation, if there is one.")
-]
-StepsOption = Annotated[
-    int | None,
-    typer.Option(
-        help="Image steps of the optimisation; the phases scale with them.",
-        show_default="the schedule's",
-    ),
-]
-SeedOption = Annotated[int, typer.Option(help="Of all random numbers.")]
-DeviceOption = Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")]
-PrecisionOption = Annotated[Precision, typer.Option(help="In which the networks are evaluated.")]
-ThreadsOption = Annotated[int | None, typer.Option(help="CPU threads to compute with.")]
-UncertaintyOption = Annotated[
-    int,
-    typer.Option(
-        metavar="N",
-        help="Find the standard deviation of each pixel from so many more restorations, "
-        f"1 at least with the image prior, {FEWEST_RESTORATIONS} without; 0 finds none. Not where "
-        "an optimisation would be repeated.",
-    ),
-]
 FieldOption = Annotated[
     str,
     typer.Option(
         metavar="ROWSxCOLUMNS",
         help="Regions of the image that each have a blur of their own, such as 3x4; between their "
-        "middles it is interpolated.",
-        show_default="1x1, one blur for all",
+        "centres the blur is interpolated.",
+        show_default="1x1, one blur for the whole image",
     ),
 ]
+GeometryOption = Annotated[Geometry, typer.Option(help="Where coarse pixels lie on the fine grid.")]
+BorderOption = Annotated[Border, typer.Option(help="What lies beyond the borders.")]
+SeedOption = Annotated[int, typer.Option(help="Seed of all random numbers.")]
+DeviceOption = Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")]
 UsrnetOption = Annotated[
     Path | None,
     typer.Option(
@@ -89,121 +64,178 @@ UsrnetOption = Annotated[
         "cache, into which they are fetched once.",
     ),
 ]
+KernelOutOption = Annotated[
+    Path | None, typer.Option(help="Where the kernel goes: .npy or .tif, or .png for viewing.")
+]
 ForceOption = Annotated[bool, typer.Option("--force", help="Replace existing files.")]
-QuietOption = Annotated[bool, typer.Option("--quiet", "-q", help="Say nothing but errors.")]
+QuietOption = Annotated[bool, typer.Option("--quiet", "-q", help="Print errors only.")]
 
-_PANEL = "Parameters of the kernel families"
-_OPTICS_PANEL = "What is known of the microscope (narrows what the blur may be)"
+Returned = TypeVar("Returned")
+
+
+def flattened(command: Callable[..., Returned]) -> Callable[..., Returned]:
+    """Return a command that takes the fields of its dataclass parameters as options."""
+    hints = get_type_hints(command, include_extras=True)
+    groups: dict[str, Any] = {name: hint for name, hint in hints.items() if is_dataclass(hint)}
+    parameters: list[inspect.Parameter] = []
+    for parameter in inspect.signature(command).parameters.values():
+        group = groups.get(parameter.name)
+        if group is None:
+            parameters.append(parameter.replace(annotation=hints[parameter.name]))
+            continue
+        types = get_type_hints(group, include_extras=True)
+        parameters += [
+            inspect.Parameter(
+                field.name,
+                inspect.Parameter.KEYWORD_ONLY,
+                default=inspect.Parameter.empty if field.default is MISSING else field.default,
+                annotation=types[field.name],
+            )
+            for field in fields(group)
+        ]
+
+    @wraps(command)
+    def run(**values: Any) -> Returned:
+        given = {
+            name: group(**{field.name: values.pop(field.name) for field in fields(group)})
+            for name, group in groups.items()
+        }
+        return command(**values, **given)
+
+    run.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+    return run
+
+
+@dataclass(frozen=True, kw_only=True)
+class MethodOptions:
+    """The method, its schedule, and how it computes."""
+
+    method: MethodOption = METHODS[0]
+    finish: Annotated[
+        Finish | None,
+        typer.Option(
+            help="Non-blind reconstruction, once the kernel is known.",
+            show_default="the method's own",
+        ),
+    ] = None
+    usrnet_weights: UsrnetOption = None
+    quality: Annotated[
+        Quality,
+        typer.Option(
+            help="fast: the network's blur estimate as it is; refined: adjusted until the restored "
+            "image explains the data best, which takes some seconds more."
+        ),
+    ] = "fast"
+    schedule: Annotated[
+        ScheduleName, typer.Option(help="Schedule of the methods that optimise.")
+    ] = "published"
+    steps: Annotated[
+        int | None,
+        typer.Option(
+            help="Image steps of the optimisation; the phases scale with them.",
+            show_default="the schedule's",
+        ),
+    ] = None
+    seed: SeedOption = 0
+    device: DeviceOption = "auto"
+    precision: Annotated[
+        Precision, typer.Option(help="Number type in which the networks are evaluated.")
+    ] = "auto"
+    threads: Annotated[int | None, typer.Option(help="CPU threads to compute with.")] = None
+
+    def settings(
+        self, *, scale: int, kernel: KernelFamily | Literal["known"], **others: Any
+    ) -> Settings:
+        """Return the settings of a run with these options."""
+        weights = self.usrnet_weights
+        return Settings(
+            scale=scale,
+            method=self.method,
+            kernel=kernel,
+            finish=self.finish,
+            usrnet_weights=None if weights is None else str(weights),
+            quality=self.quality,
+            schedule=plan_schedule(
+                self.schedule,
+                method=self.method,
+                kernel=kernel if kernel == "known" else kernel.name,
+                steps=self.steps,
+            ),
+            seed=self.seed,
+            device=self.device,
+            precision=self.precision,
+            threads=self.threads,
+            **others,
+        )
+
+
 Range = tuple[float, float]
-SigmaOption = Annotated[
-    Range | None,
-    typer.Option(
-        help="gaussian: standard deviation, in pixels of the fine grid.",
-        metavar="LOW HIGH",
-        rich_help_panel=_PANEL,
-    ),
-]
-RadiusOption = Annotated[
-    Range | None,
-    typer.Option(
-        help="disk: radius, in pixels of the fine grid.", metavar="LOW HIGH", rich_help_panel=_PANEL
-    ),
-]
-LengthOption = Annotated[
-    Range | None,
-    typer.Option(
-        help="line: length, in pixels of the fine grid.", metavar="LOW HIGH", rich_help_panel=_PANEL
-    ),
-]
-ExtentOption = Annotated[
-    Range | None,
-    typer.Option(
-        help="motion: largest distance from the middle, in pixels of the fine grid.",
-        metavar="LOW HIGH",
-        rich_help_panel=_PANEL,
-    ),
-]
-PersistenceOption = Annotated[
-    float | None,
-    typer.Option(
-        help="motion: for what part of the exposure the camera keeps its velocity.",
+
+
+def _parameter(text: str, *, metavar: str = "LOW HIGH") -> Any:
+    return typer.Option(
+        help=text,
+        metavar=metavar,
+        rich_help_panel="Parameters of the kernel families",
+    )
+
+
+def _optical(text: str, *names: str, default: bool | str = True) -> Any:
+    return typer.Option(
+        *names,
+        help=text,
         metavar="NUMBER",
-        rich_help_panel=_PANEL,
-    ),
-]
-ApertureOption = Annotated[
-    float | None,
-    typer.Option(
-        "--na",
-        help="Numerical aperture of the objective.",
-        metavar="NUMBER",
-        rich_help_panel=_OPTICS_PANEL,
-    ),
-]
-WavelengthOption = Annotated[
-    float | None,
-    typer.Option(
-        "--emission",
-        "--wavelength",
-        help="Wavelength of the light, in nm.",
-        metavar="NUMBER",
-        rich_help_panel=_OPTICS_PANEL,
-    ),
-]
-PixelSizeOption = Annotated[
-    float | None,
-    typer.Option(
-        help="Side of a pixel of the coarse image at the specimen, in nm.",
-        show_default="what the file says",
-        metavar="NUMBER",
-        rich_help_panel=_OPTICS_PANEL,
-    ),
-]
-IndexOption = Annotated[
-    float | None,
-    typer.Option(
-        help="airy: refractive index of the immersion medium.",
-        metavar="NUMBER",
-        rich_help_panel=_PANEL,
-    ),
-]
-DefocusOption = Annotated[
-    Range | None,
-    typer.Option(
-        help="airy: distance to the focal plane, in nm.", metavar="LOW HIGH", rich_help_panel=_PANEL
-    ),
-]
+        show_default=default,
+        rich_help_panel="Optics of the microscope (they limit how narrow and wide the blur may be)",
+    )
 
 
 @dataclass(frozen=True, kw_only=True)
 class FamilyOptions:
-    """Parameters of kernel families as the command line takes them; None is not given."""
+    """Parameters of kernel families, and the optics of a microscope; None is not given."""
 
-    sigma: Range | None = None
-    radius: Range | None = None
-    length: Range | None = None
-    extent: Range | None = None
-    persistence: float | None = None
-    na: float | None = None
-    wavelength: float | None = None
-    pixel_size: float | None = None
-    index: float | None = None
-    defocus: Range | None = None
+    sigma: Annotated[
+        Range | None, _parameter("gaussian: standard deviation, in pixels of the fine grid.")
+    ] = None
+    radius: Annotated[Range | None, _parameter("disk: radius, in pixels of the fine grid.")] = None
+    length: Annotated[Range | None, _parameter("line: length, in pixels of the fine grid.")] = None
+    extent: Annotated[
+        Range | None,
+        _parameter("motion: largest distance from the middle, in pixels of the fine grid."),
+    ] = None
+    persistence: Annotated[
+        float | None,
+        _parameter(
+            "motion: for what part of the exposure the camera keeps its velocity.", metavar="NUMBER"
+        ),
+    ] = None
+    na: Annotated[float | None, _optical("Numerical aperture of the objective.", "--na")] = None
+    wavelength: Annotated[
+        float | None, _optical("Emission wavelength, in nm.", "--emission", "--wavelength")
+    ] = None
+    pixel_size: Annotated[
+        float | None,
+        _optical(
+            "Side of a pixel of the coarse image at the specimen, in nm.",
+            default="the file's pixel size",
+        ),
+    ] = None
+    index: Annotated[
+        float | None,
+        _parameter("airy: refractive index of the immersion medium.", metavar="NUMBER"),
+    ] = None
+    defocus: Annotated[Range | None, _parameter("airy: distance to the focal plane, in nm.")] = None
 
     def check(self, kernel: str) -> None:
         """Raise a `SettingsError` if a parameter is given that `kernel` does not have."""
-        for field in fields(self):
-            if field.name in OPTICS:
-                continue
-            owners = _OWNERS.get(field.name, ("airy",))
-            if getattr(self, field.name) is not None and kernel not in owners:
-                flag = f"--{field.name.replace('_', '-')}"
+        for name, owners in _OWNERS.items():
+            if getattr(self, name) is not None and kernel not in owners:
                 raise SettingsError(
-                    f"{flag} is a parameter of --kernel {owners[0]}; the kernel is {kernel!r}"
+                    f"--{name} is a parameter of --kernel {owners[0]}; the kernel is {kernel!r}"
                 )
 
     def optics(self, kernel: str) -> Optics:
-        """Return what is given of a microscope; the family "airy" takes it for its own."""
+        """Return the given optics; the family "airy" takes them as its own parameters."""
         if kernel == Airy.name:
             return Optics()
         return Optics(
@@ -213,32 +245,20 @@ class FamilyOptions:
         )
 
 
-OPTICS = ("na", "wavelength", "pixel_size")
-"""Parameters that tell of a microscope, whatever the kernel family is."""
-
 _OWNERS = {
     "sigma": ("gaussian", "auto"),
     "radius": ("disk",),
     "length": ("line",),
     "extent": ("motion",),
     "persistence": ("motion",),
+    "index": ("airy",),
+    "defocus": ("airy",),
 }
+"""The families that have a parameter; optics go with any."""
 
 
 def choose_kernel(kernel: str, given: FamilyOptions) -> KernelFamily | NDArray[Any]:
-    """Return what --kernel stands for: a family, one kernel (K, K), or a grid (R, C, K, K).
-
-    Parameters
-    ----------
-    kernel : str
-        Name of a family, a folder of kernels to draw from, or a file with one.
-    given : FamilyOptions
-
-    Raises
-    ------
-    BlindSRError
-        If it is none of these, or a parameter does not belong to it.
-    """
+    """Return the family, kernel (K, K) or grid of kernels (R, C, K, K) that --kernel names."""
     given.check(kernel)
     if kernel in FAMILY_NAMES:
         return _family(kernel, given)
@@ -248,29 +268,19 @@ def choose_kernel(kernel: str, given: FamilyOptions) -> KernelFamily | NDArray[A
             f"kernel is {kernel!r}; expected one of {list(FAMILY_NAMES)}, a file with a kernel, "
             "or a folder of kernels"
         )
+    from napari_blindsr.physics.kernel_files import (  # noqa: PLC0415
+        check_kernels,
+        read_kernel,
+        read_kernel_folder,
+    )
+
     if path.is_dir():
-        from napari_blindsr.physics.kernel_files import read_kernel_folder  # noqa: PLC0415
-
         return Motion(kernels=read_kernel_folder(path))
-    from napari_blindsr.physics.kernel_files import check_kernels, read_kernel  # noqa: PLC0415
-
     return check_kernels(read_kernel(path))
 
 
 def choose_family(kernel: str, given: FamilyOptions) -> KernelFamily:
-    """Return what --kernel stands for where the kernel is what is looked for.
-
-    Parameters
-    ----------
-    kernel : str
-        Name of a family, or a folder of kernels to draw from.
-    given : FamilyOptions
-
-    Raises
-    ------
-    BlindSRError
-        If it is neither, such as a file with one kernel, or a parameter does not belong to it.
-    """
+    """Return the family, or folder of kernels, that --kernel names; a known kernel is an error."""
     if kernel not in FAMILY_NAMES and not Path(kernel).is_dir():
         known = Path(kernel).exists()
         raise SettingsError(
@@ -297,38 +307,27 @@ def _family(name: str, given: FamilyOptions) -> KernelFamily:
             # A bar of one pixel has no length to either side.
             return Line(half_length=((low - 1) / 2, (high - 1) / 2))
         case "motion":
-            usual = Motion()
-            return Motion(
-                extent=given.extent, persistence=_first(given.persistence, usual.persistence)
-            )
+            return Motion(**_given(extent=given.extent, persistence=given.persistence))
         case "airy":
-            return _airy(given)
+            return Airy(
+                **_given(
+                    numerical_aperture=given.na,
+                    wavelength=given.wavelength,
+                    pixel_size=given.pixel_size,
+                    refractive_index=given.index,
+                    defocus=given.defocus,
+                )
+            )
         case _:
             return kernel_family(name)
 
 
-def _airy(given: FamilyOptions) -> Airy:
-    usual = Airy()
-    return Airy(
-        numerical_aperture=_first(given.na, usual.numerical_aperture),
-        wavelength=_first(given.wavelength, usual.wavelength),
-        pixel_size=_first(given.pixel_size, usual.pixel_size),
-        refractive_index=_first(given.index, usual.refractive_index),
-        defocus=usual.defocus if given.defocus is None else given.defocus,
-    )
-
-
-def _first(value: float | None, otherwise: float) -> float:
-    return otherwise if value is None else value
+def _given(**values: Any) -> dict[str, Any]:
+    return {name: value for name, value in values.items() if value is not None}
 
 
 def parse_field(text: str) -> tuple[int, int]:
-    """Return the rows and columns of regions that --field stands for, such as 3x4.
-
-    Raises
-    ------
-    SettingsError
-    """
+    """Return the rows and columns of regions that --field names, such as 3x4."""
     parts = text.lower().replace("×", "x").split("x")
     try:
         rows, columns = map(int, parts)
@@ -352,15 +351,6 @@ def number_or_auto(name: str, text: str) -> float | Literal["auto"]:
     return value
 
 
-def check_distinct(paths: Sequence[Path | None]) -> None:
-    """Raise a `FileError` if two paths, one of them to be written, are the same file."""
-    # Unlike Path.resolve, this takes loops of links.
-    resolved = [Path(os.path.realpath(path)) for path in paths if path is not None]
-    for index, path in enumerate(resolved):
-        if path in resolved[:index]:
-            raise FileError(f"cannot write {path}: it stands for two files at once")
-
-
 IMAGE_SUFFIXES = (".png", ".tif", ".tiff", ".npy")
 READ_SUFFIXES = (*IMAGE_SUFFIXES, ".jpg", ".jpeg", ".bmp", ".webp", ".gif")
 KERNEL_SUFFIXES = (".npy", ".tif", ".tiff", ".png")
@@ -372,26 +362,16 @@ REPORT_SUFFIXES = (".json",)
 def check_files(
     *inputs: Path | None, outputs: Sequence[tuple[Path | None, Collection[str]]], force: bool
 ) -> None:
-    """Check that everything can be written before anything is read.
-
-    Parameters
-    ----------
-    *inputs : Path or None
-        Images and masks that are read; None is not given.
-    outputs : sequence of (Path or None, collection of str)
-        Files to be written, and the extensions that each may have.
-    force : bool
-        Whether existing files may be replaced.
-
-    Raises
-    ------
-    FileError
-        Also if a file stands for two things at once.
-    """
+    """Raise a `FileError` unless all outputs, each with its allowed extensions, can be written."""
     for path, suffixes in outputs:
         if path is not None:
             check_output(path, suffixes=suffixes, force=force)
     for given in inputs:
         if given is not None:
             check_suffix(given, READ_SUFFIXES, "read")
-    check_distinct([*inputs, *(path for path, _ in outputs)])
+    named = [path for path in (*inputs, *(path for path, _ in outputs)) if path is not None]
+    # Unlike Path.resolve, this takes loops of links.
+    resolved = [Path(os.path.realpath(path)) for path in named]
+    for number, path in enumerate(resolved):
+        if path in resolved[:number]:
+            raise FileError(f"cannot write {path}: two options name this file")

@@ -6,31 +6,23 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
 
 from napari_blindsr.cli.options import (
-    ApertureOption,
-    DefocusOption,
-    ExtentOption,
     FamilyOptions,
     ForceOption,
-    IndexOption,
-    LengthOption,
-    PersistenceOption,
-    PixelSizeOption,
+    GeometryOption,
     QuietOption,
-    RadiusOption,
     ScaleOption,
     SeedOption,
-    SigmaOption,
-    WavelengthOption,
     choose_kernel,
+    flattened,
 )
+from napari_blindsr.cli.printing import error_console, say
 from napari_blindsr.errors import FileError
 from napari_blindsr.evaluation.dataset import MODEL
 from napari_blindsr.physics.kernels import FAMILY_NAMES
 from napari_blindsr.settings import Settings
-from napari_blindsr.types import Border, Geometry
+from napari_blindsr.types import Border
 
 DatasetArgument = Annotated[
     Path, typer.Argument(metavar="DATASET", help="Folder with the sharp images in HR/.")
@@ -38,6 +30,7 @@ DatasetArgument = Annotated[
 ModelOption = Annotated[str, typer.Option(help="Name that the folders of the data set begin with.")]
 
 
+@flattened
 def prepare(
     dataset: DatasetArgument,
     *,
@@ -60,23 +53,12 @@ def prepare(
     gain: Annotated[float, typer.Option(help="Below 1 for dark images.")] = 1.0,
     seed: SeedOption = 0,
     model: ModelOption = MODEL,
-    geometry: Annotated[
-        Geometry, typer.Option(help="Where coarse pixels lie on the fine grid.")
-    ] = "benchmark",
+    geometry: GeometryOption = "benchmark",
     border: Annotated[
         Border,
         typer.Option(help="What lies beyond the borders; with extend they are cut off."),
     ] = "circular",
-    sigma: SigmaOption = None,
-    radius: RadiusOption = None,
-    length: LengthOption = None,
-    extent: ExtentOption = None,
-    persistence: PersistenceOption = None,
-    na: ApertureOption = None,
-    wavelength: WavelengthOption = None,
-    pixel_size: PixelSizeOption = None,
-    index: IndexOption = None,
-    defocus: DefocusOption = None,
+    given: FamilyOptions,
     force: ForceOption = False,
     quiet: QuietOption = False,
 ) -> None:
@@ -89,21 +71,7 @@ def prepare(
     Settings(scale=scale, seed=seed)
     if not dataset.is_dir():
         raise FileError(f"there is no data set {dataset}; expected a folder")
-    chosen = choose_kernel(
-        kernel,
-        FamilyOptions(
-            sigma=sigma,
-            radius=radius,
-            length=length,
-            extent=extent,
-            persistence=persistence,
-            na=na,
-            wavelength=wavelength,
-            pixel_size=pixel_size,
-            index=index,
-            defocus=defocus,
-        ),
-    )
+    chosen = choose_kernel(kernel, given)
     from napari_blindsr.evaluation.dataset import Layout  # noqa: PLC0415
     from napari_blindsr.evaluation.prepare import Preparation, prepare_dataset  # noqa: PLC0415
 
@@ -118,7 +86,7 @@ def prepare(
         noise=noise,
         seed=seed,
     )
-    console = Console(stderr=True, quiet=quiet, highlight=False)
+    console = error_console(quiet=quiet)
     with console.status("preparing") as status:
         manifest = prepare_dataset(
             layout,
@@ -127,6 +95,4 @@ def prepare(
             progress=lambda name: status.update(f"preparing {name}"),
         )
     written = ", ".join(str(path) for path in (layout.coarse, layout.kernels, layout.manifest))
-    console.print(
-        f"prepared {len(manifest.images)} images; wrote {written}", markup=False, soft_wrap=True
-    )
+    say(console, f"prepared {len(manifest.images)} images; wrote {written}")

@@ -1,4 +1,4 @@
-"""How a run shows in a terminal: a progress bar, Ctrl-C, a table of scores."""
+"""A run in a terminal: progress bar, Ctrl-C, table of scores."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import signal
 from contextlib import contextmanager
 from dataclasses import replace
 from importlib.metadata import version
+from threading import Event
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import torch
@@ -14,6 +15,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, TextColumn
 from rich.progress import Progress as Bar
 from rich.table import Table
 
+from napari_blindsr.cli.printing import say
 from napari_blindsr.progress import StopReason
 from napari_blindsr.restoration.restore import iterate
 from napari_blindsr.solvers.device import choose_compute
@@ -42,21 +44,7 @@ def run(
     notes: Sequence[str] = (),
     console: Console,
 ) -> Result:
-    """Restore an array, showing how it goes.
-
-    Parameters
-    ----------
-    image : ndarray
-    settings : Settings
-    known : ndarray, (K, K), optional
-        The kernel, if ``settings.kernel`` is "known".
-    mask : ndarray, (h, w), optional
-        Nonzero where the image is covered.
-    region : Box, optional
-        What of it is restored.
-    notes : sequence of str
-        What to say about the image, once it has proved fit to be restored.
-    console : Console
+    """Restore an array with a progress bar; `notes` are printed once the image is checked.
 
     Raises
     ------
@@ -65,48 +53,26 @@ def run(
         On a second Ctrl-C; the first one ends the run and returns the best state so far.
     """
     steps = iterate(image, settings, known_kernel=known, mask=mask, region=region)
-    # Bad input shows on the first step, before anything else is said.
-    progress = next(steps)
-    with _interruptible(console) as interrupt:
-        for line in (machine(settings), *notes):
-            console.print(line, markup=False, soft_wrap=True)
-        return _drain(steps, progress, interrupt, console)
-
-
-def _drain(
-    steps: Generator[Progress, bool | None, Result],
-    progress: Progress,
-    interrupt: Interrupt,
-    console: Console,
-) -> Result:
-    """Run to the end, or until the user asks to stop."""
-    with _bar(console) as show:
-        result = _sent(steps, progress, interrupt, show)
-    # What was asked for after the last step counts as well: an evaluation ends.
-    asked = interrupt.requested and result.reason != StopReason.DIVERGED
-    return replace(result, reason=StopReason.STOPPED) if asked else result
+    result, stopped = watch(steps, console=console, lines=(machine(settings), *notes))
+    # A request after the last step counts as well: it ends an evaluation of many images.
+    if stopped and result.reason != StopReason.DIVERGED:
+        return replace(result, reason=StopReason.STOPPED)
+    return result
 
 
 Returned = TypeVar("Returned")
 
 
-def _sent(
+def watch(
     steps: Generator[Progress, bool | None, Returned],
-    progress: Progress,
-    interrupt: Interrupt,
-    show: Callable[[Progress], None],
-) -> Returned:
-    while True:
-        show(progress)
-        try:
-            progress = steps.send(interrupt.requested)
-        except StopIteration as end:
-            result: Returned = end.value
-            return result
+    *,
+    console: Console,
+    lines: Sequence[str] = (),
+) -> tuple[Returned, bool]:
+    """Run a generator with a progress bar; returns its result, and whether Ctrl-C was pressed.
 
-
-def watch(steps: Generator[Progress, bool | None, Returned], *, console: Console) -> Returned:
-    """Run to the end, showing how it goes; the first Ctrl-C asks the run to stop.
+    The first Ctrl-C asks the generator to stop. `lines` are printed after the first step, which
+    raises the errors of bad input.
 
     Raises
     ------
@@ -115,42 +81,43 @@ def watch(steps: Generator[Progress, bool | None, Returned], *, console: Console
         On a second Ctrl-C.
     """
     progress = next(steps)
-    with _interruptible(console) as interrupt, _bar(console) as show:
-        return _sent(steps, progress, interrupt, show)
+    with _interruptible(console) as interrupted:
+        say(console, *lines)
+        with _bar(console) as show:
+            while True:
+                show(progress)
+                try:
+                    progress = steps.send(interrupted.is_set())
+                except StopIteration as end:
+                    return end.value, interrupted.is_set()
 
 
 def machine(settings: Settings) -> str:
-    """Return what a run computes with, in words."""
+    """Return versions, device and number type of a run."""
     compute = choose_compute(settings.device, settings.precision)
     dtype = str(compute.dtype).removeprefix("torch.")
     return f"{release()}, device {compute.device}, {dtype}"
 
 
 def release() -> str:
-    """Return which versions compute, in words."""
+    """Return the versions of this package and of torch."""
     return f"napari-blindsr {version('napari-blindsr')}, torch {torch.__version__}"
 
 
-class Interrupt:
-    """Whether the user has asked to stop."""
-
-    requested = False
-
-
 @contextmanager
-def _interruptible(console: Console) -> Iterator[Interrupt]:
-    """Take the first Ctrl-C as a request to stop, and the second one literally."""
-    interrupt = Interrupt()
+def _interruptible(console: Console) -> Iterator[Event]:
+    """Take the first Ctrl-C as a request to stop; the second one interrupts."""
+    interrupted = Event()
 
     def handle(_signal: int, _frame: FrameType | None) -> None:
-        if interrupt.requested:
+        if interrupted.is_set():
             raise KeyboardInterrupt
-        interrupt.requested = True
+        interrupted.set()
         console.print("stopping after this step; Ctrl-C again drops the result")
 
     before = signal.signal(signal.SIGINT, handle)
     try:
-        yield interrupt
+        yield interrupted
     finally:
         signal.signal(signal.SIGINT, before)
 
@@ -191,8 +158,8 @@ def _time_left(seconds: float | None) -> str:
 
 
 def score_table(scores: Sequence[Score]) -> Table:
-    """Return scores as a table to be printed."""
-    table = Table(title="Against the truth")
+    """Return a table of scores."""
+    table = Table(title="Compared with the true image")
     table.add_column("")
     for heading in ("interpolation", "restored", "better is"):
         table.add_column(heading, justify="right")

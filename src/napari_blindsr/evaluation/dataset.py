@@ -1,9 +1,9 @@
-"""Data sets for evaluation: the field's folder convention, and a manifest beside it.
+"""Data sets for evaluation, in the field's folder convention, with a manifest.
 
 - ``DATASET/HR/NAME.png``: sharp images
-- ``DATASET/<MODEL>_lr_x4/NAME.png``: what became of them
+- ``DATASET/<MODEL>_lr_x4/NAME.png``: degraded images
 - ``DATASET/<MODEL>_gt_k_x4/NAME.mat``: the kernels, variable ``Kernel``
-- ``DATASET/<MODEL>_manifest_x4.json``: everything else; published data sets have none
+- ``DATASET/<MODEL>_manifest_x4.json``: all parameters; published data sets have none
 """
 
 from __future__ import annotations
@@ -34,12 +34,12 @@ if TYPE_CHECKING:
 
 HR_SUFFIXES = (".png", ".tif", ".tiff")
 MODEL = "DDSR"
-"""The name that the published data sets have in their folders."""
+"""Prefix of the folders of the published data sets."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Layout:
-    """Where the parts of a data set lie.
+    """The folders of a data set.
 
     Attributes
     ----------
@@ -47,7 +47,7 @@ class Layout:
         DATASET.
     scale : int
     model : str
-        Prefix of the folders: which preparation this is, by the name of a published method.
+        Prefix of the folders: the name of a published method.
     """
 
     folder: Path
@@ -128,9 +128,9 @@ class Case:
     truth : ndarray, (s·h, s·w) or (s·h, s·w, 3)
         uint8, or floats in [0, 1]; colours as in `coarse`.
     kernel : ndarray, float32, (K, K), or None
-        The true correlation kernel, if there is one.
+        The true correlation kernel, if known.
     noise : float
-        Standard deviation of the noise in 8-bit levels, as far as is known.
+        Standard deviation of the noise in 8-bit levels; 0 if unknown.
     digest : str
         SHA-256 of the LR image's file.
     """
@@ -144,7 +144,7 @@ class Case:
 
     @property
     def white(self) -> float:
-        """The intensity of the LR image that stands for 1."""
+        """The intensity of the LR image that corresponds to 1."""
         return float(np.iinfo(self.coarse.dtype).max)
 
 
@@ -225,12 +225,12 @@ def open_dataset(
     model : str
         Prefix of its folders.
     images : sequence of str, optional
-        Names of the images wanted; all if left out.
+        Names of some images; by default all.
 
     Raises
     ------
     FileError
-        If it is no prepared data set, or has no such images.
+        If it is not a prepared data set, or lacks some of these images.
     """
     layout = Layout(folder=Path(folder), scale=scale, model=model)
     layout.sharp_images()
@@ -270,7 +270,7 @@ def read_sharp(path: Path) -> NDArray[Any]:
 def _cut(
     sharp: NDArray[Any], crop: tuple[int, int, int, int], size: tuple[int, int], path: Path
 ) -> NDArray[Any]:
-    """Return the part of an HR image that the LR image shows."""
+    """Return the part of an HR image that corresponds to the LR image."""
     top, left, height, width = crop
     truth = sharp[top : top + height, left : left + width]
     if truth.shape[:2] != size:
@@ -332,8 +332,8 @@ class Manifest:
         from 0 to this.
     seed : int
     family : KernelFamily or None
-        What the kernels were drawn from; None if it was one given kernel. Kernels drawn
-        from a folder are not repeated here.
+        Family that the kernels were drawn from; None for one given kernel. The kernels of a
+        folder are left out.
     kernel_source : str
         File or folder of given kernels, or "".
     kernel_size : int
@@ -366,7 +366,7 @@ class Manifest:
 
     @classmethod
     def from_json(cls, record: dict[str, Any]) -> Manifest:
-        """Rebuild a manifest from what `to_json` returned; what it does not know is ignored."""
+        """Rebuild a manifest from the output of `to_json`; unknown entries are ignored."""
         values = {f.name: record[f.name] for f in dataclasses.fields(cls)}
         if values["geometry"] not in GEOMETRIES or values["border"] not in BORDERS:
             raise ValueError("geometry or border")

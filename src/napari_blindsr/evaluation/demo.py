@@ -1,4 +1,4 @@
-"""The demonstration: a sample with known truth, a short preset, scores and a picture."""
+"""The demonstration: a sample with a known true image, a short schedule, scores and a picture."""
 
 from __future__ import annotations
 
@@ -27,34 +27,26 @@ if TYPE_CHECKING:
     from napari_blindsr.restoration.result import Result
 
 
-# Fewer steps of a narrower image generator; in return the kernel generator learns longer from
-# random kernels alone, which costs next to nothing and without which it would stay flat.
+# Fewer steps of a narrower image generator. A longer warm-up of the kernel generator costs little,
+# and without it the kernel of so short a run stays flat.
 SCHEDULE = Schedule(image_steps=400, structural_steps=160, warmup_steps=1000, channels=32)
 
 PANEL, GAP, LABEL = 256, 10, 26
 
 
-# What DDSR has to cope with beyond blur: holes, a short exposure, and its noise in 8-bit levels.
-# Much less noise than that would not be told from the rounding to 8 bit.
+# Further degradations for DDSR: holes, a short exposure, and noise in 8-bit levels. Much less noise
+# could not be distinguished from the rounding to 8 bit.
 GAIN, NOISE, COVERED, LARGEST_HOLE = 0.5, 1.5, 0.08, 3
 ROUNDING = 12**-0.5
-"""Standard deviation of what rounding to whole levels adds."""
+"""Standard deviation of the error of rounding to whole levels."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class DemoCase:
-    """What a demonstration restores.
+    """The problem of a demonstration: an 8-bit sample, degraded further for some methods.
 
-    Attributes
-    ----------
-    sample : Sample
-        8-bit; its image is degraded further for some methods, its truth is not.
-    mask : ndarray, bool, (h, w), or None
-        Where the image is covered.
-    gain : float
-        How bright the image is compared with the truth.
-    noise : float
-        Standard deviation of the noise in the image, rounding included, in its unit.
+    `mask` is True where pixels are missing; `gain` is the brightness compared with the truth;
+    `noise` is its standard deviation in the image's unit, rounding included.
     """
 
     sample: Sample
@@ -64,12 +56,12 @@ class DemoCase:
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """What the image suffers from beyond blur, fit to be shown."""
+        """The degradations beyond blur, in a sentence."""
         if self.mask is None:
             return ()
         text = (
-            f"the sample is {self.mask.mean():.0%} covered, has {self.gain:g} of its brightness, "
-            f"and noise of {self.noise:.2g} levels"
+            f"the sample lacks {self.mask.mean():.0%} of its pixels, has {self.gain:g} of its "
+            f"brightness, and noise of {self.noise:.2g} levels"
         )
         return (text,)
 
@@ -83,7 +75,7 @@ class DemoCase:
 
 
 def demo_case(method: str) -> DemoCase:
-    """Return the sample as suits a method: those of DDSR get it covered, dark and noisy."""
+    """Return the sample for a method; for those of DDSR it is incomplete, dark and noisy."""
     sample = demo_sample()
     chosen = method_named(method)
     if not (chosen.degradations and chosen.optimises):
@@ -150,14 +142,7 @@ def demo_settings(
 
 @dataclass(frozen=True, kw_only=True)
 class Score:
-    """One row of the table of scores.
-
-    Attributes
-    ----------
-    metric : Metric
-    interpolation, result : float or None
-        None where there is nothing to compare: interpolation estimates no kernel.
-    """
+    """One row of the table of scores; interpolation has none for the kernel."""
 
     metric: Metric
     interpolation: float | None
@@ -165,13 +150,7 @@ class Score:
 
 
 def demo_scores(case: DemoCase, result: Result) -> list[Score]:
-    """Compare a result, and cubic interpolation in the right place, with the truth.
-
-    Parameters
-    ----------
-    case : DemoCase
-    result : Result
-    """
+    """Compare a result, and cubic interpolation in the right place, with the truth."""
     sample = case.sample
     restored, plain = (
         MetricInputs(
@@ -194,17 +173,7 @@ def demo_scores(case: DemoCase, result: Result) -> list[Score]:
 
 
 def side_by_side(case: DemoCase, result: Result) -> NDArray[np.uint8]:
-    """Return a labelled picture of input, interpolation, result, truth and both kernels.
-
-    Parameters
-    ----------
-    case : DemoCase
-    result : Result
-
-    Returns
-    -------
-    ndarray, uint8, (H, W, 3)
-    """
+    """Return a labelled picture of input, interpolation, result, truth and both kernels."""
     sample = case.sample
     estimated, true = same_size(result.kernel, sample.kernel)
     columns = [

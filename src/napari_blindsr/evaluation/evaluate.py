@@ -1,4 +1,4 @@
-"""Score a method on a prepared data set, beside what it has to be better than."""
+"""Scores a method on a prepared data set, with baselines."""
 
 from __future__ import annotations
 
@@ -41,11 +41,11 @@ if TYPE_CHECKING:
     from napari_blindsr.settings import Settings
     from napari_blindsr.solvers.nonblind.usrnet import USRNet
 
-    Runner = Callable[[Case, Settings, NDArray[np.float32] | None], Result]
+    Restoring = Callable[[Case, Settings, NDArray[np.float32] | None], Result]
 
 
 Scores = dict[str, float]
-"""By the names of `napari_blindsr.metrics.SCORES`; those that cannot be told are left out."""
+"""By the names of `napari_blindsr.metrics.SCORES`; scores that cannot be computed are left out."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,7 +64,7 @@ class Row:
     usrnet : Scores
         Of USRNet with the true kernel; empty without its weights.
     reason : str
-        Why the run ended, if it is known.
+        Why the run ended; empty if unknown.
     """
 
     name: str
@@ -91,12 +91,12 @@ def settings_for(
     data : DataSet
     asked : Settings
     kernel : KernelFamily or "known", optional
-        By default the family that the kernels are from; for the published Gaussians, and
-        if that is not known, the solver's own.
+        By default the family that the kernels were drawn from; for the published Gaussians, and
+        if the family is unknown, `Gaussian` with its default range.
     gain : float or "auto", optional
         By default the manifest's.
     noise : float or "auto", optional
-        By default estimated if the manifest tells of noise.
+        By default estimated if the manifest has noise.
     """
     manifest = data.manifest
     if kernel is None:
@@ -118,7 +118,7 @@ def settings_for(
 def score(
     image: ArrayLike, case: Case, *, scale: int, kernel: NDArray[np.float32] | None = None
 ) -> Scores:
-    """Score an image, and a kernel if both it and the truth are there.
+    """Score an image, and a kernel if both it and the true one are given.
 
     Parameters
     ----------
@@ -144,13 +144,13 @@ def restored_rows(
     settings: Settings,
     folder: Path,
     *,
-    run: Runner | None = None,
+    run: Restoring | None = None,
     network: USRNet | None = None,
 ) -> Iterator[Row]:
     """Restore the images of a data set one by one, and score them.
 
-    What a folder has already is not computed again, so an evaluation goes on where it was
-    interrupted.
+    Results that the folder already has are not computed again, so an interrupted evaluation is
+    resumed.
 
     Parameters
     ----------
@@ -158,17 +158,17 @@ def restored_rows(
     settings : Settings
         Known kernels are the data set's own.
     folder : Path
-        Of the results with these settings, see `napari_blindsr.evaluation.results.run_folder`; it
-        is made if need be.
+        Of the results with these settings, see `napari_blindsr.evaluation.results.run_folder`;
+        made if missing.
     run : callable, optional
-        Restores one image; silently if left out.
+        Restores one image; by default without reporting progress.
     network : USRNet, optional
         For the baseline.
 
     Yields
     ------
     Row
-        Ends early if a run was stopped: what was stopped is not kept.
+        Ends early if a run was stopped; its result is not kept.
     """
     device = resolve_device(settings.device)
     make_folder(folder)
@@ -177,20 +177,22 @@ def restored_rows(
         outcome = load_outcome(folder, case)
         if outcome is None:
             with peak_memory(device) as peak:
-                result = (run or _silently)(case, settings, _known(case, settings))
-            outcome = _kept(case, result, folder, peak.bytes)
-        if outcome is None:
-            return
+                result = (run or _restored)(case, settings, _known(case, settings))
+            if result.reason == "stopped":
+                return
+            outcome = outcome_of(result, case, peak_memory=peak.bytes)
+            scores = score(outcome.image, case, scale=settings.scale, kernel=outcome.kernel)
+            save_outcome(folder, case, result, peak_memory=peak.bytes, scores=scores)
         yield _row(data, case, outcome, network)
 
 
 def scored_rows(data: DataSet, folder: Path, *, network: USRNet | None = None) -> Iterator[Row]:
-    """Score results that are there, from any program.
+    """Score existing results of any program.
 
     Parameters
     ----------
     data : DataSet
-        With images that the folder has results of.
+        Its images must have results in the folder.
     folder : Path
         NAME.png or .tif, and NAME.mat or .npy for the kernels.
     network : USRNet, optional
@@ -209,7 +211,7 @@ def make_folder(folder: Path) -> None:
         raise FileError(f"cannot make the folder {folder}: {error.strerror}") from error
 
 
-def _silently(case: Case, settings: Settings, known: NDArray[np.float32] | None) -> Result:
+def _restored(case: Case, settings: Settings, known: NDArray[np.float32] | None) -> Result:
     return drained(iterate(case.coarse, settings, known_kernel=known))
 
 
@@ -219,26 +221,17 @@ def _known(case: Case, settings: Settings) -> NDArray[np.float32] | None:
     return case.kernel if settings.kernel == "known" else None
 
 
-def _kept(case: Case, result: Result, folder: Path, peak: int | None) -> Outcome | None:
-    """Write a result; None if the run was stopped."""
-    if result.reason == "stopped":
-        return None
-    outcome = outcome_of(result, case, peak_memory=peak)
-    scores = score(outcome.image, case, scale=result.settings.scale, kernel=outcome.kernel)
-    return save_outcome(folder, case, result, peak_memory=peak, scores=scores)
-
-
 def _row(data: DataSet, case: Case, outcome: Outcome, network: USRNet | None) -> Row:
     scale = data.layout.scale
     kernel = None if outcome.kernel is None else check_kernel(outcome.kernel)
-    finished = None if network is None else with_true_kernel(data, case, network)
+    baseline = None if network is None else with_true_kernel(data, case, network)
     return Row(
         name=case.name,
         restored=score(outcome.image, case, scale=scale, kernel=kernel),
         seconds=outcome.seconds,
         peak_memory=outcome.peak_memory,
         interpolation=score(interpolated(data, case), case, scale=scale),
-        usrnet={} if finished is None else score(finished, case, scale=scale),
+        usrnet={} if baseline is None else score(baseline, case, scale=scale),
         reason=outcome.reason,
     )
 
@@ -250,9 +243,9 @@ def interpolated(data: DataSet, case: Case) -> NDArray[np.float32]:
 
 
 def with_true_kernel(data: DataSet, case: Case, network: USRNet) -> NDArray[np.float32] | None:
-    """Return what USRNet makes of an image with its true kernel and noise level, in [0, 1].
+    """Return USRNet's result with the true kernel and noise level, in [0, 1].
 
-    None if the true kernel is not known.
+    None if the true kernel is unknown.
     """
     if case.kernel is None:
         return None
@@ -272,7 +265,7 @@ def with_true_kernel(data: DataSet, case: Case, network: USRNet) -> NDArray[np.f
 
 
 def mean_row(rows: list[Row]) -> Row:
-    """Return the means; what an image lacks has none."""
+    """Return the mean of each score that all images have."""
     memory = _mean([row.peak_memory for row in rows])
     return Row(
         name="mean",

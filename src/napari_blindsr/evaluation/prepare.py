@@ -1,9 +1,10 @@
-"""Prepare a data set: degrade sharp images by random kernels, and record how."""
+"""Prepares a data set: degrades sharp images by random kernels, and writes a manifest."""
 
 from __future__ import annotations
 
 import hashlib
 import json
+import math
 import shutil
 import uuid
 from contextlib import contextmanager
@@ -15,7 +16,7 @@ import torch
 from PIL import Image
 from scipy.io import savemat
 
-from napari_blindsr.errors import FileError, InputError, SettingsError
+from napari_blindsr.errors import FileError, InputError, SettingsError, require, require_choices
 from napari_blindsr.evaluation.dataset import ImageRecord, Layout, Manifest, read_sharp
 from napari_blindsr.physics.centring import locate, shift
 from napari_blindsr.physics.kernel_files import check_kernel
@@ -46,8 +47,8 @@ class Preparation:
     ----------
     scale : int
     kernel : KernelFamily or ndarray, (K, K)
-        What each image's kernel is drawn from, or one kernel for all. `Gaussian` without
-        a range of variances stands for the published test data.
+        Family that each image's kernel is drawn from, or one kernel for all. `Gaussian` without
+        a range of variances draws as for the published test data.
     kernel_source : str
         File or folder of given kernels, for the manifest.
     geometry : {"camera", "benchmark"}
@@ -70,20 +71,19 @@ class Preparation:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        for name, value, choices in (
-            ("geometry", self.geometry, GEOMETRIES),
-            ("border", self.border, BORDERS),
-        ):
-            if value not in choices:
-                raise SettingsError(f"{name} is {value!r}; expected one of {list(choices)}")
-        if not (np.isfinite(self.gain) and self.gain > 0):
-            raise SettingsError(f"gain is {self.gain!r}; expected a positive number")
-        if not (np.isfinite(self.noise) and self.noise >= 0):
-            raise SettingsError(f"noise is {self.noise!r}; expected a number from 0")
-        if not 0 <= self.seed < 2**63:
-            raise SettingsError(
-                f"seed is {self.seed!r}; expected a whole number from 0 to 2**63 − 1"
-            )
+        require_choices(self, geometry=GEOMETRIES, border=BORDERS)
+        require(
+            math.isfinite(self.gain) and self.gain > 0,
+            f"gain is {self.gain!r}; expected a positive number",
+        )
+        require(
+            math.isfinite(self.noise) and self.noise >= 0,
+            f"noise is {self.noise!r}; expected a number from 0",
+        )
+        require(
+            0 <= self.seed < 2**63,
+            f"seed is {self.seed!r}; expected a whole number from 0 to 2**63 − 1",
+        )
 
     @property
     def is_published(self) -> bool:
@@ -93,7 +93,7 @@ class Preparation:
 
     @property
     def family(self) -> KernelFamily | None:
-        """What kernels are drawn from; None for one given kernel."""
+        """The family that kernels are drawn from; None for one given kernel."""
         if not isinstance(self.kernel, KernelFamily):
             return None
         if self.is_published:
@@ -101,11 +101,11 @@ class Preparation:
         return self.kernel
 
     def draw_kernel(self, seed: int) -> NDArray[np.float32]:
-        """Return a kernel (K, K) of sum 1, centred as the geometry asks."""
+        """Return a kernel (K, K) of sum 1, centred for the geometry."""
         family = self.family
         if family is None:
             return _placed(check_kernel(np.asarray(self.kernel)), self.scale, self.geometry)
-        # The published side goes with the published range, though it cuts the widest.
+        # The published kernel size cuts off the widest of the published kernels.
         size = kernel_size(self.scale) if self.is_published else family.size(self.scale)
         kernels = family.sample(
             1,
@@ -173,17 +173,17 @@ def prepare_dataset(
 ) -> Manifest:
     """Prepare all images of a data set.
 
-    Everything is written aside and takes its place at the end, so that nothing is left
-    half done.
+    All files are written to a temporary folder and moved at the end, so an interrupted
+    preparation leaves nothing behind.
 
     Parameters
     ----------
     layout : Layout
     preparation : Preparation
     force : bool
-        Replace what an earlier preparation left.
+        Replace the files of an earlier preparation.
     progress : callable, optional
-        Called with the name of each image before its turn.
+        Called with the name of each image before it is degraded.
 
     Raises
     ------
@@ -207,30 +207,24 @@ def prepare_dataset(
             if progress is not None:
                 progress(name)
             records[name], side = _prepare_file(name, path, aside, preparation)
-        manifest = _manifest(layout, preparation, side, records)
+        manifest = Manifest(
+            model=layout.model,
+            scale=layout.scale,
+            geometry=preparation.geometry,
+            border=preparation.border,
+            gain=preparation.gain,
+            noise=preparation.noise,
+            seed=preparation.seed,
+            family=preparation.family,
+            kernel_source=preparation.kernel_source,
+            kernel_size=side,
+            images=records,
+            versions=versions(),
+        )
         text = json.dumps(manifest.to_json(), indent=2, allow_nan=False, ensure_ascii=False)
         aside.manifest.write_text(text + "\n", encoding="utf-8")
         _take_place(folder, targets)
     return manifest
-
-
-def _manifest(
-    layout: Layout, preparation: Preparation, side: int, records: dict[str, ImageRecord]
-) -> Manifest:
-    return Manifest(
-        model=layout.model,
-        scale=layout.scale,
-        geometry=preparation.geometry,
-        border=preparation.border,
-        gain=preparation.gain,
-        noise=preparation.noise,
-        seed=preparation.seed,
-        family=preparation.family,
-        kernel_source=preparation.kernel_source,
-        kernel_size=side,
-        images=records,
-        versions=versions(),
-    )
 
 
 def _prepare_file(
@@ -258,7 +252,7 @@ def _prepare_file(
 
 
 def _placed(kernel: NDArray[np.float32], scale: int, geometry: Geometry) -> NDArray[np.float32]:
-    """Move a given kernel so that its centre lies where a geometry wants it."""
+    """Move a given kernel so that its centre lies where the geometry has it."""
     wanted = kernel_center(len(kernel), scale, geometry)
     row, column = locate(torch.from_numpy(kernel))
     offset = (row - wanted, column - wanted)
@@ -274,7 +268,7 @@ def _placed(kernel: NDArray[np.float32], scale: int, geometry: Geometry) -> NDAr
 
 @contextmanager
 def _aside(parent: Path) -> Iterator[Path]:
-    """Make a folder that is gone at the end."""
+    """Make a temporary folder."""
     folder = parent / f".{uuid.uuid4().hex[:12]}.part"
     try:
         folder.mkdir()
@@ -286,7 +280,7 @@ def _aside(parent: Path) -> Iterator[Path]:
 
 
 def _take_place(folder: Path, targets: tuple[Path, ...]) -> None:
-    """Put what lies in a folder in the place of what is there; all of it, or nothing."""
+    """Replace all targets by the files of a folder, or none of them."""
     old = folder / "old"
     old.mkdir()
     done: list[Path] = []

@@ -1,8 +1,7 @@
-"""Results of an evaluation on disk: written one by one, found again after an interruption.
+"""Result files of an evaluation, written one by one, so that an interrupted one is resumed.
 
-Each set of settings has a folder of its own, so that none takes another's results for its
-own: ``NAME.tif`` (float32, in the intensities of the LR image), ``NAME.npy`` (the kernel) and,
-last, ``NAME.json``, which also tells how much memory the run took at most.
+Each set of settings has its own folder with ``NAME.tif`` (float32, in the intensities of the LR
+image), ``NAME.npy`` (the kernel) and, written last, ``NAME.json``, which also has the peak memory.
 """
 
 from __future__ import annotations
@@ -37,7 +36,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class Outcome:
-    """What became of one image.
+    """The result of one image.
 
     Attributes
     ----------
@@ -48,7 +47,7 @@ class Outcome:
     peak_memory : int or None
         In bytes.
     reason : str
-        Why the run ended, if it is known.
+        Why the run ended; empty if unknown.
     """
 
     image: NDArray[Any]
@@ -59,9 +58,9 @@ class Outcome:
 
 
 def settings_digest(settings: Settings) -> str:
-    """Return eight characters that tell settings apart whose results may differ."""
+    """Return eight characters that differ between settings whose results may differ."""
     record = settings.to_json()
-    # These do not change what comes out, beyond rounding; the weights have a checksum.
+    # These change results by no more than rounding; the weights have a checksum.
     for name in ("device", "threads", "usrnet_weights"):
         del record[name]
     record["version"] = versions()["napari-blindsr"]
@@ -76,8 +75,8 @@ def run_folder(root: Path, settings: Settings) -> Path:
 
 def save_outcome(
     folder: Path, case: Case, result: Result, *, peak_memory: int | None, scores: dict[str, float]
-) -> Outcome:
-    """Write a result and its scores; returns it as `load_outcome` will."""
+) -> None:
+    """Write a result and its scores."""
     write_image(folder / f"{case.name}.tif", result.image, dtype=np.float32, force=True)
     write_kernel(folder / f"{case.name}.npy", result.kernel, force=True)
     record = {
@@ -88,11 +87,10 @@ def save_outcome(
         **result.report(),
     }
     write_report(folder / f"{case.name}.json", record, force=True)
-    return outcome_of(result, case, peak_memory=peak_memory)
 
 
 def outcome_of(result: Result, case: Case, *, peak_memory: int | None) -> Outcome:
-    """Return a result as it is scored."""
+    """Return a result in the form that is scored."""
     return Outcome(
         image=np.clip(result.image / case.white, 0, 1),
         kernel=result.kernel,
@@ -103,7 +101,7 @@ def outcome_of(result: Result, case: Case, *, peak_memory: int | None) -> Outcom
 
 
 def load_outcome(folder: Path, case: Case) -> Outcome | None:
-    """Return what was saved for an image, or None if that is missing or of another input."""
+    """Return the saved result of an image; None if it is missing or of another input."""
     try:
         record = json.loads((folder / f"{case.name}.json").read_text(encoding="utf-8"))
         if record["input_sha256"] != case.digest:
@@ -120,7 +118,7 @@ def load_outcome(folder: Path, case: Case) -> Outcome | None:
 
 
 def others_results(folder: Path, names: tuple[str, ...]) -> tuple[str, ...]:
-    """Return which of some images a folder itself has results of, from any program."""
+    """Return the images of which a folder has results, from any program."""
     there = images_in(folder) if folder.is_dir() else {}
     return tuple(name for name in names if name in there)
 
@@ -128,8 +126,8 @@ def others_results(folder: Path, names: tuple[str, ...]) -> tuple[str, ...]:
 def load_others_outcome(folder: Path, case: Case) -> Outcome:
     """Read a result of any program: an image, and a kernel (.mat or .npy) if there is one.
 
-    Integers span the range of their type. Floats are taken as they are if none exceeds 1.5,
-    else in the intensities of the LR image, as this program leaves them.
+    Integers span the range of their type. Floats up to 1.5 are in [0, 1]; otherwise they are in
+    the intensities of the LR image, as this program writes them.
 
     Raises
     ------
@@ -160,7 +158,7 @@ class PeakMemory:
     Attributes
     ----------
     bytes : int or None
-        None where it cannot be told.
+        None if it cannot be measured.
     """
 
     bytes: int | None = None
@@ -168,11 +166,11 @@ class PeakMemory:
 
 @contextmanager
 def peak_memory(device: torch.device) -> Iterator[PeakMemory]:
-    """Measure the most memory that was in use during a block.
+    """Measure the peak memory of a block.
 
-    On a CUDA device what torch allocated there. Otherwise the memory of the whole process,
-    Python and libraries included: on Linux within the block, on macOS since the process
-    began, on Windows nothing.
+    On a CUDA device: the memory that torch allocated. Otherwise the memory of the whole process,
+    Python and libraries included: on Linux within the block, on macOS since the process began, on
+    Windows None.
     """
     peak = PeakMemory()
     if device.type == "cuda":

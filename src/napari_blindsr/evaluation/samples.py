@@ -1,4 +1,4 @@
-"""Samples that need no download, with truth and kernel: pictures, and cells simulated in code."""
+"""Samples that need no download, with true image and kernel: pictures, and simulated cells."""
 
 from __future__ import annotations
 
@@ -26,13 +26,13 @@ SCALE = 4
 
 @dataclass(frozen=True, kw_only=True)
 class Sample:
-    """A degraded image and the truth about it.
+    """A degraded image, its true image and its kernel.
 
     Attributes
     ----------
     name : str
     label : str
-        What a menu shows.
+        Name in a menu.
     image : ndarray, (h, w) or (h, w, 3)
         The low-resolution image.
     truth : ndarray, (s·h, s·w) or (s·h, s·w, 3)
@@ -133,21 +133,8 @@ def degraded_piece(
 ) -> Sample:
     """Cut a piece out of a sharp 8-bit image and degrade it by a Gaussian, ×4, to 8 bit.
 
-    Parameters
-    ----------
-    name, label, origin : str
-        As in `Sample`.
-    sharp : ndarray, uint8, (H, W) or (H, W, 3)
-    corner : tuple of int
-        Row and column of the piece; it needs 4·side + 18 pixels from there.
-    variances : tuple of float
-        λ1, λ2 of the blur, in px² of the sharp image.
-    angle : float
-        θ of the blur, in radians.
-    pixel_size : float or None
-        As in `Sample`.
-    side : int
-        Pixels of the degraded image, both ways.
+    The piece has 4·side + 18 pixels from `corner` (row, column). `variances` are λ1, λ2 of the
+    blur in px² of the sharp image; `angle` is θ in radians.
     """
     kernel = gaussian_kernel(variances, angle, scale=SCALE)
     length = side * SCALE + 2 * (kernel.shape[0] // 2)
@@ -168,7 +155,7 @@ def degraded_piece(
 
 
 SAMPLES: tuple[Callable[[], Sample], ...] = (fluorescence, micrograph, photograph)
-"""Each makes one sample; what is appended here is inherited by the tests."""
+"""Functions that each return one sample; the tests run over them."""
 
 BACKGROUND = 12.0
 NUCLEUS = 90.0
@@ -180,16 +167,7 @@ STRUCTURE_SIGMA = 0.8
 
 @dataclass(frozen=True, kw_only=True)
 class Camera:
-    """A camera with shot noise, read noise and an offset.
-
-    Attributes
-    ----------
-    counts_per_photon : float
-    offset : float
-        Counts in the dark.
-    read_noise : float
-        Standard deviation, in photons.
-    """
+    """A camera with shot noise, read noise (SD in photons) and an offset (counts in the dark)."""
 
     counts_per_photon: float = 2.0
     offset: float = 100.0
@@ -200,7 +178,7 @@ class Camera:
         return np.asarray(self.offset + self.counts_per_photon * photons, dtype=np.float32)
 
     def expose(self, photons: NDArray[np.floating], *, seed: int) -> NDArray[np.uint16]:
-        """Return a picture taken of expected photons, with Poisson and Gaussian noise."""
+        """Return an exposure of expected photons, with Poisson and Gaussian noise."""
         rng = np.random.default_rng(seed)
         arrived = rng.poisson(np.maximum(photons, 0))
         read = arrived + rng.normal(0, self.read_noise, photons.shape)
@@ -210,19 +188,7 @@ class Camera:
 
 
 def fluorescent_cells(shape: tuple[int, int], *, seed: int) -> NDArray[np.float64]:
-    """Return the expected photons of nuclei, filaments and vesicles.
-
-    Parameters
-    ----------
-    shape : tuple of int
-        (H, W), at least 32 a side.
-    seed : int
-
-    Returns
-    -------
-    ndarray, (H, W)
-        Photons a pixel, positive.
-    """
+    """Return the expected photons per pixel of nuclei, filaments and vesicles."""
     if min(shape) < 32:
         raise SettingsError(f"shape is {shape}; expected at least 32 pixels a side")
     rng = np.random.default_rng(seed)

@@ -23,19 +23,7 @@ MEBIBYTE = 2**20
 
 @dataclass(frozen=True, kw_only=True)
 class Column:
-    """One column of numbers.
-
-    Attributes
-    ----------
-    key : str
-        Heading in a CSV file.
-    heading : str
-        Heading in the table.
-    digits : int
-        Decimals in the table.
-    value : callable
-        Takes a `Row`, returns a number or None.
-    """
+    """One column of numbers: `key` is its heading in a CSV file, `heading` that in a table."""
 
     key: str
     heading: str
@@ -44,7 +32,7 @@ class Column:
 
 
 def columns() -> list[Column]:
-    """Return the columns: of the result, then of what it has to be better than."""
+    """Return the columns: those of the result, then those of the baselines."""
     found = []
     parts: tuple[tuple[str, str, Callable[[Row], dict[str, float]]], ...] = (
         ("", "", lambda row: row.restored),
@@ -98,7 +86,7 @@ def evaluation_table(rows: list[Row], *, title: str) -> Table:
 
 
 def write_csv(path: Path, rows: list[Row], *, force: bool = False) -> None:
-    """Write the scores of some images and their mean; what is not known stays empty."""
+    """Write the scores of some images and their mean; unknown values are empty."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     shown = columns()

@@ -1,1 +1,1 @@
-"""Many planes and many files: which, in what order, by whom, and where the pixels go."""
+"""Many planes and files: which, in what order, on which executor, and where the pixels go."""

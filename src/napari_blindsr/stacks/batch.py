@@ -1,14 +1,13 @@
-"""Many files: where results go, which are finished, and several at once in turns."""
+"""Many files: where results go, which are complete, and several at once."""
 
 from __future__ import annotations
 
 import hashlib
 import json
 import time
-from collections import deque
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, Literal, get_args
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -18,6 +17,7 @@ from napari_blindsr.images.files import check_image, image_suffixes, open_image
 from napari_blindsr.images.plain import write_report
 from napari_blindsr.physics.kernel_files import write_kernel
 from napari_blindsr.progress import Progress
+from napari_blindsr.stacks.executor import interleaved
 from napari_blindsr.stacks.outputs import FileTarget, can_go_on, journal_of
 from napari_blindsr.stacks.plan import prepare_stack
 from napari_blindsr.stacks.restore_stack import run_stack
@@ -30,28 +30,26 @@ if TYPE_CHECKING:
 
     from napari_blindsr.images.metadata import Description
     from napari_blindsr.settings import Settings
-    from napari_blindsr.stacks.executor import Runner
+    from napari_blindsr.stacks.executor import Executor
     from napari_blindsr.stacks.options import StackOptions
     from napari_blindsr.stacks.plan import StackJob
     from napari_blindsr.stacks.result import StackResult
+    from napari_blindsr.types import FileFormat
 
-
-FileFormat = Literal["same", "tif", "zarr", "npy"]
-FILE_FORMATS: tuple[FileFormat, ...] = get_args(FileFormat)
 
 ENDINGS = (".ome.zarr", ".ome.tiff", ".ome.tif")
 
 
 @dataclass(frozen=True, kw_only=True)
 class FileJob:
-    """An image file, and what becomes of it.
+    """An image file and the files that its result is written to.
 
     Attributes
     ----------
     source, image : Path
-        What is read, and the restored image.
+        The input, and the restored image.
     kernel, report : Path
-        The kernels, (K, K) or (n, K, K), as .npy; and how the run went, as .json.
+        The kernels, (K, K) or (n, K, K), as .npy; and the report of the run, as .json.
     series : int or None
         Which image of a file with several.
     """
@@ -64,7 +62,7 @@ class FileJob:
 
 
 def file_job(source: Path, image: Path) -> FileJob:
-    """Return the job whose image goes to a file, with kernel and report beside it."""
+    """Return the `FileJob` with a given output image; kernel and report go beside it."""
     stem, _ = split_name(image)
     return FileJob(
         source=source,
@@ -77,7 +75,7 @@ def file_job(source: Path, image: Path) -> FileJob:
 def plan_files(
     sources: Sequence[Path], folder: Path, *, scale: int, file_format: FileFormat = "same"
 ) -> list[FileJob]:
-    """Return where the results of files go: ``NAME_x4.tif`` and the like, in one folder.
+    """Return where the results of files are written: ``NAME_x4.tif`` and the like, in one folder.
 
     Parameters
     ----------
@@ -127,8 +125,17 @@ def digest(
     known: NDArray[Any] | None,
     mask: ArrayLike | None,
 ) -> str:
-    """Return what identifies a computation: the file as it is now, and all that is asked for."""
-    about = job.source.stat()
+    """Return a checksum of a computation: the file's size and time, and all settings.
+
+    Raises
+    ------
+    FileError
+        If the file cannot be found.
+    """
+    try:
+        about = job.source.stat()
+    except OSError as error:
+        raise FileError(f"cannot read {job.source}: {error.strerror or error}") from error
     parts = [
         str(job.source.resolve()),
         str(about.st_size),
@@ -146,9 +153,9 @@ def digest(
 
 
 def is_finished(job: FileJob, run: str) -> bool:
-    """Tell whether an earlier run of the same computation has finished a file.
+    """Return whether an earlier run of the same computation has completed a file.
 
-    Files that it had not given their names when it was killed get them now.
+    If that run was killed before it renamed its files, they are renamed now.
     """
     if complete(job.image, (job.image, job.kernel, job.report)):
         with suppress(OSError):
@@ -163,7 +170,7 @@ def is_finished(job: FileJob, run: str) -> bool:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class OpenFile:
-    """A file that is open and checked, nothing of which is read yet.
+    """A file that is open and checked; no pixels are read yet.
 
     Attributes
     ----------
@@ -172,7 +179,7 @@ class OpenFile:
     description : Description
         Of the result.
     notes : tuple of str
-        What was left out of the file.
+        What was left out when the file was opened.
     """
 
     job: FileJob
@@ -216,22 +223,23 @@ def open_file(
 
 
 def restore_file(
-    opened: OpenFile, *, run: str, force: bool = False, runner: Runner | None = None
+    opened: OpenFile, *, run: str, force: bool = False, executor: Executor | None = None
 ) -> Generator[Progress, bool | None, StackResult]:
     """Restore a file plane by plane: yields `Progress`, returns the result without its pixels.
 
-    Image, kernels and report are written. A run that is killed or stopped leaves an OME-Zarr to go
-    on with; other formats begin anew, but for a single image that was stopped at between tiles.
+    Image, kernels and report are written. After a kill or a stop, an OME-Zarr is resumed by the
+    next run; other formats start anew, but a single image that was stopped between tiles is
+    written.
 
     Parameters
     ----------
     opened : OpenFile
     run : str
-        What identifies the computation, as from `digest`.
+        Identifies the computation, see `digest`.
     force : bool
         Replace existing files.
-    runner : Runner, optional
-        Who restores the planes; this process, if left out.
+    executor : Executor, optional
+        Executor that restores the planes; by default this process.
     """
     stack, job = opened.stack, opened.job
     target = FileTarget(
@@ -244,7 +252,7 @@ def restore_file(
     )
     bundle = Bundle(job.image)
     try:
-        result = yield from run_stack(stack, target=target, runner=runner)
+        result = yield from run_stack(stack, target=target, executor=executor)
         if not is_delivered(result, job.image):
             target.suspend()
             return result
@@ -264,10 +272,10 @@ def restore_file(
 
 
 def is_delivered(result: StackResult, path: Path) -> bool:
-    """Tell whether a result becomes a file: if it is complete, or a part of a single image.
+    """Return whether a result is written to its file: if complete, or a part of a single image.
 
-    A single image that was stopped at between tiles is delivered as one process delivers it, unless
-    the file can be gone on with.
+    A single image that was stopped between tiles is written as one process writes it, unless the
+    file can be resumed.
     """
     alone = all(len(chosen) == 1 for chosen in result.selection)
     partial = alone and bool(result.records) and not can_go_on(path)
@@ -291,9 +299,9 @@ def stacked_kernels(result: StackResult) -> NDArray[np.float32] | None:
 
 
 def _described(given: Description, stack: StackJob) -> Description:
-    """Return the description of a result: finer, and beginning where its region does."""
+    """Return the description of a result: finer pixels, with the origin of its region."""
     settings = stack.settings
-    # As camera and benchmark geometry have it: where the first fine pixel lies.
+    # The position of the first fine pixel, in camera or benchmark geometry.
     shift = (1 - settings.scale) / 2 / settings.scale
     if settings.geometry == "benchmark":
         shift = -shift
@@ -329,40 +337,31 @@ def _described(given: Description, stack: StackJob) -> Description:
 
 
 TURN = 0.02
-"""Seconds between two turns."""
-
-
-@dataclass(kw_only=True, eq=False)
-class _Running:
-    """A file that is being restored."""
-
-    opened: OpenFile
-    steps: Generator[Progress, bool | None, StackResult]
-    report: Progress | None = None
+"""Seconds between two polls."""
 
 
 def restore_files(
     files: Sequence[tuple[OpenFile, str]],
     *,
-    runner: Runner,
+    executor: Executor,
     at_once: Callable[[], int],
     ended: Callable[[OpenFile, StackResult | BlindSRError], None],
     force: bool = False,
 ) -> Generator[Progress, bool | None, None]:
-    """Restore files, some at a time: yields the `Progress` of all.
+    """Restore several files at a time: yields the `Progress` over all.
 
-    A true value that is sent in ends the run after the planes that are being restored.
+    A true value that is sent in ends the run after the planes in progress.
 
     Parameters
     ----------
     files : sequence of (OpenFile, str)
-        The files, and what identifies their computations, as `restore_file` takes them.
-    runner : Runner
-        Restores the planes of all; must not wait for them.
+        The files, and the checksums of their computations, see `restore_file`.
+    executor : Executor
+        Executor that restores the planes of all files; must not block.
     at_once : callable
-        Returns how many files are worth being at, which changes as workers come and go.
+        Returns how many files to process at once, which changes as workers join and leave.
     ended : callable
-        Called with a file, and what became of it, in the order in which they end.
+        Called with each file and its result or error, in the order in which they end.
     force : bool
         Replace existing files.
 
@@ -371,75 +370,38 @@ def restore_files(
     ClusterError
         If the cluster is lost.
     """
-    clock = _Clock(files)
-    waiting = deque(files)
-    running: list[_Running] = []
-    stop = False
-    try:
-        while running or (waiting and not stop):
-            while waiting and not stop and len(running) < at_once():
-                opened, run = waiting.popleft()
-                steps = restore_file(opened, run=run, force=force, runner=runner)
-                running.append(_Running(opened=opened, steps=steps))
-            for entry in list(running):
-                try:
-                    entry.report = entry.steps.send(None if entry.report is None else stop)
-                except StopIteration as end:
-                    running.remove(entry)
-                    clock.end(entry.report)
-                    ended(entry.opened, end.value)
-                except ClusterError:
-                    raise
-                except BlindSRError as error:
-                    running.remove(entry)
-                    clock.end(entry.report)
-                    ended(entry.opened, error)
-            time.sleep(TURN)
-            stop = bool((yield clock.progress(running))) or stop
-    finally:
-        for entry in running:
-            entry.steps.close()
+    start = time.perf_counter()
+    total = sum(len(opened.stack.indices) for opened, _ in files)
+    # By file: the planes that are done.
+    done: list[int] = []
 
+    def take(opened: OpenFile, outcome: StackResult | BlindSRError, last: Progress | None) -> None:
+        if isinstance(outcome, ClusterError):
+            raise outcome
+        done.append(_planes_of(last))
+        ended(opened, outcome)
 
-class _Clock:
-    """How far all files are.
-
-    Parameters
-    ----------
-    files : sequence of (OpenFile, str)
-    """
-
-    def __init__(self, files: Sequence[tuple[OpenFile, str]]) -> None:
-        self._start = time.perf_counter()
-        self._files = len(files)
-        self._ended = 0
-        self._planes = 0
-        self._total = sum(len(opened.stack.indices) for opened, _ in files)
-
-    def end(self, last: Progress | None) -> None:
-        """Hear that a file is done with, by its last report."""
-        self._ended += 1
-        self._planes += _planes_of(last)
-
-    def progress(self, running: Sequence[_Running]) -> Progress:
-        """Return how far they are."""
-        reports = [entry.report for entry in running if entry.report is not None]
-        done = self._planes + sum(map(_planes_of, reports))
-        seconds = time.perf_counter() - self._start
-        report = Progress(
-            step=done,
-            total=self._total,
-            stage=f"{self._ended} of {self._files} files",
+    def progress(reports: Sequence[Progress]) -> Progress:
+        planes = sum(done) + sum(map(_planes_of, reports))
+        seconds = time.perf_counter() - start
+        stage = f"{len(done)} of {len(files)} files"
+        return Progress(
+            step=planes,
+            total=total,
+            stage=f"{stage}; {reports[0].stage}" if reports else stage,
             loss=None,
             seconds=seconds,
-            remaining=seconds / done * (self._total - done) if done else None,
+            remaining=seconds / planes * (total - planes) if planes else None,
             unit="plane",
         )
-        if not reports:
-            return report
-        return replace(report, stage=f"{report.stage}; {reports[0].stage}")
+
+    steps = (
+        (opened, restore_file(opened, run=run, force=force, executor=executor))
+        for opened, run in files
+    )
+    yield from interleaved(steps, at_once=at_once, ended=take, progress=progress, patience=TURN)
 
 
 def _planes_of(report: Progress | None) -> int:
-    """Return how many planes are done; tiles are parts of one."""
+    """Return how many planes are done; tiles are parts of a plane."""
     return report.step if report is not None and report.unit == "plane" else 0

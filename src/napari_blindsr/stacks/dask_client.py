@@ -1,10 +1,9 @@
-"""Clusters of Dask: workers of this machine, or those of a scheduler that runs elsewhere."""
+"""Dask clusters: worker processes on this machine, or those of a remote scheduler."""
 
 from __future__ import annotations
 
 import asyncio
-import signal
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
@@ -14,7 +13,7 @@ from napari_blindsr.errors import ClusterError, SettingsError
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from distributed import Client, Worker
+    from distributed import Client
 
 
 PATIENCE = 10.0
@@ -23,23 +22,9 @@ PATIENCE = 10.0
 
 @dataclass(frozen=True, kw_only=True)
 class ClusterChoice:
-    """Which cluster is asked for.
+    """Which cluster to use: so many workers of this machine, or the scheduler at an address.
 
-    Attributes
-    ----------
-    workers : int or None
-        So many processes of this machine.
-    address : str or None
-        That of a scheduler, such as "tcp://10.0.0.1:8786".
-    threads : int or None
-        CPU threads of each process of this machine; None is one.
-
-    Raises
-    ------
-    SettingsError
-        If not exactly one of `workers` and `address` is given.
-    ClusterError
-        If Dask's scheduler is not installed.
+    `threads` are the CPU threads of each worker of this machine; None is one.
     """
 
     workers: int | None = None
@@ -57,21 +42,12 @@ class ClusterChoice:
             raise SettingsError(f"workers is {self.workers}; expected 1 or more")
         check_installed()
 
-    @contextmanager
-    def client(self) -> Iterator[Client]:
-        """Connect to the cluster, which is started if it is to be of this machine.
-
-        Raises
-        ------
-        ClusterError
-            If the scheduler does not answer.
-        """
-        with ExitStack() as stack:
-            if self.workers is not None:
-                yield stack.enter_context(local_client(self.workers, threads=self.threads or 1))
-            else:
-                assert self.address is not None
-                yield stack.enter_context(remote_client(self.address))
+    def client(self) -> AbstractContextManager[Client]:
+        """Connect to the cluster; a local one is started first."""
+        if self.workers is not None:
+            return local_client(self.workers, threads=self.threads or 1)
+        assert self.address is not None
+        return remote_client(self.address)
 
 
 def check_installed() -> None:
@@ -85,9 +61,9 @@ def check_installed() -> None:
 
 @contextmanager
 def local_client(workers: int, *, threads: int = 1) -> Iterator[Client]:
-    """Start so many processes that compute with so many threads; a dead one is replaced.
+    """Start worker processes with so many threads each; a process that dies is replaced.
 
-    They listen on the loopback interface alone, and to nobody but each other and this client.
+    They listen on the loopback interface alone, and accept only each other and this client.
 
     Raises
     ------
@@ -97,7 +73,7 @@ def local_client(workers: int, *, threads: int = 1) -> Iterator[Client]:
     check_installed()
     from distributed import Client  # noqa: PLC0415
 
-    from napari_blindsr.stacks.dask_local import local_cluster  # noqa: PLC0415
+    from napari_blindsr.stacks.dask_local import IgnoreInterrupts, local_cluster  # noqa: PLC0415
 
     count = str(threads)
     try:
@@ -107,7 +83,7 @@ def local_client(workers: int, *, threads: int = 1) -> Iterator[Client]:
     except (RuntimeError, OSError) as error:
         raise ClusterError(f"the workers cannot be started: {_first_line(error)}") from error
     with cluster, Client(cluster, security=security, set_as_default=False) as client:
-        client.register_plugin(_deaf_to_interrupts(), name="napari-blindsr-interrupts")
+        client.register_plugin(IgnoreInterrupts(), name="napari-blindsr-interrupts")
         yield client
 
 
@@ -121,19 +97,19 @@ def remote_client(address: str, *, patience: float | None = None) -> Iterator[Cl
         Such as "tcp://10.0.0.1:8786". One of tls:// takes its certificates from Dask's own
         configuration.
     patience : float, optional
-        Seconds until it must have answered; `PATIENCE` if left out.
+        Seconds to wait for an answer; `PATIENCE` by default.
 
     Raises
     ------
     ClusterError
-        If it does not.
+        If it does not answer.
     """
     check_installed()
     from distributed import Client  # noqa: PLC0415
 
     patience = PATIENCE if patience is None else patience
     try:
-        # A client that does not reach its scheduler is not to be got rid of quietly.
+        # A client that cannot reach its scheduler logs errors when it is closed.
         asyncio.run(_reach(address, patience))
         client = Client(address, timeout=patience, set_as_default=False)
     except ValueError as error:
@@ -151,7 +127,7 @@ def remote_client(address: str, *, patience: float | None = None) -> Iterator[Cl
 
 
 def check_client(client: object) -> None:
-    """Raise a `ClusterError` if this is no client that can be used."""
+    """Raise a `ClusterError` if this is not a usable client."""
     check_installed()
     from distributed import Client  # noqa: PLC0415
 
@@ -170,17 +146,6 @@ async def _reach(address: str, patience: float) -> None:
     options: dict[str, Any] = Security().get_connection_args("client")
     comm = await connect(address, timeout=patience, **options)
     await comm.close()
-
-
-def _deaf_to_interrupts() -> Any:
-    """Return a plugin: Ctrl-C reaches all processes of a terminal, and means the first alone."""
-    from distributed import WorkerPlugin  # noqa: PLC0415
-
-    class DeafToInterrupts(WorkerPlugin):
-        def setup(self, worker: Worker) -> None:  # noqa: ARG002 - Dask's signature
-            signal.signal(signal.SIGINT, signal.SIG_IGN)
-
-    return DeafToInterrupts()
 
 
 def _first_line(error: BaseException) -> str:

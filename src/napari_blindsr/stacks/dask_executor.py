@@ -1,4 +1,4 @@
-"""Planes restored by the workers of a Dask cluster: tasks handed out and taken back."""
+"""Executor that restores planes on the workers of a Dask cluster."""
 
 from __future__ import annotations
 
@@ -49,28 +49,17 @@ if TYPE_CHECKING:
 
 
 AHEAD = 2
-"""Tasks a worker that are handed out at a time: one is done, the next is at hand."""
+"""Tasks submitted per worker: one is running, the next is queued."""
 
 COUNTED = 1.0
 """Seconds after which workers are counted again."""
 
 
 class Workers:
-    """Hands out tasks that can be done again, to whatever workers there are.
+    """Submits tasks, which can be repeated, to the workers that are connected.
 
-    Several runs may share one; then no more is handed out than for one run.
-
-    Parameters
-    ----------
-    client : distributed.Client
-    patience : float
-        Seconds to wait before nothing new is reported. Whoever drives several runs in turns waits
-        by themselves.
-
-    Raises
-    ------
-    ClusterError
-        If the client is not connected.
+    Several runs may share one object; together they submit no more tasks than one run. `patience`
+    is the time in seconds to wait when there is nothing new to report.
     """
 
     def __init__(self, client: Client, *, patience: float) -> None:
@@ -84,17 +73,17 @@ class Workers:
         self._sent: set[Path] = set()
 
     def describe(self) -> str:
-        """Return which cluster it is, in words."""
+        """Return a description of the cluster."""
         scheduler = self._client.scheduler
         where = "" if scheduler is None else f" of {scheduler.address}"
         return f"{_in_words(self.count())}{where}"
 
     def capacity(self) -> int:
-        """Return how many tasks are handed out at a time."""
+        """Return how many tasks are submitted at a time."""
         return AHEAD * max(1, self.count())
 
     def count(self) -> int:
-        """Return how many workers there are, as of a moment ago."""
+        """Return how many workers there were at the last count."""
         if self._client.status != "running":
             raise _lost()
         now = time.monotonic()
@@ -102,25 +91,25 @@ class Workers:
             try:
                 self._workers = len(self._client.nthreads())
             except (OSError, AttributeError) as error:
-                # A client whose scheduler has gone a moment ago fails in either way.
+                # If the scheduler has just gone, the client fails in either way.
                 raise _lost() from error
             self._counted = now
         return self._workers
 
     def sends(self, array: Any) -> bool:
-        """Tell whether workers are sent the pixels of an array, and not the name of its file."""
+        """Return whether workers are sent the pixels of an array, not the name of its file."""
         path = file_of(array)
         return path is None or path in self._sent
 
     def unseen(self, array: Any) -> Path | None:
-        """Return the file of an array, if not all workers see it."""
+        """Return the file of an array, if not all workers can read it."""
         path = file_of(array)
         return path if path in self._sent else None
 
     def ready(
         self, array: Any, progress: Callable[[], Progress]
     ) -> Generator[Progress, bool | None, bool]:
-        """Wait until there are workers, and see what they are like; return whether to stop."""
+        """Wait until there are workers, and check them; return whether to stop."""
         while not self.count():
             time.sleep(self.patience)
             if (yield replace(progress(), stage="waiting for a worker")):
@@ -149,30 +138,11 @@ class Workers:
         keeps_begun: bool = True,
         waits: bool = True,
     ) -> Generator[Progress, bool | None, bool]:
-        """Hand out tasks, and take what comes of them in whatever order that is.
+        """Submit tasks, and handle their results in the order in which they end.
 
-        A stop cancels those that have not begun, or all of them; returns whether there was one.
-
-        Parameters
-        ----------
-        function : callable
-            What workers do.
-        items : iterable of tuple of int
-            One for each task.
-        arguments : callable
-            Returns what `function` is given; what it raises is taken for the task's answer.
-        take : callable
-            Called with each item, and what `function` returned.
-        progress : callable
-            Returns how far the run is.
-        called : str
-            What messages call an item.
-        allowed : callable, optional
-            Tells whether the turn of an item has come.
-        keeps_begun : bool
-            Whether tasks that have begun are waited for after a stop.
-        waits : bool
-            Whether to wait a moment where nothing new is to be reported.
+        There is one task for each item. An error that `arguments` raises counts as the task's
+        result. Returns whether a stop was requested, which cancels the tasks that have not begun,
+        or without `keeps_begun` all.
         """
         waiting = deque(items)
         running: dict[Index, Future[Any]] = {}
@@ -227,25 +197,25 @@ class Workers:
     def _submit(
         self, function: Callable[..., Any], given: tuple[Any, ...], *, key: str
     ) -> Future[Any]:
-        # Dask warns of tasks that carry much; what an array in memory holds must go this way.
+        # Dask warns of large tasks; an array in memory can only be sent this way.
         with dask.config.set({"distributed.admin.large-graph-warning-threshold": "1TB"}):
             future = self._client.submit(function, *given, key=key, pure=False)
         self._outstanding += 1
         return future
 
     def _forget(self, futures: Mapping[Index, Future[Any]]) -> None:
-        """Let go of tasks; those that are not done are cancelled."""
+        """Release tasks; those that are not done are cancelled."""
         left = [future for future in futures.values() if not future.done()]
         self._outstanding -= len(futures)
         if left and self._client.status == "running":
             self._client.cancel(left)
 
     def _not_begun(self, running: Mapping[Index, Future[Any]]) -> list[Index]:
-        """Return the tasks that no worker is at."""
+        """Return the tasks that no worker has begun."""
         if self._client.status != "running":
             raise _lost()
         begun: set[Any] = set()
-        # A worker that dies just now tells nothing.
+        # A worker that is just dying does not answer.
         with suppress(OSError):
             begun = {key for keys in self._client.call_stack().values() for key in keys}
         return [
@@ -261,7 +231,7 @@ class Workers:
 
 
 def _answer(future: Future[Any], name: str) -> Any:
-    """Return what came of a task."""
+    """Return the result of a task."""
     if future.status in ("cancelled", "lost"):
         raise _lost()
     try:
@@ -269,7 +239,7 @@ def _answer(future: Future[Any], name: str) -> Any:
     except CancelledError as error:
         raise _lost() from error
     except KilledWorker:
-        return EngineError(f"{name} ended its worker several times, perhaps for want of memory")
+        return EngineError(f"{name} ended its worker several times, perhaps for lack of memory")
 
 
 def _numbers(item: Index) -> str:
@@ -282,47 +252,34 @@ def _in_words(workers: int) -> str:
 
 def _lost() -> ClusterError:
     return ClusterError(
-        "the cluster was lost while it was at work; what is complete is kept where the result "
-        "is an OME-Zarr"
+        "the cluster was lost during the run; complete planes are kept if the result is an OME-Zarr"
     )
 
 
-class ClusterRunner:
-    """Restores planes on a cluster.
-
-    Parameters
-    ----------
-    client : distributed.Client
-    patience : float
-        As for `Workers`.
-
-    Raises
-    ------
-    ClusterError
-        If the client is not connected.
-    """
+class ClusterExecutor:
+    """Restores planes on a Dask cluster."""
 
     def __init__(self, client: Client, *, patience: float = 0.05) -> None:
-        self._crew = Workers(client, patience=patience)
+        self._workers = Workers(client, patience=patience)
         self._shared_out: WeakKeyDictionary[StackJob, int] = WeakKeyDictionary()
 
     def describe(self) -> str:
-        """Return which cluster it is, in words."""
-        return self._crew.describe()
+        """Return a description of the cluster."""
+        return self._workers.describe()
 
     def capacity(self) -> int:
-        """Return how many tasks are handed out at a time."""
-        return self._crew.capacity()
+        """Return how many tasks are submitted at a time."""
+        return self._workers.capacity()
 
     def kernels(
         self,
         job: StackJob,
         groups: Mapping[Index, Sequence[Index]],
         clock: Clock,
-        found: dict[Index, GroupKernel],
+        estimated: dict[Index, GroupKernel],
     ) -> Generator[Progress, bool | None, bool]:
-        """Find the kernel of each group of planes, each by one task."""
-        workers = self._crew
+        """Estimate the kernel of each group of planes, one task per group."""
+        workers = self._workers
         stage = f"estimating the blur, {len(groups)} kernel{'' if len(groups) == 1 else 's'}"
 
         def arguments(group: Index) -> tuple[bytes]:
@@ -332,7 +289,7 @@ class ClusterRunner:
             if isinstance(answer, BlindSRError):
                 raise answer
             if answer is not None:
-                found[group] = answer
+                estimated[group] = answer
 
         if (yield from workers.ready(job.array, clock.progress)):
             return True
@@ -355,8 +312,8 @@ class ClusterRunner:
         clock: Clock,
         deliver: Callable[[PlaneOutcome], None],
     ) -> Generator[Progress, bool | None, bool]:
-        """Restore planes, each by one task, or tile by tile; they are delivered as they come."""
-        workers, kernels = self._crew, dict(todo)
+        """Restore planes, each in one task or tile by tile; deliver them in the order they end."""
+        workers, kernels = self._workers, dict(todo)
         warm_starts = WarmStarts(job, kernels)
 
         def arguments(index: Index) -> tuple[Any, ...]:
@@ -391,11 +348,11 @@ class ClusterRunner:
         )
 
     def notes(self, job: StackJob) -> tuple[str, ...]:
-        """Tell what was done because it is a cluster."""
+        """Return notes on what differs from a run in one process."""
         notes = []
-        path = self._crew.unseen(job.array)
+        path = self._workers.unseen(job.array)
         if path is not None:
-            notes.append(f"not all workers see {path}: they were sent its planes")
+            notes.append(f"not all workers can read {path}: its planes were sent to them")
         if job in self._shared_out:
             tile = self._shared_out[job]
             notes.append(
@@ -413,15 +370,15 @@ class ClusterRunner:
         tile = tile_side(job.result.plane_shape, settings.tile)
         known = settings.kernel == "known" or all(kernel is not None for _, kernel in todo)
         method = method_named(settings.method)
-        # An optimisation is no faster for tiles, and finds its kernel on less.
+        # Tiles do not speed up an optimisation, and leave it less data to estimate the kernel from.
         shares = repeats_cheaply(method, known=known, finish=settings.used_finish)
-        if settings.tile != "auto" or not shares or job.hands_on:
+        if settings.tile != "auto" or not shares or job.passes_weights:
             return tile
         side = shared_side(
             job.region.shape,
             scale=settings.scale,
             planes=len(todo),
-            workers=self._crew.count(),
+            workers=self._workers.count(),
             tile=tile,
         )
         if side is not None and side != tile:

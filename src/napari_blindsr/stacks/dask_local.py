@@ -1,16 +1,17 @@
-"""A cluster of this machine that nobody else can reach: mutual TLS, and no HTTP server.
+"""A cluster on this machine that nobody else can reach: mutual TLS, and no HTTP server.
 
-Whoever reaches a scheduler of Dask can run code with the rights of its owner, and other users of a
-machine reach its loopback interface. Each cluster therefore has a key of its own, which is made
-when it starts, never written to a file, and needed on both sides of every connection.
+Whoever reaches a Dask scheduler can run code with the rights of its owner, and other users of a
+machine reach its loopback interface. Each cluster therefore has its own key, made when it starts,
+never written to a file, and required on both sides of every connection.
 """
 
 from __future__ import annotations
 
 import logging
+import signal
 from typing import TYPE_CHECKING, Any
 
-from distributed import Nanny, Scheduler, SpecCluster, Worker
+from distributed import Nanny, Scheduler, SpecCluster, Worker, WorkerPlugin
 from distributed.http.routing import RoutingApplication
 from distributed.security import Security
 from tornado.httpserver import HTTPServer
@@ -25,10 +26,10 @@ LOOPBACK = "127.0.0.1"
 
 
 class _WithoutHttp:
-    """Has an HTTP server that never listens."""
+    """Replaces the HTTP server by one that never listens."""
 
     def start_http_server(self, routes: Any, *_addresses: Any, **_options: Any) -> None:
-        """Take the place of what would bind a port."""
+        """Do nothing, instead of binding a port."""
         self.http_application = RoutingApplication(routes)
         self.http_server = HTTPServer(self.http_application)
 
@@ -41,19 +42,16 @@ class QuietWorker(_WithoutHttp, Worker):
     """A worker without a web server."""
 
 
+class IgnoreInterrupts(WorkerPlugin):
+    """Makes workers ignore Ctrl-C, which only the main process handles."""
+
+    def setup(self, worker: Worker) -> None:  # noqa: ARG002 - Dask's signature
+        """Ignore SIGINT."""
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+
 def local_cluster(workers: int, *, environment: Mapping[str, str]) -> tuple[SpecCluster, Security]:
-    """Start so many processes of this machine.
-
-    Parameters
-    ----------
-    workers : int
-    environment : mapping of str to str
-        Variables that they begin with.
-
-    Returns
-    -------
-    SpecCluster, Security
-        The cluster, and what a client needs to reach it.
+    """Start worker processes; returns the cluster, and the keys that its clients need.
 
     Raises
     ------
@@ -78,7 +76,7 @@ def local_cluster(workers: int, *, environment: Mapping[str, str]) -> tuple[Spec
             "worker_class": QuietWorker,
             # Dask would pause and end workers at limits that a run in one process does not have.
             "memory_limit": 0,
-            # The death of a worker is no news: another one does its work.
+            # The death of a worker is not reported: another one repeats its task.
             "silence_logs": logging.CRITICAL,
             "env": dict(environment),
         },

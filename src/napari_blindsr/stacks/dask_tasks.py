@@ -1,4 +1,4 @@
-"""What the workers of a cluster do: pure functions of what they are sent."""
+"""Tasks that run on the workers of a cluster: pure functions of their payload."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ import pickle
 import threading
 import time
 from dataclasses import dataclass, replace
-from functools import lru_cache
+from functools import lru_cache, wraps
 from importlib.metadata import version
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
 import numpy as np
 import torch
@@ -26,14 +26,13 @@ from napari_blindsr.stacks.outputs import ArrayTarget
 from napari_blindsr.stacks.shared_kernel import find_shared
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
     from pathlib import Path
 
     from numpy.typing import NDArray
 
     from napari_blindsr.estimation.kernel_field import KernelField
     from napari_blindsr.images.axes import Index
-    from napari_blindsr.images.tiling import Tile
     from napari_blindsr.restoration.result import Result
     from napari_blindsr.restoration.tiles import TileOutcome, TilePlan
     from napari_blindsr.settings import Settings
@@ -42,24 +41,29 @@ if TYPE_CHECKING:
 
 
 ONE_AT_A_TIME = threading.Lock()
-"""Held while a process computes: memory is one plane's, and torch's threads are a process's."""
+"""Held while a process computes, which has memory for one plane, and one set of torch threads."""
 
+Given = ParamSpec("Given")
 Returned = TypeVar("Returned")
+
+
+def task(function: Callable[Given, Returned]) -> Callable[Given, Returned | BlindSRError]:
+    """Return a task that runs alone in its process, and returns errors: Dask logs raised ones."""
+
+    @wraps(function)
+    def run(*given: Given.args, **options: Given.kwargs) -> Returned | BlindSRError:
+        with ONE_AT_A_TIME:
+            try:
+                return function(*given, **options)
+            except BlindSRError as error:
+                return error
+
+    return run
 
 
 @dataclass(frozen=True, eq=False)
 class SentPlanes:
-    """An array of which some planes are there.
-
-    Attributes
-    ----------
-    shape : tuple of int
-    dtype : dtype
-    loops : tuple of int
-        The axes along which there are planes.
-    blocks : dict of tuple of int to ndarray
-        The planes that are there, in the order of the other axes.
-    """
+    """An array of which only some planes (`blocks`) are present; planes lie along axes `loops`."""
 
     shape: tuple[int, ...]
     dtype: np.dtype[Any]
@@ -72,7 +76,7 @@ class SentPlanes:
         return len(self.shape)
 
     def __getitem__(self, place: tuple[Any, ...]) -> NDArray[Any]:
-        """Return a block of one plane, by an index as `Layout.place` makes it."""
+        """Return a block of one plane, at an index from `Layout.place`."""
         index = tuple(place[n] for n in self.loops)
         inside = tuple(part for n, part in enumerate(place) if n not in self.loops)
         block: NDArray[Any] = self.blocks[index][inside]
@@ -80,23 +84,15 @@ class SentPlanes:
 
 
 def as_payload(job: StackJob, indices: Sequence[Index], *, send: bool) -> bytes:
-    """Return a job as a worker gets it.
+    """Return a stack pickled for a worker.
 
-    It is bytes to the scheduler, which need neither have this package nor see the file.
-
-    Parameters
-    ----------
-    job : StackJob
-    indices : sequence of tuple of int
-        The planes that the worker looks at. The job is of the one, if it is one; of several that
-        share a kernel, those that cannot be read are left out.
-    send : bool
-        Read the planes here and send them, not the name of their file.
+    The scheduler only passes on the bytes: it needs neither this package nor the file. With `send`,
+    the planes are read here; those that cannot be read are left out.
 
     Raises
     ------
     BlindSRError
-        If not one plane can be read.
+        If no plane can be read.
     """
     array = _read(job, indices) if send else job.array
     mask = None if job.mask is None else np.asarray(job.mask)
@@ -122,30 +118,19 @@ def _read(job: StackJob, indices: Sequence[Index]) -> SentPlanes:
     return SentPlanes(job.layout.shape, np.dtype(job.array.dtype), job.layout.loops, blocks)
 
 
+@task
 def restore_plane(
     payload: bytes, kernel: NDArray[Any] | KernelField | None, start: bytes | None = None
-) -> PlaneOutcome | BlindSRError:
-    """Restore the one plane of a job, with a kernel that is held or with one of its own.
+) -> PlaneOutcome:
+    """Restore the one plane of a stack, with a given kernel or an estimated one.
 
-    A failure is returned: raised, Dask would log it.
-
-    Parameters
-    ----------
-    payload : bytes
-        As `as_payload` makes it.
-    kernel : ndarray, (K, K), or None
-    start : bytes, optional
-        Pickled weights with which the optimisation begins.
+    The payload is that of `as_payload`; `start` has the pickled weights for a warm start.
     """
-    with ONE_AT_A_TIME:
-        try:
-            job, (index,) = opened_job(payload)
-            target = ArrayTarget(job.result.shape, job.dtype)
-            place = job.place(target, index)
-            weights = None if start is None else pickle.loads(start)  # noqa: S301 - our own
-            result = drained(job.run(index, kernel, target=place, start=weights))
-        except BlindSRError as error:
-            return error
+    job, (index,) = opened_job(payload)
+    target = ArrayTarget(job.result.shape, job.dtype)
+    place = job.place(target, index)
+    weights = None if start is None else pickle.loads(start)  # noqa: S301 - our own
+    result = drained(job.run(index, kernel, target=place, start=weights))
     at = job.result.place(job.position(index), slice(None), slice(None))
     small = np.empty((0, 0), dtype=np.float32)
     return PlaneOutcome(
@@ -156,18 +141,15 @@ def restore_plane(
     )
 
 
-def find_kernel(payload: bytes) -> GroupKernel | BlindSRError | None:
-    """Find the kernel that the planes of a job share."""
-    with ONE_AT_A_TIME:
-        try:
-            job, indices = opened_job(payload)
-            return drained(find_shared(job, indices))
-        except BlindSRError as error:
-            return error
+@task
+def find_kernel(payload: bytes) -> GroupKernel | None:
+    """Estimate the kernel that the planes of a stack share."""
+    job, indices = opened_job(payload)
+    return drained(find_shared(job, indices))
 
 
 def opened_job(payload: bytes) -> tuple[StackJob, list[Index]]:
-    """Return a job as `as_payload` sent it, and which of its planes are there."""
+    """Return the stack that `as_payload` pickled, and which of its planes are present."""
     try:
         opened: tuple[StackJob, list[Index]] = pickle.loads(payload)  # noqa: S301 - from `as_payload`
     except OSError as error:
@@ -176,12 +158,12 @@ def opened_job(payload: bytes) -> tuple[StackJob, list[Index]]:
 
 
 def stamp(path: Path) -> tuple[int, int] | None:
-    """Return what tells a file from another of the same name; None where there is none."""
+    """Return size and modification time, to compare files of one name; None if there is no file."""
     try:
-        found = path.stat()
+        status = path.stat()
     except OSError:
         return None
-    return 0 if path.is_dir() else found.st_size, found.st_mtime_ns
+    return 0 if path.is_dir() else status.st_size, status.st_mtime_ns
 
 
 def installed_version() -> str:
@@ -189,126 +171,81 @@ def installed_version() -> str:
     return version("napari-blindsr")
 
 
-@dataclass(frozen=True, kw_only=True, eq=False)
-class _SentTile:
-    """What a worker is told of a tile."""
+@task
+def plan_plane(payload: bytes, kernel: NDArray[Any] | KernelField | None, tile: int) -> TilePlan:
+    """Prepare the one plane of a stack for tiles: range, noise level, kernel.
 
-    piece: Job
-    part: Tile
-    examined: bool
-
-
-def plan_plane(
-    payload: bytes, kernel: NDArray[Any] | KernelField | None, tile: int
-) -> TilePlan | BlindSRError:
-    """Make the one plane of a job ready for tiles: range, noise level, kernel.
-
-    It comes back without what only a worker needs; a failure is returned, as by
-    `restore_plane`.
+    The plan comes back without what only a worker needs.
     """
-    with ONE_AT_A_TIME:
-        try:
-            stack, (index,) = opened_job(payload)
-            with translated_errors(), cpu_threads(stack.settings.threads):
-                job = stack.prepared(index, kernel)
-                if job.estimates_blur:
-                    job, _ = drained(with_blur(job, start=time.perf_counter()))
-                # Where the blur varies, tiles are small whoever restores them.
-                plan = drained(plan_tiles(job, min(tile, job.tile or tile)))
-            return replace(plan, job=_bare(plan.job))
-        except BlindSRError as error:
-            return error
+    stack, (index,) = opened_job(payload)
+    with translated_errors(), cpu_threads(stack.settings.threads):
+        job = stack.prepared(index, kernel)
+        if job.estimates_blur:
+            job, _ = drained(with_blur(job, start=time.perf_counter()))
+        # If the blur varies, tiles are small on every executor.
+        plan = drained(plan_tiles(job, min(tile, job.tile or tile)))
+    return replace(plan, job=_bare(plan.job))
 
 
 def tile_payload(plan: TilePlan, number: int) -> bytes:
-    """Return a tile as a worker gets it: what is seen of the plane, and nothing else."""
+    """Return a tile pickled for a worker, with its input region only."""
     part = plan.parts[number]
     piece = local(plan.job, part)
     if piece.light is not None:
-        # A view would be sent with all that it is a view of.
+        # A view would be pickled with the whole array behind it.
         light = replace(piece.light, levels=piece.light.levels.clone())
         piece = replace(piece, light=light)
-    return pickle.dumps(
-        _SentTile(piece=piece, part=part, examined=plan.is_examined(number)), protocol=5
-    )
+    return pickle.dumps((piece, part, plan.is_examined(number)), protocol=5)
 
 
-def run_tile(payload: bytes) -> TileOutcome | BlindSRError:
+@task
+def run_tile(payload: bytes) -> TileOutcome:
     """Restore a tile."""
-    with ONE_AT_A_TIME:
-        try:
-            sent: _SentTile = pickle.loads(payload)  # noqa: S301 - from `tile_payload`
-            with translated_errors(), cpu_threads(sent.piece.settings.threads):
-                return restore_tile(_equipped(sent.piece), sent.part, examined=sent.examined)
-        except BlindSRError as error:
-            return error
+    piece, part, examined = pickle.loads(payload)  # noqa: S301 - from `tile_payload`
+    with translated_errors(), cpu_threads(piece.settings.threads):
+        return restore_tile(_equipped(piece), part, examined=examined)
 
 
 def result_payload(plan: TilePlan, joined: Restored) -> bytes:
-    """Return what came of a plane as a worker gets it, without its pixels."""
+    """Return the stitched reconstruction of a plane pickled for a worker, without its pixels."""
     nothing = np.empty((0, 0), dtype=np.float32)
     return pickle.dumps((plan.job, replace(joined, image=nothing, support=nothing)), protocol=5)
 
 
-def conclude_plane(payload: bytes) -> Result | BlindSRError:
-    """Look for what speaks against a result, and return it without its pixels."""
-    with ONE_AT_A_TIME:
-        try:
-            job, joined = pickle.loads(payload)  # noqa: S301 - from `result_payload`
-            with translated_errors(), cpu_threads(job.settings.threads):
-                return conclude(_equipped(job), joined, seconds=0.0)
-        except BlindSRError as error:
-            return error
+@task
+def conclude_plane(payload: bytes) -> Result:
+    """Run the diagnostics on a result, and return it without its pixels."""
+    job, joined = pickle.loads(payload)  # noqa: S301 - from `result_payload`
+    with translated_errors(), cpu_threads(job.settings.threads):
+        return conclude(_equipped(job), joined, seconds=0.0)
 
 
 def _bare(job: Job) -> Job:
-    """Return a job without networks, and with nothing on a device."""
+    """Return a problem without networks, and with nothing on a device."""
     light = None if job.light is None else job.light.to(torch.device("cpu"))
     return replace(job, restorer=replace(job.restorer, prior=None, usrnet=None), light=light)
 
 
 def _equipped(job: Job) -> Job:
-    """Return a job with the device and the networks of this process.
+    """Return a problem with the device and the networks of this process.
 
     Raises
     ------
     EngineError
-        If a network is missing here that the plane was made ready for.
+        If a network is missing here that the plane was prepared for.
     """
-    settings, light = job.settings, job.light
-    restorer = _tools(_Tools(settings))
+    # The kernel does not decide which networks are needed.
+    restorer = _restorer(replace(job.settings, kernel="known"))
     if restorer.name != job.restorer.name:
         raise EngineError(
             f"a worker lacks the weights of {job.restorer.name!r}, which another one has; "
             "expected all workers to find them"
         )
     compute = restorer.compute
-    light = None if light is None else light.to(compute.device)
+    light = None if job.light is None else job.light.to(compute.device)
     return replace(job, compute=compute, restorer=restorer, light=light)
 
 
-class _Tools:
-    """Settings as far as they tell which networks are loaded, and where."""
-
-    def __init__(self, settings: Settings) -> None:
-        self.settings = settings
-        self._key = (
-            settings.method,
-            settings.finish,
-            settings.usrnet_weights,
-            settings.device,
-            settings.precision,
-        )
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, _Tools) and self._key == other._key
-
-    def __hash__(self) -> int:
-        return hash(self._key)
-
-
 @lru_cache(maxsize=1)
-def _tools(tools: _Tools) -> NonblindRestorer:
-    settings = tools.settings
-    compute = choose_compute(settings.device, settings.precision)
-    return load_restorer(settings, compute)[0]
+def _restorer(settings: Settings) -> NonblindRestorer:
+    return load_restorer(settings, choose_compute(settings.device, settings.precision))[0]

@@ -1,11 +1,10 @@
-"""Planes whose tiles are restored by the workers of a Dask cluster, and joined here."""
+"""Planes whose tiles are restored on the workers of a Dask cluster, and stitched here."""
 
 from __future__ import annotations
 
 import math
 import time
-from collections import deque
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from napari_blindsr.errors import BlindSRError, ClusterError, OutOfMemoryError
@@ -20,7 +19,7 @@ from napari_blindsr.stacks.dask_tasks import (
     run_tile,
     tile_payload,
 )
-from napari_blindsr.stacks.executor import PlaneOutcome
+from napari_blindsr.stacks.executor import PlaneOutcome, interleaved
 from napari_blindsr.stacks.outputs import OutputError
 
 if TYPE_CHECKING:
@@ -42,16 +41,12 @@ if TYPE_CHECKING:
 class ClusterTiles:
     """Restores tiles on a cluster.
 
-    No tile is handed out that is further ahead of the first missing one than there are tasks
-    handed out at a time: so many are held here at most, until those before them come.
-
-    Parameters
-    ----------
-    workers : Workers
+    No tile is submitted that is further ahead of the first missing one than there are tasks at a
+    time, so at most that many tiles are held here.
     """
 
     def __init__(self, workers: Workers) -> None:
-        self._crew = workers
+        self._workers = workers
 
     def tiles(
         self,
@@ -61,7 +56,7 @@ class ClusterTiles:
         *,
         stop: bool,
     ) -> Generator[Progress, bool | None, None]:
-        """Restore tiles, each by one task; after a stop those that have begun are waited for."""
+        """Restore tiles, one task per tile; after a stop, tiles that have begun are completed."""
         missing = set(range(counter.total))
 
         def take(item: Index, answer: TileOutcome | BlindSRError) -> None:
@@ -72,44 +67,25 @@ class ClusterTiles:
 
         if stop:
             return
-        yield from self._crew.work(
+        yield from self._workers.work(
             run_tile,
             [(number,) for number in range(counter.total)],
             arguments=lambda item: (tile_payload(plan, item[0]),),
             take=take,
             progress=counter.progress,
             called="tile",
-            allowed=lambda item: item[0] < min(missing) + self._crew.capacity(),
+            allowed=lambda item: item[0] < min(missing) + self._workers.capacity(),
             waits=False,
         )
 
 
-@dataclass(kw_only=True, eq=False)
-class _Running:
-    """A plane that is being restored."""
-
-    steps: Generator[Progress, bool | None, PlaneOutcome | None]
-    report: Progress | None = None
-
-
 class TiledPlanes:
-    """Restores planes in tiles on a cluster: several at once, if one has not enough tiles.
-
-    Parameters
-    ----------
-    workers : Workers
-    job : StackJob
-    tile : int
-        Largest side of a tile.
-    target : StackTarget
-        Takes the pixels as they are complete.
-    clock : Clock
-    """
+    """Restores planes in tiles on a cluster: several planes at once if one has too few tiles."""
 
     def __init__(
         self, workers: Workers, job: StackJob, *, tile: int, target: StackTarget, clock: Clock
     ) -> None:
-        self._crew = workers
+        self._workers = workers
         self._job = job
         self._tile = tile
         self._target = target
@@ -120,35 +96,31 @@ class TiledPlanes:
         todo: Sequence[tuple[Index, NDArray[Any] | KernelField | None]],
         deliver: Callable[[PlaneOutcome], None],
     ) -> Generator[Progress, bool | None, bool]:
-        """Restore planes; returns whether it was asked to stop."""
-        waiting = deque(todo)
-        running: list[_Running] = []
-        stop = False
-        try:
-            while running or (waiting and not stop):
-                while waiting and not stop and len(running) < self._at_once():
-                    running.append(_Running(steps=self._plane(*waiting.popleft())))
-                for entry in list(running):
-                    try:
-                        entry.report = entry.steps.send(None if entry.report is None else stop)
-                    except StopIteration as end:
-                        running.remove(entry)
-                        if end.value is not None:
-                            deliver(end.value)
-                time.sleep(self._crew.patience)
-                stop = bool((yield self._progress(running))) or stop
-            return stop
-        finally:
-            for entry in running:
-                entry.steps.close()
+        """Restore planes; returns whether a stop was requested."""
+
+        def ended(_: Index, outcome: PlaneOutcome | BlindSRError | None, __: object) -> None:
+            if isinstance(outcome, BlindSRError):
+                raise outcome
+            if outcome is not None:
+                deliver(outcome)
+
+        return (
+            yield from interleaved(
+                [(index, self._plane(index, kernel)) for index, kernel in todo],
+                at_once=self._at_once,
+                ended=ended,
+                progress=self._progress,
+                patience=self._workers.patience,
+            )
+        )
 
     def _at_once(self) -> int:
-        """Return how many planes it takes to keep all workers busy, and one to follow."""
+        """Return how many planes keep all workers busy, plus one."""
         tiles = count_tiles(self._job.region.shape, self._job.settings.scale, self._tile)
-        return 1 + math.ceil(self._crew.capacity() / tiles)
+        return 1 + math.ceil(self._workers.capacity() / tiles)
 
-    def _progress(self, running: Sequence[_Running]) -> Progress:
-        inner = next((entry.report for entry in running if entry.report is not None), None)
+    def _progress(self, reports: Sequence[Progress]) -> Progress:
+        inner = reports[0] if reports else None
         if inner is not None and inner.unit == "tile" and self._clock.total == 1:
             return inner
         return self._clock.progress(inner)
@@ -156,7 +128,7 @@ class TiledPlanes:
     def _plane(
         self, index: Index, kernel: NDArray[Any] | KernelField | None
     ) -> Generator[Progress, bool | None, PlaneOutcome | None]:
-        """Restore a plane, in smaller tiles if memory is short; None if nothing came of it."""
+        """Restore a plane, in smaller tiles if memory is short; None if that failed."""
         tile = self._tile
         notes: tuple[str, ...] = ()
         while True:
@@ -174,13 +146,13 @@ class TiledPlanes:
             else:
                 if outcome is None or outcome.result is None:
                     return None
-                told = replace(outcome.result, notes=(*outcome.result.notes, *notes))
-                return replace(outcome, result=told)
+                noted = replace(outcome.result, notes=(*outcome.result.notes, *notes))
+                return replace(outcome, result=noted)
 
     def _attempt(
         self, index: Index, kernel: NDArray[Any] | KernelField | None, tile: int
     ) -> Generator[Progress, bool | None, PlaneOutcome | None]:
-        job, workers, start = self._job, self._crew, time.perf_counter()
+        job, workers, start = self._job, self._workers, time.perf_counter()
 
         def sent() -> tuple[Any, ...]:
             return as_payload(job, [index], send=workers.sends(job.array)), kernel, tile
@@ -199,7 +171,7 @@ class TiledPlanes:
         def done() -> tuple[Any, ...]:
             return (result_payload(plan, joined),)
 
-        last = self._task(conclude_plane, index, done, "looking for flags")
+        last = self._task(conclude_plane, index, done, "checking the result")
         result = yield from _to_the_end(last)
         assert result is not None
         result = replace(
@@ -217,15 +189,15 @@ class TiledPlanes:
         arguments: Callable[[], tuple[Any, ...]],
         stage: str,
     ) -> Generator[Progress, bool | None, Any]:
-        """Have one thing done; None if it was asked to stop before."""
-        found: list[Any] = []
+        """Run one task; None if a stop was requested before it ended."""
+        answers: list[Any] = []
 
         def take(_: Index, answer: Any) -> None:
             if isinstance(answer, BlindSRError):
                 raise answer
-            found.append(answer)
+            answers.append(answer)
 
-        yield from self._crew.work(
+        yield from self._workers.work(
             function,
             [index],
             arguments=lambda _: arguments(),
@@ -234,13 +206,13 @@ class TiledPlanes:
             keeps_begun=False,
             waits=False,
         )
-        return found[0] if found else None
+        return answers[0] if answers else None
 
 
 def _to_the_end(
     steps: Generator[Progress, bool | None, Result | None],
 ) -> Generator[Progress, bool | None, Result | None]:
-    """Do a piece of work to its end, whether or not it is asked to stop."""
+    """Run a generator to its end, whether or not a stop is requested."""
     while True:
         try:
             report = next(steps)

@@ -1,10 +1,11 @@
-"""Who restores the planes of a stack: this process, one plane after the other."""
+"""Executors, which restore the planes of a stack; here: in this process, one after another."""
 
 from __future__ import annotations
 
 import time
+from collections import deque
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 
 from napari_blindsr.errors import BlindSRError, OutOfMemoryError
 from napari_blindsr.progress import Progress
@@ -13,7 +14,7 @@ from napari_blindsr.stacks.shared_kernel import find_shared
 from napari_blindsr.stacks.warm_start import WarmStarts
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator, Mapping, Sequence
+    from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 
     from numpy.typing import NDArray
 
@@ -25,24 +26,16 @@ if TYPE_CHECKING:
     from napari_blindsr.stacks.result import GroupKernel
 
 
+Item = TypeVar("Item")
 Returned = TypeVar("Returned")
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class PlaneOutcome:
-    """What became of a plane.
+    """The result of one plane without its pixels, or the error.
 
-    Attributes
-    ----------
-    index : tuple of int
-    result : Result or None
-        Without its pixels; None if the plane could not be restored.
-    error : BlindSRError or None
-        Why it could not be.
-    clipped : int
-        Values that the type of the result could not hold.
-    pixels : ndarray or None
-        The restored plane in the type and axes of the result, unless the target has it.
+    `pixels` has the plane in the type and axes of the result, unless the target already has it;
+    `clipped` is the number of values clipped to the range of that type.
     """
 
     index: Index
@@ -54,7 +47,7 @@ class PlaneOutcome:
 
 @dataclass(kw_only=True)
 class Clock:
-    """How many planes are done, and since when."""
+    """Counts the planes that are done, and the time since the start."""
 
     start: float
     total: int
@@ -62,7 +55,7 @@ class Clock:
     began: float = field(default_factory=time.perf_counter)
 
     def progress(self, inner: Progress | None = None) -> Progress:
-        """Return how far the run is, and what is being done to the plane at hand."""
+        """Return the progress of the run, and of the current plane."""
         now = time.perf_counter()
         pace = (now - self.began) / self.done if self.done else None
         stage = f"plane {min(self.done + 1, self.total)} of {self.total}"
@@ -77,10 +70,10 @@ class Clock:
         )
 
 
-class Runner(Protocol):
+class Executor(Protocol):
     """Restores planes.
 
-    Both are generators that yield `Progress` and return whether they were asked to stop.
+    Both generators yield `Progress` and return whether a stop was requested.
     """
 
     def kernels(
@@ -88,9 +81,9 @@ class Runner(Protocol):
         job: StackJob,
         groups: Mapping[Index, Sequence[Index]],
         clock: Clock,
-        found: dict[Index, GroupKernel],
+        estimated: dict[Index, GroupKernel],
     ) -> Generator[Progress, bool | None, bool]:
-        """Find the kernel of each group of planes; leaves out those that have none."""
+        """Estimate the kernel of each group of planes; groups without one are left out."""
 
     def planes(
         self,
@@ -100,13 +93,13 @@ class Runner(Protocol):
         clock: Clock,
         deliver: Callable[[PlaneOutcome], None],
     ) -> Generator[Progress, bool | None, bool]:
-        """Restore planes, each with a kernel that is held or with one of its own."""
+        """Restore planes, each with a given kernel or an estimated one."""
 
     def notes(self, job: StackJob) -> tuple[str, ...]:
-        """Return what there is to say of how it went."""
+        """Return notes on how the planes were restored."""
 
 
-class LocalRunner:
+class LocalExecutor:
     """Restores planes in this process, in their order."""
 
     def kernels(
@@ -114,9 +107,9 @@ class LocalRunner:
         job: StackJob,
         groups: Mapping[Index, Sequence[Index]],
         clock: Clock,
-        found: dict[Index, GroupKernel],
+        estimated: dict[Index, GroupKernel],
     ) -> Generator[Progress, bool | None, bool]:
-        """Find the kernel of each group of planes."""
+        """Estimate the kernel of each group of planes."""
         stop = False
         for number, (group, indices) in enumerate(groups.items()):
             if stop:
@@ -126,7 +119,7 @@ class LocalRunner:
             shared, asked = yield from _watched(find_shared(job, indices), clock)
             stop = stop or asked
             if shared is not None:
-                found[group] = shared
+                estimated[group] = shared
         return stop
 
     def planes(
@@ -137,7 +130,7 @@ class LocalRunner:
         clock: Clock,
         deliver: Callable[[PlaneOutcome], None],
     ) -> Generator[Progress, bool | None, bool]:
-        """Restore planes; the target takes the pixels as they come."""
+        """Restore planes; the target receives the pixels as they are computed."""
         stop = False
         kernels = dict(todo)
         warm_starts = WarmStarts(job, kernels)
@@ -154,20 +147,20 @@ class LocalRunner:
                 warm_starts.end(index, None)
                 deliver(PlaneOutcome(index=index, error=error))
             else:
-                told = warm_starts.end(index, result)
-                deliver(PlaneOutcome(index=index, result=told, clipped=place.clipped))
+                kept = warm_starts.end(index, result)
+                deliver(PlaneOutcome(index=index, result=kept, clipped=place.clipped))
             stop = bool((yield clock.progress())) or stop
         return stop
 
     def notes(self, job: StackJob) -> tuple[str, ...]:  # noqa: ARG002 - this process is not news
-        """Return nothing."""
+        """Return no notes."""
         return ()
 
 
 def _watched(
     run: Generator[Progress, bool | None, Returned], clock: Clock
 ) -> Generator[Progress, bool | None, tuple[Returned, bool]]:
-    """Do a piece of work to its end; a request to stop is remembered until then."""
+    """Run a generator to its end; a stop request takes effect afterwards."""
     stop = False
     while True:
         try:
@@ -176,3 +169,50 @@ def _watched(
             result: Returned = end.value
             return result, stop
         stop = bool((yield clock.progress(inner))) or stop
+
+
+@dataclass(eq=False)
+class _Running(Generic[Item, Returned]):
+    """A generator that is run by turns with others, and its last report."""
+
+    item: Item
+    steps: Generator[Progress, bool | None, Returned]
+    report: Progress | None = None
+
+
+def interleaved(
+    todo: Iterable[tuple[Item, Generator[Progress, bool | None, Returned]]],
+    *,
+    at_once: Callable[[], int],
+    ended: Callable[[Item, Returned | BlindSRError, Progress | None], None],
+    progress: Callable[[Sequence[Progress]], Progress],
+    patience: float,
+) -> Generator[Progress, bool | None, bool]:
+    """Run several generators by turns, every `patience` seconds; returns whether to stop.
+
+    `ended` is called with each item, its result or error, and its last report; `progress` with the
+    last reports of those that are running.
+    """
+    waiting = deque(todo)
+    running: list[_Running[Item, Returned]] = []
+    stop = False
+    try:
+        while running or (waiting and not stop):
+            while waiting and not stop and len(running) < at_once():
+                running.append(_Running(*waiting.popleft()))
+            for entry in list(running):
+                try:
+                    entry.report = entry.steps.send(None if entry.report is None else stop)
+                except StopIteration as end:
+                    running.remove(entry)
+                    ended(entry.item, end.value, entry.report)
+                except BlindSRError as error:
+                    running.remove(entry)
+                    ended(entry.item, error, entry.report)
+            time.sleep(patience)
+            reports = [entry.report for entry in running if entry.report is not None]
+            stop = bool((yield progress(reports))) or stop
+        return stop
+    finally:
+        for entry in running:
+            entry.steps.close()

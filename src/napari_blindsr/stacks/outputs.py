@@ -1,4 +1,4 @@
-"""Where the planes of a stack go: an array, or a file that remembers which it has."""
+"""Where the planes of a stack are written: an array, or a file that records complete planes."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 
 Kept = tuple[PlaneRecord, "StackKernel | None"]
-"""How a plane of an earlier run went, and its kernel."""
+"""The record of a plane of an earlier run, and its kernel."""
 
 
 def kernel_to_json(kernel: StackKernel) -> dict[str, Any]:
@@ -41,7 +41,7 @@ def kernel_to_json(kernel: StackKernel) -> dict[str, Any]:
 
 
 def kernel_from_json(entry: Any, index: Index) -> StackKernel | None:
-    """Return the kernel of a plane, as `kernel_to_json` gave it."""
+    """Return the kernel of a plane from the output of `kernel_to_json`."""
     if entry is None:
         return None
     flat = np.frombuffer(base64.b64decode(entry["values"]), "<f4")
@@ -50,47 +50,41 @@ def kernel_from_json(entry: Any, index: Index) -> StackKernel | None:
 
 
 class OutputError(FileError):
-    """The output takes no more pixels; no other plane will fare better."""
+    """The output cannot be written any more; all other planes would fail, too."""
 
 
 class StackTarget(Protocol):
-    """Takes the pixels of a result, and knows which planes are there already."""
+    """Receives the pixels of a result, and knows which planes are already complete."""
 
     def write(self, index: tuple[int | slice, ...], block: NDArray[Any]) -> None:
-        """Take a block of the result, in its axes."""
+        """Write a block of the result, in its axes."""
 
     def finished(self, position: Index) -> bool:
-        """Tell whether a plane is there, by its position in the result."""
+        """Return whether a plane is complete, by its position in the result."""
 
     def note(self, position: Index, record: PlaneRecord, kernel: StackKernel | None = None) -> None:
-        """Hear that a plane is complete, and with which kernel."""
+        """Record that a plane is complete, and with which kernel."""
 
     def kept(self) -> Sequence[Kept]:
-        """Return what an earlier run has noted of the planes that are there."""
+        """Return the records of the planes that an earlier run completed."""
 
 
 class ArrayTarget:
-    """An array in memory.
-
-    Parameters
-    ----------
-    shape : tuple of int
-    dtype : dtype
-    """
+    """An array in memory."""
 
     def __init__(self, shape: tuple[int, ...], dtype: np.dtype[Any]) -> None:
         self.array: NDArray[Any] = np.full(shape, empty_value(dtype), dtype=dtype)
 
     def write(self, index: tuple[int | slice, ...], block: NDArray[Any]) -> None:
-        """Take a block of the result."""
+        """Write a block of the result."""
         self.array[index] = block
 
     def finished(self, position: Index) -> bool:  # noqa: ARG002 - no earlier run left anything
-        """Tell that nothing is there yet."""
+        """Return False: no plane is complete yet."""
         return False
 
     def note(self, position: Index, record: PlaneRecord, kernel: StackKernel | None = None) -> None:
-        """Hear that a plane is complete."""
+        """Ignore the record of a complete plane."""
 
     def kept(self) -> Sequence[Kept]:
         """Return nothing."""
@@ -98,17 +92,7 @@ class ArrayTarget:
 
 
 class PlaneTarget:
-    """Turns blocks of a plane into the type and axes of the whole result, and hands them on.
-
-    Parameters
-    ----------
-    output : StackTarget
-    layout : Layout
-        Of the result.
-    position : tuple of int
-        Of the plane in the result.
-    dtype : dtype
-    """
+    """Converts blocks of a plane to the type and axes of the result, and writes them there."""
 
     def __init__(
         self, output: StackTarget, *, layout: Layout, position: Index, dtype: np.dtype[Any]
@@ -120,18 +104,18 @@ class PlaneTarget:
         self.clipped = 0
 
     def __setitem__(self, index: tuple[slice, slice], block: NDArray[Any]) -> None:
-        """Take rows and columns of the plane: (h, w) or (h, w, 3)."""
+        """Write rows and columns of the plane: (h, w) or (h, w, 3)."""
         values, clipped = converted(block, self._dtype)
         self.clipped += clipped
         self._write(index, values)
 
     def put(self, block: NDArray[Any]) -> None:
-        """Take the whole plane as it was made elsewhere: in the result's type and axes."""
+        """Write a whole plane that is already in the result's type and axes."""
         height, width = self._layout.plane_shape
         self._hand_on((slice(0, height), slice(0, width)), block)
 
     def fill(self, value: float | None = None) -> None:
-        """Give all pixels of the plane one value; None says that it has no values."""
+        """Set all pixels of the plane to one value; None means that it has no values."""
         height, width = self._layout.plane_shape
         samples = (3,) if "S" in self._layout.axes else ()
         block = np.full((height, width, *samples), empty_value(self._dtype), dtype=self._dtype)
@@ -149,24 +133,24 @@ class PlaneTarget:
         try:
             self._output.write(place, block)
         except FileError as error:
-            # Not to be taken for a plane that cannot be read.
+            # Not to be mistaken for a plane that cannot be read.
             raise OutputError(str(error)) from error
 
 
 def empty_value(dtype: np.dtype[Any]) -> float:
-    """Return what stands for no value."""
+    """Return the value of pixels that were not restored."""
     return 0 if dtype.kind in "iu" else float("nan")
 
 
-def result_type(wanted: OutputType, source: np.dtype[Any]) -> np.dtype[Any]:
+def result_type(chosen: OutputType, source: np.dtype[Any]) -> np.dtype[Any]:
     """Return the type of a result, in the machine's byte order."""
-    if wanted == "float32":
+    if chosen == "float32":
         return np.dtype(np.float32)
     return source.newbyteorder("=")
 
 
 def converted(block: NDArray[Any], dtype: np.dtype[Any]) -> tuple[NDArray[Any], int]:
-    """Return floating-point values in a type, and how many of them it cannot hold: clipped."""
+    """Return floating-point values in a type, and how many were clipped to its range."""
     if dtype.kind in "iu":
         limits = np.iinfo(dtype)
         rounded = np.rint(np.nan_to_num(block.astype(np.float64)))
@@ -179,28 +163,10 @@ def converted(block: NDArray[Any], dtype: np.dtype[Any]) -> tuple[NDArray[Any], 
 
 
 class FileTarget:
-    """An image file of any format that can be written.
+    """An image file in any writable format.
 
-    An OME-Zarr that an earlier run of the same computation has not finished is gone on with; which
-    planes are complete stands in a file beside it.
-
-    Parameters
-    ----------
-    path : Path
-    layout : Layout
-        Of the result.
-    dtype : dtype
-    description : Description
-        Of the result.
-    run : str
-        What identifies the computation.
-    force : bool
-        Replace an existing file.
-
-    Raises
-    ------
-    FileError
-        If it cannot be written.
+    An OME-Zarr that an earlier run of the same computation (`run`, of `batch.digest`) left
+    incomplete is resumed; a journal beside it lists the complete planes.
     """
 
     def __init__(
@@ -242,55 +208,50 @@ class FileTarget:
                     self._done[position] = record, kernel_from_json(entry["kernel"], record.index)
 
     def write(self, index: tuple[int | slice, ...], block: NDArray[Any]) -> None:
-        """Take a block of the result."""
+        """Write a block of the result."""
         self._writer[index] = block
 
     def finished(self, position: Index) -> bool:
-        """Tell whether a plane is complete."""
+        """Return whether a plane is complete."""
         return position in self._done
 
     def note(self, position: Index, record: PlaneRecord, kernel: StackKernel | None = None) -> None:
-        """Remember that a plane is complete."""
+        """Record that a plane is complete."""
         entry = {
             "position": list(position),
             "record": record.to_json(),
             "kernel": None if kernel is None else kernel_to_json(kernel),
         }
-        # A line of its own, whatever came before.
+        # Starts a new line, even if the last one was cut short.
         with writing(self._journal), self._journal.open("a", encoding="ascii") as journal:
             journal.write(f"\n{json.dumps(entry)}\n")
         self._done[position] = None
 
     def kept(self) -> Sequence[Kept]:
-        """Return what an earlier run has noted of the planes that are there."""
+        """Return the records of the planes that an earlier run completed."""
         return [entry for entry in self._done.values() if entry is not None]
 
     def finish(self, bundle: Bundle) -> None:
-        """Make the file complete; it takes its name with the others of a bundle."""
+        """Complete the file; it is renamed together with the others of a bundle."""
         self._writer.finish(bundle)
 
     def done(self) -> None:
-        """Hear that the file has its name."""
+        """Remove the journal, once the file has its final name."""
         with suppress(OSError):
             self._journal.unlink(missing_ok=True)
 
     def suspend(self) -> None:
-        """End here; what is there is kept for another run, where the format can."""
+        """Stop writing; formats that can be resumed keep their pixels for the next run."""
         self._writer.suspend()
         if not can_go_on(self._writer.path):
             self._journal.unlink(missing_ok=True)
 
-    def abort(self) -> None:
-        """Remove what is not complete."""
-        self._writer.abort()
-        self._journal.unlink(missing_ok=True)
-
 
 def journal_of(path: Path) -> Path:
-    """Return the file that tells which planes of an output are complete, until all of it is."""
+    """Return the journal that lists the complete planes of an incomplete output."""
     return path.with_name(f".{path.name}.planes")
 
 
 def can_go_on(path: Path) -> bool:
-    """Tell whether a file that is not complete is kept for another run."""
+    """Return whether an incomplete file is kept, so that another run can resume it."""
     return path.name.lower().endswith(".zarr")

@@ -1,4 +1,4 @@
-"""A stack, checked: which planes are restored, what they share, and where they belong."""
+"""A checked stack: which planes are restored, which share a kernel, and where results go."""
 
 from __future__ import annotations
 
@@ -43,22 +43,9 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class StackJob:
-    """A stack, checked: what is restored of it, and how.
+    """A checked stack: which planes (`selection`, by loop axis) are restored, and how.
 
-    Attributes
-    ----------
-    array : array
-    layout : Layout
-        Of the array.
-    selection : tuple of range
-        The planes along each loop axis.
-    region : Box
-    settings : Settings
-    options : StackOptions
-    known : ndarray, (K, K) or (R, C, K, K), or KernelField, or None
-    found : bool
-        Whether that kernel was itself found by a run.
-    mask : array_like or None
+    `found` says whether the known kernel was itself estimated by a run.
     """
 
     array: Any
@@ -88,7 +75,7 @@ class StackJob:
         return self.layout.indices(self.selection)
 
     def group(self, index: Index) -> Index:
-        """Return what is common to the planes that share a kernel with this one."""
+        """Return the index that all planes sharing this plane's kernel have in common."""
         if self.options.kernels == "plane":
             return index
         if self.options.kernels == "shared" or CHANNEL not in self.layout.loop_axes:
@@ -96,15 +83,15 @@ class StackJob:
         return (index[self.layout.loop_axes.index(CHANNEL)],)
 
     def position(self, index: Index) -> Index:
-        """Return where a plane is in the result."""
+        """Return the position of a plane in the result."""
         return tuple(r.index(at) for r, at in zip(self.selection, index, strict=True))
 
     def single(self, index: Index) -> StackJob:
-        """Return the job that restores this plane and no other."""
+        """Return this stack with one plane only."""
         return replace(self, selection=tuple(range(at, at + 1) for at in index))
 
     def place(self, target: StackTarget, index: Index) -> PlaneTarget:
-        """Return where a plane goes."""
+        """Return the target that a plane is written to."""
         return PlaneTarget(
             target, layout=self.result, position=self.position(index), dtype=self.dtype
         )
@@ -115,22 +102,22 @@ class StackJob:
         return None if self.region == Box.whole(self.layout.plane_shape) else self.region
 
     def settings_with(self, kernel: NDArray[Any] | KernelField | None) -> Settings:
-        """Return the settings of a plane with a kernel that is held, or with one of its own."""
+        """Return the settings of a plane with a given kernel, or with its own."""
         return self.settings if kernel is None else replace(self.settings, kernel="known")
 
     @property
-    def hands_on(self) -> bool:
-        """Whether planes begin with what the ones before them have ended with."""
+    def passes_weights(self) -> bool:
+        """Whether a plane starts with the weights of the previous one."""
         return self.options.warm_start and method_named(self.settings.method).optimises
 
     @property
-    def steadies(self) -> bool:
-        """Whether the readings of neighbouring planes steady each other."""
-        return self.options.warm_start and not self.hands_on
+    def filters_kernels(self) -> bool:
+        """Whether kernel estimates are filtered over neighbouring planes."""
+        return self.options.warm_start and not self.passes_weights
 
     @property
     def chain_axis(self) -> int | None:
-        """Which of the loop axes planes follow each other along."""
+        """Index of the loop axis along which planes are neighbours."""
         return chain_axis(self.layout.loop_axes, self.selection)
 
     def run(
@@ -141,9 +128,9 @@ class StackJob:
         target: PlaneTarget | None = None,
         start: Weights | None = None,
     ) -> Generator[Progress, bool | None, Result]:
-        """Restore one plane, with a kernel that is held, or with one of its own.
+        """Restore one plane, with a given kernel or an estimated one.
 
-        With `start`, an optimisation begins with what another plane has ended with.
+        With `start`, the optimisation starts with the weights of another plane.
         """
         settings = self.settings_with(kernel)
         if start is not None:
@@ -157,11 +144,11 @@ class StackJob:
             mask=self.mask,
             region=self.part,
             target=target,
-            link=Link(start=start) if self.hands_on else None,
+            link=Link(start=start) if self.passes_weights else None,
         )
 
     def prepared(self, index: Index, kernel: NDArray[Any] | KernelField | None) -> Job:
-        """Make one plane ready, to be restored step by step."""
+        """Prepare one plane, to be restored step by step."""
         return prepare(
             self.layout.plane(self.array, index),
             self.settings_with(kernel),
@@ -215,7 +202,7 @@ def prepare_stack(
     check_region(region, layout.plane_shape)
     if settings.field != ONE_BLUR and settings.kernel != "known":
         check_regions(settings.field, layout.plane_shape)
-    # A grid of kernels that does not fit would fail plane after plane.
+    # A kernel grid of the wrong shape would fail on every plane.
     kernel_source(settings, known_kernel, layout.plane_shape)
     job = StackJob(
         array=array,
@@ -234,20 +221,20 @@ def prepare_stack(
 
 
 def _check_warm_start(job: StackJob) -> None:
-    """Raise a `SettingsError` if no plane could begin with what another one has ended with."""
+    """Raise a `SettingsError` if no plane could make use of the previous one."""
     settings = job.settings
-    if job.steadies and (job.known is not None or job.options.kernels != "plane"):
-        kind = "known" if job.known is not None else f"one a {job.options.kernels} (kernels)"
+    if job.filters_kernels and (job.known is not None or job.options.kernels != "plane"):
+        sharing = "known" if job.known is not None else f"one a {job.options.kernels} (kernels)"
         raise SettingsError(
-            f"warm_start is on, but method {settings.method!r} has nothing to begin with where the "
-            f"kernel is {kind}; expected kernels='plane', one of "
+            f"warm_start is on, but method {settings.method!r} has nothing to start from where the "
+            f"kernel is {sharing}; expected kernels='plane', one of "
             f"{[m.name for m in METHOD_TABLE if m.optimises]}, or no warm_start"
         )
-    if job.steadies and settings.field != ONE_BLUR:
+    if job.filters_kernels and settings.field != ONE_BLUR:
         rows, columns = settings.field
         raise SettingsError(
-            f"warm_start is on and field is {rows} × {columns}: regions steady each other, not "
-            "those of other planes; expected one of the two"
+            f"warm_start is on and field is {rows} × {columns}: the blur is smoothed over regions "
+            "or filtered over planes, not both; expected one of the two"
         )
     if job.chain_axis is None:
         raise SettingsError(
@@ -255,7 +242,7 @@ def _check_warm_start(job: StackJob) -> None:
             "no neighbours; expected several along an axis other than C, or no warm_start"
         )
     height, width = job.result.plane_shape
-    if job.hands_on and tile_side((height, width), settings.tile) is not None:
+    if job.passes_weights and tile_side((height, width), settings.tile) is not None:
         raise SettingsError(
             f"warm_start is on, but planes of {height} × {width} pixels are made in tiles, which "
             "have no neighbours; expected planes made in one go (tile=None), or no warm_start"

@@ -1,4 +1,4 @@
-"""Stacks: plane after plane, with kernels that planes share, and a count of what became of them."""
+"""Restores stacks plane by plane, with shared kernels, and collects the records of the planes."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ import numpy as np
 
 from napari_blindsr.errors import NoContrastError
 from napari_blindsr.progress import StopReason, drained
-from napari_blindsr.stacks.executor import Clock, LocalRunner, PlaneOutcome, Runner
+from napari_blindsr.stacks.executor import Clock, Executor, LocalExecutor, PlaneOutcome
 from napari_blindsr.stacks.outputs import ArrayTarget
 from napari_blindsr.stacks.plan import StackJob, prepare_stack
 from napari_blindsr.stacks.result import GroupKernel, PlaneRecord, StackKernel, StackResult
-from napari_blindsr.stacks.warm_start import ALONE, kalman_smoothed
+from napari_blindsr.stacks.warm_start import COLD_START, kalman_smoothed
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Mapping, Sequence
@@ -47,7 +47,7 @@ def restore_stack(
 ) -> StackResult:
     """Restore the planes of an array of any axes.
 
-    Each plane is restored by itself: along Z, too, nothing is sharpened.
+    Each plane is restored by itself: nothing is sharpened along Z.
 
     Parameters
     ----------
@@ -59,20 +59,20 @@ def restore_stack(
     axes : str
         One letter an axis: Y and X, S for RGB, and any others, such as "TCZYX".
     options : StackOptions, optional
-        Which planes and what part of them, which of them share a kernel, and of which type the
-        result is.
+        Which planes, and which region of them, are restored; which planes share a kernel; and the
+        type of the result.
     known_kernel : ndarray, (K, K) or (R, C, K, K), or KernelField, optional
         As in `iterate`.
     mask : array_like, (h, w), optional
-        Nonzero where every plane is covered.
+        Nonzero where pixels of every plane are missing.
     target : StackTarget, optional
-        Takes the result as it comes, and tells what of it is there already. The result's `image`
-        is then empty.
+        Receives the result as it is computed, and knows which planes are already complete. The
+        result's `image` is then empty.
     client : distributed.Client, optional
-        Of a Dask cluster whose workers restore the planes; the result is the same.
+        Client of a Dask cluster whose workers restore the planes; the result is the same.
     progress : callable, optional
         Called with a `Progress` after each plane, and in between; a true return value ends the run
-        after the planes that are being restored.
+        after the planes in progress.
 
     Returns
     -------
@@ -81,7 +81,7 @@ def restore_stack(
     Raises
     ------
     BlindSRError
-        Bad input, before any work; or a failure of every plane.
+        Bad input, before any work; or if every plane failed.
     """
     run = iterate_stack(
         image,
@@ -110,8 +110,8 @@ def iterate_stack(
 ) -> Generator[Progress, bool | None, StackResult]:
     """Run plane by plane: yields `Progress`, returns a `StackResult`.
 
-    Parameters as in `restore_stack`, `found` as in `iterate`. A true value that is sent in ends
-    the run after the planes that are being restored.
+    Parameters as in `restore_stack`, `found` as in `iterate`. A true value that is sent in ends the
+    run after the planes in progress.
     """
     job = prepare_stack(
         image,
@@ -122,30 +122,21 @@ def iterate_stack(
         found=found,
         mask=mask,
     )
-    runner: Runner | None = None
+    executor: Executor | None = None
     if client is not None:
-        # Clusters are an extra.
-        from napari_blindsr.stacks.dask_executor import ClusterRunner  # noqa: PLC0415
+        # Clusters need an extra.
+        from napari_blindsr.stacks.dask_executor import ClusterExecutor  # noqa: PLC0415
 
-        runner = ClusterRunner(client)
-    return (yield from run_stack(job, target=target, runner=runner))
+        executor = ClusterExecutor(client)
+    return (yield from run_stack(job, target=target, executor=executor))
 
 
 def run_stack(
-    job: StackJob, *, target: StackTarget | None = None, runner: Runner | None = None
+    job: StackJob, *, target: StackTarget | None = None, executor: Executor | None = None
 ) -> Generator[Progress, bool | None, StackResult]:
-    """Run a stack that is checked: yields `Progress`, returns a `StackResult`.
-
-    Parameters
-    ----------
-    job : StackJob
-    target : StackTarget, optional
-        As in `restore_stack`.
-    runner : Runner, optional
-        Who restores the planes; this process, if left out.
-    """
+    """Restore a checked stack, by default in this process: yields `Progress`."""
     start = time.perf_counter()
-    runner = LocalRunner() if runner is None else runner
+    executor = LocalExecutor() if executor is None else executor
     array: NDArray[Any] | None = None
     if target is None:
         memory = ArrayTarget(job.result.shape, job.dtype)
@@ -159,11 +150,11 @@ def run_stack(
     stop = False
     if job.known is not None:
         kernels = dict.fromkeys(map(job.group, todo), GroupKernel(kernel=job.known))
-    elif job.options.kernels != "plane" or (job.steadies and todo):
-        # Planes that are finished tell of their neighbours as well.
-        groups = _groups(job, job.indices if job.steadies else todo)
-        stop = yield from runner.kernels(job, groups, clock, kernels)
-        if job.steadies and not stop:
+    elif job.options.kernels != "plane" or (job.filters_kernels and todo):
+        # Planes that are already complete count as neighbours, too.
+        groups = _groups(job, job.indices if job.filters_kernels else todo)
+        stop = yield from executor.kernels(job, groups, clock, kernels)
+        if job.filters_kernels and not stop:
             kernels.update(kalman_smoothed(job, kernels))
 
     def deliver(outcome: PlaneOutcome) -> None:
@@ -173,9 +164,9 @@ def run_stack(
     if not stop:
         held = {group: shared.kernel for group, shared in kernels.items()}
         given = [(index, held.get(job.group(index))) for index in todo]
-        yield from runner.planes(job, given, target, clock, deliver)
+        yield from executor.planes(job, given, target, clock, deliver)
     result = summary.result(array, seconds=time.perf_counter() - start, total=len(todo))
-    return replace(result, notes=(*result.notes, *runner.notes(job)))
+    return replace(result, notes=(*result.notes, *executor.notes(job)))
 
 
 def _delivered(
@@ -185,10 +176,10 @@ def _delivered(
     summary: StackSummary,
     kernels: Mapping[Index, GroupKernel],
 ) -> bool:
-    """Hand what became of a plane to target and summary; returns whether the plane is complete."""
+    """Pass the result of a plane to target and summary; returns whether the plane is complete."""
     place = job.place(target, outcome.index)
     if isinstance(outcome.error, NoContrastError):
-        # Whatever the blur, it is the blurred image of just this.
+        # Whatever the blur, it leaves a constant plane unchanged.
         place.fill(outcome.error.value)
         record = summary.constant(outcome.index, outcome.error)
         target.note(job.position(outcome.index), record)
@@ -200,25 +191,26 @@ def _delivered(
         return True
     if outcome.pixels is not None:
         place.put(outcome.pixels)
-    shared = kernels.get(job.group(outcome.index))
-    record = summary.restored(outcome.index, outcome.result, shared, clipped=outcome.clipped)
-    if outcome.result.reason is StopReason.STOPPED:
-        # Some of its tiles are there; it is none that is complete.
-        return False
-    alone = StackKernel(
-        kernel=outcome.result.kernel,
-        center=outcome.result.kernel_center[0],
+    result, shared = outcome.result, kernels.get(job.group(outcome.index))
+    kernel = StackKernel(
+        kernel=result.kernel,
+        center=result.kernel_center[0],
         indices=(outcome.index,),
+        blur=result.blur if shared is None else shared.blur,
+        field=result.field,
     )
-    held = None if outcome.result.field is not None else alone
-    target.note(job.position(outcome.index), record, held)
+    record = summary.restored(result, kernel, clipped=outcome.clipped)
+    if result.reason is StopReason.STOPPED:
+        # Some tiles are missing: the plane is incomplete.
+        return False
+    target.note(job.position(outcome.index), record, kernel if result.field is None else None)
     return True
 
 
 def _groups(job: StackJob, todo: Sequence[Index]) -> dict[Index, list[Index]]:
     """Return which planes share a kernel, for all kernels that are needed.
 
-    Planes that are finished count as well, so that a run that is gone on with finds the same.
+    Complete planes count, too, so that a resumed run estimates the same kernels.
     """
     needed = set(map(job.group, todo))
     groups: dict[Index, list[Index]] = {}
@@ -232,14 +224,7 @@ CONSTANT = "the plane is constant, and so is its restoration"
 
 
 class StackSummary:
-    """Collects what planes amount to, in whatever order they come; no pixels are kept.
-
-    Parameters
-    ----------
-    job : StackJob
-    kept : int
-        Planes that an earlier run had finished.
-    """
+    """Collects per-plane records into a `StackResult`; `kept` planes are of an earlier run."""
 
     def __init__(self, job: StackJob, *, kept: int) -> None:
         self._records: list[PlaneRecord] = []
@@ -254,51 +239,42 @@ class StackSummary:
         self._partial: list[PlaneRecord] = []
 
     def keep(self, record: PlaneRecord, kernel: StackKernel | None) -> None:
-        """Take what an earlier run has noted of a plane that it had finished."""
+        """Add the record of a plane that an earlier run completed."""
         self._earlier.append(record)
-        if kernel is None:
-            return
-        group = self._job.group(record.index)
-        before = self._kernels.get(group)
-        others = () if before is None else before.indices
-        first = kernel if before is None or record.index < others[0] else before
-        self._kernels[group] = replace(first, indices=tuple(sorted((record.index, *others))))
+        if kernel is not None:
+            self._add_kernel(kernel)
+
+    def _add_kernel(self, kernel: StackKernel) -> None:
+        """Add the kernel of one plane; a group of planes keeps that of its first plane."""
+        (index,) = kernel.indices
+        group = self._job.group(index)
+        before = self._kernels.get(group, kernel)
+        first = kernel if index < before.indices[0] else before
+        indices = tuple(sorted({index, *before.indices}))
+        self._kernels[group] = replace(first, indices=indices)
 
     def failed(self, index: Index, error: BlindSRError) -> None:
-        """Hear that a plane could not be restored."""
+        """Record that a plane could not be restored."""
         self._records.append(PlaneRecord(index=index, error=str(error)))
         if self._failure is None or index > self._failure[0]:
             self._failure = index, error
 
     def constant(self, index: Index, error: NoContrastError) -> PlaneRecord:
-        """Hear that all pixels of a plane have one value; returns what is noted of it."""
+        """Record that all pixels of a plane have one value; returns the record."""
         note = f"{CONSTANT} ({error.value:g})"
         record = PlaneRecord(index=index, notes=(note,))
         self._records.append(record)
         self._constant = error
         return record
 
-    def restored(
-        self, index: Index, result: Result, shared: GroupKernel | None, *, clipped: int
-    ) -> PlaneRecord:
-        """Hear what became of a plane; returns what is noted of it."""
+    def restored(self, result: Result, kernel: StackKernel, *, clipped: int) -> PlaneRecord:
+        """Add the result of a plane, and its kernel; returns its record."""
+        (index,) = kernel.indices
         record = PlaneRecord.of(index, result, clipped=clipped)
         self._records.append(record)
         if result.reason is StopReason.STOPPED:
             self._partial.append(record)
-        group = self._job.group(index)
-        before = self._kernels.get(group)
-        if before is None or index < before.indices[0]:
-            self._kernels[group] = StackKernel(
-                kernel=result.kernel,
-                center=result.kernel_center[0],
-                indices=(index, *(() if before is None else before.indices)),
-                blur=result.blur if shared is None else shared.blur,
-                field=result.field,
-            )
-        else:
-            indices = tuple(sorted((*before.indices, index)))
-            self._kernels[group] = replace(before, indices=indices)
+        self._add_kernel(kernel)
         if result.covered is not None:
             if self._covered is None:
                 shape = (*map(len, self._job.selection), *result.covered.shape)
@@ -310,20 +286,12 @@ class StackSummary:
         return record
 
     def result(self, array: NDArray[Any] | None, *, seconds: float, total: int) -> StackResult:
-        """Return the result.
-
-        Parameters
-        ----------
-        array : ndarray or None
-            The pixels, unless a target has them.
-        seconds : float
-        total : int
-            Planes that were to be restored.
+        """Return the result, `total` planes of which were to be restored.
 
         Raises
         ------
         BlindSRError
-            If not a single plane could be restored: what was wrong with the last one.
+            If no plane could be restored: the error of the last one.
         """
         if self._example is None and self._failure is not None:
             raise self._failure[1]
@@ -364,9 +332,9 @@ class StackSummary:
         constant = sum(CONSTANT in " ".join(record.notes) for record in self._records)
         if constant:
             notes.append(f"{constant} planes are constant, and so are their restorations")
-        alone = sum(ALONE in record.notes for record in self._records)
+        alone = sum(COLD_START in record.notes for record in self._records)
         if alone:
-            notes.append(f"{alone} planes {ALONE}")
+            notes.append(f"{alone} planes {COLD_START}")
         clipped = sum(record.clipped for record in self._records)
         if clipped:
             notes.append(f"{clipped} values were beyond the range of {self._job.dtype}: clipped")

@@ -1,4 +1,4 @@
-"""What is asked for and what comes of a stack."""
+"""The result of a stack."""
 
 from __future__ import annotations
 
@@ -28,13 +28,13 @@ class StackKernel:
     Attributes
     ----------
     kernel : ndarray, float32, (K, K)
-        As in `Result`: where it varies over the field, that in the middle.
+        As in `Result`; if it varies across the image, the one in the middle.
     center : float
         Row and column in it that correspond to the position of an LR pixel.
     indices : tuple of tuple of int
         The planes, by their indices along the axes of the input.
     blur : BlurEstimate or None
-        What was read of the blur.
+        The blur estimate.
     field : KernelField or None
         The kernels of the planes' regions, if the blur varies.
     """
@@ -47,13 +47,13 @@ class StackKernel:
 
     @property
     def kernels(self) -> NDArray[np.float32]:
-        """The kernel (K, K), or where it varies all of them (R, C, K, K)."""
+        """The kernel (K, K), or all of them (R, C, K, K) if it varies."""
         return self.kernel if self.field is None else self.field.kernels
 
 
 @dataclass(frozen=True, kw_only=True)
 class PlaneRecord:
-    """How one plane went.
+    """The record of one plane.
 
     Attributes
     ----------
@@ -61,13 +61,13 @@ class PlaneRecord:
         Along the axes of the input that have planes, in their order.
     seconds : float
     noise : float
-        Standard deviation that was assumed, in the input's unit.
+        Standard deviation of the noise that was assumed, in the input's unit.
     clipped : int
-        Values that the type of the result could not hold.
+        Values clipped to the range of the result's type.
     flags, notes : tuple of str
-        Reasons not to believe it, and what else there is to know.
+        Warnings about the result, and other remarks.
     error : str or None
-        Why it could not be restored: it has no values then.
+        Why it could not be restored; it then has no values.
     """
 
     index: Index
@@ -92,7 +92,7 @@ class PlaneRecord:
 
     @classmethod
     def from_json(cls, entry: Mapping[str, Any]) -> PlaneRecord:
-        """Return a record as `to_json` gave it."""
+        """Return a record from the output of `to_json`."""
         return cls(
             index=tuple(int(at) for at in entry["index"]),
             seconds=float(entry["seconds"]),
@@ -105,20 +105,13 @@ class PlaneRecord:
 
     def to_json(self) -> dict[str, Any]:
         """Return the record as plain JSON types."""
-        return {
-            "index": list(self.index),
-            "seconds": self.seconds,
-            "noise": self.noise,
-            "clipped": self.clipped,
-            "flags": list(self.flags),
-            "notes": list(self.notes),
-            "error": self.error,
-        }
+        lists = {name: list(getattr(self, name)) for name in ("index", "flags", "notes")}
+        return {**vars(self), **lists}
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class StackResult:
-    """What `napari_blindsr.restore_stack` returns.
+    """The result of `napari_blindsr.restore_stack`.
 
     Attributes
     ----------
@@ -126,28 +119,28 @@ class StackResult:
         The restored planes in the axes of the input, in its intensity unit; NaN, or 0 in integer
         types, where a plane could not be restored. Empty if a target took the pixels.
     axes : str
-        Of the input and the result.
+        Axes of the input and the result.
     loop_axes : str
-        Those along which there are planes.
+        Axes along which there are planes.
     selection : tuple of range
-        Which planes of each such axis were restored.
+        Which planes along each such axis were restored.
     region : Box or None
-        What of each plane, in pixels of the input.
+        Region of each plane that was restored, in pixels of the input.
     kernels : tuple of StackKernel
     covered : ndarray, bool, or None
         Where pixels are filled in: shape of the planes' axes, then (H, W). None if nowhere.
     records : tuple of PlaneRecord
         Of the planes that this run restored, or tried to.
     kept : int
-        Planes that an earlier run had finished.
+        Planes that an earlier run completed.
     earlier : tuple of PlaneRecord
-        How these went, where that run has noted it.
+        Records of these planes, as far as that run saved them.
     offset : float
         δ, as in `Result`.
     settings : Settings
     options : StackOptions
     example : Result or None
-        That of the first plane, without its pixels: device, versions and the like.
+        Result of the first plane, without its pixels: device, versions and the like.
     notes : tuple of str
     seconds : float
     reason : StopReason
@@ -178,7 +171,7 @@ class StackResult:
 
     @property
     def learned_priors(self) -> tuple[str, ...]:
-        """Names of the trained networks that took part, as in `Result`."""
+        """Names of the neural networks used, as in `Result`."""
         names = () if self.example is None else self.example.learned_priors
         read = any(entry.blur is not None for entry in self.kernels)
         return ("kernel estimator", *names) if read and "kernel estimator" not in names else names
@@ -224,9 +217,9 @@ class StackResult:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class GroupKernel:
-    """A kernel (K, K), or a grid or field of them, that planes share; what was read of their blur.
+    """A kernel (K, K), or a grid or field of them, that planes share, and its blur estimate.
 
-    A field has what was read itself.
+    A field contains its own blur estimates.
     """
 
     kernel: NDArray[Any] | KernelField

@@ -1,4 +1,4 @@
-"""One kernel for many planes, from those that tell the most of it."""
+"""One kernel for many planes, estimated on those with the most detail above the noise."""
 
 from __future__ import annotations
 
@@ -28,16 +28,16 @@ if TYPE_CHECKING:
     from napari_blindsr.stacks.plan import StackJob
 
 
-LOOKED_AT = 8
-"""Planes of which the most informative ones are chosen; they are spread over all."""
+CANDIDATES = 8
+"""Number of candidate planes, spread over all, of which the most informative ones are taken."""
 
-TAKEN = 3
-"""How many of these are read."""
+INFORMATIVE = 3
+"""Number of planes whose blur is estimated."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Informative:
-    """A plane that tells something of its blur."""
+    """A plane whose detail is above the noise."""
 
     index: Index
     job: Job
@@ -47,9 +47,9 @@ class Informative:
 def find_shared(
     stack: StackJob, indices: Sequence[Index]
 ) -> Generator[Progress, bool | None, GroupKernel | None]:
-    """Find the kernel of planes that share one: yields `Progress` if that takes long.
+    """Estimate the kernel that planes share: yields `Progress` if that takes long.
 
-    Returns None if none of these planes can be restored; each says why in its turn.
+    Returns None if none of these planes can be restored; their own restoration reports why.
     """
     start = time.perf_counter()
     with translated_errors(), cpu_threads(stack.settings.threads):
@@ -72,15 +72,15 @@ def find_shared(
 def informative_planes(stack: StackJob, indices: Sequence[Index]) -> list[Informative]:
     """Return some planes that share a kernel, those with the most detail above the noise first.
 
-    Planes that cannot be used, such as constant or damaged ones, are left out; what is wrong with
-    them is said when their turn comes.
+    Planes that cannot be used, such as constant or damaged ones, are left out; their own
+    restoration reports why.
 
     Raises
     ------
     BlindSRError
-        If none can be used: what is wrong with the last one.
+        If none can be used: the error of the last one.
     """
-    found: list[Informative] = []
+    usable: list[Informative] = []
     failure: BlindSRError | None = None
     for index in spread(indices):
         try:
@@ -95,20 +95,20 @@ def informative_planes(stack: StackJob, indices: Sequence[Index]) -> list[Inform
         except BlindSRError as error:
             failure = error
             continue
-        # In the input's unit, so that bright planes beat dim ones with as much noise. The
+        # In the input's unit, so that bright planes rank above dim ones with equal noise. The
         # differences of pixels have twice the variance of their noise.
         planes = job.planes
         power = detail(planes.data) - 4 * max(job.noise, 0.0) ** 2
-        found.append(Informative(index=index, job=job, score=power * planes.span**2))
-    if not found and failure is not None:
+        usable.append(Informative(index=index, job=job, score=power * planes.span**2))
+    if not usable and failure is not None:
         raise failure
-    return sorted(found, key=lambda plane: -plane.score)[:TAKEN]
+    return sorted(usable, key=lambda plane: -plane.score)[:INFORMATIVE]
 
 
 def shared_blur(
     planes: Sequence[Informative], stack: StackJob
 ) -> Generator[Done, bool | None, BlurEstimate]:
-    """Return the blur that planes have in common, read by the network."""
+    """Return the blur that planes have in common, as estimated by the network."""
     settings = stack.settings
     posteriors = []
     for number, plane in enumerate(planes):
@@ -127,15 +127,15 @@ def shared_blur(
 def shared_field(
     planes: Sequence[Informative], stack: StackJob
 ) -> Generator[Done, bool | None, KernelField]:
-    """Return the kernels of the regions that planes have in common, read by the network.
+    """Return the kernels of the regions that planes have in common, as estimated by the network.
 
     Raises
     ------
     InputError
-        If there is nothing to be read in any region.
+        If no region has enough detail to estimate its blur.
     """
     settings = stack.settings
-    found = []
+    by_plane = []
     for number, plane in enumerate(planes):
         steps = region_posteriors(
             plane.job.planes.data,
@@ -145,10 +145,10 @@ def shared_field(
         )
         posteriors, quality = yield from one_of(steps, number, len(planes))
         settings = replace(settings, quality=quality)
-        found.append(posteriors)
+        by_plane.append(posteriors)
     regions = [
         [posterior for posterior in region if posterior is not None]
-        for region in zip(*found, strict=True)
+        for region in zip(*by_plane, strict=True)
     ]
     return field_of(
         [pool_posteriors(region) if region else None for region in regions],
@@ -158,6 +158,6 @@ def shared_field(
 
 
 def spread(indices: Sequence[Index]) -> list[Index]:
-    """Return those of some planes that are looked at, evenly spread."""
-    count = min(len(indices), LOOKED_AT)
+    """Return the candidate planes, evenly spread."""
+    count = min(len(indices), CANDIDATES)
     return [indices[round(n * (len(indices) - 1) / max(1, count - 1))] for n in range(count)]

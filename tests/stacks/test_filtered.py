@@ -1,4 +1,4 @@
-"""Readings of neighbouring planes that steady each other: against the plain linear algebra."""
+"""Blur estimates filtered over neighbouring planes: against the plain linear algebra."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ from napari_blindsr.stacks.batch import digest, file_job, open_file, restore_fil
 from tests.stacks.test_cluster import check_same
 from tests.stacks.test_restore_stack import KERNEL, planes
 
-READ = Settings(scale=2, finish="measurement", threads=1)
-STEADY = StackOptions(kernels="plane", warm_start=True)
+ESTIMATING = Settings(scale=2, finish="measurement", threads=1)
+FILTERED = StackOptions(kernels="plane", warm_start=True)
 
 
 def reading(mean: list[float], deviation: list[float]) -> BlurPosterior:
@@ -52,7 +52,7 @@ def test_it_is_the_most_probable_random_walk(count: int, drift: float, seed: int
         np.testing.assert_allclose(found[:, axis], expected, rtol=1e-4, atol=1e-4)
 
 
-def test_it_steadies_what_does_not_change_and_follows_what_does() -> None:
+def test_it_smooths_what_does_not_change_and_follows_what_does() -> None:
     rng = np.random.default_rng(0)
     noise = 0.3 * rng.normal(size=(200, 3))
     given_ = [reading(row.tolist(), [0.3] * 3) for row in noise]
@@ -66,10 +66,10 @@ def test_it_steadies_what_does_not_change_and_follows_what_does() -> None:
     assert 0 < DRIFT < 1
 
 
-def test_neighbours_steady_each_other_within_their_channel() -> None:
+def test_neighbours_are_filtered_within_their_channel() -> None:
     image = planes(6, side=48).reshape(3, 2, 48, 48)
-    plain = restore_stack(image, READ, axes="TCYX", options=StackOptions(kernels="plane"))
-    found = restore_stack(image, READ, axes="TCYX", options=STEADY)
+    plain = restore_stack(image, ESTIMATING, axes="TCYX", options=StackOptions(kernels="plane"))
+    found = restore_stack(image, ESTIMATING, axes="TCYX", options=FILTERED)
     assert [entry.indices for entry in found.kernels] == [entry.indices for entry in plain.kernels]
 
     def widths(channel: int, result: object = found) -> list[float]:
@@ -78,15 +78,15 @@ def test_neighbours_steady_each_other_within_their_channel() -> None:
 
     for channel in (0, 1):
         assert np.ptp(widths(channel)) < np.ptp(widths(channel, plain))
-        alone = restore_stack(image[:, channel], READ, axes="TYX", options=STEADY)
+        alone = restore_stack(image[:, channel], ESTIMATING, axes="TYX", options=FILTERED)
         np.testing.assert_array_equal(alone.image, found.image[:, channel])
 
 
 def test_it_is_the_same_on_a_cluster_and_past_a_damaged_plane(client: Client) -> None:
     image = planes(4, side=32).astype(np.float32)
     image[1] = np.nan
-    expected = restore_stack(image, READ, axes="ZYX", options=STEADY)
-    found = restore_stack(image, READ, axes="ZYX", options=STEADY, client=client)
+    expected = restore_stack(image, ESTIMATING, axes="ZYX", options=FILTERED)
+    found = restore_stack(image, ESTIMATING, axes="ZYX", options=FILTERED, client=client)
     assert [record.index for record in found.failures] == [(1,)]
     check_same(found, expected)
 
@@ -95,23 +95,23 @@ def test_a_run_that_is_gone_on_with_finds_the_same(tmp_path: Path) -> None:
     image = planes(3)
     np.save(tmp_path / "in.npy", image)
     job = file_job(tmp_path / "in.npy", tmp_path / "out.ome.zarr")
-    run = digest(job, READ, STEADY, axes="TYX", known=None, mask=None)
-    steps = restore_file(open_file(job, READ, STEADY, axes="TYX"), run=run)
+    run = digest(job, ESTIMATING, FILTERED, axes="TYX", known=None, mask=None)
+    steps = restore_file(open_file(job, ESTIMATING, FILTERED, axes="TYX"), run=run)
     while next(steps).step < 1:
         pass
     with pytest.raises(StopIteration):
         steps.send(True)
     assert not job.image.exists()
-    for _ in restore_file(open_file(job, READ, STEADY, axes="TYX"), run=run):
+    for _ in restore_file(open_file(job, ESTIMATING, FILTERED, axes="TYX"), run=run):
         pass
-    expected = restore_stack(image, READ, axes="TYX", options=STEADY)
+    expected = restore_stack(image, ESTIMATING, axes="TYX", options=FILTERED)
     np.testing.assert_array_equal(open_image(job.image).array[:, :, :], expected.image)
 
 
 def test_kernels_that_are_shared_or_known_have_no_neighbours() -> None:
     shared = StackOptions(warm_start=True)
     with pytest.raises(SettingsError, match=r"kernel is one a channel \(kernels\); expected kern"):
-        restore_stack(planes(2), READ, axes="TYX", options=shared)
+        restore_stack(planes(2), ESTIMATING, axes="TYX", options=shared)
     known = Settings(scale=2, kernel="known")
     with pytest.raises(SettingsError, match="kernel is known; expected kernels='plane'"):
-        restore_stack(planes(2), known, axes="TYX", options=STEADY, known_kernel=KERNEL)
+        restore_stack(planes(2), known, axes="TYX", options=FILTERED, known_kernel=KERNEL)
