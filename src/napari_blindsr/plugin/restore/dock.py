@@ -42,6 +42,7 @@ from napari_blindsr.plugin.widgets.follow import (
     placing,
     region_changes,
 )
+from napari_blindsr.plugin.widgets.pace import Pace
 from napari_blindsr.plugin.widgets.scroll import Scroll, column
 from napari_blindsr.plugin.widgets.texts import ending_text
 from napari_blindsr.plugin.widgets.verdict import VerdictPanel
@@ -82,7 +83,8 @@ class RestoreWidget(RunDock[RestoreRun]):
     finish, quality, schedule, channels, geometry, border, bounded, precision : Widget
     lacking, dtype, tiles, folder, uncertainty, field : Widget
         Advanced settings, shown if `advanced` is checked.
-    run_button, stop_button, cancel_button, compare_button, save_button : PushButton
+    run_button, stop_button, pause_button, cancel_button : PushButton
+    compare_button, save_button : PushButton
     torch_line, hint : Label
     verdict : VerdictPanel
         How good the last result is.
@@ -109,6 +111,7 @@ class RestoreWidget(RunDock[RestoreRun]):
         self.uncertainty, self.field = advanced.uncertainty, advanced.field
         self.advanced = form.advanced_row
         self.run_button, self.stop_button = buttons.run, buttons.stop
+        self.pause_button = buttons.pause
         self.compare_button, self.save_button = buttons.compare, buttons.save
         self.torch_line, self.hint = torch.torch, torch.hint
         self.verdict, self._torch = VerdictPanel(), torch
@@ -116,7 +119,7 @@ class RestoreWidget(RunDock[RestoreRun]):
         self._previews = PreviewLayers(napari_viewer)
         self._pair: tuple[Layer, ...] = ()
         self._source_layer: Layer | None = None
-        self._unit = "step"
+        self._unit, self._pace = "step", Pace()
         self.extend([buttons, self.progress, self.status, torch])
         # All but the buttons and the progress scrolls, so that the dock fits a low window.
         self.native.layout().insertWidget(0, Scroll(column(self.verdict, form.native)))
@@ -141,6 +144,7 @@ class RestoreWidget(RunDock[RestoreRun]):
     def _connect(self) -> None:
         form, dims = self._form, self._viewer.dims.events
         self.stop_button.changed.connect(self._stop_and_keep)
+        self.pause_button.changed.connect(self._pause_or_resume)
         self.compare_button.changed.connect(self._compare)
         self.save_button.changed.connect(self._save)
         form.python_button.changed.connect(lambda: self._copy("python"))
@@ -163,22 +167,41 @@ class RestoreWidget(RunDock[RestoreRun]):
         except BlindSRError as error:
             self._fail(error)
             return
-        self._source_layer, self._unit = self.image.value, "step"
+        self._source_layer, self._unit, self._pace = self.image.value, "step", Pace()
         self._form.optics.remember()
         self.verdict.show_verdict(None)
         self._begin(RestoreRun(request), f"Restoring {request.source.name}")
+        if self._worker is not None:
+            self._worker.paused.connect(self._on_paused)
+            self._worker.resumed.connect(self._on_resumed)
 
     def _stop_and_keep(self) -> None:
         if self._worker is not None:
             self._worker.send(True)
+            self._worker.resume()
             self._ending = True
             self.status.value = f"Stopping after this {self._unit} …"
-            allow(self.stop_button, self.status.value)
+            self._refuse_more(self.status.value)
 
     def _cancel(self) -> None:
         super()._cancel()
         if self._worker is not None:
-            allow(self.stop_button, self.status.value)
+            self._refuse_more(self.status.value)
+
+    def _refuse_more(self, reason: str) -> None:
+        for button in (self.stop_button, self.pause_button):
+            allow(button, reason)
+
+    def _pause_or_resume(self) -> None:
+        worker = self._worker
+        if worker is None or self._ending:
+            return
+        self.status.value = (
+            "Resuming …" if worker.is_paused else f"Pausing after this {self._unit} …"
+        )
+        # Until the worker has done so, which a second click would undo.
+        allow(self.pause_button, self.status.value)
+        worker.toggle_pause()
 
     def _compare(self) -> None:
         # Curve fitting takes a moment to import, which this dock shall not when it is shown.
@@ -220,13 +243,33 @@ class RestoreWidget(RunDock[RestoreRun]):
 
     # What the worker reports, on the main thread
 
+    def _on_paused(self) -> None:
+        self._pace.pause()
+        if self._ending and self._worker is not None:
+            # Stop was pressed after Pause.
+            self._worker.resume()
+        elif not self._gone:
+            self._show_paused(paused=True)
+            self.status.value = "Paused. Press Resume to go on."
+
+    def _on_resumed(self) -> None:
+        self._pace.resume()
+        if not self._gone and not self._ending:
+            self._show_paused(paused=False)
+
+    def _show_paused(self, *, paused: bool) -> None:
+        self.pause_button.text = "Resume" if paused else "Pause"
+        allow(self.pause_button)
+
     def _on_progress(self, progress: Progress) -> None:
         if self._gone or self._ending:
             return
-        # A generator takes a value only once it has yielded one.
-        allow(self.stop_button)
+        if not self.stop_button.enabled:
+            # A generator takes a value only once it has yielded one.
+            allow(self.stop_button)
+            allow(self.pause_button)
         self._unit = progress.unit
-        super()._on_progress(progress)
+        super()._on_progress(self._pace.corrected(progress))
         run = self._run
         if run is not None and run.source is not None and run.preview is not None:
             preview, run.preview = run.preview, None
@@ -291,7 +334,8 @@ class RestoreWidget(RunDock[RestoreRun]):
             self._torch.show_devices(report)
 
     def _set_idle(self) -> None:
-        allow(self.stop_button, self.idle)
+        self.pause_button.text = "Pause"
+        self._refuse_more(self.idle)
         super()._set_idle()
 
     def _show_comparable(self) -> None:
@@ -326,7 +370,7 @@ class RestoreWidget(RunDock[RestoreRun]):
 
 
 class RunButtons(Container[Widget]):
-    """Run, Stop and keep, Cancel; Compare, Save result."""
+    """Run, Stop and keep, Pause, Cancel; Compare, Save result."""
 
     def __init__(self) -> None:
         super().__init__(labels=False)
@@ -340,6 +384,10 @@ class RunButtons(Container[Widget]):
             text="Stop and keep",
             tooltip="End the run after the current step and keep the best result so far.",
         )
+        self.pause = PushButton(
+            text="Pause",
+            tooltip="Pause the run after the current step, or resume it. Its memory stays taken.",
+        )
         self.cancel = PushButton(
             text="Cancel", tooltip="End the run after the current step and drop its result."
         )
@@ -352,7 +400,7 @@ class RunButtons(Container[Widget]):
             tooltip="Save the selected results, or the last one, as OME-TIFF, ImageJ TIFF or\n"
             "OME-Zarr, with pixel sizes, units, names and colours. Several become channels.",
         )
-        first = side_by_side(self.run, self.stop, self.cancel)
+        first = side_by_side(self.run, self.stop, self.pause, self.cancel)
         self.extend([first, side_by_side(self.compare, self.save)])
 
 
