@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,6 +15,7 @@ from numpy.typing import NDArray
 from pytestqt.qtbot import QtBot
 from torch import Tensor
 
+from napari_blindsr import weights
 from napari_blindsr.estimation import refine
 from napari_blindsr.estimation.network import load_kernel_estimator
 from napari_blindsr.estimation.refine import DRAWN
@@ -206,9 +209,14 @@ def test_a_finish_that_was_left_out_is_told(
     monkeypatch.setenv("NAPARI_BLINDSR_USRNET", "nowhere.pth")
     viewer, widget = open_dock(blurred, steps=3)
     widget.method.value = "mlmc-usrnet"
+    # It is known before the run.
+    assert "USRNet's weights cannot be used: choose their file" in widget._form.size_row.value
     click(widget.run_button)
     wait_idle(qtbot, widget)
-    assert viewer.layers[-1].name == "image 0 ×2 (mlmc-usrnet)"
+    assert [layer.name for layer in viewer.layers[1:]] == [
+        "image 0 PSF ×2 (mlmc)",
+        "image 0 ×2 (mlmc)",
+    ]
     ((severity, text),) = notifications.shown
     assert severity == "warning"
     assert "Not finished with USRNet: " in text
@@ -219,6 +227,27 @@ def test_a_finish_that_was_left_out_is_told(
     record = viewer.layers[-1].metadata["napari-blindsr"]
     assert record["finish"] == "none"
     assert "nowhere.pth" in record["notes"][0]
+
+
+def test_missing_weights_are_told_before_the_run(
+    open_dock: DockMaker,
+    blurred: NDArray[Any],
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+) -> None:
+    monkeypatch.delenv(weights.USRNET_VARIABLE, raising=False)
+    monkeypatch.setattr(weights, "cache_folder", lambda: tmp_path)
+    _, widget = open_dock(blurred, method="mlmc")
+    size = widget._form.size_row
+    assert "USRNet" not in size.value
+    widget.finish.value = "usrnet"
+    assert "USRNet's weights are missing: the run downloads them" in size.value
+    (tmp_path / weights.USRNET_FILE).write_bytes(b"weights")
+    monkeypatch.setattr(weights, "USRNET_SHA256", hashlib.sha256(b"weights").hexdigest())
+    widget.weights.value = tmp_path / "nowhere.pth"
+    assert "USRNet's weights cannot be used" in size.value
+    widget.weights.value = None
+    assert "USRNet" not in size.value
 
 
 def test_a_finish_that_was_left_out_gives_way_to_the_prior_where_there_is_no_first_stage(

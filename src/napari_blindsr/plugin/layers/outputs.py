@@ -92,7 +92,7 @@ def image_layer(
         source,
         _pixels(result, source, dtype) if stored is None else stored.array,
         kind="image",
-        name=f"{source.name} ×{result.settings.scale} ({result.settings.method})",
+        name=f"{source.name} ×{result.settings.scale} ({method_of(result)})",
         rgb=source.is_rgb,
         **source.appearance.attributes(rgb=source.is_rgb),
     )
@@ -102,6 +102,14 @@ def image_layer(
         # Of a lazy array as well, when it is read.
         return layer[0].clip(0, 1), *layer[1:]
     return layer
+
+
+def method_of(result: Result | StackResult) -> str:
+    """Return the method of a result, without a network that did not take part."""
+    method = result.settings.method
+    example = result.example if isinstance(result, StackResult) else result
+    took_part = example is None or example.finish == "usrnet"
+    return method if took_part else method.removesuffix("-usrnet")
 
 
 def _pixels(result: Result | StackResult, source: Source, dtype: OutputType) -> NDArray[Any]:
@@ -137,7 +145,7 @@ def kernel_layer(result: Result | StackResult, source: Source) -> LayerData:
         source,
         _by_plane(psfs, result) if isinstance(result, StackResult) else in_plane(psfs[0], source),
         kind="kernel",
-        name=f"{source.name} {name} ×{result.settings.scale} ({result.settings.method})",
+        name=f"{source.name} {name} ×{result.settings.scale} ({method_of(result)})",
         frame=frame,
         colormap="inferno",
         contrast_limits=(0.0, max(float(psf.max()) for psf in psfs)),

@@ -213,11 +213,12 @@ class RunForm(Container[Widget]):
 
     @property
     def costly(self) -> tuple[ValueWidget[Any] | FileEdit | TupleEdit, ...]:
-        """The rows, apart from the image, that change how much memory a run takes."""
+        """The rows, apart from the image, that change the memory of a run or what it lacks."""
         advanced = self.advanced
         kinds = self.method_row, self.kernel_row, self.device_row
         tiling = advanced.tiles, advanced.field
-        return (*kinds, advanced.finish, advanced.channels, *tiling, advanced.folder)
+        files = advanced.folder, advanced.weights
+        return (*kinds, advanced.finish, advanced.channels, *tiling, *files)
 
     def show_devices(self, report: DeviceReport) -> None:
         """Offer the devices that torch has."""

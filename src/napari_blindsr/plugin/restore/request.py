@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from napari_blindsr.errors import InputError, SettingsError
+from napari_blindsr.errors import InputError, SettingsError, WeightsError
 from napari_blindsr.images.axes import chain_axis, parse_selection
 from napari_blindsr.plugin.layers.inputs import LayerInput, Source
 from napari_blindsr.plugin.layers.kernel import read_kernel_layer
@@ -114,7 +114,7 @@ TOO_MUCH = 0.9
 
 
 def size_text(form: RunForm, plane: Plane, viewer: ViewerModel) -> str:
-    """Return the sizes of image and result, and the memory that a run takes, in one line.
+    """Return the sizes of image and result, the memory of a run and what it lacks, in one line.
 
     Raises an `InputError` if the chosen region or planes do not exist.
     """
@@ -135,17 +135,37 @@ def size_text(form: RunForm, plane: Plane, viewer: ViewerModel) -> str:
         count = math.prod(map(len, selection))
         form.show_neighbours(followed=chain_axis(layout.loop_axes, selection) is not None)
         parts.append(f"{count} planes" if count > 1 else "1 plane")
-    memory = memory_text(form, (height, width), channels=3 if layer.rgb else 1, planes=count)
-    return " · ".join([*parts, *memory])
-
-
-def memory_text(form: RunForm, shape: tuple[int, int], *, channels: int, planes: int) -> list[str]:
-    """Return how much of the free memory a run of planes (h, w) takes, and advice if it is much."""
     try:
         settings = form.settings()
     except SettingsError:
         # Pressing Run shows the error.
+        return " · ".join(parts)
+    channels = 3 if layer.rgb else 1
+    parts += memory_text(form, settings, (height, width), channels=channels, planes=count)
+    return " · ".join([*parts, *weights_text(settings)])
+
+
+def weights_text(settings: Settings) -> list[str]:
+    """Return what to do if the run needs USRNet's weights and they are not on this machine."""
+    if settings.used_finish != "usrnet":
         return []
+    # Not before now: it imports what fetches files.
+    from napari_blindsr.weights import local_usrnet  # noqa: PLC0415
+
+    choose = "choose their file under Weights (Advanced)"
+    try:
+        found = local_usrnet(settings.usrnet_weights)
+    except WeightsError:
+        return [f"USRNet's weights cannot be used: {choose}"]
+    if found is None:
+        return [f"USRNet's weights are missing: the run downloads them; without internet, {choose}"]
+    return []
+
+
+def memory_text(
+    form: RunForm, settings: Settings, shape: tuple[int, int], *, channels: int, planes: int
+) -> list[str]:
+    """Return how much of the free memory a run of planes (h, w) takes, and advice if it is much."""
     to_file = isinstance(form.advanced.folder.value, Path)
     held = 0 if to_file else planes
     half = computes_in_half(settings.device, settings.precision, form.found)
