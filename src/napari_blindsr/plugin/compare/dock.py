@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from magicgui.widgets import CheckBox, ComboBox, FloatSlider
 from napari.layers import Image
 from napari.utils.notifications import show_error
-from qtpy.QtWidgets import QLabel, QWidget
+from qtpy.QtWidgets import QLabel, QShortcut, QWidget
 
 from napari_blindsr.errors import BlindSRError
 from napari_blindsr.plugin.compare.curtain import Curtain
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 
 OFF = "off"
+NEXT = "Shift+F6"
 HINT = "Tick two or more layers and choose how to show them."
 
 
@@ -57,7 +58,8 @@ class CompareWidget(Dock):
         self.mode = ComboBox(
             value=OFF,
             choices=[("Off", OFF), *((mode.label, mode.name) for mode in MODES)],
-            tooltip="How the layers are shown. Off gives the viewer back as it was.",
+            tooltip="How the layers are shown. Off gives the viewer back as it was.\n"
+            f"Key for the next mode: {NEXT}",
         )
         self.edge = ComboBox(
             value="upright",
@@ -114,6 +116,7 @@ class CompareWidget(Dock):
 
     def _connect(self) -> None:
         self.mode.changed.connect(self._apply)
+        QShortcut(NEXT, self.native).activated.connect(self._show_next)
         self.picker.changed.connect(self._on_picked)
         for option in (self.rate, self.edge):
             option.changed.connect(self._on_option)
@@ -148,6 +151,13 @@ class CompareWidget(Dock):
             show_error(str(error))
             return
         self._say()
+
+    def _show_next(self) -> None:
+        """Go on to the next mode that takes so many layers."""
+        count = len(self.picker.chosen())
+        names = [mode.name for mode in MODES if mode.most is None or count <= mode.most]
+        at = names.index(self.mode.value) if self.mode.value in names else -1
+        self.mode.value = names[(at + 1) % len(names)]
 
     def _on_picked(self) -> None:
         if self._busy or self._gone:

@@ -34,7 +34,7 @@ from napari_blindsr.plugin.widgets.devices import (
     probe_devices,
     torch_build,
 )
-from napari_blindsr.plugin.widgets.dock import NO_IMAGE, RunDock, allow
+from napari_blindsr.plugin.widgets.dock import NO_IMAGE, RunDock, allow, press_with
 from napari_blindsr.plugin.widgets.fields import side_by_side, text_line
 from napari_blindsr.plugin.widgets.follow import (
     ChoiceWatcher,
@@ -400,6 +400,8 @@ class RunButtons(Container[Widget]):
             tooltip="Save the selected results, or the last one, as OME-TIFF, ImageJ TIFF or\n"
             "OME-Zarr, with pixel sizes, units, names and colours. Several become channels.",
         )
+        for button, key in ((self.run, "F5"), (self.stop, "Shift+F5"), (self.compare, "F6")):
+            press_with(button, key)
         first = side_by_side(self.run, self.stop, self.pause, self.cancel)
         self.extend([first, side_by_side(self.compare, self.save)])
 

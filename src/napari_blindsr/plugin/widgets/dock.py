@@ -302,6 +302,12 @@ def allow(button: PushButton, reason: str = "") -> None:
     button.tooltip = reason or native.property(USUAL)
 
 
+def press_with(button: PushButton, key: str) -> None:
+    """Let a key press a button while its dock is in front; the tooltip says so."""
+    button.native.setShortcut(key)
+    button.tooltip = f"{button.tooltip}\nKey: {key}"
+
+
 def clear_frames(error: BaseException | None) -> None:
     """Free what the frames of an error's traceback, and of its causes', hold."""
     while error is not None:
