@@ -11,19 +11,13 @@ from napari.utils.shortcuts import default_shortcuts
 from numpy.typing import NDArray
 from pytestqt.qtbot import QtBot
 from qtpy.QtCore import Qt
-from qtpy.QtGui import QAction, QKeySequence
+from qtpy.QtGui import QAction, QKeySequence  # type: ignore[attr-defined]
 from qtpy.QtTest import QTest
-from qtpy.QtWidgets import QApplication
 
 from tests.plugin.dock import wait_idle
 
+click_key: Any = QTest.keyClick
 KEYS = ("F5", "Shift+F5", "F6", "Shift+F6")
-
-
-def press(widget: Any, key: Qt.Key, *, shift: bool = False) -> None:
-    modifier = Qt.KeyboardModifier.ShiftModifier if shift else Qt.KeyboardModifier.NoModifier
-    QTest.keyClick(widget, key, modifier)
-    QApplication.processEvents()
 
 
 @pytest.mark.parametrize("focus", ["dock", "viewer"])
@@ -36,15 +30,16 @@ def test_keys_run_and_compare(
     widget.scale.value, widget.device.value = 2, "cpu"
     window = viewer.window._qt_window
     window.activateWindow()
-    QTest.qWaitForWindowActive(window, 3000)
-    target = widget.scale.native if focus == "dock" else window._qt_viewer.canvas.native
+    qtbot.waitUntil(window.isActiveWindow)
+    canvas = window._qt_viewer.canvas.native
+    target = widget.scale.native if focus == "dock" else canvas
     target.setFocus()
-    press(target, Qt.Key.Key_F5)
+    click_key(target, Qt.Key.Key_F5)
     # Qt shows the button pressed for a moment.
     qtbot.waitUntil(lambda: widget._worker is not None)
     wait_idle(qtbot, widget)
     assert len(viewer.layers) == 3
-    press(target, Qt.Key.Key_F6)
+    click_key(target, Qt.Key.Key_F6)
     title = "Compare layers (napari-blindsr)"
     qtbot.waitUntil(lambda: title in viewer.window.dock_widgets)
     comparison = viewer.window.dock_widgets[title]
@@ -52,7 +47,7 @@ def test_keys_run_and_compare(
     assert comparison.mode.value == "curtain"
     seen = []
     for _ in range(4):
-        press(window._qt_viewer.canvas.native, Qt.Key.Key_F6, shift=True)
+        click_key(canvas, Qt.Key.Key_F6, Qt.KeyboardModifier.ShiftModifier)
         seen.append(comparison.mode.value)
     assert sorted(seen) == ["blink", "curtain", "difference", "side by side"]
 

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 from magicgui.widgets import CheckBox, ComboBox, FloatSlider
 from napari.layers import Image
 from napari.utils.notifications import show_error
-from qtpy.QtWidgets import QLabel, QShortcut, QWidget
+from qtpy.QtGui import QShortcut  # type: ignore[attr-defined]
+from qtpy.QtWidgets import QLabel, QWidget
 
 from napari_blindsr.errors import BlindSRError
 from napari_blindsr.plugin.compare.curtain import Curtain
