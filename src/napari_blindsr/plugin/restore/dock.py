@@ -21,13 +21,14 @@ from napari_blindsr.plugin.layers.shapes import VIEW
 from napari_blindsr.plugin.restore.form import RunForm
 from napari_blindsr.plugin.restore.judge import judge
 from napari_blindsr.plugin.restore.preview import PreviewLayers
-from napari_blindsr.plugin.restore.request import read_request, size_text
+from napari_blindsr.plugin.restore.request import keep_pace, read_request, size_text
 from napari_blindsr.plugin.restore.save import (
     NOTHING,
     ask_and_save,
     results_to_save,
 )
 from napari_blindsr.plugin.restore.worker import RestoreRun
+from napari_blindsr.plugin.widgets.about import about_line
 from napari_blindsr.plugin.widgets.devices import (
     DeviceReport,
     device_label,
@@ -123,6 +124,7 @@ class RestoreWidget(RunDock[RestoreRun]):
         self.extend([buttons, self.progress, self.status, torch])
         # All but the buttons and the progress scrolls, so that the dock fits a low window.
         self.native.layout().insertWidget(0, Scroll(column(self.verdict, form.native)))
+        self.native.layout().addWidget(about_line())
         self._connect()
         self._devices: Future[DeviceReport] | None = None
         # As a child of the dock it ends with it.
@@ -147,6 +149,7 @@ class RestoreWidget(RunDock[RestoreRun]):
         self.pause_button.changed.connect(self._pause_or_resume)
         self.compare_button.changed.connect(self._compare)
         self.save_button.changed.connect(self._save)
+        self.seed.another.changed.connect(self._run_with_another_seed)
         form.python_button.changed.connect(lambda: self._copy("python"))
         form.command_button.changed.connect(lambda: self._copy("command"))
         for row in (self.scale, self.planes, self.range, *form.costly):
@@ -171,9 +174,18 @@ class RestoreWidget(RunDock[RestoreRun]):
         self._form.optics.remember()
         self.verdict.show_verdict(None)
         self._begin(RestoreRun(request), f"Restoring {request.source.name}")
+
+    def _begin(self, run: RestoreRun, activity: str) -> None:
+        super()._begin(run, activity)
         if self._worker is not None:
             self._worker.paused.connect(self._on_paused)
             self._worker.resumed.connect(self._on_resumed)
+
+    def _run_with_another_seed(self) -> None:
+        # Without an image, or with one that cannot be restored, the button Run says why.
+        if self.run_button.enabled:
+            self.seed.set_next()
+            self._start()
 
     def _stop_and_keep(self) -> None:
         if self._worker is not None:
@@ -298,6 +310,7 @@ class RestoreWidget(RunDock[RestoreRun]):
         self._show_comparable()
         stored = "" if run.stored is None else f" Written to {run.stored.path}."
         self._show_end(ending_text(result) + stored, complete=True)
+        keep_pace(self._pace.seconds, run.source, run.settings)
         verdict = judge(result, run.source, run.resolutions)
         self.verdict.show_verdict(verdict)
         if verdict.level == "doubtful" or (verdict.level == "caution" and result.notes):

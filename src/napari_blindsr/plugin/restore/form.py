@@ -27,6 +27,7 @@ from napari_blindsr.plugin.restore.extent import ExtentOptions
 from napari_blindsr.plugin.restore.kernel_forms import FamilyForm, family_forms
 from napari_blindsr.plugin.restore.optics import OpticsOptions
 from napari_blindsr.plugin.restore.options import AdvancedOptions
+from napari_blindsr.plugin.restore.seed import SeedField
 from napari_blindsr.plugin.widgets.devices import DeviceReport, device_label, free_threads
 from napari_blindsr.plugin.widgets.fields import (
     Rows,
@@ -133,14 +134,9 @@ class RunForm(Container[Widget]):
             "Until you change it, the number that suits the kernel. Fewer steps take less time\n"
             "and restore less.",
         )
-        self.seed_row = SpinBox(
-            name="seed",
-            value=0,
-            min=0,
-            max=2**31 - 1,
-            step=1,
-            tooltip="Seed of the random numbers. The same seed repeats a run; another one shows\n"
-            "how much the result depends on chance.",
+        self.seed_row = SeedField(
+            "Seed of the random numbers. The same seed repeats a run; another one shows\n"
+            "how much the result depends on chance."
         )
         self.device_row = ComboBox(
             name="device",
@@ -213,9 +209,9 @@ class RunForm(Container[Widget]):
 
     @property
     def costly(self) -> tuple[ValueWidget[Any] | FileEdit | TupleEdit, ...]:
-        """The rows, apart from the image, that change the memory of a run or what it lacks."""
+        """The rows, apart from the image, that change the memory or time of a run, or its files."""
         advanced = self.advanced
-        kinds = self.method_row, self.kernel_row, self.device_row
+        kinds = self.method_row, self.kernel_row, self.steps_row, self.device_row
         tiling = advanced.tiles, advanced.field
         files = advanced.folder, advanced.weights
         return (*kinds, advanced.finish, advanced.channels, *tiling, *files)
@@ -353,6 +349,7 @@ class RunForm(Container[Widget]):
                 show([row], visible=visible)
             show([heading], visible=any(matter))
         self.rows.show([self.actions], visible=opened)
+        self.seed_row.another.visible = self.method.optimises
         changed = len(self.changed_settings())
         text = "Advanced settings" + (f" ({changed} changed)" if changed else "")
         self.advanced_row.text = text

@@ -16,6 +16,7 @@ from napari_blindsr.plugin.layers.shapes import read_mask, read_region
 from napari_blindsr.plugin.layers.stacks import layer_layout, plane_text, read_part, read_stack
 from napari_blindsr.plugin.restore.form import RunForm
 from napari_blindsr.plugin.widgets.devices import computes_in_half, free_memory
+from napari_blindsr.plugin.widgets.texts import duration_text
 from napari_blindsr.restoration.memory import estimate_memory, result_memory
 from napari_blindsr.settings import Settings
 
@@ -142,7 +143,34 @@ def size_text(form: RunForm, plane: Plane, viewer: ViewerModel) -> str:
         return " · ".join(parts)
     channels = 3 if layer.rgb else 1
     parts += memory_text(form, settings, (height, width), channels=channels, planes=count)
+    if not many:
+        parts += time_text((height, width), settings)
     return " · ".join([*parts, *weights_text(settings)])
+
+
+_paces: dict[tuple[object, ...], float] = {}
+"""Seconds that a step took for a pixel of the result, by what else it depends on."""
+
+
+def _pace_key(settings: Settings) -> tuple[object, ...]:
+    known = settings.kernel == "known"
+    return settings.method, settings.device, settings.schedule.channels, known
+
+
+def keep_pace(seconds: float | None, source: Source, settings: Settings) -> None:
+    """Keep how long a step of a finished run took, for `time_text`; a stack's do not count."""
+    if seconds is not None and isinstance(source, LayerInput):
+        height, width = source.plane.shape if source.region is None else source.region.shape
+        _paces[_pace_key(settings)] = seconds / (height * width * settings.scale**2)
+
+
+def time_text(shape: tuple[int, int], settings: Settings) -> list[str]:
+    """Return about how long the steps for a plane (h, w) take, if an earlier run tells."""
+    pace = _paces.get(_pace_key(settings))
+    if pace is None:
+        return []
+    pixels = math.prod(shape) * settings.scale**2
+    return [f"takes about {duration_text(pace * pixels * settings.schedule.image_steps)}"]
 
 
 def weights_text(settings: Settings) -> list[str]:
