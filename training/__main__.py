@@ -1,4 +1,4 @@
-"""Train the networks that ship: ``python -m training kernel|image|joint|error``."""
+"""Train the networks that ship: ``python -m training kernel|image|joint|blur|decision|error``."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from torch import nn
 from napari_blindsr.solvers.device import choose_compute
 from napari_blindsr.weights.tensors import read_tensors
 from training.error import ErrorTask
+from training.estimator import BlurTask, DecisionTask
 from training.image import ImageTask
 from training.joint import JointTask, both_of, judge_of
 from training.kernel import KernelTask
@@ -156,6 +157,62 @@ def joint(
     plan = Plan(steps=steps, every=every, seed=seed, rate=rate, warmup=200, averaging=0.998)
     train(task, plan, out, report=_report)
     split(out / "joint.safetensors", out)
+
+
+@app.command()
+def blur(
+    *,
+    out: Folder = Path("training/blur"),
+    steps: Steps = 9_000,
+    every: Every = 1_000,
+    seed: Seed = 0,
+    device: Device = "auto",
+    threads: Threads = 1,
+    pictures: Pictures = 60,
+    start: Weights = None,
+    micrographs: Micrographs = None,
+    rate: Rate = 3e-4,
+) -> None:
+    """Train the kernel estimator for the blur alone, after `joint`."""
+    torch.set_num_threads(threads)
+    torch.manual_seed(seed)
+    task = BlurTask(
+        _scenes(pictures, micrographs, seed),
+        both_of(start),
+        judge_of(micrographs),
+        compute=choose_compute(device, "auto"),
+    )
+    plan = Plan(steps=steps, every=every, seed=seed, rate=rate, warmup=200, averaging=0.999)
+    train(task, plan, out, report=_report)
+    split(out / "blur.safetensors", out)
+
+
+@app.command()
+def decision(
+    *,
+    out: Folder = Path("training/decision"),
+    steps: Steps = 500,
+    every: Every = 100,
+    seed: Seed = 0,
+    device: Device = "auto",
+    threads: Threads = 1,
+    pictures: Pictures = 60,
+    start: Weights = None,
+    micrographs: Micrographs = None,
+    rate: Rate = 4e-4,
+) -> None:
+    """Train which kernel is handed on, for the error of the restored image, after `blur`."""
+    torch.set_num_threads(threads)
+    torch.manual_seed(seed)
+    task = DecisionTask(
+        _scenes(pictures, micrographs, seed),
+        both_of(start),
+        judge_of(micrographs),
+        compute=choose_compute(device, "auto"),
+    )
+    plan = Plan(steps=steps, every=every, seed=seed, rate=rate, warmup=30, averaging=0.98)
+    train(task, plan, out, report=_report)
+    split(out / "decision.safetensors", out)
 
 
 @app.command()

@@ -165,7 +165,9 @@ def together(parts: list[Batch]) -> Batch:
     )
 
 
-def joint_batch(scenes: Scenes, rng: Generator, *, scale: int | None = None) -> Batch:
+def joint_batch(
+    scenes: Scenes, rng: Generator, *, scale: int | None = None, blind: float = BLIND
+) -> Batch:
     """Make a batch: one scale, a blur for each crop, periodic borders."""
     if scale is None:
         scale = int(rng.choice(list(SHAPES), p=SCALES))
@@ -176,7 +178,7 @@ def joint_batch(scenes: Scenes, rng: Generator, *, scale: int | None = None) -> 
         sharp, kind = scenes.crop(side, rng)
         blur = blur_of(kind, scale, rng)
         given, mode = blur.kernel, rng.random()
-        if mode > 1 - MISJUDGED:
+        if mode > max(blind, 1 - MISJUDGED):
             given = misjudged(blur, rng.uniform(0.05, 0.5), scale, rng)
         parts.append(
             observed(
@@ -186,7 +188,7 @@ def joint_batch(scenes: Scenes, rng: Generator, *, scale: int | None = None) -> 
                 rng,
                 scale=scale,
                 optics=given_optics(kind, blur, scale, rng),
-                given=None if mode < BLIND else given,
+                given=None if mode < blind else given,
             )
         )
     return together(parts)
@@ -267,11 +269,15 @@ class JointTask:
     """The error of the restored image in decibels, and the likelihood of the true blur."""
 
     name = "joint"
+    trained: tuple[str, ...] = ("",)
+    """Beginnings of the names of the parameters that are trained; the others are held."""
 
     def __init__(self, scenes: Scenes, network: Both, judge: Judge, *, compute: Compute) -> None:
         layout = compute.layout(gradients=True)
         # torch's annotations leave this overload out.
         self.network: Both = network.to(memory_format=layout)  # type: ignore[call-overload]
+        for part, value in self.network.named_parameters():
+            value.requires_grad_(part.startswith(self.trained))
         self._scenes = scenes
         self._judge = judge
         self._compute = compute
@@ -352,6 +358,12 @@ def restore(network: Both, batch: Batch, compute: Compute) -> tuple[list[Round],
         return list(rounds), votes
 
 
+def interpolated(batch: Batch) -> Tensor:
+    """Return the data by cubic interpolation."""
+    data = batch.data[:, None]
+    return F.interpolate(data, scale_factor=batch.scale, mode="bicubic", align_corners=False)[:, 0]
+
+
 class Judge:
     """Gains over cubic interpolation on batches that are never trained on."""
 
@@ -366,10 +378,7 @@ class Judge:
             gains, misses = [], []
             for batch in batches:
                 rounds, votes = restore(network, batch, compute)
-                data = batch.data[:, None]
-                cubic = F.interpolate(
-                    data, scale_factor=batch.scale, mode="bicubic", align_corners=False
-                )[:, 0]
+                cubic = interpolated(batch)
                 power = [
                     (x - batch.sharp).square().mean(dim=(1, 2)) for x in (cubic, rounds[-1].image)
                 ]

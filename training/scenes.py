@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 KINDS = ("leaves", "photographs", "cells", "micrographs", "soft")
-SHARES = (0.18, 0.28, 0.08, 0.38, 0.08)
+SHARES = (0.14, 0.34, 0.06, 0.37, 0.09)
 """Probability of each kind."""
 
 MICROSCOPY = (2, 3, 4)
@@ -131,7 +131,7 @@ def optics_of(blur: Blur, scale: int, rng: Generator) -> float:
 
 def recording_of(kind: int, rng: Generator) -> Acquisition:
     """Draw the acquisition of a kind of scene."""
-    microscope = kind in MICROSCOPY and rng.random() < 0.9
+    microscope = kind in MICROSCOPY and rng.random() < 0.8
     return random_microscope(rng) if microscope else random_camera(rng)
 
 

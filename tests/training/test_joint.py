@@ -21,6 +21,7 @@ from napari_blindsr.solvers.nonblind.unfolded import load_image_prior
 from tests.helpers import FLOAT32
 from tests.training.conftest import Bank
 from training import joint
+from training.estimator import BlurTask, DecisionTask
 from training.joint import (
     SHAPES,
     Batch,
@@ -234,6 +235,30 @@ def test_a_step_is_taken(bank: Bank) -> None:
     assert any(
         not torch.equal(a, b) for a, b in zip(before, task.network.parameters(), strict=True)
     )
+
+
+@pytest.mark.usefixtures("small")
+@pytest.mark.parametrize("kind", [BlurTask, DecisionTask])
+def test_the_estimator_alone_is_trained(bank: Bank, kind: type[JointTask]) -> None:
+    task = kind(Scenes(bank, []), both_of(None), Judge({}), compute=FLOAT32)
+    loss = task.loss(of(3), 0.0)
+    assert torch.isfinite(loss)
+    loss.backward()
+    moved = {
+        name
+        for name, value in task.network.named_parameters()
+        if value.grad is not None and bool(value.grad.abs().max() > 0)
+    }
+    assert moved
+    assert all(name.startswith(kind.trained) for name in moved)
+    # The posterior is that of the blur alone, whatever the image asks for.
+    has_votes = any(name.startswith("estimator.vote") for name in moved)
+    assert has_votes == (kind is BlurTask)
+
+
+def test_all_crops_may_be_restored_with_estimated_kernels(bank: Bank) -> None:
+    batch = joint_batch(Scenes(bank, []), of(5), scale=2, blind=1.0)
+    assert batch.blind.all()
 
 
 # Judging.

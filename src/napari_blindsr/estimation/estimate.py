@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import numpy as np
@@ -88,7 +88,7 @@ class BlurEstimate:
         Logarithm of the blur's covariance, with its uncertainty; None without an uncertainty.
     """
 
-    kernel: NDArray[np.float32]
+    kernel: NDArray[np.float32] = field(repr=False)
     family: str
     widths: tuple[float, float]
     intervals: tuple[tuple[float, float], tuple[float, float]]
@@ -98,7 +98,7 @@ class BlurEstimate:
     scale: int
     reader: Reader
     refined: bool = False
-    posterior: BlurPosterior | None = None
+    posterior: BlurPosterior | None = field(default=None, repr=False)
 
     @property
     def reading(self) -> BlurPosterior | None:
