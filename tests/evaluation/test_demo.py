@@ -134,7 +134,7 @@ def test_every_method_has_a_demonstration(
         app.main()
     captured = capfd.readouterr()
     assert end.value.code == 0, captured.err
-    assert ("covered" in captured.err) == method.startswith("ddsr")
+    assert ("lacks 8% of its pixels" in captured.err) == method.startswith("ddsr")
     # Without weights the first stage is shown, and why.
     assert ("note: not finished with USRNet" in captured.err) == method.endswith("usrnet")
     assert (tmp_path / "napari-blindsr-demo" / "comparison.png").exists()

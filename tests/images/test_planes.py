@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from numpy.typing import NDArray
@@ -47,8 +47,8 @@ def turned_back(planes: Planes) -> NDArray[np.float32]:
 )
 @settings(deadline=None)
 def test_planes_can_be_turned_back(array: NDArray[Any], geometry: Any) -> None:
-    if array.min() == array.max():
-        return
+    # Differences that single precision cannot hold are refused, which other tests look at.
+    assume(float(array.max()) - float(array.min()) > 1e-30)
     planes = to_planes(array, axes=None, geometry=geometry)
     back = turned_back(planes)
     assert planes.data.dtype == back.dtype == np.float32

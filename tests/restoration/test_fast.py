@@ -152,7 +152,7 @@ def test_a_stop_before_a_refinement_leaves_it_out(image: NDArray[np.uint8]) -> N
 
 
 def test_without_a_finish_there_is_no_image(image: NDArray[np.uint8]) -> None:
-    with pytest.raises(SettingsError, match=r"makes its image by a finish.*'prior', 'usrnet'"):
+    with pytest.raises(SettingsError, match=r"needs a non-blind reconstruction.*'prior', 'usrnet'"):
         restore(image, **options("none"))
 
 

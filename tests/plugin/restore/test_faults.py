@@ -196,7 +196,7 @@ def test_losses_that_are_no_numbers_end_the_run_with_a_result(
 def test_a_source_that_changes_during_a_run_changes_nothing(
     open_dock: DockMaker, blurred: NDArray[Any], qtbot: QtBot, notifications: Notifications
 ) -> None:
-    viewer, widget = open_dock(blurred, steps=12)
+    viewer, widget = open_dock(blurred, steps=6)
     click(widget.run_button)
     wait_idle(qtbot, widget)
     expected = viewer.layers[-1].data.copy()
