@@ -425,6 +425,6 @@ def test_motion_along_a_line_is_found_out() -> None:
         restore(moved.image, scale=2, kernel=kernel, device="cpu", threads=1).image / 255
         for kernel in ("auto", "gaussian")
     )
-    # A line of the wrong length gains nothing over a Gaussian, and loses little.
+    # Its length is estimated, too.
     gain = psnr_y(automatic, moved.truth, crop=6) - psnr_y(gaussian, moved.truth, crop=6)
-    assert gain > -0.3
+    assert gain > 1

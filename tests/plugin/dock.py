@@ -22,7 +22,15 @@ def click(button: Any) -> None:
 
 
 def wait_idle(qtbot: QtBot, widget: Any) -> None:
-    qtbot.waitUntil(lambda: widget._worker is None, timeout=1000 * PATIENCE)
+    """Wait for the end of a run, and until the last preview layer is removed."""
+
+    def is_idle() -> bool:
+        return widget._worker is None and not any(
+            layer.metadata.get("napari-blindsr", {}).get("kind") == "preview"
+            for layer in widget._viewer.layers
+        )
+
+    qtbot.waitUntil(is_idle, timeout=1000 * PATIENCE)
 
 
 def wait_first_step(qtbot: QtBot, widget: Any) -> None:

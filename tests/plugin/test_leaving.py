@@ -57,3 +57,33 @@ def test_leaving_early(until: str) -> None:
     )
     assert run.returncode == 0, run.stderr
     assert "deleted" not in run.stderr
+
+
+CANCEL_A_RUN_THAT_IS_WATCHED = """
+viewer.window.show()
+widget.scale.value, widget.method.value, widget.channels.value = 2, "mlmc", 32
+widget.run_button.native.click()
+while not any("PSF preview" in layer.name for layer in viewer.layers):
+    QApplication.processEvents()
+    time.sleep(0.01)
+widget.cancel_button.native.click()
+end = time.monotonic() + 2
+while time.monotonic() < end or len(viewer.layers) > 1:
+    # The canvas is painted without the previews.
+    viewer.camera.zoom *= 1.001
+    QApplication.processEvents()
+    time.sleep(0.01)
+"""
+
+
+@pytest.mark.usefixtures("qapp")
+def test_previews_can_be_removed_while_the_canvas_is_painted() -> None:
+    # Two layers that were removed between two paints ended the process in OpenGL.
+    run = subprocess.run(
+        [sys.executable, "-c", OPEN + CANCEL_A_RUN_THAT_IS_WATCHED + "viewer.close()"],
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE,
+        check=False,
+    )
+    assert run.returncode == 0, run.stderr

@@ -154,7 +154,8 @@ TOGETHER = 128
 
 
 def draw_candidates(family: KernelFamily, *, scale: int, geometry: Geometry, seed: int) -> Tensor:
-    """Return random kernels (n, K, K) of a family."""
+    """Return random kernels (n, K, K) of a family, of all widths that are looked for."""
+    family = family.searched(scale)
     size = family.size(scale)
     return family.sample(
         CANDIDATES,

@@ -104,6 +104,10 @@ class KernelFamily(ABC):
         """Return the side of the kernels: the published one, or more if they need it."""
         return max(kernel_size(scale), side_for(self.reach(scale), scale))
 
+    def searched(self, scale: int) -> KernelFamily:  # noqa: ARG002 - of most it is the same
+        """Return the family whose kernels an estimate is looked for among."""
+        return self
+
     @abstractmethod
     def sample(
         self, count: int, *, scale: int, size: int, center: float, generator: Generator

@@ -11,6 +11,9 @@ from napari_blindsr.physics.kernels.base import KernelFamily, check_range, kerne
 if TYPE_CHECKING:
     from torch import Generator, Tensor
 
+LONGEST = 3.0
+"""Half the length of the longest line that is estimated, in LR pixels."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Line(KernelFamily):
@@ -47,6 +50,13 @@ class Line(KernelFamily):
             return 1.0, 4.0
         length = float(kernel_size(scale) // 4)
         return length, length
+
+    def searched(self, scale: int) -> Line:
+        """Return lines of any length that can be estimated, unless a range is given."""
+        if self.half_length is not None:
+            return self
+        longest = max(self.half_length_range(scale)[1], LONGEST * scale)
+        return Line(half_length=(0.5, longest))
 
     def reach(self, scale: int) -> float:
         """Return the reach of the widest kernels from their centre, in HR pixels."""

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import logging
 import time
+from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from napari.layers import Image
+from qtpy.QtCore import QTimer
 
 from napari_blindsr.errors import InputError
 from napari_blindsr.images.planes import Planes, to_intensities
@@ -34,6 +37,8 @@ PERIOD = 0.4
 """Least time between two previews, in seconds."""
 COST = 0.03
 """Largest part of the time that making them may take."""
+PAINTED = 100
+"""Milliseconds after which the canvas was painted."""
 
 _log = logging.getLogger(__name__)
 
@@ -130,11 +135,23 @@ class PreviewLayers:
         self._viewer.layers.selection.active = active
 
     def remove(self) -> None:
-        """Remove both layers."""
+        """Remove both layers, the second one once the canvas was painted without the first.
+
+        If two layers go between two paints, drawing with Mesa's OpenGL ends the process.
+        """
         layers, self._layers = self._layers, ()
-        for layer in layers:
-            if layer in self._viewer.layers:
-                self._viewer.layers.remove(layer)
+        for number, layer in enumerate(layers):
+            if number == 0:
+                _remove(self._viewer, layer)
+            else:
+                QTimer.singleShot(number * PAINTED, partial(_remove, self._viewer, layer))
+
+
+def _remove(viewer: ViewerModel, layer: Image) -> None:
+    # The viewer may have been closed meanwhile, and its window is gone then.
+    with suppress(RuntimeError):
+        if layer in viewer.layers:
+            viewer.layers.remove(layer)
 
 
 def _layers(pictures: list[NDArray[Any]], source: Source, settings: Settings) -> list[Image]:

@@ -222,6 +222,11 @@ def _frame(source: LayerInput, *, origin: float, step: float) -> Any:
     )
 
 
+def kind_of(layer: Layer) -> str:
+    """Return what a layer of a simulation shows."""
+    return str(layer.metadata[METADATA_KEY]["kind"])
+
+
 class SimulateWidget(Dock):
     """The dock "Simulate degradation".
 
@@ -400,26 +405,28 @@ class SimulateWidget(Dock):
         self.status.value = f"{name}, {what} {self.size.value:g} px, ×{self.scale.value} coarser."
 
     def _show(self, made: list[LayerData]) -> None:
-        """Put layers in the place of those that were simulated before."""
-        before = [layer for layer in self._layers if layer in self._viewer.layers]
-        hidden = {layer.name for layer in before if not layer.visible}
-        # The source stays chosen when napari selects another layer.
-        self._layers = ()
-        for layer in before:
-            self._viewer.layers.remove(layer)
-        layers = []
+        """Show what was simulated in the layers of the simulation before, if they are there."""
+        before = {kind_of(x): x for x in self._layers if x in self._viewer.layers}
+        source, layers = self.image.value, []
         for data, attributes, kind in made:
             layer = Layer.create(data, attributes, kind)
-            if layer.name in hidden:
-                layer.visible = False
-            layers.append(layer)
-        source = self.image.value
+            earlier = before.pop(kind_of(layer), None)
+            if earlier is None or earlier.ndim != layer.ndim:
+                layers.append(self._viewer.add_layer(layer))
+                continue
+            earlier.data, earlier.name, earlier.metadata = layer.data, layer.name, layer.metadata
+            for name in ("scale", "translate", "rotate", "shear", "affine"):
+                setattr(earlier, name, getattr(layer, name))
+            if isinstance(layer, Image):
+                earlier.contrast_limits = layer.contrast_limits
+            layers.append(earlier)
+        for layer in before.values():
+            self._viewer.layers.remove(layer)
+        # The source stays chosen when napari selects another layer.
         self._layers = tuple(layers)
-        for layer in layers:
-            self._viewer.add_layer(layer)
         if source in self.image.choices:
             self.image.value = source
-        if not before:
+        if len(layers) == len(self._viewer.layers) - 1:
             self._viewer.reset_view()
         self._allow()
 
