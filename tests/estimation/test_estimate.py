@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 from skimage import data
@@ -295,6 +295,8 @@ def test_channels_are_read_together() -> None:
 @given(gain=st.floats(1e-3, 1e4), offset=st.floats(-100, 100))
 @settings(max_examples=8, deadline=None)
 def test_the_unit_of_the_intensities_does_not_matter(gain: float, offset: float) -> None:
+    # On a background that is larger single precision does not tell values apart: that is refused.
+    assume(abs(offset) < 1000 * gain)
     image = blurred((3, 2), scale=2)[:40, :40].astype(np.float64)
     plain = estimate_kernel(image, scale=2, device="cpu")
     other = estimate_kernel(gain * image + offset, scale=2, device="cpu")

@@ -180,7 +180,8 @@ def test_the_size_follows_image_and_scale(open_dock: DockMaker) -> None:
     viewer, widget = open_dock(np.zeros((9, 12), np.float32))
     text = widget._form.size_row.value
     assert text.startswith("9 × 12 → 18 × 24 px · about ")
-    assert text.endswith(" free")
+    # How long it takes follows if this session has restored something before.
+    assert " free" in text
     widget.scale.value = 4
     assert widget._form.size_row.value.startswith("9 × 12 → 36 × 48 px")
     viewer.add_image(np.zeros((5, 6, 3), np.uint8), rgb=True)
