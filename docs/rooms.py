@@ -51,7 +51,7 @@ def reduced(arrows: dict[str, set[str]]) -> dict[str, set[str]]:
 def positions(rooms: list[str]) -> dict[str, tuple[float, float]]:
     """Return the middle of each room's box: its floor, and its place on the floor."""
     floors = sorted({FLOOR[room] for room in rooms}, reverse=True)
-    places = {}
+    places: dict[str, tuple[float, float]] = {}
     for number, floor in enumerate(floors):
         row = [room for room in rooms if FLOOR[room] == floor]
         for column, room in enumerate(row):
