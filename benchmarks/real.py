@@ -1,6 +1,6 @@
 """Pictures as people have them: real micrographs, JPEG photographs, soft objects, defects.
 
-    BLINDSR_DATA=… python benchmarks/real.py [--sections micrographs jpeg soft noise defects]
+    BLINDSR_DATA=… python benchmarks/real.py [--sections micrographs jpeg soft noise defects motion]
         [--pictures FOLDER]
 
 The micrographs are those of the validation split (`training.real.VALIDATION`), the photographs come
@@ -31,7 +31,8 @@ from skimage.transform import resize
 
 from napari_blindsr import restore
 from napari_blindsr.physics.acquisition import Acquisition
-from napari_blindsr.physics.kernels import side_for
+from napari_blindsr.physics.kernels import Line, side_for
+from napari_blindsr.physics.observation import kernel_center
 from napari_blindsr.physics.simulate import Degradation, degrade, gaussian_kernel, interpolate
 from training.real import is_validation, read_micrograph, reduced
 
@@ -40,6 +41,9 @@ LARGEST = 512
 
 PHOTOGRAPHS = ("camera", "coins", "moon", "page", "text", "horse", "clock", "immunohistochemistry")
 """Of scikit-image, none of which was trained on."""
+
+MOVED = ("coins", "camera", "moon", "clock")
+"""Those that are blurred by straight motion."""
 
 PARTS = 2
 """How many parts of each photograph are used."""
@@ -412,10 +416,42 @@ def section_defects() -> dict[str, Any]:
     return {name: [round(v, 2) for v in values] for name, values in losses.items()}
 
 
+def section_motion() -> dict[str, Any]:
+    """Return mean gains over interpolation on photographs that moved along a straight line."""
+    gains: dict[str, list[float]] = {"auto": [], "gaussian": [], "known": []}
+    for name in MOVED:
+        for half, seed in ((3.0, 1), (4.5, 2)):
+            family = Line(half_length=(half, half))
+            side = family.size(2)
+            kernel = family.sample(
+                1,
+                scale=2,
+                size=side,
+                center=kernel_center(side, 2, "camera"),
+                generator=torch.Generator().manual_seed(seed),
+            )[0].numpy()
+            how = Degradation(scale=2, quantise=True)
+            moved = degrade(getattr(data, name)()[:256, :256], kernel, how)
+            case = Real(
+                name=name,
+                image=moved.image,
+                truth=255 * moved.truth,
+                kernel=kernel,
+                scale=2,
+                sigma=math.nan,
+            )
+            cubic = interpolate(moved.image, 2)
+            for label, given in (("auto", "auto"), ("gaussian", "gaussian"), ("known", kernel)):
+                gains[label].append(
+                    case.gain(restore(moved.image, scale=2, kernel=given).image, cubic)
+                )
+    return {label: round(float(np.mean(values)), 2) for label, values in gains.items()}
+
+
 def main() -> None:
     """Run sections and print their figures."""
     parser = argparse.ArgumentParser(description=__doc__)
-    names = ("micrographs", "jpeg", "soft", "noise", "defects")
+    names = ("micrographs", "jpeg", "soft", "noise", "defects", "motion")
     parser.add_argument("--sections", nargs="+", choices=names, default=names)
     parser.add_argument("--pictures", type=Path)
     parser.add_argument("--threads", type=int, default=1)
@@ -435,6 +471,8 @@ def main() -> None:
         found["noise"] = section_noise()
     if "defects" in options.sections:
         found["defects"] = section_defects()
+    if "motion" in options.sections:
+        found["motion"] = section_motion()
     print(json.dumps(found, indent=1))
 
 

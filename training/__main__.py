@@ -148,15 +148,9 @@ def joint(
     """Train both networks for the error of the restored image."""
     torch.set_num_threads(threads)
     torch.manual_seed(seed)
-    task = JointTask(
-        _scenes(pictures, micrographs, seed),
-        both_of(start),
-        judge_of(micrographs),
-        compute=choose_compute(device, "auto"),
-    )
     plan = Plan(steps=steps, every=every, seed=seed, rate=rate, warmup=200, averaging=0.998)
-    train(task, plan, out, report=_report)
-    split(out / "joint.safetensors", out)
+    judged = _scenes(pictures, micrographs, seed), both_of(start), judge_of(micrographs)
+    _train(JointTask(*judged, compute=choose_compute(device, "auto")), plan, out)
 
 
 @app.command()
@@ -176,15 +170,9 @@ def blur(
     """Train the kernel estimator for the blur alone, after `joint`."""
     torch.set_num_threads(threads)
     torch.manual_seed(seed)
-    task = BlurTask(
-        _scenes(pictures, micrographs, seed),
-        both_of(start),
-        judge_of(micrographs),
-        compute=choose_compute(device, "auto"),
-    )
     plan = Plan(steps=steps, every=every, seed=seed, rate=rate, warmup=200, averaging=0.999)
-    train(task, plan, out, report=_report)
-    split(out / "blur.safetensors", out)
+    judged = _scenes(pictures, micrographs, seed), both_of(start), judge_of(micrographs)
+    _train(BlurTask(*judged, compute=choose_compute(device, "auto")), plan, out)
 
 
 @app.command()
@@ -204,15 +192,9 @@ def decision(
     """Train which kernel is handed on, for the error of the restored image, after `blur`."""
     torch.set_num_threads(threads)
     torch.manual_seed(seed)
-    task = DecisionTask(
-        _scenes(pictures, micrographs, seed),
-        both_of(start),
-        judge_of(micrographs),
-        compute=choose_compute(device, "auto"),
-    )
     plan = Plan(steps=steps, every=every, seed=seed, rate=rate, warmup=30, averaging=0.98)
-    train(task, plan, out, report=_report)
-    split(out / "decision.safetensors", out)
+    judged = _scenes(pictures, micrographs, seed), both_of(start), judge_of(micrographs)
+    _train(DecisionTask(*judged, compute=choose_compute(device, "auto")), plan, out)
 
 
 @app.command()
@@ -243,6 +225,12 @@ def error(
     # It is trained briefly: a longer memory would still hold its first weights.
     plan = Plan(steps=steps, every=every, seed=seed, rate=rate, averaging=0.99, warmup=100)
     train(task, plan, out, report=_report)
+
+
+def _train(task: JointTask, plan: Plan, out: Path) -> None:
+    """Train, and write the files of both networks as they ship."""
+    train(task, plan, out, report=_report)
+    split(out / f"{task.name}.safetensors", out)
 
 
 def _scenes(pictures: int, micrographs: Path | None, seed: int) -> Scenes:

@@ -41,6 +41,19 @@ while widget.status.value == "Starting …":
 """
 
 
+def errors_of(script: str) -> str:
+    """Run a script in an open viewer, close it, and return what went to standard error."""
+    run = subprocess.run(
+        [sys.executable, "-c", OPEN + script + "viewer.close()"],
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE,
+        check=False,
+    )
+    assert run.returncode == 0, run.stderr
+    return run.stderr
+
+
 @pytest.mark.usefixtures("qapp")
 @pytest.mark.parametrize(
     "until",
@@ -48,15 +61,7 @@ while widget.status.value == "Starting …":
     ids=["looking for devices", "running", "reading"],
 )
 def test_leaving_early(until: str) -> None:
-    run = subprocess.run(
-        [sys.executable, "-c", OPEN + until + "viewer.close()"],
-        capture_output=True,
-        text=True,
-        timeout=PATIENCE,
-        check=False,
-    )
-    assert run.returncode == 0, run.stderr
-    assert "deleted" not in run.stderr
+    assert "deleted" not in errors_of(until)
 
 
 CANCEL_A_RUN_THAT_IS_WATCHED = """
@@ -79,11 +84,4 @@ while time.monotonic() < end or len(viewer.layers) > 1:
 @pytest.mark.usefixtures("qapp")
 def test_previews_can_be_removed_while_the_canvas_is_painted() -> None:
     # Two layers that were removed between two paints ended the process in OpenGL.
-    run = subprocess.run(
-        [sys.executable, "-c", OPEN + CANCEL_A_RUN_THAT_IS_WATCHED + "viewer.close()"],
-        capture_output=True,
-        text=True,
-        timeout=PATIENCE,
-        check=False,
-    )
-    assert run.returncode == 0, run.stderr
+    errors_of(CANCEL_A_RUN_THAT_IS_WATCHED)

@@ -181,7 +181,7 @@ def read_attributes(attributes: Mapping[str, Any]) -> Level | None:
             pixel_size=size,
             origin=(0.0, 0.0) if size is None else (origin["Y"], origin["X"]),
             steps=steps,
-            channel_names=_told(ome, "label") if "S" not in axes else (),
+            channel_names=_channel_values(ome, "label") if "S" not in axes else (),
             channel_colors=_colors(ome) if "S" not in axes else (),
             displays=_displays(ome) if "S" not in axes else (),
             notes=notes,
@@ -234,7 +234,7 @@ def _sizes(
     return None, others, ("the pixel size was left out: it has no unit",)
 
 
-def _told(ome: Mapping[str, Any], key: str) -> tuple[str, ...]:
+def _channel_values(ome: Mapping[str, Any], key: str) -> tuple[str, ...]:
     """Return the value of each channel under a key, or nothing if one channel has none."""
     channels = (ome.get("omero") or {}).get("channels") or []
     values = [channel.get(key) for channel in channels]
@@ -242,7 +242,7 @@ def _told(ome: Mapping[str, Any], key: str) -> tuple[str, ...]:
 
 
 def _colors(ome: Mapping[str, Any]) -> tuple[str, ...]:
-    colors = tuple(color.upper().lstrip("#") for color in _told(ome, "color"))
+    colors = tuple(color.upper().lstrip("#") for color in _channel_values(ome, "color"))
     # White is what channels have whose colour nobody knows.
     known = any(color != "FFFFFF" for color in colors)
     return colors if known and all(_COLOUR_CODE.fullmatch(color) for color in colors) else ()
