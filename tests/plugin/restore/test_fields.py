@@ -103,9 +103,9 @@ def test_a_field_in_the_dock(
 ) -> None:
     viewer, widget = open_dock(blurred(), method="fast")
     form = widget._form
-    form.advanced_row.value = True
-    assert form.rows.is_shown(form.advanced.field)
-    form.advanced.field.value = (1, 2)
+    form.advanced.value = True
+    assert form.is_shown(form.field)
+    form.field.value = (1, 2)
     assert form.settings().field == (1, 2)
     click(widget.run_button)
     wait_idle(qtbot, widget)
@@ -119,7 +119,7 @@ def test_a_field_in_the_dock(
     # And again with what was found.
     widget.kernel.value = "known"
     widget.kernel_layer.value = kernels
-    assert not form.rows.is_shown(form.advanced.field)
+    assert not form.is_shown(form.field)
     assert form.settings().field == (1, 1)
     click(widget.run_button)
     wait_idle(qtbot, widget)
@@ -133,9 +133,9 @@ def test_a_field_in_the_dock(
 def test_methods_that_optimise_have_no_field(open_dock: DockMaker) -> None:
     _, widget = open_dock(blurred(), method="mlmc")
     form = widget._form
-    form.advanced_row.value = True
-    form.advanced.field.value = (2, 2)
-    assert not form.rows.is_shown(form.advanced.field)
+    form.advanced.value = True
+    form.field.value = (2, 2)
+    assert not form.is_shown(form.field)
     assert form.settings().field == (1, 1)
 
 
@@ -143,7 +143,7 @@ def test_small_regions_are_refused_in_one_line(
     open_dock: DockMaker, qtbot: Any, notifications: Notifications
 ) -> None:
     _, widget = open_dock(blurred(), method="fast")
-    widget._form.advanced.field.value = (3, 2)
+    widget._form.field.value = (3, 2)
     click(widget.run_button)
     wait_idle(qtbot, widget)
     (text,) = notifications.errors()

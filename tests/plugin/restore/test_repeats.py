@@ -47,7 +47,7 @@ def test_a_run_is_repeated_with_another_seed_and_its_time_is_told(
     assert size.value.endswith(" free")
     widget.method.value = "fast"
     assert size.value.endswith(" free")
-    assert not widget._form.rows.is_shown(widget.steps)
+    assert not widget._form.is_shown(widget.steps)
     assert not widget.seed.another.native.isVisibleTo(widget.seed.native)
 
 

@@ -114,19 +114,14 @@ class Difference(Mode):
         """Return the data and attributes of the layer, in the frame of the finer one."""
         plane = find_plane(finer, self.viewer.dims)
         # A level of a pyramid has larger pixels, edge to edge with the finest ones.
-        steps = [1.0] * finer.ndim
-        for axis, size, count in zip(plane.axes, plane.shape, values.shape, strict=True):
-            steps[axis] = size / count
-        origin = [
-            (step - 1) / 2 if at is None else float(at)
-            for at, step in zip(plane.index, steps, strict=True)
-        ]
+        steps = np.array(plane.shape) / values.shape
+        frame = plane.grid(Frame.of_layer(finer), origin=(steps - 1) / 2, step=steps)
         first, second = (layer.name for layer in self.layers)
         attributes = {
-            **Frame.of_layer(finer).resampled(origin, steps).attributes(),
+            **frame.attributes(),
             "name": f"{second} − {first}",
             "metadata": {METADATA_KEY: {"kind": KIND}},
             "colormap": DIVERGING,
             "contrast_limits": (-self._limit, self._limit),
         }
-        return np.expand_dims(values, plane.others), attributes
+        return plane.expanded(values), attributes

@@ -57,21 +57,37 @@ class CompareWidget(Dock):
         self._session = Session(self._viewer)
         self.picker = LayerPicker(self._viewer.layers)
         self.mode = ComboBox(
+            label="Mode",
             value=OFF,
             choices=[("Off", OFF), *((mode.label, mode.name) for mode in MODES)],
             tooltip="How the layers are shown. Off gives the viewer back as it was.\n"
             f"Key for the next mode: {NEXT}",
         )
         self.edge = ComboBox(
+            label="Edge",
             value="upright",
             choices=[("Upright, dragged sideways", "upright"), ("Level, dragged up", "level")],
             tooltip="How the curtain's edge runs.",
         )
-        self.rate = number(2, low=0.2, high=60, step=0.5, tooltip="Layers shown in a second.")
+        self.rate = number(
+            2,
+            label="Rate (1/s)",
+            low=0.2,
+            high=60,
+            step=0.5,
+            tooltip="Layers shown in a second.",
+        )
         self.position = FloatSlider(
-            value=0.5, min=0, max=1, step=0.001, readout=False, tooltip="Where the edge is."
+            label="Position",
+            value=0.5,
+            min=0,
+            max=1,
+            step=0.001,
+            readout=False,
+            tooltip="Where the edge is.",
         )
         self.linked = CheckBox(
+            label="",
             text="Link contrast, gamma and colormap",
             tooltip="While layers are compared, all have the colormap and gamma of the lowest one\n"
             "and contrast limits that span those of all, and change together. Afterwards each\n"
@@ -102,12 +118,7 @@ class CompareWidget(Dock):
         self.profile.reset_choices()
 
     def _lay_out(self) -> None:
-        self.rows = Rows()
-        self.rows.add("Mode", self.mode)
-        self.rows.add("Rate (1/s)", self.rate)
-        self.rows.add("Edge", self.edge)
-        self.rows.add("Position", self.position)
-        self.rows.add("", self.linked)
+        self.rows = Rows(self.mode, self.rate, self.edge, self.position, self.linked)
         heading, rest = QLabel("Layers to compare"), QWidget()
         widgets = (heading, self.picker, self.rows.native, self.status.native, self.profile.native)
         form = column(*widgets, rest)
@@ -198,11 +209,11 @@ class CompareWidget(Dock):
     def _show_what_matters(self) -> None:
         mode = self._session.mode
         curtain = isinstance(mode, Curtain)
-        self.rows.show([self.rate], visible=mode is not None and mode.name == "blink")
-        self.rows.show([self.edge], visible=curtain)
+        self.rows.show(self.rate, visible=mode is not None and mode.name == "blink")
+        self.rows.show(self.edge, visible=curtain)
         # With several edges, each is dragged.
         one = mode is not None and len(mode.layers) == 2
-        self.rows.show([self.position], visible=curtain and one)
+        self.rows.show(self.position, visible=curtain and one)
 
     def _on_ended(self, reason: str) -> None:
         busy, self._busy = self._busy, True

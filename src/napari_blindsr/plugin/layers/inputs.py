@@ -12,7 +12,7 @@ from napari_blindsr.plugin.layers.frame import Frame
 
 if TYPE_CHECKING:
     from napari.layers import Image
-    from numpy.typing import NDArray
+    from numpy.typing import ArrayLike, NDArray
     from typing_extensions import Self
 
     from napari_blindsr.images.axes import Layout
@@ -35,6 +35,28 @@ class Plane:
     def others(self) -> tuple[int, ...]:
         """The axes that are cut."""
         return tuple(axis for axis, cut in enumerate(self.index) if cut is not None)
+
+    def thin(self, shape: tuple[int, int]) -> tuple[int, ...]:
+        """Return the shape (h, w) of a plane among all axes of the layer, one pixel thick."""
+        sides = dict(zip(self.axes, shape, strict=True))
+        return tuple(sides.get(axis, 1) for axis in range(len(self.index)))
+
+    def expanded(self, pixels: NDArray[Any]) -> NDArray[Any]:
+        """Return pixels with all axes of the layer, so that they show at this slice only."""
+        return np.expand_dims(pixels, self.others)
+
+    def grid(self, frame: Frame, *, origin: ArrayLike, step: ArrayLike) -> Frame:
+        """Return the placement of another grid on this plane of a layer with a frame.
+
+        Its pixel 0 lies at `origin`, its pixels are `step` apart: both (row, column), or the same
+        for both, in pixels of the layer.
+        """
+        origins = [0.0 if at is None else float(at) for at in self.index]
+        steps = [1.0] * len(self.index)
+        starts, sides = np.broadcast_to(origin, 2), np.broadcast_to(step, 2)
+        for axis, start, side in zip(self.axes, starts, sides, strict=True):
+            origins[axis], steps[axis] = float(start), float(side)
+        return frame.resampled(origins, steps)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

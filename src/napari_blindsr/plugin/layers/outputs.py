@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from napari_blindsr.estimation.kernel_field import KernelField
     from napari_blindsr.plugin.layers.frame import Frame
-    from napari_blindsr.plugin.layers.inputs import Source
+    from napari_blindsr.plugin.layers.inputs import Plane, Source
     from napari_blindsr.plugin.layers.zarr_output import Stored
     from napari_blindsr.restoration.result import Result
     from napari_blindsr.types import OutputType
@@ -64,16 +64,9 @@ def finer_frame(source: Source, *, scale: int, offset: float) -> Frame:
     Fine pixel j lies at coarse coordinate (j − δ)/s from the first pixel of the region. Along other
     axes the image begins with the first plane.
     """
-    start = dict.fromkeys(source.plane.axes, 0)
-    if source.region is not None:
-        corner = source.region.top, source.region.left
-        start = dict(zip(source.plane.axes, corner, strict=True))
-    origin = [
-        start[axis] - offset / scale if at is None else float(at)
-        for axis, at in enumerate(source.plane.index)
-    ]
-    step = [1 / scale if at is None else 1.0 for at in source.plane.index]
-    return source.frame.resampled(origin, step)
+    corner = (0, 0) if source.region is None else (source.region.top, source.region.left)
+    origin = [at - offset / scale for at in corner]
+    return source.plane.grid(source.frame, origin=origin, step=1 / scale)
 
 
 def image_layer(
@@ -119,9 +112,9 @@ def _pixels(result: Result | StackResult, source: Source, dtype: OutputType) -> 
     if isinstance(result, StackResult):
         return result.image
     if source.is_rgb:
-        return in_plane(as_rgb(result.image, source.kind), source)
+        return source.plane.expanded(as_rgb(result.image, source.kind))
     data, _ = converted(result.image, result_type(dtype, source.kind))
-    return in_plane(data, source)
+    return source.plane.expanded(data)
 
 
 def kernel_layer(result: Result | StackResult, source: Source) -> LayerData:
@@ -135,7 +128,7 @@ def kernel_layer(result: Result | StackResult, source: Source) -> LayerData:
     shape = (psfs[0].shape[0], psfs[0].shape[1])
     field = next((entry.field for entry in entries if entry.field is not None), None)
     name, blending = "PSF", source.appearance.blending
-    frame = beside(_frame(result, source), source, shape)
+    frame = beside(_frame(result, source), source.frame, source.plane, shape)
     if field is not None:
         # Black is nothing: the image stays visible around and below the kernels.
         name, blending = "PSFs {} × {}".format(*field.shape), "additive"
@@ -143,7 +136,9 @@ def kernel_layer(result: Result | StackResult, source: Source) -> LayerData:
     data, attributes, kind = _layer(
         result,
         source,
-        _by_plane(psfs, result) if isinstance(result, StackResult) else in_plane(psfs[0], source),
+        _by_plane(psfs, result)
+        if isinstance(result, StackResult)
+        else source.plane.expanded(psfs[0]),
         kind="kernel",
         name=f"{source.name} {name} ×{result.settings.scale} ({method_of(result)})",
         frame=frame,
@@ -152,18 +147,23 @@ def kernel_layer(result: Result | StackResult, source: Source) -> LayerData:
         blending=blending,
     )
     record = attributes["metadata"][METADATA_KEY]
-    kernels = [entry.kernels.astype(float).tolist() for entry in entries]
-    if len(kernels) == 1:
-        # A known kernel is read from this key.
-        record["shown"] = "point spread function: the correlation kernel flipped in both axes"
-        record["correlation_kernel"] = kernels[0]
+    if len(entries) == 1:
+        record |= kernel_record(entries[0].kernels)
     else:
         record["shown"] = "point spread functions: the correlation kernels flipped in both axes"
-        record["correlation_kernels"] = kernels
+        record["correlation_kernels"] = [entry.kernels.astype(float).tolist() for entry in entries]
     if field is not None:
         # It distinguishes a grid from one kernel when the layer is used again.
         record["field"] = field.report()
     return data, attributes, kind
+
+
+def kernel_record(kernel: NDArray[Any]) -> dict[str, Any]:
+    """Return the metadata from which a layer is read as a known kernel."""
+    return {
+        "shown": "point spread function: the correlation kernel flipped in both axes",
+        "correlation_kernel": kernel.astype(float).tolist(),
+    }
 
 
 def _kernels_of(result: Result | StackResult) -> list[Result | StackKernel]:
@@ -212,13 +212,8 @@ def montage(field: KernelField, center: float) -> NDArray[np.float32]:
 def montage_frame(field: KernelField, shape: tuple[int, int], source: Source) -> Frame:
     """Return the placement of a montage (h, w) whose edges are those of the whole image."""
     steps = [length / n for length, n in zip(field.extent.shape, shape, strict=True)]
-    spatial = dict(zip(source.plane.axes, steps, strict=True))
-    origin = [
-        float(spatial[axis] / 2 - 0.5) if at is None else float(at)
-        for axis, at in enumerate(source.plane.index)
-    ]
-    step = [spatial[axis] if at is None else 1.0 for axis, at in enumerate(source.plane.index)]
-    return source.frame.resampled(origin, step)
+    origin = [step / 2 - 0.5 for step in steps]
+    return source.plane.grid(source.frame, origin=origin, step=steps)
 
 
 def _centred(kernel: NDArray[np.float32], center: tuple[float, float]) -> NDArray[np.float32]:
@@ -268,7 +263,7 @@ def _uncertainty_layer(result: Result, source: Source) -> LayerData:
     return _layer(
         result,
         source,
-        in_plane(data, source),
+        source.plane.expanded(data),
         kind="uncertainty",
         name=f"{source.name} ×{result.settings.scale} uncertainty",
         colormap="magma",
@@ -284,7 +279,9 @@ def _mask_layer(
     data, attributes, _ = _layer(
         result,
         source,
-        _ordered(pixels, result) if isinstance(result, StackResult) else in_plane(pixels, source),
+        _ordered(pixels, result)
+        if isinstance(result, StackResult)
+        else source.plane.expanded(pixels),
         kind=meaning,
         name=f"{source.name} ×{result.settings.scale} {meaning}",
         opacity=0.5,
@@ -332,27 +329,16 @@ def is_restored(layer: Layer | None) -> bool:
     return layer is not None and is_result(layer) and record_of(layer).get("kind") == "image"
 
 
-def beside(frame: Frame, source: Source, shape: tuple[int, int]) -> Frame:
-    """Return a frame moved right of the source's plane, level with its top, for an array (h, w)."""
-    row, column = source.plane.axes
-    image_low, image_high = source.frame.edges(_spatial(source.plane.shape, source))
-    low, _ = frame.edges(_spatial(shape, source))
+def beside(frame: Frame, image: Frame, plane: Plane, shape: tuple[int, int]) -> Frame:
+    """Return a frame moved right of a plane of an image, level at the top, for an array (h, w)."""
+    row, column = plane.axes
+    image_low, image_high = image.edges(plane.thin(plane.shape))
+    low, _ = frame.edges(plane.thin(shape))
     shift = np.zeros(len(image_low))
     shift[row] = image_low[row] - low[row]
     gap = 0.05 * (image_high[column] - image_low[column])
     shift[column] = image_high[column] + gap - low[column]
     return frame.moved(shift)
-
-
-def _spatial(shape: tuple[int, int], source: Source) -> tuple[int, ...]:
-    """Return the shape of a plane among the axes of its layer, one pixel thick elsewhere."""
-    sides = dict(zip(source.plane.axes, shape, strict=True))
-    return tuple(sides.get(axis, 1) for axis in range(len(source.plane.index)))
-
-
-def in_plane(plane: NDArray[Any], source: Source) -> NDArray[Any]:
-    """Return a plane with the axes of its layer, so that it shows at its slice only."""
-    return np.expand_dims(plane, source.plane.others)
 
 
 def as_rgb(image: NDArray[np.float32], dtype: np.dtype[Any]) -> NDArray[Any]:

@@ -98,7 +98,7 @@ def map_layer(found: MeasuredMap, *, of: str, place: Place) -> LayerData:
             METADATA_KEY: {"kind": found.kind.name, MAP_OF: of, "unit": found.map.unit},
         },
     }
-    return np.expand_dims(values, place.plane.others), attributes, "image"
+    return place.plane.expanded(values), attributes, "image"
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -111,7 +111,4 @@ class Place:
 
     def attributes(self) -> dict[str, Any]:
         """Return the placement as attributes of a layer, one pixel thick along other axes."""
-        origin = [0.0 if at is None else float(at) for at in self.plane.index]
-        for axis, start in zip(self.plane.axes, self.corner, strict=True):
-            origin[axis] = float(start)
-        return self.frame.resampled(origin, np.ones(len(origin))).attributes()
+        return self.plane.grid(self.frame, origin=self.corner, step=1).attributes()

@@ -58,6 +58,11 @@ if TYPE_CHECKING:
     from napari_blindsr.stacks.result import StackResult
 
 
+COSTLY = (
+    *("scale", "planes", "range", "method", "kernel", "steps", "device", "finish", "channels"),
+    *("tiles", "field", "folder", "weights"),
+)
+"""The fields, apart from the image, that change the memory or time of a run, or its files."""
 PROBE_PERIOD = 100
 """Milliseconds between making the dock and looking for devices, and between looks."""
 MARGIN = 0.04
@@ -69,21 +74,13 @@ _log = logging.getLogger(__name__)
 class RestoreWidget(RunDock[RestoreRun]):
     """The dock "Blind super-resolution".
 
+    The fields of its form are attributes, by the names in `restore/options.py`: ``scale``,
+    ``method``, ``kernel``, ``finish``. Their ``value`` is a setting of the next run.
+
     Attributes
     ----------
-    image, scale, method, kernel, steps, seed, device : Widget
-        Settings of the next run by their ``value``, as are all others.
-    planes, range, sharing, warm_start, region : Widget
-        Which planes and what part of each; `sharing` tells which planes share a kernel.
-    mask, mask_saturated, gain, noise : Widget
-        `mask` is a layer or None; `gain` and `noise` are numbers or "auto".
     families : dict of str to FamilyForm
         The parameters of each kernel family are attributes of its form.
-    kernel_layer, weights : Widget
-        The layer of a known kernel; the file with USRNet's weights, or None.
-    finish, quality, schedule, channels, geometry, border, bounded, precision : Widget
-    lacking, dtype, tiles, folder, uncertainty, field : Widget
-        Advanced settings, shown if `advanced` is checked.
     run_button, stop_button, pause_button, cancel_button : PushButton
     compare_button, save_button : PushButton
     torch_line, hint : Label
@@ -94,23 +91,7 @@ class RestoreWidget(RunDock[RestoreRun]):
     def __init__(self, napari_viewer: napari.viewer.Viewer) -> None:
         form, buttons, torch = RunForm(napari_viewer.layers), RunButtons(), TorchLines()
         super().__init__(napari_viewer, form, buttons.run, buttons.cancel)
-        advanced, extent = form.advanced, form.extent
-        self.image, self.scale, self.method = form.image_row, form.scale_row, form.method_row
-        self.mask, self.mask_saturated = advanced.mask, advanced.saturated
-        self.gain, self.noise = advanced.gain, advanced.noise
-        self.kernel, self.families = form.kernel_row, form.families
-        self.kernel_layer, self.weights = form.kernel_layer_row, advanced.weights
-        self.steps, self.seed, self.device = form.steps_row, form.seed_row, form.device_row
-        self.finish, self.quality = advanced.finish, advanced.quality
-        self.schedule, self.channels = advanced.schedule, advanced.channels
-        self.geometry, self.border = advanced.geometry, advanced.border
-        self.bounded, self.precision = advanced.bounded, advanced.precision
-        self.lacking, self.dtype = advanced.lacking, advanced.dtype
-        self.tiles, self.folder = advanced.tiles, advanced.folder
-        self.planes, self.range, self.sharing = extent.planes, extent.range, extent.kernels
-        self.region, self.warm_start = extent.region, extent.warm_start
-        self.uncertainty, self.field = advanced.uncertainty, advanced.field
-        self.advanced = form.advanced_row
+        self.families = form.families
         self.run_button, self.stop_button = buttons.run, buttons.stop
         self.pause_button = buttons.pause
         self.compare_button, self.save_button = buttons.compare, buttons.save
@@ -152,8 +133,8 @@ class RestoreWidget(RunDock[RestoreRun]):
         self.seed.another.changed.connect(self._run_with_another_seed)
         form.python_button.changed.connect(lambda: self._copy("python"))
         form.command_button.changed.connect(lambda: self._copy("command"))
-        for row in (self.scale, self.planes, self.range, *form.costly):
-            row.changed.connect(self._describe)
+        for name in COSTLY:
+            form.fields[name].changed.connect(self._describe)
         self._listen([dims.ndisplay, dims.order, dims.current_step], self._describe)
         size = ChoiceWatcher(self.image, placing, self._describe)
         changes = partial(region_changes, self._viewer)
@@ -366,7 +347,7 @@ class RestoreWidget(RunDock[RestoreRun]):
             self._form.size_row.value = NO_IMAGE
             self._allow_start(NO_IMAGE)
             return
-        self._form.extent.show_layer(layer)
+        self._form.show_layer(layer)
         try:
             plane = find_plane(layer, self._viewer.dims)
             text = size_text(self._form, plane, self._viewer)

@@ -16,13 +16,7 @@ from qtpy.QtCore import QTimer
 from napari_blindsr.errors import InputError
 from napari_blindsr.images.planes import Planes, to_intensities
 from napari_blindsr.plugin.layers.inputs import LayerInput
-from napari_blindsr.plugin.layers.outputs import (
-    METADATA_KEY,
-    as_rgb,
-    beside,
-    finer_frame,
-    in_plane,
-)
+from napari_blindsr.plugin.layers.outputs import METADATA_KEY, as_rgb, beside, finer_frame
 from napari_blindsr.plugin.layers.read import run_planes
 
 if TYPE_CHECKING:
@@ -119,7 +113,7 @@ class PreviewLayers:
 
     def show(self, preview: Preview, source: Source, settings: Settings) -> None:
         """Show a preview over its source and beside it."""
-        pictures = [in_plane(picture, source) for picture in (preview.image, preview.psf)]
+        pictures = [source.plane.expanded(picture) for picture in (preview.image, preview.psf)]
         if self._layers:
             for layer, picture in zip(self._layers, pictures, strict=True):
                 # Whoever removed one does not want to see it.
@@ -175,6 +169,6 @@ def _layers(pictures: list[NDArray[Any]], source: Source, settings: Settings) ->
         colormap="inferno",
         contrast_limits=(0.0, float(pictures[1].max())),
         metadata=metadata,
-        **beside(frame, source, pictures[1].shape[-2:]).attributes(),
+        **beside(frame, source.frame, source.plane, pictures[1].shape[-2:]).attributes(),
     )
     return [image, psf]

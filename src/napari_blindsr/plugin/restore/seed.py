@@ -19,14 +19,18 @@ class SeedField(ValuedContainerWidget[Any]):
         Repeats the run with another seed; the dock does so.
     """
 
-    def __init__(self, tooltip: str) -> None:
+    def __init__(self, *, tooltip: str, **options: Any) -> None:
         self.number = SpinBox(value=0, min=0, max=LARGEST, step=1, tooltip=tooltip)
         self.another = PushButton(
             text="Another",
             tooltip="Run with the next seed: what differs between the results depends on chance.",
         )
         super().__init__(
-            widgets=[self.number, self.another], layout="horizontal", labels=False, tooltip=tooltip
+            widgets=[self.number, self.another],
+            layout="horizontal",
+            labels=False,
+            tooltip=tooltip,
+            **options,
         )
         self.margins = (0, 0, 0, 0)
         self.number.changed.connect(lambda _: self.changed.emit(self.value))

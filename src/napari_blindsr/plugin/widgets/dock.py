@@ -56,6 +56,13 @@ class Dock(Container[Widget]):
         self.native_parent_changed.connect(self._on_parent)
         self.native.destroyed.connect(self._on_destroyed)
 
+    def __getattr__(self, name: str) -> Any:
+        """Return a field of the form."""
+        form = self.__dict__.get("_form")
+        if form is not None and name in form.fields:
+            return form.fields[name]
+        return super().__getattr__(name)
+
     def _listen(self, emitters: Sequence[Any], callback: Callable[..., None]) -> None:
         """Connect a callback until the dock ends."""
         for emitter in emitters:

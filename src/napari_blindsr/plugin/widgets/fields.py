@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Literal
 
 from magicgui.types import FileDialogMode
@@ -25,64 +25,91 @@ from napari_blindsr.types import BORDERS, GEOMETRIES
 
 
 class Rows:
-    """Labelled rows of a form that can be hidden.
+    """Labelled rows of a form that can be hidden; each field is an attribute by its name.
 
     magicgui sizes its labels for another font than napari's; Qt's own form does not.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *fields: Widget) -> None:
+        self.fields: dict[str, Any] = {}
         self.native = QWidget()
         self.layout = QFormLayout(self.native)
         self.layout.setContentsMargins(0, 0, 0, 0)
         self.layout.setVerticalSpacing(3)
         self.layout.setFieldGrowthPolicy(QFormLayout.FieldGrowthPolicy.ExpandingFieldsGrow)
         self.layout.setLabelAlignment(Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter)
+        self.add(*fields)
 
-    def add(self, label: str, row: Widget) -> None:
-        """Append a row; the label is empty for a field with its own text."""
-        native: QWidget = row.native
-        policy = native.sizePolicy()
-        # Fields share the width of the dock; a long layer name shall not widen it.
-        policy.setHorizontalPolicy(QSizePolicy.Policy.Expanding)
-        native.setSizePolicy(policy)
-        if isinstance(native, QComboBox):
-            native.setSizeAdjustPolicy(
-                QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon
-            )
-            native.setMinimumContentsLength(12)
-        text = QLabel(label)
-        text.setToolTip(native.toolTip())
-        text.setBuddy(native)
-        self.layout.addRow(text, native)
+    def __getattr__(self, name: str) -> Any:
+        try:
+            return self.__dict__["fields"][name]
+        except KeyError:
+            raise AttributeError(name) from None
 
-    def show(self, rows: Iterable[Widget], *, visible: bool) -> None:
+    @property
+    def enabled(self) -> bool:
+        """Whether the fields can be changed."""
+        return bool(self.native.isEnabled())
+
+    @enabled.setter
+    def enabled(self, enabled: bool) -> None:
+        self.native.setEnabled(enabled)
+
+    def add(self, *fields: Widget) -> None:
+        """Append a row for each field, with its label."""
+        for field in fields:
+            self.fields[field.name] = field
+            native: QWidget = field.native
+            policy = native.sizePolicy()
+            # Fields share the width of the dock; a long layer name shall not widen it.
+            policy.setHorizontalPolicy(QSizePolicy.Policy.Expanding)
+            native.setSizePolicy(policy)
+            if isinstance(native, QComboBox):
+                native.setSizeAdjustPolicy(
+                    QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon
+                )
+                native.setMinimumContentsLength(12)
+            text = QLabel(field.label)
+            text.setToolTip(native.toolTip())
+            text.setBuddy(native)
+            self.layout.addRow(text, native)
+
+    def show(self, *fields: Widget, visible: bool) -> None:
         """Show or hide rows."""
-        for row in rows:
-            if self.layout.isRowVisible(row.native) != visible:
-                self.layout.setRowVisible(row.native, visible)
+        for field in fields:
+            if self.is_shown(field) != visible:
+                self.layout.setRowVisible(field.native, visible)
 
-    def is_shown(self, row: Widget) -> bool:
+    def is_shown(self, field: Widget) -> bool:
         """Tell whether a row is shown when the form is."""
-        return bool(self.layout.isRowVisible(row.native))
+        return bool(self.layout.isRowVisible(field.native))
 
 
 def heading_line(text: str) -> Label:
     """Return a heading between the rows of a form."""
-    heading = Label(value=f"<b>{text}</b>")
-    heading.tooltip = f"Settings of the group {text.lower()}."
-    return heading
+    tooltip = f"Settings of the group {text.lower()}."
+    return Label(name=text, label="", value=f"<b>{text}</b>", tooltip=tooltip)
 
 
 class AutoNumber(ValuedContainerWidget[Any]):
     """A number between `low`, shown as `zero`, and `high`; or "auto"."""
 
     def __init__(
-        self, value: float, *, low: float, high: float, step: float, zero: str = "", tooltip: str
+        self,
+        value: float,
+        *,
+        low: float,
+        high: float,
+        step: float,
+        zero: str = "",
+        tooltip: str,
+        **options: Any,
     ) -> None:
         self.number = number(value, low=low, high=high, step=step, zero=zero, tooltip=tooltip)
         self.auto = CheckBox(text="Estimate", tooltip=tooltip)
+        widgets: list[Widget] = [self.number, self.auto]
         super().__init__(
-            widgets=[self.number, self.auto], layout="horizontal", labels=False, tooltip=tooltip
+            widgets=widgets, layout="horizontal", labels=False, tooltip=tooltip, **options
         )
         _spread(self)
         self.number.changed.connect(lambda _: self.changed.emit(self.value))
@@ -114,6 +141,7 @@ class Span(ValuedContainerWidget[Any]):
         high: float = 1000.0,
         step: float = 0.1,
         tooltip: str,
+        **options: Any,
     ) -> None:
         first, last = value or (low, low)
         self.low = number(first, low=low, high=high, step=step, tooltip=tooltip)
@@ -130,6 +158,7 @@ class Span(ValuedContainerWidget[Any]):
             labels=False,
             tooltip=tooltip,
             nullable=value is None,
+            **options,
         )
         _spread(self)
         self.auto.changed.connect(self._on_auto)
@@ -160,9 +189,9 @@ class Span(ValuedContainerWidget[Any]):
 class OptionalChoice(ComboBox):
     """A choice whose first entry, with the text `none`, is None."""
 
-    def __init__(self, *, none: str, choices: Any, tooltip: str) -> None:
+    def __init__(self, *, none: str, choices: Any, **options: Any) -> None:
         self.null_string = none
-        super().__init__(value=None, choices=choices, nullable=True, tooltip=tooltip)
+        super().__init__(value=None, choices=choices, nullable=True, **options)
 
 
 class LayerChooser(OptionalChoice):
@@ -175,7 +204,7 @@ class LayerChooser(OptionalChoice):
         *,
         none: str = "(none)",
         first: Sequence[tuple[str, Any]] = (),
-        tooltip: str,
+        **options: Any,
     ) -> None:
         super().__init__(
             none=none,
@@ -183,7 +212,7 @@ class LayerChooser(OptionalChoice):
                 *first,
                 *[(layer.name, layer) for layer in reversed(layers) if accepts(layer)],
             ],
-            tooltip=tooltip,
+            **options,
         )
 
     def reset_choices(self, *_: Any) -> None:
@@ -195,32 +224,32 @@ class LayerChooser(OptionalChoice):
 
 
 def number(
-    value: float, *, low: float, high: float, step: float, zero: str = "", tooltip: str
+    value: float, *, low: float, high: float, step: float, zero: str = "", **options: Any
 ) -> FloatSpinBox:
     """Return a field for a number, which shows `zero`, if given, in place of `low`."""
-    field = FloatSpinBox(value=value, min=low, max=high, step=step, tooltip=tooltip)
+    field = FloatSpinBox(value=value, min=low, max=high, step=step, **options)
     field.native.setSpecialValueText(zero)
     return field
 
 
-def path_field(mode: FileDialogMode, *, types: str | None = None, tooltip: str) -> FileEdit:
+def path_field(mode: FileDialogMode, **options: Any) -> FileEdit:
     """Return a field for a file or folder, or None."""
-    field = FileEdit(mode=mode, filter=types, nullable=True, tooltip=tooltip)
+    field = FileEdit(mode=mode, nullable=True, **options)
     field.choose_btn.text = "…"
     field.line_edit.native.setPlaceholderText("(none)")
     return field
 
 
-def side_by_side(*widgets: Widget) -> Container[Widget]:
+def side_by_side(*widgets: Widget, **options: Any) -> Container[Widget]:
     """Return a row of widgets."""
-    row = Container[Widget](widgets=widgets, layout="horizontal", labels=False)
+    row = Container[Widget](widgets=widgets, layout="horizontal", labels=False, **options)
     row.margins = (0, 0, 0, 0)
     return row
 
 
-def text_line(tooltip: str) -> Label:
+def text_line(tooltip: str, **options: Any) -> Label:
     """Return a text in the width of the dock, with as many lines as it needs."""
-    line = Label(value="", tooltip=tooltip)
+    line = Label(value="", tooltip=tooltip, **options)
     native: QLabel = line.native
     # Texts carry the names of layers, which are no mark-up, and may be long.
     native.setTextFormat(Qt.TextFormat.PlainText)
@@ -245,6 +274,8 @@ def _spread(container: ValuedContainerWidget[Any]) -> None:
 def geometry_field() -> ComboBox:
     """Return a field for the alignment of coarse and fine pixels."""
     return ComboBox(
+        name="geometry",
+        label="Geometry",
         value=GEOMETRIES[0],
         choices=[(name.capitalize(), name) for name in GEOMETRIES],
         tooltip="Camera: a pixel covers whole pixels of the result, so the outer edges of both\n"
@@ -255,6 +286,8 @@ def geometry_field() -> ComboBox:
 def border_field() -> ComboBox:
     """Return a field for the image beyond its borders."""
     return ComboBox(
+        name="border",
+        label="Border",
         value=BORDERS[0],
         choices=[(name.capitalize(), name) for name in BORDERS],
         tooltip="Extend: nothing is assumed about pixels outside of the image. Circular: the\n"
@@ -262,11 +295,13 @@ def border_field() -> ComboBox:
     )
 
 
-def kernel_layer_field(layers: LayerList) -> LayerChooser:
+def kernel_layer_field(layers: LayerList, name: str) -> LayerChooser:
     """Return a field for the layer of a known kernel."""
     return LayerChooser(
         layers,
         lambda layer: isinstance(layer, Image) and not layer.rgb,
+        name=name,
+        label="PSF layer",
         tooltip="Image layer of a square point spread function, in pixels of the result: of an\n"
         "earlier run or a sample, or measured, such as the image of a bead. Kernels of an image's\n"
         "regions are used each for its region.",
