@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass, fields
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from napari_blindsr.images.axes import SAMPLES
 from napari_blindsr.plugin.layers.frame import Frame
 
 if TYPE_CHECKING:
@@ -15,7 +16,6 @@ if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
     from typing_extensions import Self
 
-    from napari_blindsr.images.axes import Layout
     from napari_blindsr.images.tiling import Box
     from napari_blindsr.stacks.options import StackOptions
 
@@ -126,17 +126,24 @@ class KernelInput:
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class _Input:
-    """An image layer, and what belongs to it.
+class LayerInput:
+    """A plane of an image layer, or a stack of them, and what belongs to it.
 
     Attributes
     ----------
     data : array
         In the layer's own type; a lazy one reads only what is sliced.
+    axes : str
+        Those of the data: of one plane "YX" or "YXC", with three colours; of a stack letters with S
+        for colours.
     plane : Plane
         The plane that is restored, or the first one.
     frame : Frame
         Of the whole layer, its cut axes included.
+    region : Box or None
+        The part of each plane that is restored.
+    options : StackOptions or None
+        Of a stack.
     notes : tuple of str
         What was left out in reading it.
     mask, kernel : MaskInput, KernelInput or None
@@ -145,9 +152,12 @@ class _Input:
 
     name: str
     data: Any
+    axes: str
     plane: Plane
     frame: Frame
     appearance: Appearance
+    region: Box | None = None
+    options: StackOptions | None = None
     notes: tuple[str, ...] = ()
     mask: MaskInput | None = None
     kernel: KernelInput | None = None
@@ -158,62 +168,30 @@ class _Input:
         kind: np.dtype[Any] = np.dtype(self.data.dtype)
         return kind
 
+    @property
+    def is_rgb(self) -> bool:
+        """Whether it has three colours a pixel."""
+        return self.axes == "YXC" if self.options is None else SAMPLES in self.axes
+
+    @property
+    def restored_shape(self) -> tuple[int, int]:
+        """(h, w) of the part of a plane that is restored."""
+        return self.plane.shape if self.region is None else self.region.shape
+
     def provenance(self) -> dict[str, Any]:
         """Return the source of the pixels, as plain JSON types."""
-        return {
+        record = {
             "layer": self.name,
             "shape": list(self.data.shape),
             "dtype": str(self.kind),
             "notes": list(self.notes),
             "mask": None if self.mask is None else self.mask.provenance(),
             "known_kernel": None if self.kernel is None else self.kernel.provenance(),
-        }
-
-
-@dataclass(frozen=True, kw_only=True, eq=False)
-class LayerInput(_Input):
-    """One plane, (h, w) or (h, w, 3) with axes "YX" or "YXC", or a region of it."""
-
-    axes: str
-    region: Box | None = None
-
-    @property
-    def is_rgb(self) -> bool:
-        """Whether it has three colours a pixel."""
-        return self.axes == "YXC"
-
-    def provenance(self) -> dict[str, Any]:
-        """Return the source of the pixels, as plain JSON types."""
-        # Of a lazy layer only the region is read.
-        held = np.ascontiguousarray(self.data) if isinstance(self.data, np.ndarray) else None
-        return {
-            **super().provenance(),
             "axes": self.axes,
-            "index": list(self.plane.index),
-            "sha256": None if held is None else hashlib.sha256(held.tobytes()).hexdigest(),
         }
-
-
-@dataclass(frozen=True, kw_only=True, eq=False)
-class StackInput(_Input):
-    """A layer of which many planes, or a region of each, are restored."""
-
-    layout: Layout
-    options: StackOptions
-
-    @property
-    def region(self) -> Box | None:
-        """The part of each plane that is restored."""
-        return self.options.region
-
-    @property
-    def is_rgb(self) -> bool:
-        """Whether it has three colours a pixel."""
-        return self.layout.plane_axes == "YXC"
-
-    def provenance(self) -> dict[str, Any]:
-        """Return the source of the pixels, as plain JSON types."""
-        return {**super().provenance(), "axes": self.layout.axes}
-
-
-Source: TypeAlias = LayerInput | StackInput
+        if self.options is None:
+            # Of a lazy layer only the region is read.
+            held = np.ascontiguousarray(self.data) if isinstance(self.data, np.ndarray) else None
+            record["index"] = list(self.plane.index)
+            record["sha256"] = None if held is None else hashlib.sha256(held.tobytes()).hexdigest()
+        return record

@@ -93,7 +93,7 @@ def file_layers(file: ImageFile, path: Path) -> list[LayerData]:
     """
     description = file.description
     axes = description.axes
-    array = _lazy(file)
+    array = lazy(file)
     stem = path.name.split(".")[0] or path.name
     if "C" not in axes:
         return [_layer(_held(array, axes), description, path=path, name=stem, channel=0)]
@@ -109,8 +109,9 @@ def file_layers(file: ImageFile, path: Path) -> list[LayerData]:
     return layers
 
 
-def _lazy(file: ImageFile) -> Any:
-    sides = dict.fromkeys("YX", TILE)
+def lazy(file: ImageFile, *, tile: int = TILE) -> Any:
+    """Return an image as an array that reads tiles of a plane, in pixels a side, when needed."""
+    sides = dict.fromkeys("YX", tile)
     chunks = tuple(
         min(sides.get(axis, n if axis == "S" else 1), n)
         for axis, n in zip(file.description.axes, file.array.shape, strict=True)

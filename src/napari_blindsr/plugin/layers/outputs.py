@@ -15,8 +15,8 @@ if TYPE_CHECKING:
 
     from napari_blindsr.estimation.kernel_field import KernelField
     from napari_blindsr.plugin.layers.frame import Frame
-    from napari_blindsr.plugin.layers.inputs import Plane, Source
-    from napari_blindsr.plugin.layers.zarr_output import Stored
+    from napari_blindsr.plugin.layers.inputs import LayerInput, Plane
+    from napari_blindsr.plugin.layers.zarr_output import ZarrOutput
     from napari_blindsr.restoration.result import Result
     from napari_blindsr.types import OutputType
 
@@ -33,11 +33,11 @@ LayerData: TypeAlias = "tuple[NDArray[Any], dict[str, Any], str]"
 
 def result_layers(
     result: Result | StackResult,
-    source: Source,
+    source: LayerInput,
     *,
     lacking: bool = False,
     dtype: OutputType = "float32",
-    stored: Stored | None = None,
+    stored: ZarrOutput | None = None,
 ) -> list[LayerData]:
     """Return kernel, uncertainty, image and masks as layer data, the lowest layer first.
 
@@ -58,7 +58,7 @@ def result_layers(
     return [*layers, kernels] if varies else layers
 
 
-def finer_frame(source: Source, *, scale: int, offset: float) -> Frame:
+def finer_frame(source: LayerInput, *, scale: int, offset: float) -> Frame:
     """Return the placement of the restored image; `offset` is δ in fine pixels.
 
     Fine pixel j lies at coarse coordinate (j − δ)/s from the first pixel of the region. Along other
@@ -71,9 +71,9 @@ def finer_frame(source: Source, *, scale: int, offset: float) -> Frame:
 
 def image_layer(
     result: Result | StackResult,
-    source: Source,
+    source: LayerInput,
     dtype: OutputType = "float32",
-    stored: Stored | None = None,
+    stored: ZarrOutput | None = None,
 ) -> LayerData:
     """Return the restored image as layer data, shown in the range of its source.
 
@@ -105,7 +105,7 @@ def method_of(result: Result | StackResult) -> str:
     return method if took_part else method.removesuffix("-usrnet")
 
 
-def _pixels(result: Result | StackResult, source: Source, dtype: OutputType) -> NDArray[Any]:
+def _pixels(result: Result | StackResult, source: LayerInput, dtype: OutputType) -> NDArray[Any]:
     # Not before now: this imports what reads and writes files.
     from napari_blindsr.stacks.outputs import converted, result_type  # noqa: PLC0415
 
@@ -117,7 +117,7 @@ def _pixels(result: Result | StackResult, source: Source, dtype: OutputType) -> 
     return source.plane.expanded(data)
 
 
-def kernel_layer(result: Result | StackResult, source: Source) -> LayerData:
+def kernel_layer(result: Result | StackResult, source: LayerInput) -> LayerData:
     """Return the point spread functions as layer data: beside the image, or over their regions.
 
     Beside the image a kernel has the pixel size of the restored image, and zeros on one side put
@@ -209,7 +209,7 @@ def montage(field: KernelField, center: float) -> NDArray[np.float32]:
     return canvas
 
 
-def montage_frame(field: KernelField, shape: tuple[int, int], source: Source) -> Frame:
+def montage_frame(field: KernelField, shape: tuple[int, int], source: LayerInput) -> Frame:
     """Return the placement of a montage (h, w) whose edges are those of the whole image."""
     steps = [length / n for length, n in zip(field.extent.shape, shape, strict=True)]
     origin = [step / 2 - 0.5 for step in steps]
@@ -255,7 +255,7 @@ def _padded(psfs: list[NDArray[np.float32]]) -> list[NDArray[np.float32]]:
     return padded
 
 
-def _uncertainty_layer(result: Result, source: Source) -> LayerData:
+def _uncertainty_layer(result: Result, source: LayerInput) -> LayerData:
     """Return the standard deviation of each pixel; of RGB, the root mean square over colours."""
     data = np.asarray(result.uncertainty)
     if result.axes != PLANE_AXES:
@@ -273,7 +273,7 @@ def _uncertainty_layer(result: Result, source: Source) -> LayerData:
 
 
 def _mask_layer(
-    mask: NDArray[np.bool_], meaning: str, result: Result | StackResult, source: Source
+    mask: NDArray[np.bool_], meaning: str, result: Result | StackResult, source: LayerInput
 ) -> LayerData:
     pixels = mask.astype(np.uint8)
     data, attributes, _ = _layer(
@@ -294,7 +294,7 @@ def _mask_layer(
 
 def _layer(
     result: Result | StackResult,
-    source: Source,
+    source: LayerInput,
     data: NDArray[Any],
     *,
     kind: str,
@@ -309,7 +309,7 @@ def _layer(
     return data, {"name": name, **looks, "metadata": metadata, **placed.attributes()}, "image"
 
 
-def _frame(result: Result | StackResult, source: Source) -> Frame:
+def _frame(result: Result | StackResult, source: LayerInput) -> Frame:
     return finer_frame(source, scale=result.settings.scale, offset=result.offset)
 
 

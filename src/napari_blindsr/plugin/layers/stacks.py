@@ -12,7 +12,7 @@ import numpy as np
 from napari_blindsr.errors import InputError
 from napari_blindsr.images.axes import SAMPLES, Layout, distinct_axes, parse_axes, parse_selection
 from napari_blindsr.plugin.layers.frame import Frame
-from napari_blindsr.plugin.layers.inputs import Appearance, LayerInput, Plane, StackInput
+from napari_blindsr.plugin.layers.inputs import Appearance, LayerInput, Plane
 from napari_blindsr.plugin.layers.read import array_of, quoted, reading
 
 if TYPE_CHECKING:
@@ -178,7 +178,7 @@ def plane_text(layer: Image, plane: Plane) -> str:
     return ",".join(f"{axes[n]}={plane.index[n]}" for n in plane.others)
 
 
-def read_stack(layer: Image, plane: Plane, options: StackOptions) -> StackInput:
+def read_stack(layer: Image, plane: Plane, options: StackOptions) -> LayerInput:
     """Prepare a layer to be read plane by plane. Call it on the main thread.
 
     `plane` is the one on display. Raises an `InputError` if the planes asked for do not exist.
@@ -194,10 +194,11 @@ def read_stack(layer: Image, plane: Plane, options: StackOptions) -> StackInput:
         ],
     )
     first = tuple(chosen[axis].start if axis in chosen else None for axis in range(layer.ndim))
-    return StackInput(
+    return LayerInput(
         name=str(layer.name),
         data=array,
-        layout=layout,
+        axes=layout.axes,
+        region=options.region,
         options=options,
         plane=replace(plane, index=first),
         frame=Frame.of_layer(layer),

@@ -31,7 +31,6 @@ from napari_blindsr.stacks.result import StackResult
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from napari_blindsr.plugin.layers.inputs import Source
     from napari_blindsr.restoration.result import Result
 
 WORDS: dict[Level, str] = {
@@ -58,12 +57,12 @@ class Resolutions:
         return f"resolution {before} → {after} nm"
 
 
-def resolutions(result: Result | StackResult, source: Source) -> Resolutions | None:
+def resolutions(result: Result | StackResult, source: LayerInput) -> Resolutions | None:
     """Return both resolutions, or None where the analysis fails. Slow: not for the main thread."""
     # Not before now: this imports scipy, which takes a while.
     from napari_blindsr.metrics.decorrelation import decorrelation  # noqa: PLC0415
 
-    if isinstance(result, StackResult) or not isinstance(source, LayerInput):
+    if isinstance(result, StackResult):
         return None
     scale = result.settings.scale
     box = source.region
@@ -87,7 +86,7 @@ def _analysed(image: NDArray[Any], side: int) -> NDArray[np.float64]:
 
 
 def judge(
-    result: Result | StackResult, source: Source, found: Resolutions | None = None
+    result: Result | StackResult, source: LayerInput, found: Resolutions | None = None
 ) -> Verdict:
     """Return the verdict on a result; `found` are the resolutions of the image and the result."""
     size = pixel_nanometres(source.frame, source.plane)

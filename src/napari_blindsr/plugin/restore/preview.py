@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     from napari.components import ViewerModel
     from numpy.typing import NDArray
 
-    from napari_blindsr.plugin.layers.inputs import Source
     from napari_blindsr.progress import Progress
     from napari_blindsr.settings import Settings
 
@@ -48,8 +47,8 @@ class Preview:
 class Previews:
     """Makes previews of a plane in the thread of a run, no more often than their cost allows."""
 
-    def __init__(self, source: Source | None, settings: Settings) -> None:
-        self._source = source if isinstance(source, LayerInput) else None
+    def __init__(self, source: LayerInput | None, settings: Settings) -> None:
+        self._source = None if source is None or source.options is not None else source
         self._settings = settings
         self._planes: Planes | None = None
         self._next = 0.0
@@ -71,8 +70,7 @@ class Previews:
         return made
 
     def _made(self, source: LayerInput, latest: Any) -> Preview | None:
-        shape = source.plane.shape if source.region is None else source.region.shape
-        height, width = (self._settings.scale * n for n in shape)
+        height, width = (self._settings.scale * n for n in source.restored_shape)
         canvas = latest.image
         margins = [
             (have - want) // 2
@@ -111,7 +109,7 @@ class PreviewLayers:
         self._viewer = viewer
         self._layers: tuple[Image, ...] = ()
 
-    def show(self, preview: Preview, source: Source, settings: Settings) -> None:
+    def show(self, preview: Preview, source: LayerInput, settings: Settings) -> None:
         """Show a preview over its source and beside it."""
         pictures = [source.plane.expanded(picture) for picture in (preview.image, preview.psf)]
         if self._layers:
@@ -148,7 +146,7 @@ def _remove(viewer: ViewerModel, layer: Image) -> None:
             viewer.layers.remove(layer)
 
 
-def _layers(pictures: list[NDArray[Any]], source: Source, settings: Settings) -> list[Image]:
+def _layers(pictures: list[NDArray[Any]], source: LayerInput, settings: Settings) -> list[Image]:
     # What needs torch is loaded by the run by now.
     from napari_blindsr.physics.observation import phase  # noqa: PLC0415
 

@@ -12,7 +12,6 @@ from napari_blindsr.methods import Schedule, method_named
 from napari_blindsr.physics.kernels import Gaussian, KernelFamily, Line, Motion
 from napari_blindsr.physics.kernels.airy import Airy
 from napari_blindsr.physics.kernels.disk import Disk
-from napari_blindsr.plugin.layers.inputs import StackInput
 from napari_blindsr.plugin.layers.outputs import record_of
 
 if TYPE_CHECKING:
@@ -48,16 +47,16 @@ def python_text(recipe: Recipe) -> str:
     image = f"viewer.layers[{recipe.layer.name!r}].data"
     if recipe.layer.multiscale:
         image += "[0]"
-    several = isinstance(source, StackInput)
+    several = source.options is not None
     arguments = [f"Settings.from_json({settings.to_json()!r})"]
-    if isinstance(source, StackInput):
+    if source.options is not None:
         options = {
             field.name: getattr(source.options, field.name)
             for field in dataclasses.fields(source.options)
             if getattr(source.options, field.name) != field.default
         }
         given = ", ".join(f"{name}={value!r}" for name, value in options.items())
-        arguments += [f"axes={source.layout.axes!r}", f"options=StackOptions({given})"]
+        arguments += [f"axes={source.axes!r}", f"options=StackOptions({given})"]
     else:
         index = ", ".join(":" if at is None else str(at) for at in source.plane.index)
         image += f"[{index}]" if len(source.plane.index) > 2 else ""
@@ -114,7 +113,7 @@ def _plane_words(recipe: Recipe) -> list[str]:
     record = record_of(recipe.layer)
     chosen = [f"C={record['number']}"] if record.get("channel") else []
     words: list[str] = []
-    if isinstance(source, StackInput):
+    if source.options is not None:
         if source.options.planes:
             chosen.append(source.options.planes)
         words += ["--kernels", source.options.kernels, "--dtype", source.options.dtype]

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from napari_blindsr.errors import InputError, SettingsError, WeightsError
 from napari_blindsr.images.axes import chain_axis, parse_selection
-from napari_blindsr.plugin.layers.inputs import LayerInput, Source
+from napari_blindsr.plugin.layers.inputs import LayerInput
 from napari_blindsr.plugin.layers.kernel import read_kernel_layer
 from napari_blindsr.plugin.layers.read import find_plane, nanometres, read_layer, run_planes
 from napari_blindsr.plugin.layers.shapes import read_mask, read_region
@@ -40,7 +40,7 @@ class Request:
     The kernel folder is read by the run; without a target folder the result stays in memory.
     """
 
-    source: Source
+    source: LayerInput
     settings: Settings
     kernel_folder: Path | None = None
     target_folder: Path | None = None
@@ -71,7 +71,7 @@ def read_request(form: RunForm, viewer: ViewerModel) -> Request:
             pixel_size=None if size is None else size / settings.scale,
         )
         source = replace(source, kernel=kernel)
-    if isinstance(source, LayerInput) and source.region is None:
+    if source.options is None and source.region is None:
         # Pixels that are read lazily are checked by the run.
         run_planes(source, settings)
     if settings.used_finish == "usrnet" and settings.usrnet_weights is not None:
@@ -88,7 +88,7 @@ def read_request(form: RunForm, viewer: ViewerModel) -> Request:
     )
 
 
-def _read_source(form: RunForm, viewer: ViewerModel) -> Source:
+def _read_source(form: RunForm, viewer: ViewerModel) -> LayerInput:
     """Read the image, or prepare it to be read plane by plane."""
     layer, many = form.image.value, form.is_stack
     plane = find_plane(layer, viewer.dims)
@@ -153,11 +153,11 @@ def _pace_key(settings: Settings) -> tuple[object, ...]:
     return settings.method, settings.device, settings.schedule.channels, known
 
 
-def keep_pace(seconds: float | None, source: Source, settings: Settings) -> None:
+def keep_pace(seconds: float | None, source: LayerInput, settings: Settings) -> None:
     """Keep how long a step of a finished run took, for `time_text`; a stack's do not count."""
-    if seconds is not None and isinstance(source, LayerInput):
-        height, width = source.plane.shape if source.region is None else source.region.shape
-        _paces[_pace_key(settings)] = seconds / (height * width * settings.scale**2)
+    if seconds is not None and source.options is None:
+        pixels = math.prod(source.restored_shape) * settings.scale**2
+        _paces[_pace_key(settings)] = seconds / pixels
 
 
 def time_text(shape: tuple[int, int], settings: Settings) -> list[str]:
