@@ -136,9 +136,7 @@ def kernel_layer(result: Result | StackResult, source: LayerInput) -> LayerData:
     data, attributes, kind = _layer(
         result,
         source,
-        _by_plane(psfs, result)
-        if isinstance(result, StackResult)
-        else source.plane.expanded(psfs[0]),
+        _in_layer(_by_plane(psfs, result), result, source),
         kind="kernel",
         name=f"{source.name} {name} ×{result.settings.scale} ({method_of(result)})",
         frame=frame,
@@ -225,24 +223,29 @@ def _centred(kernel: NDArray[np.float32], center: tuple[float, float]) -> NDArra
     return np.pad(kernel, pads)
 
 
-def _by_plane(psfs: list[NDArray[np.float32]], result: StackResult) -> NDArray[np.float32]:
-    """Return the point spread function of each plane, with the axes of the result."""
+def _by_plane(psfs: list[NDArray[np.float32]], result: Result | StackResult) -> NDArray[np.float32]:
+    """Return the point spread function of each plane; one for all takes the memory of one."""
+    if not isinstance(result, StackResult):
+        return psfs[0]
     loops = tuple(map(len, result.selection))
     if len(psfs) == 1:
-        # One for all takes the memory of one.
-        return _ordered(np.broadcast_to(psfs[0], (*loops, *psfs[0].shape)), result)
+        return np.broadcast_to(psfs[0], (*loops, *psfs[0].shape))
     stacked = np.zeros((*loops, *psfs[0].shape), dtype=np.float32)
     for psf, entry in zip(psfs, result.kernels, strict=True):
         for index in entry.indices:
             place = zip(result.selection, index, strict=True)
             stacked[tuple(chosen.index(at) for chosen, at in place)] = psf
-    return _ordered(stacked, result)
+    return stacked
 
 
-def _ordered(stacked: NDArray[Any], result: StackResult) -> NDArray[Any]:
-    """Return an array whose planes come last with its axes in the order of the result's."""
+def _in_layer(
+    pixels: NDArray[Any], result: Result | StackResult, source: LayerInput
+) -> NDArray[Any]:
+    """Return grey pixels of a plane, or of planes that come last, with the axes of the layer."""
+    if not isinstance(result, StackResult):
+        return source.plane.expanded(pixels)
     axes = result.loop_axes + PLANE_AXES
-    return stacked.transpose([axes.index(axis) for axis in result.axes if axis != SAMPLES])
+    return pixels.transpose([axes.index(axis) for axis in result.axes if axis != SAMPLES])
 
 
 def _padded(psfs: list[NDArray[np.float32]]) -> list[NDArray[np.float32]]:
@@ -275,13 +278,10 @@ def _uncertainty_layer(result: Result, source: LayerInput) -> LayerData:
 def _mask_layer(
     mask: NDArray[np.bool_], meaning: str, result: Result | StackResult, source: LayerInput
 ) -> LayerData:
-    pixels = mask.astype(np.uint8)
     data, attributes, _ = _layer(
         result,
         source,
-        _ordered(pixels, result)
-        if isinstance(result, StackResult)
-        else source.plane.expanded(pixels),
+        _in_layer(mask.astype(np.uint8), result, source),
         kind=meaning,
         name=f"{source.name} ×{result.settings.scale} {meaning}",
         opacity=0.5,

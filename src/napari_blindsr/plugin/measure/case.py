@@ -11,13 +11,13 @@ from napari.components import LayerList
 from napari_blindsr.errors import InputError, SettingsError
 from napari_blindsr.images.planes import find_covered
 from napari_blindsr.images.tiling import Box
-from napari_blindsr.plugin.layers.inputs import LayerInput
+from napari_blindsr.plugin.layers.frame import Frame
+from napari_blindsr.plugin.layers.inputs import LayerInput, Plane
 from napari_blindsr.plugin.layers.kernel import read_kernel_layer
-from napari_blindsr.plugin.layers.outputs import record_of
+from napari_blindsr.plugin.layers.outputs import finer_frame, record_of
 from napari_blindsr.plugin.layers.read import nanometres, quoted, read_layer
 from napari_blindsr.plugin.layers.shapes import read_mask
 from napari_blindsr.plugin.measure.form import PARTNERS, MeasureForm
-from napari_blindsr.plugin.measure.partners import Place
 
 if TYPE_CHECKING:
     from napari.components import Dims
@@ -52,7 +52,7 @@ class Case:
 
     name: str
     evidence: MetricInputs
-    places: dict[str, Place]
+    places: dict[str, tuple[Frame, Plane]]
     notes: tuple[str, ...]
     measured_with: dict[str, Any]
 
@@ -114,11 +114,12 @@ def read_case(form: MeasureForm, layers: LayerList, dims: Dims) -> Case:
     if kernel is not None:
         true_kernel = _read_kernel(form.true_kernel.value, dims, scale=scale, pixel_size=size)
     evidence = replace(evidence, kernel=kernel, true_kernel=true_kernel)
-    places = {"image": Place(frame=image.frame, plane=image.plane)}
-    if source is not None:
-        assert source.region is not None
-        corner = source.region.top, source.region.left
-        places["source"] = Place(frame=source.frame, plane=source.plane, corner=corner)
+    # The source is the part that the image shows, at the corner of its region.
+    places = {
+        name: (finer_frame(read, scale=1, offset=0.0), read.plane)
+        for name, read in (("image", image), ("source", source))
+        if read is not None
+    }
     return Case(
         name=str(layer.name),
         evidence=evidence,

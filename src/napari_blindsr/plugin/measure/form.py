@@ -50,11 +50,6 @@ class MeasureForm(Rows):
         layer = self.image.value
         return layer is not None and "settings" in record_of(layer)
 
-    def reset_choices(self) -> None:
-        """Update the lists of layers; choices stay."""
-        for name in PARTNERS:
-            self.fields[name].reset_choices()
-
     def choose_partners(self) -> None:
         """Choose the source and the kernel that the metadata of the image name, or none."""
         layer = self.image.value

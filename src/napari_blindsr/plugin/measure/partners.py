@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -77,8 +76,8 @@ QUANTILE = 0.999
 """Quantile of the values at which the colours end: single pixels shall not pale the rest."""
 
 
-def map_layer(found: MeasuredMap, *, of: str, place: Place) -> LayerData:
-    """Return a map at a place as layer data; raises an `InputError` if it has no values.
+def map_layer(found: MeasuredMap, *, of: str, frame: Frame, plane: Plane) -> LayerData:
+    """Return a map on a plane as layer data; raises an `InputError` if it has no values.
 
     `of` is the name of the measured layer.
     """
@@ -90,7 +89,7 @@ def map_layer(found: MeasuredMap, *, of: str, place: Place) -> LayerData:
         raise InputError(f"the {found.kind.label} has no value anywhere")
     limit = float(np.quantile(np.abs(finite), QUANTILE)) or 1.0
     attributes: dict[str, Any] = {
-        **place.attributes(),
+        **frame.attributes(),
         "name": f"{of}: {found.kind.label}",
         "colormap": DIVERGING if found.map.diverging else "inferno",
         "contrast_limits": (-limit if found.map.diverging else 0.0, limit),
@@ -98,17 +97,4 @@ def map_layer(found: MeasuredMap, *, of: str, place: Place) -> LayerData:
             METADATA_KEY: {"kind": found.kind.name, MAP_OF: of, "unit": found.map.unit},
         },
     }
-    return place.plane.expanded(values), attributes, "image"
-
-
-@dataclass(frozen=True, kw_only=True, eq=False)
-class Place:
-    """The place of an array: a plane of a layer, or from its `corner` (row, column) on a part."""
-
-    frame: Frame
-    plane: Plane
-    corner: tuple[int, int] = (0, 0)
-
-    def attributes(self) -> dict[str, Any]:
-        """Return the placement as attributes of a layer, one pixel thick along other axes."""
-        return self.plane.grid(self.frame, origin=self.corner, step=1).attributes()
+    return plane.expanded(values), attributes, "image"

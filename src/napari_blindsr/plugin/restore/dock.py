@@ -37,12 +37,7 @@ from napari_blindsr.plugin.widgets.devices import (
 )
 from napari_blindsr.plugin.widgets.dock import NO_IMAGE, RunDock, allow, press_with
 from napari_blindsr.plugin.widgets.fields import side_by_side, text_line
-from napari_blindsr.plugin.widgets.follow import (
-    ChoiceWatcher,
-    LayerFollower,
-    placing,
-    region_changes,
-)
+from napari_blindsr.plugin.widgets.follow import placing, region_changes
 from napari_blindsr.plugin.widgets.pace import Pace
 from napari_blindsr.plugin.widgets.scroll import Scroll, column
 from napari_blindsr.plugin.widgets.texts import ending_text
@@ -97,7 +92,7 @@ class RestoreWidget(RunDock[RestoreRun]):
         self.compare_button, self.save_button = buttons.compare, buttons.save
         self.torch_line, self.hint = torch.torch, torch.hint
         self.verdict, self._torch = VerdictPanel(), torch
-        self._follower = LayerFollower(self.image, napari_viewer)
+        self._follow(self.image)
         self._previews = PreviewLayers(napari_viewer)
         self._pair: tuple[Layer, ...] = ()
         self._source_layer: Layer | None = None
@@ -115,15 +110,6 @@ class RestoreWidget(RunDock[RestoreRun]):
         self._set_idle()
         self.status.value = "Choose an image and press Run."
 
-    def reset_choices(self, *_: Any) -> None:
-        """Update the list of images. napari calls this when layers come or go."""
-        if self._gone:
-            return
-        with self._follower.refreshing():
-            self._form.reset_choices()
-        self._show_comparable()
-        self._describe()
-
     def _connect(self) -> None:
         form, dims = self._form, self._viewer.dims.events
         self.stop_button.changed.connect(self._stop_and_keep)
@@ -136,10 +122,8 @@ class RestoreWidget(RunDock[RestoreRun]):
         for name in COSTLY:
             form.fields[name].changed.connect(self._describe)
         self._listen([dims.ndisplay, dims.order, dims.current_step], self._describe)
-        size = ChoiceWatcher(self.image, placing, self._describe)
-        changes = partial(region_changes, self._viewer)
-        region = ChoiceWatcher(self.region, changes, self._describe)
-        self._ends += [self._follower.disconnect, size.disconnect, region.disconnect]
+        self._watch(self.image, placing)
+        self._watch(self.region, partial(region_changes, self._viewer))
 
     # What the user does
 
@@ -288,7 +272,6 @@ class RestoreWidget(RunDock[RestoreRun]):
         self._viewer.layers.selection.active = images[-1]
         self._show(added)
         self._pair = () if self._source_layer is None else (self._source_layer, images[-1])
-        self._show_comparable()
         stored = "" if run.stored is None else f" Written to {run.stored.path}."
         self._show_end(ending_text(result) + stored, complete=True)
         keep_pace(self._pace.seconds, run.source, run.settings)
@@ -342,6 +325,7 @@ class RestoreWidget(RunDock[RestoreRun]):
 
     def _describe(self, *_: Any) -> None:
         """Show how large image and result are, or why the image cannot be restored."""
+        self._show_comparable()
         layer = self.image.value
         if layer is None:
             self._form.size_row.value = NO_IMAGE

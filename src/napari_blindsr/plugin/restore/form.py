@@ -98,11 +98,6 @@ class RunForm(Rows):
         for choice in (self.kernel, self.schedule):
             choice.changed.connect(self._suggest_steps)
 
-    def reset_choices(self, *_: Any) -> None:
-        """Update the lists of layers."""
-        for chooser in (self.image, self.mask, self.kernel_layer, self.region):
-            chooser.reset_choices()
-
     # What is chosen
 
     @property

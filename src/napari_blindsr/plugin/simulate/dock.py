@@ -17,7 +17,6 @@ from napari_blindsr.plugin.layers.read import read_layer
 from napari_blindsr.plugin.layers.sample_data import degraded_layers
 from napari_blindsr.plugin.widgets.dock import NO_IMAGE, Dock, allow
 from napari_blindsr.plugin.widgets.fields import Rows, side_by_side, text_line
-from napari_blindsr.plugin.widgets.follow import LayerFollower
 from napari_blindsr.plugin.widgets.scroll import Scroll
 
 if TYPE_CHECKING:
@@ -276,31 +275,18 @@ class SimulateWidget(Dock):
         buttons = side_by_side(self.simulate_button, self.keep_button)
         self.extend([buttons, self.live, self.status])
         self.native.layout().insertWidget(0, Scroll(self._form.native))
-        self._follower = LayerFollower(
-            self.image,
-            napari_viewer,
-            follows=lambda x: isinstance(x, Image) and x not in self._layers,
-        )
+        self._follow(self.image, follows=lambda x: isinstance(x, Image) and x not in self._layers)
         # As a child of the dock it ends with it.
         self._timer = QTimer(self.native)
         self._timer.setSingleShot(True)
         self._timer.timeout.connect(self._simulate)
-        self._ends.append(self._follower.disconnect)
         self.simulate_button.changed.connect(self._simulate)
         self.keep_button.changed.connect(self._keep)
         self.blur.changed.connect(self._show_fields)
-        self.image.changed.connect(self._allow)
+        self.image.changed.connect(self._describe)
         for row in rows:
             row.changed.connect(self._on_change)
         self._show_fields()
-
-    def reset_choices(self, *_: Any) -> None:
-        """Update the list of images. napari calls this when layers come or go."""
-        if self._gone:
-            return
-        with self._follower.refreshing():
-            self.image.reset_choices()
-        self._allow()
 
     @property
     def simulation(self) -> Simulation:
@@ -313,7 +299,7 @@ class SimulateWidget(Dock):
         self._form.show(self.elongation, visible=blur == "gaussian")
         self._form.show(self.angle, visible=blur != "disk")
 
-    def _allow(self, *_: Any) -> None:
+    def _describe(self, *_: Any) -> None:
         reason = "" if self.image.value is not None else NO_IMAGE
         allow(self.simulate_button, reason)
         here = any(layer in self._viewer.layers for layer in self._layers)
@@ -325,7 +311,7 @@ class SimulateWidget(Dock):
 
     def _keep(self) -> None:
         self._layers = ()
-        self._allow()
+        self._describe()
 
     def _simulate(self, *_: Any) -> None:
         if self._gone or self.image.value is None:
@@ -366,7 +352,7 @@ class SimulateWidget(Dock):
             self.image.value = source
         if len(layers) == len(self._viewer.layers) - 1:
             self._viewer.reset_view()
-        self._allow()
+        self._describe()
 
     def _on_closed(self) -> None:
         self._timer.stop()

@@ -12,7 +12,8 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from magicgui.widgets import Container, ProgressBar, PushButton
-from magicgui.widgets.bases import Widget
+from magicgui.widgets.bases import CategoricalWidget, Widget
+from napari.layers import Layer
 from napari.qt.threading import GeneratorWorker, create_worker
 from napari.utils import progress as ActivityBar
 from napari.utils.notifications import show_error
@@ -21,6 +22,7 @@ from qtpy.QtWidgets import QDockWidget, QMainWindow, QWidget
 
 from napari_blindsr.errors import EngineError
 from napari_blindsr.plugin.widgets.fields import text_line
+from napari_blindsr.plugin.widgets.follow import ChoiceWatcher, LayerFollower, is_source
 from napari_blindsr.plugin.widgets.run import Run
 from napari_blindsr.plugin.widgets.texts import progress_text, stage_text
 from napari_blindsr.progress import Progress
@@ -52,6 +54,7 @@ class Dock(Container[Widget]):
         self._viewer = viewer
         self._docked = self._gone = False
         self._ends: list[Callable[[], Any]] = []
+        self._form: Any = None
         super().__init__(labels=False)
         self.native_parent_changed.connect(self._on_parent)
         self.native.destroyed.connect(self._on_destroyed)
@@ -62,6 +65,32 @@ class Dock(Container[Widget]):
         if form is not None and name in form.fields:
             return form.fields[name]
         return super().__getattr__(name)
+
+    def reset_choices(self, *_: Any) -> None:
+        """Update the lists of layers. napari calls this when layers come or go."""
+        if self._gone:
+            return
+        with self._follower.refreshing():
+            self._form.reset_choices()
+        self._describe()
+
+    @abstractmethod
+    def _describe(self, *_: Any) -> None:
+        """Show what the form and the viewer say, and whether the dock can begin."""
+
+    def _follow(
+        self,
+        chooser: CategoricalWidget[Any],
+        *,
+        follows: Callable[[Layer | None], bool] = is_source,
+    ) -> None:
+        """Keep the chooser of the form's image at the selected layer."""
+        self._follower = LayerFollower(chooser, self._viewer, follows)
+        self._ends.append(self._follower.disconnect)
+
+    def _watch(self, chooser: CategoricalWidget[Any], emitters: Callable[[Any], Any]) -> None:
+        """Describe anew when another layer is chosen, or when one of its `emitters` fires."""
+        self._ends.append(ChoiceWatcher(chooser, emitters, self._describe).disconnect)
 
     def _listen(self, emitters: Sequence[Any], callback: Callable[..., None]) -> None:
         """Connect a callback until the dock ends."""
@@ -219,10 +248,6 @@ class RunDock(Dock, Generic[Job]):
         self._form.enabled = True
         allow(self.cancel_button, self.idle)
         self._describe()
-
-    @abstractmethod
-    def _describe(self, *_: Any) -> None:
-        """Show what the form and the viewer say, and whether a run can begin."""
 
     def _allow_start(self, reason: str = "") -> None:
         """Enable the start button, or say why it cannot be pressed, unless a run goes on."""

@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 from magicgui.types import FileDialogMode
 from magicgui.widgets import CheckBox, ComboBox, Container, FileEdit, FloatSpinBox, Label
-from magicgui.widgets.bases import ValuedContainerWidget, Widget
+from magicgui.widgets.bases import CategoricalWidget, ValuedContainerWidget, Widget
 from napari.components import LayerList
 from napari.layers import Image, Layer
 from qtpy.QtCore import Qt
@@ -73,6 +73,12 @@ class Rows:
             text.setToolTip(native.toolTip())
             text.setBuddy(native)
             self.layout.addRow(text, native)
+
+    def reset_choices(self) -> None:
+        """Update the lists of layers; choices stay."""
+        for field in self.fields.values():
+            if isinstance(field, CategoricalWidget):
+                field.reset_choices()
 
     def show(self, *fields: Widget, visible: bool) -> None:
         """Show or hide rows."""
