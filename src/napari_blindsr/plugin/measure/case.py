@@ -27,19 +27,9 @@ if TYPE_CHECKING:
     from napari_blindsr.metrics import MetricInputs
 
 
-NUMBERS = (
-    "geometry",
-    "border",
-    "gain",
-    "noise",
-    "pixel_size",
-    "numerical_aperture",
-    "wavelength",
-    "registers",
-    "fits_intensity",
-    "crop",
-    "criterion",
-)
+OPTIONS = ("geometry", "border", "registers", "fits_intensity", "crop", "criterion")
+"""Fields of the form that the evidence takes as they are."""
+NUMBERS = (*OPTIONS, "gain", "noise", "pixel_size", "numerical_aperture", "wavelength")
 """Fields of the evidence that the metadata keep."""
 
 
@@ -84,29 +74,12 @@ def read_case(form: MeasureForm, layers: LayerList, dims: Dims) -> Case:
         source=None if source is None else source.data,
         second=_read(form.second.value, dims),
         second_source=None if source is None else _read(form.second_source.value, dims),
-        geometry=form.geometry.value,
-        border=form.border.value,
         covered=covered,
         pixel_size=size,
         numerical_aperture=aperture,
         wavelength=wavelength,
-        registers=bool(form.registers.value),
-        fits_intensity=bool(form.fits_intensity.value),
-        crop=int(form.crop.value),
-        criterion=form.criterion.value,
+        **{name: getattr(form, name).value for name in OPTIONS} | _options_of_run(record),
     )
-    settings = record.get("settings")
-    if settings is not None:
-        noise = settings["noise"]
-        evidence = replace(
-            evidence,
-            geometry=settings["geometry"],
-            border=settings["border"],
-            gain=record["gain"],
-            # Unless it was given, an estimate with shot noise is better than the one number that
-            # the run used.
-            noise=noise if noise != "auto" and noise > 0 else None,
-        )
     # The scale of the kernel is known only once the sizes are known to fit each other.
     scale = evidence.scale if source is not None else record.get("scale")
     kernel = _read_kernel(form.kernel.value, dims, scale=scale, pixel_size=size)
@@ -127,6 +100,22 @@ def read_case(form: MeasureForm, layers: LayerList, dims: Dims) -> Case:
         notes=(*image.notes, *(() if source is None else source.notes)),
         measured_with=_describe(form, evidence, image),
     )
+
+
+def _options_of_run(record: dict[str, Any]) -> dict[str, Any]:
+    """Return the options that a result is measured with, if the record is of a result."""
+    settings = record.get("settings")
+    if settings is None:
+        return {}
+    noise = settings["noise"]
+    return {
+        "geometry": settings["geometry"],
+        "border": settings["border"],
+        "gain": record["gain"],
+        # Unless it was given, an estimate with shot noise is better than the one number that the
+        # run used.
+        "noise": noise if noise != "auto" and noise > 0 else None,
+    }
 
 
 def _optics(form: MeasureForm) -> tuple[float | None, float | None]:

@@ -6,7 +6,6 @@ from typing import Any
 
 from magicgui.widgets import CheckBox, ComboBox, FloatSpinBox, Label, SpinBox
 from napari.components import LayerList
-from qtpy.QtWidgets import QAbstractSpinBox
 
 from napari_blindsr.plugin.layers.outputs import record_of
 from napari_blindsr.plugin.measure.partners import (
@@ -20,6 +19,7 @@ from napari_blindsr.plugin.widgets.fields import (
     border_field,
     geometry_field,
     kernel_layer_field,
+    narrow,
     number,
     side_by_side,
     text_line,
@@ -195,7 +195,5 @@ class MeasureForm(Rows):
 def _unknown_number(*, high: float, step: float, unit: str = "", tooltip: str) -> FloatSpinBox:
     field = number(0, low=0, high=high, step=step, zero="unknown", tooltip=tooltip)
     field.native.setSuffix(unit)
-    field.native.setButtonSymbols(QAbstractSpinBox.ButtonSymbols.NoButtons)
-    # napari's style has room for buttons.
-    field.native.setStyleSheet("min-width: 60px; padding: 1px 4px;")
+    narrow(field, width=60)
     return field

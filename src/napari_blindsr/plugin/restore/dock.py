@@ -202,14 +202,9 @@ class RestoreWidget(RunDock[RestoreRun]):
         if self.image.value is None:
             return
         try:
-            given = recipe.Recipe(
-                request=read_request(self._form, self._viewer),
-                layer=self.image.value,
-                mask=self.mask.value,
-                kernel=self.kernel_layer.value,
-            )
+            request = read_request(self._form, self._viewer)
             make = recipe.python_text if kind == "python" else recipe.command_text
-            text = make(given)
+            text = make(request, self.image.value)
         except BlindSRError as error:
             self._fail(error)
             return

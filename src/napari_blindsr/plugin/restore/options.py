@@ -14,12 +14,12 @@ from napari_blindsr.methods import METHOD_TABLE, SCHEDULES, Schedule
 from napari_blindsr.physics.kernels import FAMILIES
 from napari_blindsr.plugin.layers.outputs import is_result
 from napari_blindsr.plugin.layers.shapes import VIEW
-from napari_blindsr.plugin.restore.seed import SeedField
 from napari_blindsr.plugin.widgets.devices import device_label
 from napari_blindsr.plugin.widgets.fields import (
     AutoNumber,
     LayerChooser,
     OptionalChoice,
+    SeedField,
     border_field,
     geometry_field,
     kernel_layer_field,

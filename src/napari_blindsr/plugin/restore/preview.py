@@ -60,6 +60,10 @@ class Previews:
             return None
         try:
             made = self._made(self._source, report.latest)
+        except InputError:
+            # The run says what is wrong with its source.
+            self._source = None
+            return None
         except Exception:  # noqa: BLE001 - of any kind
             # The run must not end with what is only shown of it.
             _log.exception("A preview could not be made.")
@@ -79,27 +83,16 @@ class Previews:
         if min(margins) < 0:
             # A tile.
             return None
-        planes = self._known_planes(source)
-        if planes is None:
-            self._source = None
-            return None
+        if self._planes is None:
+            self._planes = run_planes(source, self._settings)
         top, left = margins
         part = canvas[:, top : top + height, left : left + width].detach().float().cpu().numpy()
-        values = to_intensities(part, planes)
+        values = to_intensities(part, self._planes)
         image = values[0]
         if source.is_rgb:
             image = as_rgb(np.moveaxis(values, 0, -1), source.kind)
         kernel = latest.kernel.detach().float().cpu().numpy()
         return Preview(image=image, psf=np.ascontiguousarray(kernel[::-1, ::-1]))
-
-    def _known_planes(self, source: LayerInput) -> Planes | None:
-        """Return the scaling of intensities in the run; None if the source cannot be used."""
-        if self._planes is None:
-            try:
-                self._planes = run_planes(source, self._settings)
-            except InputError:
-                return None
-        return self._planes
 
 
 class PreviewLayers:

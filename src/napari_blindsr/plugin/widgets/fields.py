@@ -6,8 +6,17 @@ from collections.abc import Callable, Sequence
 from typing import Any, Literal
 
 from magicgui.types import FileDialogMode
-from magicgui.widgets import CheckBox, ComboBox, Container, FileEdit, FloatSpinBox, Label
-from magicgui.widgets.bases import CategoricalWidget, ValuedContainerWidget, Widget
+from magicgui.widgets import (
+    CheckBox,
+    ComboBox,
+    Container,
+    FileEdit,
+    FloatSpinBox,
+    Label,
+    PushButton,
+    SpinBox,
+)
+from magicgui.widgets.bases import CategoricalWidget, RangedWidget, ValuedContainerWidget, Widget
 from napari.components import LayerList
 from napari.layers import Image, Layer
 from qtpy.QtCore import Qt
@@ -22,6 +31,8 @@ from qtpy.QtWidgets import (
 )
 
 from napari_blindsr.types import BORDERS, GEOMETRIES
+
+LARGEST_SEED = 2**31 - 1
 
 
 class Rows:
@@ -97,28 +108,28 @@ def heading_line(text: str) -> Label:
     return Label(name=text, label="", value=f"<b>{text}</b>", tooltip=tooltip)
 
 
-class AutoNumber(ValuedContainerWidget[Any]):
-    """A number between `low`, shown as `zero`, and `high`; or "auto"."""
+class Joined(ValuedContainerWidget[Any]):
+    """Fields side by side that have one value; numbers share the remaining width."""
 
-    def __init__(
-        self,
-        value: float,
-        *,
-        low: float,
-        high: float,
-        step: float,
-        zero: str = "",
-        tooltip: str,
-        **options: Any,
-    ) -> None:
-        self.number = number(value, low=low, high=high, step=step, zero=zero, tooltip=tooltip)
+    def __init__(self, *widgets: Widget, **options: Any) -> None:
+        super().__init__(widgets=widgets, layout="horizontal", labels=False, **options)
+        self.margins = (0, 0, 0, 0)
+        layout: QBoxLayout = self.native.layout()
+        layout.setSpacing(4)
+        for widget in widgets:
+            if isinstance(widget, RangedWidget):
+                layout.setStretchFactor(widget.native, 1)
+            if isinstance(widget, RangedWidget | CheckBox):
+                widget.changed.connect(lambda _: self.changed.emit(self.value))
+
+
+class AutoNumber(Joined):
+    """A number, or "auto"."""
+
+    def __init__(self, value: float, *, name: str, label: str, tooltip: str, **bounds: Any) -> None:
+        self.number = number(value, tooltip=tooltip, **bounds)
         self.auto = CheckBox(text="Estimate", tooltip=tooltip)
-        widgets: list[Widget] = [self.number, self.auto]
-        super().__init__(
-            widgets=widgets, layout="horizontal", labels=False, tooltip=tooltip, **options
-        )
-        _spread(self)
-        self.number.changed.connect(lambda _: self.changed.emit(self.value))
+        super().__init__(self.number, self.auto, name=name, label=label, tooltip=tooltip)
         self.auto.changed.connect(self._on_auto)
 
     def get_value(self) -> float | Literal["auto"]:
@@ -131,46 +142,38 @@ class AutoNumber(ValuedContainerWidget[Any]):
         if value != "auto":
             self.number.value = value
 
-    def _on_auto(self, *_: Any) -> None:
-        self.number.enabled = not self.auto.value
-        self.changed.emit(self.value)
+    def _on_auto(self, auto: bool) -> None:
+        self.number.enabled = not auto
 
 
-class Span(ValuedContainerWidget[Any]):
+class Span(Joined):
     """Two numbers, the smaller one first; or None for automatic, if it starts as None."""
 
     def __init__(
         self,
         value: tuple[float, float] | None,
         *,
-        low: float = 0.0,
-        high: float = 1000.0,
-        step: float = 0.1,
+        name: str,
+        label: str,
         tooltip: str,
-        **options: Any,
+        **bounds: Any,
     ) -> None:
-        first, last = value or (low, low)
-        self.low = number(first, low=low, high=high, step=step, tooltip=tooltip)
-        self.high = number(last, low=low, high=high, step=step, tooltip=tooltip)
+        first, last = value or (bounds["low"], bounds["low"])
+        self.low = number(first, tooltip=tooltip, **bounds)
+        self.high = number(last, tooltip=tooltip, **bounds)
         self.auto = CheckBox(text="auto", value=value is None, tooltip=tooltip)
         for field in (self.low, self.high):
-            field.native.setButtonSymbols(QAbstractSpinBox.ButtonSymbols.NoButtons)
-            # napari's style has room for buttons.
-            field.native.setStyleSheet("min-width: 44px; padding: 1px 4px;")
-        widgets: list[Widget] = [self.low, Label(value="to"), self.high]
+            narrow(field, width=44)
         super().__init__(
-            widgets=[*widgets, self.auto] if value is None else widgets,
-            layout="horizontal",
-            labels=False,
+            *(self.low, Label(value="to"), self.high),
+            *((self.auto,) if value is None else ()),
+            name=name,
+            label=label,
             tooltip=tooltip,
             nullable=value is None,
-            **options,
         )
-        _spread(self)
         self.auto.changed.connect(self._on_auto)
-        for field in (self.low, self.high):
-            field.changed.connect(lambda _: self.changed.emit(self.value))
-        self._on_auto()
+        self._on_auto(value is None)
 
     def get_value(self) -> tuple[float, float] | None:
         """Return both numbers, or None."""
@@ -187,9 +190,32 @@ class Span(ValuedContainerWidget[Any]):
         if self.auto.value:
             self.low.value, self.high.value = low, high
 
-    def _on_auto(self, *_: Any) -> None:
-        self.low.enabled = self.high.enabled = not self.auto.value
-        self.changed.emit(self.value)
+    def _on_auto(self, auto: bool) -> None:
+        self.low.enabled = self.high.enabled = not auto
+
+
+class SeedField(Joined):
+    """A seed of random numbers; the button `another` runs with another one, which the dock does."""
+
+    def __init__(self, *, tooltip: str, **options: Any) -> None:
+        self.number = SpinBox(value=0, min=0, max=LARGEST_SEED, step=1, tooltip=tooltip)
+        self.another = PushButton(
+            text="Another",
+            tooltip="Run with the next seed: what differs between the results depends on chance.",
+        )
+        super().__init__(self.number, self.another, tooltip=tooltip, **options)
+
+    def get_value(self) -> int:
+        """Return the seed."""
+        return int(self.number.value)
+
+    def set_value(self, value: int) -> None:
+        """Set the seed."""
+        self.number.value = value
+
+    def set_next(self) -> None:
+        """Set another seed, the same after the same one."""
+        self.value = (self.value + 1) % (LARGEST_SEED + 1)
 
 
 class OptionalChoice(ComboBox):
@@ -267,14 +293,11 @@ def text_line(tooltip: str, **options: Any) -> Label:
     return line
 
 
-def _spread(container: ValuedContainerWidget[Any]) -> None:
-    """Let numbers share the remaining width."""
-    container.margins = (0, 0, 0, 0)
-    layout: QBoxLayout = container.native.layout()
-    layout.setSpacing(4)
-    for widget in container:
-        if isinstance(widget, FloatSpinBox):
-            layout.setStretchFactor(widget.native, 1)
+def narrow(field: FloatSpinBox, *, width: int) -> None:
+    """Take the buttons off a number, and give it a least width in pixels."""
+    field.native.setButtonSymbols(QAbstractSpinBox.ButtonSymbols.NoButtons)
+    # napari's style has room for buttons.
+    field.native.setStyleSheet(f"min-width: {width}px; padding: 1px 4px;")
 
 
 def geometry_field() -> ComboBox:
