@@ -13,9 +13,8 @@ from numpy.typing import NDArray
 from napari_blindsr import KernelField
 from napari_blindsr.images.tiling import Box
 from napari_blindsr.physics.simulate import Degradation, degrade_field, gaussian_kernel
-from napari_blindsr.plugin.layers.kernel import holds_field, read_kernel_layer
 from napari_blindsr.plugin.layers.outputs import kernel_layer, montage, result_layers
-from napari_blindsr.plugin.layers.read import read_layer
+from napari_blindsr.plugin.layers.read import holds_field, read_kernel_layer, read_layer
 from napari_blindsr.plugin.measure.partners import find_kernel
 from tests.estimation.test_field import cells
 from tests.plugin.conftest import DockMaker, Notifications, make_result

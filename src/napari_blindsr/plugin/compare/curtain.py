@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from napari_blindsr.plugin.compare.canvas import EdgeLines, WorldClip, canvas_of
 from napari_blindsr.plugin.compare.mode import Mode, ModeOptions
 from napari_blindsr.plugin.compare.planes import world_factors
-from napari_blindsr.plugin.layers.frame import Frame
+from napari_blindsr.plugin.layers.inputs import Frame
 from napari_blindsr.plugin.layers.read import find_plane
 from napari_blindsr.plugin.layers.versions import camera_of
 

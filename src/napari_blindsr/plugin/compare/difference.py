@@ -18,7 +18,7 @@ from napari_blindsr.plugin.compare.planes import (
     check_comparable,
     read_placed,
 )
-from napari_blindsr.plugin.layers.frame import Frame
+from napari_blindsr.plugin.layers.inputs import Frame
 from napari_blindsr.plugin.layers.outputs import METADATA_KEY
 from napari_blindsr.plugin.layers.read import find_plane
 

@@ -13,7 +13,7 @@ from qtpy.QtCore import QTimer
 
 from napari_blindsr.errors import InputError
 from napari_blindsr.metrics.spatial_image import SpatialImage
-from napari_blindsr.plugin.layers.frame import Frame
+from napari_blindsr.plugin.layers.inputs import Frame
 from napari_blindsr.plugin.layers.read import find_plane, quoted, read_pixels, spatial_shape
 from napari_blindsr.plugin.layers.versions import shared_units
 

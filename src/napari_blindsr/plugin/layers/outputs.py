@@ -14,8 +14,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from napari_blindsr.estimation.kernel_field import KernelField
-    from napari_blindsr.plugin.layers.frame import Frame
-    from napari_blindsr.plugin.layers.inputs import LayerInput, Plane
+    from napari_blindsr.plugin.layers.inputs import Frame, LayerInput, Plane
     from napari_blindsr.plugin.layers.zarr_output import ZarrOutput
     from napari_blindsr.restoration.result import Result
     from napari_blindsr.types import OutputType

@@ -6,8 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from napari_blindsr.plugin.layers.frame import Frame
-from napari_blindsr.plugin.layers.inputs import Plane
+from napari_blindsr.plugin.layers.inputs import Frame, Plane
 from napari_blindsr.plugin.layers.outputs import METADATA_KEY, beside, kernel_record, shown_psf
 
 if TYPE_CHECKING:

@@ -13,8 +13,7 @@ from skimage.draw import polygon2mask
 
 from napari_blindsr.errors import InputError
 from napari_blindsr.images.tiling import Box
-from napari_blindsr.plugin.layers.frame import Frame
-from napari_blindsr.plugin.layers.inputs import LayerInput, MaskInput, Plane
+from napari_blindsr.plugin.layers.inputs import Frame, LayerInput, MaskInput, Plane
 from napari_blindsr.plugin.layers.read import array_of, quoted, read_pixels
 from napari_blindsr.plugin.layers.versions import camera_of, cell_size
 

@@ -11,8 +11,7 @@ import numpy as np
 
 from napari_blindsr.errors import InputError
 from napari_blindsr.images.axes import SAMPLES, Layout, distinct_axes, parse_axes, parse_selection
-from napari_blindsr.plugin.layers.frame import Frame
-from napari_blindsr.plugin.layers.inputs import Appearance, LayerInput, Plane
+from napari_blindsr.plugin.layers.inputs import Appearance, Frame, LayerInput, Plane
 from napari_blindsr.plugin.layers.read import array_of, quoted, reading
 
 if TYPE_CHECKING:

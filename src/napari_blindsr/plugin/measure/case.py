@@ -1,23 +1,25 @@
-"""The inputs of a measurement: read from the layers and checked before any long work."""
+"""A measurement: its inputs, read from the layers and checked, and the work of a worker."""
 
 from __future__ import annotations
 
+import time
+from collections.abc import Generator
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from napari.components import LayerList
 
-from napari_blindsr.errors import InputError, SettingsError
+from napari_blindsr.errors import EngineError, InputError, SettingsError
 from napari_blindsr.images.planes import find_covered
 from napari_blindsr.images.tiling import Box
-from napari_blindsr.plugin.layers.frame import Frame
-from napari_blindsr.plugin.layers.inputs import LayerInput, Plane
-from napari_blindsr.plugin.layers.kernel import read_kernel_layer
+from napari_blindsr.plugin.layers.inputs import Frame, LayerInput, Plane
 from napari_blindsr.plugin.layers.outputs import finer_frame, record_of
-from napari_blindsr.plugin.layers.read import nanometres, quoted, read_layer
+from napari_blindsr.plugin.layers.read import nanometres, quoted, read_kernel_layer, read_layer
 from napari_blindsr.plugin.layers.shapes import read_mask
 from napari_blindsr.plugin.measure.form import PARTNERS, MeasureForm
+from napari_blindsr.plugin.widgets.dock import Run
+from napari_blindsr.progress import Progress
 
 if TYPE_CHECKING:
     from napari.components import Dims
@@ -25,6 +27,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from napari_blindsr.metrics import MetricInputs
+    from napari_blindsr.metrics.measure import Layer, Measurement, Plot
 
 
 OPTIONS = ("geometry", "border", "registers", "fits_intensity", "crop", "criterion")
@@ -229,3 +232,54 @@ def _read_covered(
     saturated = bool(record["settings"].get("mask_saturated", False))
     covered = find_covered(source.data, axes=source.axes, mask=mask, saturated=saturated)
     return (covered if covered.any() else None), notes
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Findings:
+    """The values, curves and maps of a measurement."""
+
+    measurements: tuple[Measurement, ...]
+    plots: tuple[Plot, ...]
+    maps: tuple[Layer, ...]
+
+
+class MeasureRun(Run[Findings]):
+    """One measurement; `case` is None once it is closed."""
+
+    kind = "measurement"
+
+    def __init__(self, case: Case) -> None:
+        super().__init__(case.name)
+        self.case: Case | None = case
+
+    def _work(self) -> Generator[Progress, bool | None, Findings]:
+        from napari_blindsr.metrics import METRICS  # noqa: PLC0415
+        from napari_blindsr.metrics.measure import (  # noqa: PLC0415
+            iterate_measurements,
+            maps,
+            plots,
+        )
+
+        if self.case is None:
+            raise EngineError(f"the {self!r} was closed before it began")
+        evidence, began = self.case.evidence, time.perf_counter()
+        wanted = [metric for metric in METRICS if evidence.allows(metric.needs)]
+        measured: list[Measurement] = []
+        # Curves and maps show how the values were obtained; they are one stage more.
+        for done, label in enumerate([*(metric.label for metric in wanted), "curves and maps"]):
+            yield Progress(
+                step=done,
+                total=len(wanted) + 1,
+                stage=f"measuring {label}",
+                loss=None,
+                seconds=time.perf_counter() - began,
+                remaining=None,
+                unit="metric",
+            )
+            measured += iterate_measurements(evidence, metrics=wanted[done : done + 1])
+        return Findings(measurements=tuple(measured), plots=plots(evidence), maps=maps(evidence))
+
+    def close(self) -> None:
+        """Free all memory. Only while no value is being measured."""
+        self.case = None
+        super().close()

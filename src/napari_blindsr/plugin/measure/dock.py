@@ -10,16 +10,14 @@ from napari.layers import Image, Layer
 from napari.utils.notifications import show_error
 
 from napari_blindsr.errors import BlindSRError, InputError
-from napari_blindsr.plugin.layers.frame import Frame
-from napari_blindsr.plugin.layers.inputs import Plane
+from napari_blindsr.plugin.layers.inputs import Frame, Plane
 from napari_blindsr.plugin.layers.outputs import is_restored, record_of
 from napari_blindsr.plugin.layers.read import find_plane, nanometres
 from napari_blindsr.plugin.layers.versions import on_renamed
-from napari_blindsr.plugin.measure.case import read_case
+from napari_blindsr.plugin.measure.case import Findings, MeasureRun, read_case
 from napari_blindsr.plugin.measure.form import MeasureForm
 from napari_blindsr.plugin.measure.panels import FindingsPanel
 from napari_blindsr.plugin.measure.partners import keep_measurements, map_layer
-from napari_blindsr.plugin.measure.worker import Findings, MeasureRun
 from napari_blindsr.plugin.widgets.dock import NO_IMAGE, RunDock
 from napari_blindsr.plugin.widgets.fields import side_by_side
 from napari_blindsr.plugin.widgets.follow import placing

@@ -11,10 +11,9 @@ from napari.layers import Image, Layer
 from napari_blindsr.errors import InputError
 from napari_blindsr.plugin.compare.difference import DIVERGING
 from napari_blindsr.plugin.compare.picker import is_picture
-from napari_blindsr.plugin.layers.frame import Frame
-from napari_blindsr.plugin.layers.inputs import Plane
-from napari_blindsr.plugin.layers.kernel import holds_field, holds_own_kernel
+from napari_blindsr.plugin.layers.inputs import Frame, Plane
 from napari_blindsr.plugin.layers.outputs import METADATA_KEY, LayerData, is_restored, record_of
+from napari_blindsr.plugin.layers.read import holds_field, holds_own_kernel
 
 if TYPE_CHECKING:
     from napari_blindsr.metrics.measure import Layer as MeasuredMap

@@ -22,11 +22,6 @@ from napari_blindsr.plugin.restore.form import RunForm
 from napari_blindsr.plugin.restore.judge import judge
 from napari_blindsr.plugin.restore.preview import PreviewLayers
 from napari_blindsr.plugin.restore.request import keep_pace, read_request, size_text
-from napari_blindsr.plugin.restore.save import (
-    NOTHING,
-    ask_and_save,
-    results_to_save,
-)
 from napari_blindsr.plugin.restore.worker import RestoreRun
 from napari_blindsr.plugin.widgets.about import about_line
 from napari_blindsr.plugin.widgets.devices import (
@@ -39,6 +34,11 @@ from napari_blindsr.plugin.widgets.dock import NO_IMAGE, RunDock, allow, press_w
 from napari_blindsr.plugin.widgets.fields import side_by_side, text_line
 from napari_blindsr.plugin.widgets.follow import placing, region_changes
 from napari_blindsr.plugin.widgets.pace import Pace
+from napari_blindsr.plugin.widgets.save import (
+    NOTHING,
+    ask_and_save,
+    results_to_save,
+)
 from napari_blindsr.plugin.widgets.scroll import Scroll, column
 from napari_blindsr.plugin.widgets.texts import ending_text
 from napari_blindsr.plugin.widgets.verdict import VerdictPanel

@@ -14,7 +14,7 @@ from napari.layers import Image
 
 from napari_blindsr.errors import InputError
 from napari_blindsr.methods import Method, Schedule, method_named, repeats_cheaply
-from napari_blindsr.plugin.layers.kernel import holds_own_kernel
+from napari_blindsr.plugin.layers.read import holds_own_kernel
 from napari_blindsr.plugin.layers.stacks import label_axes, likely_letters
 from napari_blindsr.plugin.restore import options
 from napari_blindsr.plugin.restore.kernel_forms import FamilyForm, family_forms

@@ -10,8 +10,13 @@ from typing import TYPE_CHECKING
 from napari_blindsr.errors import InputError, SettingsError, WeightsError
 from napari_blindsr.images.axes import chain_axis, parse_selection
 from napari_blindsr.plugin.layers.inputs import LayerInput
-from napari_blindsr.plugin.layers.kernel import read_kernel_layer
-from napari_blindsr.plugin.layers.read import find_plane, nanometres, read_layer, run_planes
+from napari_blindsr.plugin.layers.read import (
+    find_plane,
+    nanometres,
+    read_kernel_layer,
+    read_layer,
+    run_planes,
+)
 from napari_blindsr.plugin.layers.shapes import read_mask, read_region
 from napari_blindsr.plugin.layers.stacks import (
     axes_text,

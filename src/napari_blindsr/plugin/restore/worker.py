@@ -12,7 +12,7 @@ from napari_blindsr.physics.kernels import Motion
 from napari_blindsr.plugin.layers.zarr_output import ZarrOutput
 from napari_blindsr.plugin.restore.judge import Resolutions, resolutions
 from napari_blindsr.plugin.restore.preview import Preview, Previews
-from napari_blindsr.plugin.widgets.run import Run
+from napari_blindsr.plugin.widgets.dock import Run
 
 if TYPE_CHECKING:
     from collections.abc import Generator

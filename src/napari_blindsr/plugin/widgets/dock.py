@@ -6,10 +6,10 @@ import atexit
 import logging
 import time
 import traceback
-from abc import abstractmethod
-from collections.abc import Callable, Sequence
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Generator, Sequence
 from functools import partial
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
 
 from magicgui.widgets import Container, ProgressBar, PushButton
 from magicgui.widgets.bases import CategoricalWidget, Widget
@@ -20,15 +20,62 @@ from napari.utils.notifications import show_error
 from qtpy.QtCore import Qt, QTimer
 from qtpy.QtWidgets import QDockWidget, QMainWindow, QWidget
 
-from napari_blindsr.errors import EngineError
+from napari_blindsr.errors import BlindSRError, EngineError
 from napari_blindsr.plugin.widgets.fields import text_line
 from napari_blindsr.plugin.widgets.follow import ChoiceWatcher, LayerFollower, is_source
-from napari_blindsr.plugin.widgets.run import Run
 from napari_blindsr.plugin.widgets.texts import progress_text, stage_text
 from napari_blindsr.progress import Progress
 
 if TYPE_CHECKING:
     import napari.viewer
+
+
+Returned = TypeVar("Returned")
+
+
+class Run(ABC, Generic[Returned]):
+    """Work for a generator worker; `close` frees its memory.
+
+    napari keeps every worker, and with it a suspended generator, until its window closes. What is
+    large is therefore held here.
+    """
+
+    kind: ClassVar[str]
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+        self._engine: Generator[Progress, bool | None, Returned] | None = None
+
+    def __repr__(self) -> str:
+        # napari shows this when it is closed during a run.
+        return f"{self.kind} of '{self._name}'"
+
+    def steps(self) -> Generator[Progress, bool | None, Returned]:
+        """Run step by step; a true value that is sent stops the run and keeps its result.
+
+        Every failure is raised as a `BlindSRError`: a worker swallows RuntimeErrors, torch's among
+        them, and then never ends.
+        """
+        try:
+            self._engine = self._work()
+            return (yield from self._engine)
+        except BlindSRError:
+            raise
+        except Exception as error:
+            text = " ".join(str(error).split()) or "no message"
+            raise EngineError(f"the {self!r} failed with {type(error).__name__}: {text}") from error
+        finally:
+            self._engine = None
+
+    @abstractmethod
+    def _work(self) -> Generator[Progress, bool | None, Returned]:
+        """Do the work."""
+
+    def close(self) -> None:
+        """Free all memory. Only while no step is being executed."""
+        engine, self._engine = self._engine, None
+        if engine is not None:
+            engine.close()
 
 
 MARK = "napari-blindsr-dock"
