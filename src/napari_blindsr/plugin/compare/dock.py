@@ -58,14 +58,12 @@ class CompareWidget(Dock):
         self.picker = LayerPicker(self._viewer.layers)
         self.mode = ComboBox(
             label="Mode",
-            value=OFF,
             choices=[("Off", OFF), *((mode.label, mode.name) for mode in MODES)],
             tooltip="How the layers are shown. Off gives the viewer back as it was.\n"
             f"Key for the next mode: {NEXT}",
         )
         self.edge = ComboBox(
             label="Edge",
-            value="upright",
             choices=[("Upright, dragged sideways", "upright"), ("Level, dragged up", "level")],
             tooltip="How the curtain's edge runs.",
         )
@@ -95,7 +93,6 @@ class CompareWidget(Dock):
         )
         self.status = text_line("What is on display.")
         self.profile = ProfilePanel(self._viewer, self.picker.chosen)
-        self._busy = False
         self._lay_out()
         self._connect()
         self.picker.choose(suggested(self._viewer.layers))
@@ -103,10 +100,9 @@ class CompareWidget(Dock):
 
     def compare(self, layers: Iterable[Image], *, mode: str = "curtain") -> None:
         """Compare two or more layers of the viewer in one of `MODES`, or "off"."""
-        self._busy = True
-        self.picker.choose(getattr(layer, "__wrapped__", layer) for layer in layers)
-        self.mode.value = mode
-        self._busy = False
+        with self.picker.changed.blocked(), self.mode.changed.blocked():
+            self.picker.choose(getattr(layer, "__wrapped__", layer) for layer in layers)
+            self.mode.value = mode
         self._apply()
         self.profile.follow()
 
@@ -145,7 +141,7 @@ class CompareWidget(Dock):
 
     def _apply(self, *_: Any) -> None:
         """Show the chosen layers in the chosen mode."""
-        if self._busy or self._gone:
+        if self._gone:
             return
         if self.mode.value == OFF:
             self._session.stop()
@@ -172,7 +168,7 @@ class CompareWidget(Dock):
         self.mode.value = names[(at + 1) % len(names)]
 
     def _on_picked(self) -> None:
-        if self._busy or self._gone:
+        if self._gone:
             return
         if self.mode.value != OFF:
             self._apply()
@@ -185,7 +181,7 @@ class CompareWidget(Dock):
 
     def _on_position(self, value: float) -> None:
         curtain = self._session.mode
-        if isinstance(curtain, Curtain) and not self._busy:
+        if isinstance(curtain, Curtain):
             curtain.fraction = value
 
     def _on_linked(self, linked: bool) -> None:
@@ -201,9 +197,8 @@ class CompareWidget(Dock):
         mode = self._session.mode
         self.status.value = HINT if mode is None else self._session.text()
         if isinstance(mode, Curtain):
-            busy, self._busy = self._busy, True
-            self.position.value = mode.fraction
-            self._busy = busy
+            with self.position.changed.blocked():
+                self.position.value = mode.fraction
         self._show_what_matters()
 
     def _show_what_matters(self) -> None:
@@ -216,9 +211,8 @@ class CompareWidget(Dock):
         self.rows.show(self.position, visible=curtain and one)
 
     def _on_ended(self, reason: str) -> None:
-        busy, self._busy = self._busy, True
-        self.mode.value = OFF
-        self._busy = busy
+        with self.mode.changed.blocked():
+            self.mode.value = OFF
         self._say()
         self.status.value = reason
 

@@ -41,15 +41,11 @@ class Frame:
     @classmethod
     def of_layer(cls, layer: Layer) -> Self:
         """Return the placement of a layer, as copies."""
-        return cls(
-            scale=np.array(layer.scale, dtype=float),
-            translate=np.array(layer.translate, dtype=float),
-            rotate=np.array(layer.rotate, dtype=float),
-            shear=np.array(layer.shear, dtype=float),
-            affine=np.array(layer.affine, dtype=float),
-            units=tuple(layer.units),
-            axis_labels=tuple(layer.axis_labels),
-        )
+        arrays = {
+            name: np.array(getattr(layer, name), dtype=float)
+            for name in ("scale", "translate", "rotate", "shear", "affine")
+        }
+        return cls(**arrays, units=tuple(layer.units), axis_labels=tuple(layer.axis_labels))
 
     @property
     def linear(self) -> NDArray[np.float64]:

@@ -95,15 +95,15 @@ def file_layers(file: ImageFile, path: Path) -> list[LayerData]:
     axes = description.axes
     array = lazy(file)
     stem = path.name.split(".")[0] or path.name
-    if "C" not in axes:
-        return [_layer(_held(array, axes), description, path=path, name=stem, channel=0)]
-    at = axes.index("C")
-    count = file.array.shape[at]
+    has_channels = "C" in axes
+    count = file.array.shape[axes.index("C")] if has_channels else 1
     layers = []
     for channel in range(count):
-        data = array[(slice(None),) * at + (channel,)]
-        own = description.channel_names[channel] if description.channel_names else ""
-        name = own or f"{stem} channel {channel + 1}"
+        data, name = array, stem
+        if has_channels:
+            data = array[(slice(None),) * axes.index("C") + (channel,)]
+            own = description.channel_names[channel] if description.channel_names else ""
+            name = own or f"{stem} channel {channel + 1}"
         kept = _held(data, axes.replace("C", ""))
         layers.append(_layer(kept, description, path=path, name=name, channel=channel, count=count))
     return layers

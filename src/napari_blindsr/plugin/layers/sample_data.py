@@ -18,24 +18,24 @@ if TYPE_CHECKING:
 
 def fluorescence() -> list[LayerData]:
     """Return the simulated fluorescence image with its truth and kernel."""
-    # Making samples needs torch, which napari's menus must not wait for.
-    from napari_blindsr.evaluation import samples  # noqa: PLC0415
-
-    return sample_layers(samples.fluorescence())
+    return _named("fluorescence")
 
 
 def micrograph() -> list[LayerData]:
     """Return the bright-field micrograph with its truth and kernel."""
-    from napari_blindsr.evaluation import samples  # noqa: PLC0415
-
-    return sample_layers(samples.micrograph())
+    return _named("micrograph")
 
 
 def photograph() -> list[LayerData]:
     """Return the photograph with its truth and kernel."""
+    return _named("photograph")
+
+
+def _named(name: str) -> list[LayerData]:
+    # Making samples needs torch, which napari's menus must not wait for.
     from napari_blindsr.evaluation import samples  # noqa: PLC0415
 
-    return sample_layers(samples.photograph())
+    return sample_layers(getattr(samples, name)())
 
 
 def sample_layers(sample: Sample) -> list[LayerData]:

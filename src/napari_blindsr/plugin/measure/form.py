@@ -167,15 +167,12 @@ class MeasureForm(Rows):
         crop = SpinBox(
             name="crop",
             label="Crop (px)",
-            value=0,
-            min=0,
             max=10_000,
             tooltip="Pixels left out at each border.",
         )
         criterion = ComboBox(
             name="criterion",
             label="FRC threshold",
-            value=CRITERIA[0],
             choices=[(CRITERION_LABELS[name], name) for name in CRITERIA],
             tooltip="Threshold of the Fourier ring correlation, below which detail is taken for\n"
             "noise.",

@@ -27,7 +27,7 @@ from napari_blindsr.plugin.widgets.fields import (
     text_line,
 )
 from napari_blindsr.settings import ONE_BLUR
-from napari_blindsr.types import OUTPUT_TYPES, PRECISIONS, QUALITIES, SCALES, Finish, Quality
+from napari_blindsr.types import PRECISIONS, QUALITIES, SCALES, Finish, Quality
 
 CURRENT, ALL, RANGE = "current", "all", "range"
 KNOWN = "known"
@@ -86,7 +86,6 @@ def extent_fields(layers: LayerList) -> list[Widget]:
     axes = LineEdit(
         name="axes",
         label="Axes",
-        value="",
         tooltip="The axes of the layer, a letter each, such as CYX: C channels, Z depth, T\n"
         "time, Y rows, X columns. They become the labels of the layer's axes.\n"
         "Channels can have a kernel each.",
@@ -94,7 +93,6 @@ def extent_fields(layers: LayerList) -> list[Widget]:
     planes = ComboBox(
         name="planes",
         label="Planes",
-        value=CURRENT,
         choices=[("Current plane", CURRENT), ("All planes", ALL), ("Range …", RANGE)],
         tooltip="Which planes of a layer with more than two dimensions. Each is restored\n"
         "alone: nothing is sharpened along Z. The two axes on display are Y and X.",
@@ -102,7 +100,6 @@ def extent_fields(layers: LayerList) -> list[Widget]:
     planes_range = LineEdit(
         name="range",
         label="",
-        value="",
         tooltip="Planes such as T=0:10,C=1: an index, or a range whose end is excluded, along\n"
         "some axes; all planes along the other axes. The letters are the labels of the\n"
         "layer's axes.",
@@ -138,7 +135,6 @@ def scale_fields() -> list[Widget]:
     quality = ComboBox(
         name="quality",
         label="How much time",
-        value=QUALITIES[0],
         choices=[(TIMES[name], name) for name in QUALITIES],
         tooltip="Fast: a network estimates the blur, in seconds. Careful: the estimate is\n"
         "then improved by how well the restored image explains the data; half a minute more,\n"
@@ -158,7 +154,6 @@ def method_fields() -> list[Widget]:
     method = ComboBox(
         name="method",
         label="Method",
-        value=METHOD_TABLE[0].name,
         choices=[(method.label, method.name) for method in METHOD_TABLE],
         tooltip="Fast: seconds, pretrained networks. MLMC: minutes, learns from your image\n"
         "alone. DDSR: the same, also for dark, noisy or masked images. With USRNet\n"
@@ -201,7 +196,6 @@ def _optimisation_fields() -> list[Widget]:
     schedule = ComboBox(
         name="schedule",
         label="Schedule",
-        value=SCHEDULES[0],
         choices=[(name.capitalize(), name) for name in SCHEDULES],
         tooltip="Published: the numbers of the publications. Reference: also as in the\n"
         "released programs, which do not centre the kernel.",
@@ -232,14 +226,12 @@ def blur_fields(layers: LayerList, families: list[Widget]) -> list[Widget]:
     kernel = ComboBox(
         name="kernel",
         label="Blur type",
-        value=FAMILIES[0].name,
         choices=[*((family.label, family.name) for family in FAMILIES), ("PSF layer", KNOWN)],
         tooltip="What caused the blur? Leave Automatic if unsure, or choose a PSF layer.",
     )
     sharing = ComboBox(
         name="sharing",
         label="Kernels",
-        value="channel",
         choices=[
             ("One per channel", "channel"),
             ("One for all planes", "shared"),
@@ -252,7 +244,6 @@ def blur_fields(layers: LayerList, families: list[Widget]) -> list[Widget]:
     warm_start = CheckBox(
         name="warm_start",
         label="",
-        value=False,
         text="Start from the previous plane",
         tooltip="MLMC and DDSR start each plane from the result of the plane before it in\n"
         "time, or in depth, within its channel, and take fewer steps. Fast, with a\n"
@@ -318,7 +309,6 @@ def result_fields() -> list[Widget]:
     uncertainty = ComboBox(
         name="uncertainty",
         label="Error map",
-        value=0,
         choices=uncertainties("prior"),
         tooltip="Standard deviation of each pixel's error, as a layer below the result: the\n"
         "usual error of the image prior there, and the spread of results with other\n"
@@ -334,7 +324,6 @@ def result_fields() -> list[Widget]:
     dtype = ComboBox(
         name="dtype",
         label="Type",
-        value=OUTPUT_TYPES[0],
         choices=[("32-bit floating point", "float32"), ("As the image", "source")],
         tooltip="Type of the result. Floating point is not clipped. The type of the image is\n"
         "rounded and clipped to its range, and takes less memory. RGB always has it.",
@@ -354,14 +343,12 @@ def computation_fields() -> list[Widget]:
     device = ComboBox(
         name="device",
         label="Device",
-        value="auto",
         choices=[(device_label(name), name) for name in ("auto", "cpu")],
         tooltip="Where to compute. Automatic takes a GPU if torch can use one.",
     )
     precision = ComboBox(
         name="precision",
         label="Precision",
-        value=PRECISIONS[0],
         choices=[("Automatic", "auto"), *[(name, name) for name in PRECISIONS[1:]]],
         tooltip="Number format of the networks. Automatic takes bfloat16 where the device\n"
         "computes it natively.",

@@ -305,7 +305,6 @@ def geometry_field() -> ComboBox:
     return ComboBox(
         name="geometry",
         label="Geometry",
-        value=GEOMETRIES[0],
         choices=[(name.capitalize(), name) for name in GEOMETRIES],
         tooltip="Camera: a pixel covers whole pixels of the result, so the outer edges of both\n"
         "images coincide. Benchmark: the pixel positions of the published test data.",
@@ -317,7 +316,6 @@ def border_field() -> ComboBox:
     return ComboBox(
         name="border",
         label="Border",
-        value=BORDERS[0],
         choices=[(name.capitalize(), name) for name in BORDERS],
         tooltip="Extend: nothing is assumed about pixels outside of the image. Circular: the\n"
         "image continues at its opposite edge, as in the published test data.",
