@@ -95,6 +95,7 @@ class Difference(Mode):
         self.changed.emit()
 
     def _compute(self) -> tuple[NDArray[np.float32], dict[str, Any]]:
+        """Return the data and attributes of the layer, in the frame of the finer one."""
         placed = [read_placed(layer, self.viewer) for layer in self.layers]
         for image in placed:
             if image.data.size > MOST_PIXELS:
@@ -103,15 +104,9 @@ class Difference(Mode):
                     f"large for a difference; expected at most {MOST_PIXELS // 10**6} megapixels"
                 )
         values, grid = difference(placed[1], placed[0])
-        finer = self.layers[0 if grid is placed[0] else 1]
         magnitude = np.abs(values[np.isfinite(values)])
         self._limit = float(np.quantile(magnitude, QUANTILE)) or float(magnitude.max()) or 1.0
-        return self._as_layer(values, finer)
-
-    def _as_layer(
-        self, values: NDArray[np.float32], finer: Image
-    ) -> tuple[NDArray[np.float32], dict[str, Any]]:
-        """Return the data and attributes of the layer, in the frame of the finer one."""
+        finer = self.layers[0 if grid is placed[0] else 1]
         plane = find_plane(finer, self.viewer.dims)
         # A level of a pyramid has larger pixels, edge to edge with the finest ones.
         steps = np.array(plane.shape) / values.shape
