@@ -178,9 +178,12 @@ def shown_psf(
     kernel: NDArray[np.float32], kernel_center: tuple[float, float]
 ) -> NDArray[np.float32]:
     """Return a correlation kernel as a point spread function with its centre in the middle."""
-    # Flipping the kernel flips its centre.
-    side = kernel.shape[0]
-    return _centred(kernel[::-1, ::-1], (side - 1 - kernel_center[0], side - 1 - kernel_center[1]))
+    pads = []
+    for center, side in zip(kernel_center, kernel.shape, strict=True):
+        # Flipping the kernel flips its centre, which comes to the middle to half a pixel.
+        excess = round(side - 1 - 2 * center)
+        pads.append((max(-excess, 0), max(excess, 0)))
+    return np.pad(kernel[::-1, ::-1], pads)
 
 
 def montage(field: KernelField, center: float) -> NDArray[np.float32]:
@@ -211,15 +214,6 @@ def montage_frame(field: KernelField, shape: tuple[int, int], source: LayerInput
     steps = [length / n for length, n in zip(field.extent.shape, shape, strict=True)]
     origin = [step / 2 - 0.5 for step in steps]
     return source.plane.grid(source.frame, origin=origin, step=steps)
-
-
-def _centred(kernel: NDArray[np.float32], center: tuple[float, float]) -> NDArray[np.float32]:
-    """Pad a kernel with zeros so that its centre, to half a pixel, is that of the array."""
-    pads = []
-    for position, size in zip(center, kernel.shape, strict=True):
-        excess = round(2 * position - (size - 1))
-        pads.append((max(-excess, 0), max(excess, 0)))
-    return np.pad(kernel, pads)
 
 
 def _by_plane(psfs: list[NDArray[np.float32]], result: Result | StackResult) -> NDArray[np.float32]:

@@ -197,8 +197,16 @@ def read_kernel_layer(
     are a point spread function, and are flipped. Raises an `InputError` if the layer holds no
     kernel, or one for pixels of another size.
     """
-    values = _own_kernel(layer, scale)
-    if values is None:
+    record, estimated = record_of(layer), False
+    if holds_own_kernel(layer):
+        if record["scale"] != scale:
+            raise InputError(
+                f"{quoted(layer)} holds a kernel for scale {record['scale']}; the scale is {scale}"
+            )
+        values = np.asarray(record["correlation_kernel"])
+        # Those of samples are known.
+        estimated = record.get("settings", {}).get("kernel", "known") != "known"
+    else:
         source = read_layer(layer, dims)
         values = source.data[::-1, ::-1]
         size = nanometres(layer, source.plane)
@@ -211,7 +219,7 @@ def read_kernel_layer(
         kernel = check_kernels(values)
     except InputError as error:
         raise InputError(f"{quoted(layer)}: {error}") from error
-    return KernelInput(name=str(layer.name), kernel=kernel, estimated=_was_estimated(layer))
+    return KernelInput(name=str(layer.name), kernel=kernel, estimated=estimated)
 
 
 def holds_own_kernel(layer: Layer) -> bool:
@@ -222,23 +230,3 @@ def holds_own_kernel(layer: Layer) -> bool:
 def holds_field(layer: Layer) -> bool:
     """Tell whether a layer keeps the kernels of an image's regions."""
     return holds_own_kernel(layer) and bool(record_of(layer).get("field"))
-
-
-def _was_estimated(layer: Layer) -> bool:
-    """Tell whether a run estimated the kernel of a layer: those of samples are known."""
-    if not holds_own_kernel(layer):
-        return False
-    settings = record_of(layer).get("settings", {})
-    return bool(settings.get("kernel", "known") != "known")
-
-
-def _own_kernel(layer: Image, scale: int) -> NDArray[Any] | None:
-    """Return the correlation kernel in the metadata of a layer, if there is one."""
-    if not holds_own_kernel(layer):
-        return None
-    record = record_of(layer)
-    if record["scale"] != scale:
-        raise InputError(
-            f"{quoted(layer)} holds a kernel for scale {record['scale']}; the scale is {scale}"
-        )
-    return np.asarray(record["correlation_kernel"])

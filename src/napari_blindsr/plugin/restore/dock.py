@@ -84,20 +84,23 @@ class RestoreWidget(RunDock[RestoreRun]):
     """
 
     def __init__(self, napari_viewer: napari.viewer.Viewer) -> None:
-        form, buttons, torch = RunForm(napari_viewer.layers), RunButtons(), TorchLines()
+        form, buttons = RunForm(napari_viewer.layers), RunButtons()
         super().__init__(napari_viewer, form, buttons.run, buttons.cancel)
         self.families = form.families
         self.run_button, self.stop_button = buttons.run, buttons.stop
         self.pause_button = buttons.pause
         self.compare_button, self.save_button = buttons.compare, buttons.save
-        self.torch_line, self.hint = torch.torch, torch.hint
-        self.verdict, self._torch = VerdictPanel(), torch
+        self.verdict = VerdictPanel()
+        self.torch_line = text_line("The installed torch and the devices that it can use.")
+        self.torch_line.value = f"{torch_build()} · looking for devices …"
+        self.hint = text_line("How to make runs faster on this machine.")
+        self.hint.visible = False
         self._follow(self.image)
         self._previews = PreviewLayers(napari_viewer)
         self._pair: tuple[Layer, ...] = ()
         self._source_layer: Layer | None = None
         self._unit, self._pace = "step", Pace()
-        self.extend([buttons, self.progress, self.status, torch])
+        self.extend([buttons, self.progress, self.status, self.torch_line, self.hint])
         # All but the buttons and the progress scrolls, so that the dock fits a low window.
         self.native.layout().insertWidget(0, Scroll(column(self.verdict, form.native)))
         self.native.layout().addWidget(about_line())
@@ -303,7 +306,9 @@ class RestoreWidget(RunDock[RestoreRun]):
             self._timer.stop()
             report = self._devices.result()
             self._form.show_devices(report)
-            self._torch.show_devices(report)
+            found = ", ".join(device_label(name) for name in report.names)
+            self.torch_line.value = f"{torch_build()} · {found}"
+            self.hint.value, self.hint.visible = report.hint, bool(report.hint)
 
     def _set_idle(self) -> None:
         self.pause_button.text = "Pause"
@@ -377,22 +382,3 @@ class RunButtons(Container[Widget]):
             press_with(button, key)
         first = side_by_side(self.run, self.stop, self.pause, self.cancel)
         self.extend([first, side_by_side(self.compare, self.save)])
-
-
-class TorchLines(Container[Widget]):
-    """The installed torch with its devices, and advice on faster ones."""
-
-    def __init__(self) -> None:
-        self.torch = text_line("The installed torch and the devices that it can use.")
-        self.hint = text_line("How to make runs faster on this machine.")
-        self.hint.visible = False
-        self.torch.value = f"{torch_build()} · looking for devices …"
-        super().__init__(widgets=[self.torch, self.hint], labels=False)
-        self.margins = (0, 0, 0, 0)
-
-    def show_devices(self, report: DeviceReport) -> None:
-        """Show which devices were found, and what may be missing."""
-        found = ", ".join(device_label(name) for name in report.names)
-        self.torch.value = f"{torch_build()} · {found}"
-        self.hint.value = report.hint
-        self.hint.visible = bool(report.hint)
