@@ -96,7 +96,7 @@ class CompareWidget(Dock):
         self._lay_out()
         self._connect()
         self.picker.choose(suggested(self._viewer.layers))
-        self._say()
+        self._describe()
 
     def compare(self, layers: Iterable[Image], *, mode: str = "curtain") -> None:
         """Compare two or more layers of the viewer in one of `MODES`, or "off"."""
@@ -130,7 +130,7 @@ class CompareWidget(Dock):
             option.changed.connect(self._on_option)
         self.position.changed.connect(self._on_position)
         self.linked.changed.connect(self._on_linked)
-        self._session.changed.connect(self._say)
+        self._session.changed.connect(self._describe)
         self._session.ended.connect(self._on_ended)
         layers = self._viewer.layers
         self._ends += [self._session.disconnect, self.profile.disconnect]
@@ -145,7 +145,7 @@ class CompareWidget(Dock):
             return
         if self.mode.value == OFF:
             self._session.stop()
-            self._say()
+            self._describe()
             return
         try:
             self._session.start(
@@ -158,7 +158,7 @@ class CompareWidget(Dock):
             self._on_ended(str(error))
             show_error(str(error))
             return
-        self._say()
+        self._describe()
 
     def _show_next(self) -> None:
         """Go on to the next mode that takes so many layers."""
@@ -177,7 +177,7 @@ class CompareWidget(Dock):
     def _on_option(self) -> None:
         if self._session.mode is not None:
             self._session.mode.set_options(self._options())
-            self._say()
+            self._describe()
 
     def _on_position(self, value: float) -> None:
         curtain = self._session.mode
@@ -186,14 +186,14 @@ class CompareWidget(Dock):
 
     def _on_linked(self, linked: bool) -> None:
         self._session.set_linked(linked=linked)
-        self._say()
+        self._describe()
 
     def _options(self) -> ModeOptions:
         return ModeOptions(rate=float(self.rate.value), edge=self.edge.value)
 
     # What the dock says
 
-    def _say(self) -> None:
+    def _describe(self, *_: Any) -> None:
         mode = self._session.mode
         self.status.value = HINT if mode is None else self._session.text()
         if isinstance(mode, Curtain):
@@ -213,7 +213,7 @@ class CompareWidget(Dock):
     def _on_ended(self, reason: str) -> None:
         with self.mode.changed.blocked():
             self.mode.value = OFF
-        self._say()
+        self._describe()
         self.status.value = reason
 
     # How it ends

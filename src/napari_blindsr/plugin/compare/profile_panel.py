@@ -84,7 +84,7 @@ class ProfilePanel(Container[Widget]):
 
     def follow(self, *_: Any) -> None:
         """Plot the profiles of the chosen layers along the chosen line, and follow both."""
-        self._forget()
+        self.disconnect()
         shapes, layers = self.line.value, list(self._chosen())
         if shapes is not None and layers:
             self._profiles = Profiles(
@@ -105,14 +105,17 @@ class ProfilePanel(Container[Widget]):
     def end(self) -> None:
         """Disconnect, and remove the line that was added here."""
         self.line.changed.disconnect(self.follow)
-        self._forget()
+        self.disconnect()
         own, self._own = self._own, None
         if own is not None and own in self._viewer.layers:
             self._viewer.layers.remove(own)
 
     def disconnect(self) -> None:
         """Follow nothing more."""
-        self._forget()
+        profiles, self._profiles = self._profiles, None
+        if profiles is not None:
+            profiles.changed.disconnect()
+            profiles.remove()
 
     def _draw(self) -> None:
         layers = list(self._chosen())
@@ -126,12 +129,6 @@ class ProfilePanel(Container[Widget]):
             return
         self.line.reset_choices()
         self.line.value = self._own
-
-    def _forget(self) -> None:
-        profiles, self._profiles = self._profiles, None
-        if profiles is not None:
-            profiles.changed.disconnect()
-            profiles.remove()
 
     def _on_width(self) -> None:
         if self._profiles is not None:

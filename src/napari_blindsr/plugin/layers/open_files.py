@@ -18,8 +18,6 @@ from napari_blindsr.images.files import open_image
 from napari_blindsr.plugin.layers.outputs import METADATA_KEY, LayerData
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
     from napari_blindsr.images.metadata import Description, ImageFile
 
 
@@ -154,7 +152,7 @@ def _layer(
         usual = PALETTES.get(count, PALETTE)
         color = colors[channel] if colors else usual[channel % len(usual)]
         attributes["colormap"] = _colormap(color if colors or count > 1 else "FFFFFF")
-        attributes["contrast_limits"] = shown_limits(_middle(data, spatial))
+        attributes["contrast_limits"] = shown_limits(data, spatial)
         if count > 1:
             attributes["blending"] = "additive"
     return data, attributes, "image"
@@ -193,16 +191,12 @@ def _colormap(color: str) -> Any:
     return Colormap([[0, 0, 0, 1], [*brightest, 1]], name=f"#{color}")
 
 
-def _middle(data: Any, axes: str) -> NDArray[Any]:
-    """Return the plane that napari shows first."""
+def shown_limits(data: Any, axes: str) -> tuple[float, float]:
+    """Return contrast limits that a few bright pixels of the plane shown first do not stretch."""
     cut = tuple(
         slice(None) if axis in "YX" else n // 2 for axis, n in zip(axes, data.shape, strict=True)
     )
-    return np.asarray(data[cut])
-
-
-def shown_limits(plane: NDArray[Any]) -> tuple[float, float]:
-    """Return contrast limits of a plane that a few bright pixels do not stretch."""
+    plane = np.asarray(data[cut])
     step = max(1, int(max(plane.shape) // 1024))
     values = plane[::step, ::step]
     values = values[np.isfinite(values)]

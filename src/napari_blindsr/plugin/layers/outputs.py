@@ -131,7 +131,9 @@ def kernel_layer(result: Result | StackResult, source: LayerInput) -> LayerData:
     if field is not None:
         # Black is nothing: the image stays visible around and below the kernels.
         name, blending = "PSFs {} × {}".format(*field.shape), "additive"
-        frame = montage_frame(field, shape, source)
+        # The edges of the montage are those of the whole image.
+        steps = np.divide(field.extent.shape, shape)
+        frame = source.plane.grid(source.frame, origin=steps / 2 - 0.5, step=steps)
     data, attributes, kind = _layer(
         result,
         source,
@@ -207,13 +209,6 @@ def montage(field: KernelField, center: float) -> NDArray[np.float32]:
         )
         canvas[top : top + psf.shape[0], left : left + psf.shape[1]] = psf
     return canvas
-
-
-def montage_frame(field: KernelField, shape: tuple[int, int], source: LayerInput) -> Frame:
-    """Return the placement of a montage (h, w) whose edges are those of the whole image."""
-    steps = [length / n for length, n in zip(field.extent.shape, shape, strict=True)]
-    origin = [step / 2 - 0.5 for step in steps]
-    return source.plane.grid(source.frame, origin=origin, step=steps)
 
 
 def _by_plane(psfs: list[NDArray[np.float32]], result: Result | StackResult) -> NDArray[np.float32]:

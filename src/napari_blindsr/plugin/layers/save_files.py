@@ -110,7 +110,7 @@ def collect(layers: Data) -> Saved:
     """
     if not layers:
         raise InputError("no image layer is selected; expected one or more")
-    arrays = [_finest(data, attributes) for data, attributes, _ in layers]
+    arrays = [data[0] if given.get("multiscale") else data for data, given, _ in layers]
     axes = _axes(arrays[0], layers[0][1])
     description = _description(axes, [attributes for _, attributes, _ in layers])
     if len(layers) == 1:
@@ -124,10 +124,6 @@ def collect(layers: Data) -> Saved:
     at = 1 if axes.startswith("T") else 0
     description = replace(description, axes=axes[:at] + "C" + axes[at:])
     return Saved(channels=tuple(arrays), axes=axes, description=description)
-
-
-def _finest(data: Any, attributes: Mapping[str, Any]) -> Any:
-    return data[0] if attributes.get("multiscale") else data
 
 
 def _axes(array: Any, attributes: Mapping[str, Any]) -> str:

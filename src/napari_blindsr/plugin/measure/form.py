@@ -44,12 +44,6 @@ class MeasureForm(Rows):
             self.fields[name].changed.connect(self.show_what_matters)
         self.show_what_matters()
 
-    @property
-    def knows_geometry(self) -> bool:
-        """Whether the metadata of the image say geometry and border of its run."""
-        layer = self.image.value
-        return layer is not None and "settings" in record_of(layer)
-
     def choose_partners(self) -> None:
         """Choose the source and the kernel that the metadata of the image name, or none."""
         layer = self.image.value
@@ -71,7 +65,9 @@ class MeasureForm(Rows):
         """Show only the fields that have an effect."""
         there = {name: self.fields[name].value is not None for name in ("image", *PARTNERS)}
         repeated = there["second"] or (there["source"] and there["second_source"])
-        own = there["source"] and not self.knows_geometry
+        # The metadata of a result say geometry and border of its run.
+        known = there["image"] and "settings" in record_of(self.image.value)
+        own = there["source"] and not known
         rings = there["source"] or there["second"]
         more = bool(self.advanced.value)
         self.fits_intensity.visible = there["reference"]

@@ -65,7 +65,11 @@ class RestoreRun(Run["Result | StackResult"]):
                 report = steps.send(answer)
             except StopIteration as end:
                 result: Result | StackResult = end.value
-                self.resolutions = _resolutions(result, source)
+                try:
+                    self.resolutions = resolutions(result, source)
+                except Exception:  # noqa: BLE001 - of any kind
+                    # The result must not be lost with what is only said about it.
+                    _log.exception("The resolution of a result could not be estimated.")
                 return result
             if (preview := self._previews.of(report)) is not None:
                 # The next one may come before the main thread has taken this one.
@@ -110,12 +114,3 @@ class RestoreRun(Run["Result | StackResult"]):
         self.source = self.stored = self.preview = None
         self._previews = Previews(None, self.settings)
         super().close()
-
-
-def _resolutions(result: Result | StackResult, source: LayerInput) -> Resolutions | None:
-    try:
-        return resolutions(result, source)
-    except Exception:  # noqa: BLE001 - of any kind
-        # The result must not be lost with what is only said about it.
-        _log.exception("The resolution of a result could not be estimated.")
-        return None

@@ -23,7 +23,7 @@ from qtpy.QtWidgets import QDockWidget, QMainWindow, QWidget
 from napari_blindsr.errors import BlindSRError, EngineError
 from napari_blindsr.plugin.widgets.fields import text_line
 from napari_blindsr.plugin.widgets.follow import ChoiceWatcher, LayerFollower, is_source
-from napari_blindsr.plugin.widgets.texts import progress_text, stage_text
+from napari_blindsr.plugin.widgets.texts import progress_text, sentence
 from napari_blindsr.progress import Progress
 
 if TYPE_CHECKING:
@@ -250,7 +250,7 @@ class RunDock(Dock, Generic[Job]):
         self.status.value = progress_text(progress)
         activity = self._activity
         if activity is not None:
-            activity.set_description(stage_text(progress))
+            activity.set_description(sentence(progress.stage))
             if counted and activity.total != progress.total:
                 activity.total = progress.total
             activity.update(progress.step - activity.n)
@@ -342,7 +342,9 @@ def share_tabs_when_docked(native: QWidget) -> None:
 
 def share_tabs(native: QWidget) -> None:
     """Put the dock of a widget before the plugin's other docks in the same place."""
-    own = _dock_of(native)
+    own = native.parentWidget()
+    while own is not None and not isinstance(own, QDockWidget):
+        own = own.parentWidget()
     window = None if own is None else own.parentWidget()
     if own is None or own.isFloating() or not isinstance(window, QMainWindow):
         return
@@ -363,13 +365,6 @@ def share_tabs(native: QWidget) -> None:
             window.tabifyDockWidget(first, other)
     own.show()
     own.raise_()
-
-
-def _dock_of(native: QWidget) -> QDockWidget | None:
-    parent = native.parentWidget()
-    while parent is not None and not isinstance(parent, QDockWidget):
-        parent = parent.parentWidget()
-    return parent
 
 
 def allow(button: PushButton, reason: str = "") -> None:

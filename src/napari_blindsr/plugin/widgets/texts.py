@@ -52,11 +52,6 @@ def sentence(text: str) -> str:
     return text[:1].upper() + text[1:]
 
 
-def stage_text(progress: Progress) -> str:
-    """Return the stage of a run as a sentence."""
-    return sentence(progress.stage)
-
-
 def progress_text(progress: Progress) -> str:
     """Return step or stage, loss and time left in one line, which breaks between them only."""
     counted = progress.unit == "step" and progress.step > 0
@@ -64,7 +59,7 @@ def progress_text(progress: Progress) -> str:
         parts = [f"Step {progress.step} of {progress.total}"]
     else:
         # No image steps are being done: a warm-up, a reconstruction, planes or tiles.
-        parts = [stage_text(progress)]
+        parts = [sentence(progress.stage)]
     if progress.loss is not None:
         parts.append(f"loss {progress.loss:.4g}")
     if progress.remaining is not None:
