@@ -120,7 +120,6 @@ class CompareWidget(Dock):
         form = column(*widgets, rest)
         # napari adds a stretch of 1 below, which shall not take half of the room.
         self.native.layout().insertWidget(0, Scroll(form, grows=True), 50)
-        self._show_what_matters()
 
     def _connect(self) -> None:
         self.mode.changed.connect(self._apply)
@@ -199,10 +198,6 @@ class CompareWidget(Dock):
         if isinstance(mode, Curtain):
             with self.position.changed.blocked():
                 self.position.value = mode.fraction
-        self._show_what_matters()
-
-    def _show_what_matters(self) -> None:
-        mode = self._session.mode
         curtain = isinstance(mode, Curtain)
         self.rows.show(self.rate, visible=mode is not None and mode.name == "blink")
         self.rows.show(self.edge, visible=curtain)

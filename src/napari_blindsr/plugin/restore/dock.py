@@ -7,8 +7,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from magicgui.widgets import Container, PushButton
-from magicgui.widgets.bases import Widget
+from magicgui.widgets import PushButton
 from napari.layers import Image, Layer
 from napari.utils.notifications import show_warning
 from qtpy.QtCore import QTimer
@@ -84,12 +83,9 @@ class RestoreWidget(RunDock[RestoreRun]):
     """
 
     def __init__(self, napari_viewer: napari.viewer.Viewer) -> None:
-        form, buttons = RunForm(napari_viewer.layers), RunButtons()
-        super().__init__(napari_viewer, form, buttons.run, buttons.cancel)
+        form, cancel = RunForm(napari_viewer.layers), self._make_buttons()
+        super().__init__(napari_viewer, form, self.run_button, cancel)
         self.families = form.families
-        self.run_button, self.stop_button = buttons.run, buttons.stop
-        self.pause_button = buttons.pause
-        self.compare_button, self.save_button = buttons.compare, buttons.save
         self.verdict = VerdictPanel()
         self.torch_line = text_line("The installed torch and the devices that it can use.")
         self.torch_line.value = f"{torch_build()} · looking for devices …"
@@ -100,7 +96,9 @@ class RestoreWidget(RunDock[RestoreRun]):
         self._pair: tuple[Layer, ...] = ()
         self._source_layer: Layer | None = None
         self._unit, self._pace = "step", Pace()
-        self.extend([buttons, self.progress, self.status, self.torch_line, self.hint])
+        first = side_by_side(self.run_button, self.stop_button, self.pause_button, cancel)
+        second = side_by_side(self.compare_button, self.save_button)
+        self.extend([first, second, self.progress, self.status, self.torch_line, self.hint])
         # All but the buttons and the progress scrolls, so that the dock fits a low window.
         self.native.layout().insertWidget(0, Scroll(column(self.verdict, form.native)))
         self.native.layout().addWidget(about_line())
@@ -112,6 +110,38 @@ class RestoreWidget(RunDock[RestoreRun]):
         self._timer.start(PROBE_PERIOD)
         self._set_idle()
         self.status.value = "Choose an image and press Run."
+
+    def _make_buttons(self) -> PushButton:
+        """Make the buttons; return the one that cancels, which all docks with runs have."""
+        self.run_button = PushButton(
+            text="Run",
+            tooltip="Estimate the blur of the image and reconstruct a sharper, finer image.\n"
+            "The viewer stays usable meanwhile.",
+        )
+        self.stop_button = PushButton(
+            text="Stop and keep",
+            tooltip="End the run after the current step and keep the best result so far.",
+        )
+        self.pause_button = PushButton(
+            text="Pause",
+            tooltip="Pause the run after the current step, or resume it. Its memory stays taken.",
+        )
+        cancel = PushButton(
+            text="Cancel", tooltip="End the run after the current step and drop its result."
+        )
+        self.compare_button = PushButton(
+            text="Compare",
+            tooltip="Compare the last result with its source: a curtain whose edge is dragged.",
+        )
+        self.save_button = PushButton(
+            text="Save result …",
+            tooltip="Save the selected results, or the last one, as OME-TIFF, ImageJ TIFF or\n"
+            "OME-Zarr, with pixel sizes, units, names and colours. Several become channels.",
+        )
+        press_with(self.run_button, "F5")
+        press_with(self.stop_button, "Shift+F5")
+        press_with(self.compare_button, "F6")
+        return cancel
 
     def _connect(self) -> None:
         form, dims = self._form, self._viewer.dims.events
@@ -345,40 +375,3 @@ class RestoreWidget(RunDock[RestoreRun]):
         if size is not None:
             self._form.show_pixel_size(size)
         self._form.size_row.value = text
-
-
-class RunButtons(Container[Widget]):
-    """Run, Stop and keep, Pause, Cancel; Compare, Save result."""
-
-    def __init__(self) -> None:
-        super().__init__(labels=False)
-        self.margins = (0, 0, 0, 0)
-        self.run = PushButton(
-            text="Run",
-            tooltip="Estimate the blur of the image and reconstruct a sharper, finer image.\n"
-            "The viewer stays usable meanwhile.",
-        )
-        self.stop = PushButton(
-            text="Stop and keep",
-            tooltip="End the run after the current step and keep the best result so far.",
-        )
-        self.pause = PushButton(
-            text="Pause",
-            tooltip="Pause the run after the current step, or resume it. Its memory stays taken.",
-        )
-        self.cancel = PushButton(
-            text="Cancel", tooltip="End the run after the current step and drop its result."
-        )
-        self.compare = PushButton(
-            text="Compare",
-            tooltip="Compare the last result with its source: a curtain whose edge is dragged.",
-        )
-        self.save = PushButton(
-            text="Save result …",
-            tooltip="Save the selected results, or the last one, as OME-TIFF, ImageJ TIFF or\n"
-            "OME-Zarr, with pixel sizes, units, names and colours. Several become channels.",
-        )
-        for button, key in ((self.run, "F5"), (self.stop, "Shift+F5"), (self.compare, "F6")):
-            press_with(button, key)
-        first = side_by_side(self.run, self.stop, self.pause, self.cancel)
-        self.extend([first, side_by_side(self.compare, self.save)])
