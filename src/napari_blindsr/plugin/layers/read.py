@@ -75,18 +75,20 @@ def read_layer(layer: Image, dims: Dims | None = None) -> LayerInput:
     """
     plane = find_plane(layer, dims)
     data = read_pixels(layer, plane.index)
-    notes = []
     if layer.rgb and data.shape[-1] == 4:
         data = np.ascontiguousarray(data[..., :3])
-        notes.append("alpha channel left out")
+    return layer_input(layer, data=data, axes="YXC" if layer.rgb else "YX", plane=plane)
+
+
+def layer_input(layer: Image, **part: Any) -> LayerInput:
+    """Return a part of a layer with the name, the placement and the looks of the layer."""
+    with_alpha = layer.rgb and array_of(layer).shape[-1] == 4
     return LayerInput(
         name=str(layer.name),
-        data=data,
-        axes="YXC" if layer.rgb else "YX",
-        plane=plane,
         frame=Frame.of_layer(layer),
         appearance=Appearance.of_layer(layer),
-        notes=tuple(notes),
+        notes=("alpha channel left out",) if with_alpha else (),
+        **part,
     )
 
 

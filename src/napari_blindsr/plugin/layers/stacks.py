@@ -11,8 +11,8 @@ import numpy as np
 
 from napari_blindsr.errors import InputError
 from napari_blindsr.images.axes import SAMPLES, Layout, distinct_axes, parse_axes, parse_selection
-from napari_blindsr.plugin.layers.inputs import Appearance, Frame, LayerInput, Plane
-from napari_blindsr.plugin.layers.read import array_of, quoted, reading
+from napari_blindsr.plugin.layers.inputs import LayerInput, Plane
+from napari_blindsr.plugin.layers.read import array_of, layer_input, quoted, reading
 
 if TYPE_CHECKING:
     from napari.layers import Image
@@ -193,16 +193,13 @@ def read_stack(layer: Image, plane: Plane, options: StackOptions) -> LayerInput:
         ],
     )
     first = tuple(chosen[axis].start if axis in chosen else None for axis in range(layer.ndim))
-    return LayerInput(
-        name=str(layer.name),
+    return layer_input(
+        layer,
         data=array,
         axes=layout.axes,
         region=options.region,
         options=options,
         plane=replace(plane, index=first),
-        frame=Frame.of_layer(layer),
-        appearance=Appearance.of_layer(layer),
-        notes=_notes(layer),
     )
 
 
@@ -212,21 +209,13 @@ def read_part(layer: Image, plane: Plane, region: Box) -> LayerInput:
     cut = [slice(None) if at is None else slice(at, at + 1) for at in plane.index]
     array = layer_array(layer, cut)
     index = tuple(at for at in plane.index if at is not None)
-    return LayerInput(
-        name=str(layer.name),
+    return layer_input(
+        layer,
         data=layout.plane(array, index),
         axes=layout.plane_axes,
         plane=plane,
-        frame=Frame.of_layer(layer),
-        appearance=Appearance.of_layer(layer),
-        notes=_notes(layer),
         region=region,
     )
-
-
-def _notes(layer: Image) -> tuple[str, ...]:
-    with_alpha = layer.rgb and array_of(layer).shape[-1] == 4
-    return ("alpha channel left out",) if with_alpha else ()
 
 
 def _is_mapped(array: Any) -> bool:

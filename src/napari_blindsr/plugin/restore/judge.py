@@ -11,13 +11,7 @@ import numpy as np
 from napari_blindsr.errors import InputError
 from napari_blindsr.plugin.layers.inputs import LayerInput
 from napari_blindsr.plugin.layers.read import pixel_nanometres
-from napari_blindsr.plugin.widgets.texts import (
-    ending_text,
-    facts_of,
-    planes_asked,
-    planes_restored,
-    sentence,
-)
+from napari_blindsr.plugin.widgets.texts import ending_text, facts_of, planes_text, sentence
 from napari_blindsr.plugin.widgets.verdict import (
     Caution,
     Level,
@@ -95,8 +89,8 @@ def judge(
         flags = Counter(text for record in result.records for text in record.flags)
         cautions = [Caution(message=f"{n} planes: {text}.") for text, n in flags.most_common()]
         level: Level = "doubtful" if result.failures else "caution" if flags else "good"
-        done = f"{planes_restored(result)} of {planes_asked(result)} planes"
-        parts = ["Some planes failed" if result.failures else WORDS[level], done]
+        done = "Some planes failed" if result.failures else WORDS[level]
+        parts = [done, planes_text(result)]
     else:
         # Notes say which settings the run could not apply.
         notes = [Caution(message=f"{sentence(note)}.") for note in result.notes]

@@ -72,21 +72,17 @@ def ending_text(result: Result | StackResult) -> str:
     text = f"{ENDINGS[str(result.reason)]} in {duration_text(result.seconds)}"
     if isinstance(result, StackResult):
         device = "" if result.example is None else f" ({device_label(result.example.device)})"
-        return f"{text}{device}: {planes_restored(result)} of {planes_asked(result)} planes."
+        return f"{text}{device}: {planes_text(result)}."
     steps = ""
     if method_named(result.settings.method).optimises:
         steps = f", {result.trace.size} of {result.settings.schedule.image_steps} steps"
     return f"{text} ({device_label(result.device)}{steps})."
 
 
-def planes_asked(result: StackResult) -> int:
-    """Return how many planes were to be restored."""
-    return math.prod(map(len, result.selection))
-
-
-def planes_restored(result: StackResult) -> int:
+def planes_text(result: StackResult) -> str:
     """Return how many planes are restored, those of an earlier run included."""
-    return len(result.records) - len(result.failures) + result.kept
+    restored = len(result.records) - len(result.failures) + result.kept
+    return f"{restored} of {math.prod(map(len, result.selection))} planes"
 
 
 def facts_of(result: Result | StackResult, nanometres: float | None = None) -> list[str]:
