@@ -14,10 +14,9 @@ from qtpy.QtWidgets import QLabel, QWidget
 from napari_blindsr.errors import BlindSRError
 from napari_blindsr.plugin.compare.curtain import Curtain
 from napari_blindsr.plugin.compare.mode import ModeOptions
-from napari_blindsr.plugin.compare.modes import MODES, mode_named
 from napari_blindsr.plugin.compare.picker import LayerPicker, suggested
 from napari_blindsr.plugin.compare.profile_panel import ProfilePanel
-from napari_blindsr.plugin.compare.session import Session
+from napari_blindsr.plugin.compare.session import MODES, Session, mode_named
 from napari_blindsr.plugin.layers.versions import on_renamed
 from napari_blindsr.plugin.widgets.dock import Dock
 from napari_blindsr.plugin.widgets.fields import Rows, number, text_line

@@ -22,9 +22,9 @@ from napari_blindsr.plugin.restore.judge import judge
 from napari_blindsr.plugin.restore.preview import PreviewLayers
 from napari_blindsr.plugin.restore.request import keep_pace, read_request, size_text
 from napari_blindsr.plugin.restore.worker import RestoreRun
-from napari_blindsr.plugin.widgets.about import about_line
 from napari_blindsr.plugin.widgets.devices import (
     DeviceReport,
+    about_line,
     device_label,
     probe_devices,
     torch_build,
