@@ -159,13 +159,8 @@ def reading(called: str) -> Iterator[None]:
         raise InputError(f"{called} cannot be read: {type(error).__name__}: {text}") from error
 
 
-def nanometres(layer: Image, plane: Plane) -> float | None:
+def nanometres(frame: Frame, plane: Plane) -> float | None:
     """Return the size of a layer's pixel in nm, or None if it is not square or has no length."""
-    return pixel_nanometres(Frame.of_layer(layer), plane)
-
-
-def pixel_nanometres(frame: Frame, plane: Plane) -> float | None:
-    """Return the same for a layer that was read."""
     sizes = []
     for axis in plane.axes:
         unit = frame.units[axis]
@@ -211,7 +206,7 @@ def read_kernel_layer(
     else:
         source = read_layer(layer, dims)
         values = source.data[::-1, ::-1]
-        size = nanometres(layer, source.plane)
+        size = nanometres(source.frame, source.plane)
         if size and pixel_size and not 0.95 < size / pixel_size < 1.05:
             raise InputError(
                 f"{quoted(layer)}, the kernel, has pixels of {size:.4g} nm; "

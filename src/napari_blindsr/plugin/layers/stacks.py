@@ -141,16 +141,11 @@ def label_axes(layer: Image, axes: str) -> None:
             f"them, such as {likely_letters(layer)}"
         )
     labels = tuple(letters.lower())
-    if tuple(layer.axis_labels) != labels and letters != likely_labelled(layer):
+    before = tuple(map(str, layer.axis_labels))
+    worded = not any(UNLABELLED.fullmatch(label) for label in before)
+    # Words stay, if they mean these letters.
+    if before != labels and not (worded and letters == likely_letters(layer)):
         layer.axis_labels = labels
-
-
-def likely_labelled(layer: Image) -> str:
-    """Return the letters of a layer whose axes have words as labels, or nothing."""
-    labels = [str(label) for label in layer.axis_labels]
-    if any(UNLABELLED.fullmatch(label) for label in labels):
-        return ""
-    return likely_letters(layer)
 
 
 def axes_text(layer: Image, layout: Layout) -> str:

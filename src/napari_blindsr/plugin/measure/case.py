@@ -65,7 +65,7 @@ def read_case(form: MeasureForm, layers: LayerList, dims: Dims) -> Case:
     aperture, wavelength = _optics(form)
     image = read_layer(layer, dims)
     record = record_of(layer)
-    size = nanometres(layer, image.plane)
+    size = nanometres(image.frame, image.plane)
     source = covered = None
     if form.source.value is not None:
         source, covered = read_source(

@@ -174,7 +174,7 @@ class MeasureWidget(RunDock[MeasureRun]):
         self._allow_start("" if layer is not None else NO_IMAGE)
         if layer is not None:
             try:
-                size = nanometres(layer, find_plane(layer, self._viewer.dims))
+                size = nanometres(Frame.of_layer(layer), find_plane(layer, self._viewer.dims))
             except BlindSRError:
                 # Measure says what is wrong.
                 size = None

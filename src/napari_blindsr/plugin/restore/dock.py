@@ -14,6 +14,7 @@ from qtpy.QtCore import QTimer
 from qtpy.QtWidgets import QApplication
 
 from napari_blindsr.errors import BlindSRError
+from napari_blindsr.plugin.layers.inputs import Frame
 from napari_blindsr.plugin.layers.outputs import is_restored, result_layers
 from napari_blindsr.plugin.layers.read import find_plane, nanometres
 from napari_blindsr.plugin.layers.shapes import VIEW
@@ -370,7 +371,7 @@ class RestoreWidget(RunDock[RestoreRun]):
             self._allow_start(str(error))
             return
         self._allow_start()
-        size = nanometres(layer, plane)
+        size = nanometres(Frame.of_layer(layer), plane)
         self._form.optics.show_layer(layer, size)
         if size is not None:
             self._form.show_pixel_size(size)

@@ -10,7 +10,7 @@ import numpy as np
 
 from napari_blindsr.errors import InputError
 from napari_blindsr.plugin.layers.inputs import LayerInput
-from napari_blindsr.plugin.layers.read import pixel_nanometres
+from napari_blindsr.plugin.layers.read import nanometres
 from napari_blindsr.plugin.widgets.texts import ending_text, facts_of, planes_text, sentence
 from napari_blindsr.plugin.widgets.verdict import (
     Caution,
@@ -83,7 +83,7 @@ def judge(
     result: Result | StackResult, source: LayerInput, found: Resolutions | None = None
 ) -> Verdict:
     """Return the verdict on a result; `found` are the resolutions of the image and the result."""
-    size = pixel_nanometres(source.frame, source.plane)
+    size = nanometres(source.frame, source.plane)
     facts = (ending_text(result), *facts_of(result, size))
     if isinstance(result, StackResult):
         flags = Counter(text for record in result.records for text in record.flags)

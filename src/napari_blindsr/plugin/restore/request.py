@@ -68,7 +68,7 @@ def read_request(form: RunForm, viewer: ViewerModel) -> Request:
     if settings.kernel == "known":
         if kernel_layer is None:
             raise InputError("no kernel layer is chosen; expected an image layer with the kernel")
-        size = nanometres(layer, source.plane)
+        size = nanometres(source.frame, source.plane)
         kernel = read_kernel_layer(
             kernel_layer,
             viewer.dims,

@@ -12,7 +12,7 @@ from napari.utils.notifications import show_error
 from qtpy.QtCore import QTimer
 
 from napari_blindsr.errors import BlindSRError, InputError
-from napari_blindsr.plugin.layers.outputs import METADATA_KEY, as_rgb
+from napari_blindsr.plugin.layers.outputs import METADATA_KEY, as_rgb, record_of
 from napari_blindsr.plugin.layers.read import read_layer
 from napari_blindsr.plugin.layers.sample_data import degraded_layers
 from napari_blindsr.plugin.widgets.dock import NO_IMAGE, Dock, allow
@@ -233,11 +233,6 @@ def _field(setting: Field[Any]) -> Any:
     return made
 
 
-def kind_of(layer: Layer) -> str:
-    """Return what a layer of a simulation shows."""
-    return str(layer.metadata[METADATA_KEY]["kind"])
-
-
 class SimulateWidget(Dock):
     """The dock "Simulate degradation".
 
@@ -288,12 +283,6 @@ class SimulateWidget(Dock):
             row.changed.connect(self._on_change)
         self._show_fields()
 
-    @property
-    def simulation(self) -> Simulation:
-        """The chosen settings."""
-        values = {entry.name: self._form.fields[entry.name].value for entry in fields(Simulation)}
-        return Simulation(**values)
-
     def _show_fields(self, *_: Any) -> None:
         blur = self.blur.value
         self._form.show(self.elongation, visible=blur == "gaussian")
@@ -319,7 +308,8 @@ class SimulateWidget(Dock):
         self._timer.stop()
         try:
             source = read_layer(self.image.value, self._viewer.dims)
-            made = simulate(source, self.simulation)
+            settings = {entry.name: getattr(self, entry.name).value for entry in fields(Simulation)}
+            made = simulate(source, Simulation(**settings))
         except BlindSRError as error:
             self.status.value = str(error)
             show_error(str(error))
@@ -330,11 +320,11 @@ class SimulateWidget(Dock):
 
     def _show(self, made: list[LayerData]) -> None:
         """Show what was simulated in the layers of the simulation before, if they are there."""
-        before = {kind_of(x): x for x in self._layers if x in self._viewer.layers}
+        before = {record_of(x)["kind"]: x for x in self._layers if x in self._viewer.layers}
         source, layers = self.image.value, []
         for data, attributes, kind in made:
             layer = Layer.create(data, attributes, kind)
-            earlier = before.pop(kind_of(layer), None)
+            earlier = before.pop(record_of(layer)["kind"], None)
             if earlier is None or earlier.ndim != layer.ndim:
                 layers.append(self._viewer.add_layer(layer))
                 continue
