@@ -70,10 +70,10 @@ class StackTarget(Protocol):
 
 
 class ArrayTarget:
-    """An array in memory."""
+    """An array in memory, or a file of which no earlier run has written anything."""
 
-    def __init__(self, shape: tuple[int, ...], dtype: np.dtype[Any]) -> None:
-        self.array: NDArray[Any] = np.full(shape, empty_value(dtype), dtype=dtype)
+    def __init__(self, array: Any) -> None:
+        self.array = array
 
     def write(self, index: tuple[int | slice, ...], block: NDArray[Any]) -> None:
         """Write a block of the result."""
@@ -135,6 +135,11 @@ class PlaneTarget:
         except FileError as error:
             # Not to be mistaken for a plane that cannot be read.
             raise OutputError(str(error)) from error
+
+
+def empty_array(shape: tuple[int, ...], dtype: np.dtype[Any]) -> NDArray[Any]:
+    """Return an array of pixels that were not restored."""
+    return np.full(shape, empty_value(dtype), dtype=dtype)
 
 
 def empty_value(dtype: np.dtype[Any]) -> float:

@@ -11,7 +11,7 @@ import numpy as np
 from napari_blindsr.errors import NoContrastError
 from napari_blindsr.progress import StopReason, drained
 from napari_blindsr.stacks.executor import Clock, Executor, LocalExecutor, PlaneOutcome
-from napari_blindsr.stacks.outputs import ArrayTarget
+from napari_blindsr.stacks.outputs import ArrayTarget, empty_array
 from napari_blindsr.stacks.plan import StackJob, prepare_stack
 from napari_blindsr.stacks.result import GroupKernel, PlaneRecord, StackKernel, StackResult
 from napari_blindsr.stacks.warm_start import COLD_START, kalman_smoothed
@@ -139,8 +139,8 @@ def run_stack(
     executor = LocalExecutor() if executor is None else executor
     array: NDArray[Any] | None = None
     if target is None:
-        memory = ArrayTarget(job.result.shape, job.dtype)
-        target, array = memory, memory.array
+        array = empty_array(job.result.shape, job.dtype)
+        target = ArrayTarget(array)
     todo = [index for index in job.indices if not target.finished(job.position(index))]
     summary = StackSummary(job, kept=len(job.indices) - len(todo))
     for noted in target.kept():

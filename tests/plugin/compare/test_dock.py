@@ -18,7 +18,7 @@ from napari.utils.interactions import (
 from numpy.typing import NDArray
 from qtpy.QtWidgets import QApplication
 
-from napari_blindsr.plugin.compare.modes import MODES
+from napari_blindsr.plugin.compare.session import MODES
 from tests.plugin.conftest import Notifications
 
 MODE_NAMES = [mode.name for mode in MODES]

@@ -13,9 +13,8 @@ from numpy.typing import NDArray
 from napari_blindsr import KernelField
 from napari_blindsr.images.tiling import Box
 from napari_blindsr.physics.simulate import Degradation, degrade_field, gaussian_kernel
-from napari_blindsr.plugin.layers.kernel import holds_field, read_kernel_layer
 from napari_blindsr.plugin.layers.outputs import kernel_layer, montage, result_layers
-from napari_blindsr.plugin.layers.read import read_layer
+from napari_blindsr.plugin.layers.read import holds_field, read_kernel_layer, read_layer
 from napari_blindsr.plugin.measure.partners import find_kernel
 from tests.estimation.test_field import cells
 from tests.plugin.conftest import DockMaker, Notifications, make_result
@@ -103,9 +102,9 @@ def test_a_field_in_the_dock(
 ) -> None:
     viewer, widget = open_dock(blurred(), method="fast")
     form = widget._form
-    form.advanced_row.value = True
-    assert form.rows.is_shown(form.advanced.field)
-    form.advanced.field.value = (1, 2)
+    form.advanced.value = True
+    assert form.is_shown(form.field)
+    form.field.value = (1, 2)
     assert form.settings().field == (1, 2)
     click(widget.run_button)
     wait_idle(qtbot, widget)
@@ -119,7 +118,7 @@ def test_a_field_in_the_dock(
     # And again with what was found.
     widget.kernel.value = "known"
     widget.kernel_layer.value = kernels
-    assert not form.rows.is_shown(form.advanced.field)
+    assert not form.is_shown(form.field)
     assert form.settings().field == (1, 1)
     click(widget.run_button)
     wait_idle(qtbot, widget)
@@ -133,9 +132,9 @@ def test_a_field_in_the_dock(
 def test_methods_that_optimise_have_no_field(open_dock: DockMaker) -> None:
     _, widget = open_dock(blurred(), method="mlmc")
     form = widget._form
-    form.advanced_row.value = True
-    form.advanced.field.value = (2, 2)
-    assert not form.rows.is_shown(form.advanced.field)
+    form.advanced.value = True
+    form.field.value = (2, 2)
+    assert not form.is_shown(form.field)
     assert form.settings().field == (1, 1)
 
 
@@ -143,7 +142,7 @@ def test_small_regions_are_refused_in_one_line(
     open_dock: DockMaker, qtbot: Any, notifications: Notifications
 ) -> None:
     _, widget = open_dock(blurred(), method="fast")
-    widget._form.advanced.field.value = (3, 2)
+    widget._form.field.value = (3, 2)
     click(widget.run_button)
     wait_idle(qtbot, widget)
     (text,) = notifications.errors()

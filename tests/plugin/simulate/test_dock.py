@@ -139,7 +139,7 @@ def test_colour_and_stacks(
 def test_a_simulation_can_be_restored_with_its_own_kernel(
     open_simulation: Callable[..., tuple[Any, Any]], sharp: NDArray[np.uint16]
 ) -> None:
-    from napari_blindsr.plugin.layers.kernel import read_kernel_layer  # noqa: PLC0415
+    from napari_blindsr.plugin.layers.read import read_kernel_layer  # noqa: PLC0415
 
     viewer, widget = open_simulation(sharp)
     widget.blur.value = "line"

@@ -18,8 +18,6 @@ from napari_blindsr.images.files import open_image
 from napari_blindsr.plugin.layers.outputs import METADATA_KEY, LayerData
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
     from napari_blindsr.images.metadata import Description, ImageFile
 
 
@@ -93,24 +91,25 @@ def file_layers(file: ImageFile, path: Path) -> list[LayerData]:
     """
     description = file.description
     axes = description.axes
-    array = _lazy(file)
+    array = lazy(file)
     stem = path.name.split(".")[0] or path.name
-    if "C" not in axes:
-        return [_layer(_held(array, axes), description, path=path, name=stem, channel=0)]
-    at = axes.index("C")
-    count = file.array.shape[at]
+    has_channels = "C" in axes
+    count = file.array.shape[axes.index("C")] if has_channels else 1
     layers = []
     for channel in range(count):
-        data = array[(slice(None),) * at + (channel,)]
-        own = description.channel_names[channel] if description.channel_names else ""
-        name = own or f"{stem} channel {channel + 1}"
+        data, name = array, stem
+        if has_channels:
+            data = array[(slice(None),) * axes.index("C") + (channel,)]
+            own = description.channel_names[channel] if description.channel_names else ""
+            name = own or f"{stem} channel {channel + 1}"
         kept = _held(data, axes.replace("C", ""))
         layers.append(_layer(kept, description, path=path, name=name, channel=channel, count=count))
     return layers
 
 
-def _lazy(file: ImageFile) -> Any:
-    sides = dict.fromkeys("YX", TILE)
+def lazy(file: ImageFile, *, tile: int = TILE) -> Any:
+    """Return an image as an array that reads tiles of a plane, in pixels a side, when needed."""
+    sides = dict.fromkeys("YX", tile)
     chunks = tuple(
         min(sides.get(axis, n if axis == "S" else 1), n)
         for axis, n in zip(file.description.axes, file.array.shape, strict=True)
@@ -153,7 +152,7 @@ def _layer(
         usual = PALETTES.get(count, PALETTE)
         color = colors[channel] if colors else usual[channel % len(usual)]
         attributes["colormap"] = _colormap(color if colors or count > 1 else "FFFFFF")
-        attributes["contrast_limits"] = shown_limits(_middle(data, spatial))
+        attributes["contrast_limits"] = shown_limits(data, spatial)
         if count > 1:
             attributes["blending"] = "additive"
     return data, attributes, "image"
@@ -192,16 +191,12 @@ def _colormap(color: str) -> Any:
     return Colormap([[0, 0, 0, 1], [*brightest, 1]], name=f"#{color}")
 
 
-def _middle(data: Any, axes: str) -> NDArray[Any]:
-    """Return the plane that napari shows first."""
+def shown_limits(data: Any, axes: str) -> tuple[float, float]:
+    """Return contrast limits that a few bright pixels of the plane shown first do not stretch."""
     cut = tuple(
         slice(None) if axis in "YX" else n // 2 for axis, n in zip(axes, data.shape, strict=True)
     )
-    return np.asarray(data[cut])
-
-
-def shown_limits(plane: NDArray[Any]) -> tuple[float, float]:
-    """Return contrast limits of a plane that a few bright pixels do not stretch."""
+    plane = np.asarray(data[cut])
     step = max(1, int(max(plane.shape) // 1024))
     values = plane[::step, ::step]
     values = values[np.isfinite(values)]

@@ -24,19 +24,17 @@ class FamilyForm:
 
     Attributes
     ----------
-    rows : tuple of (str, BaseValueWidget)
-        Label and field of each parameter.
+    rows : tuple of BaseValueWidget
     """
 
     def __init__(self, family: type[KernelFamily]) -> None:
         self._family = family
         shown = [entry for entry in dataclasses.fields(family) if "label" in entry.metadata]
-        self._fields = {entry.name: _field(entry) for entry in shown}
+        self._fields = {entry.name: _field(family, entry) for entry in shown}
         self._names = {entry.metadata["name"] or entry.name: entry.name for entry in shown}
         # A folder stands above what it replaces.
         self.rows = tuple(
-            (entry.metadata["label"], self._fields[entry.name])
-            for entry in sorted(shown, key=lambda entry: entry.name != KERNELS)
+            self._fields[name] for name in sorted(self._fields, key=lambda name: name != KERNELS)
         )
         self._taken = self._fields[PIXEL_SIZE].value if PIXEL_SIZE in self._fields else None
 
@@ -97,15 +95,20 @@ class FamilyForm:
             self._taken = field.value
 
 
-def _field(parameter: dataclasses.Field[Any]) -> BaseValueWidget[Any]:
+def _field(family: type[KernelFamily], parameter: dataclasses.Field[Any]) -> BaseValueWidget[Any]:
     shown, default = parameter.metadata, parameter.default
+    options = {
+        "name": f"{family.name}.{parameter.name}",
+        "label": shown["label"],
+        "tooltip": shown["help"],
+    }
     if parameter.name == KERNELS:
-        return path_field(FileDialogMode.EXISTING_DIRECTORY, tooltip=shown["help"])
-    bounds = {name: shown[name] for name in ("low", "high", "step")}
+        return path_field(FileDialogMode.EXISTING_DIRECTORY, **options)
+    options |= {name: shown[name] for name in ("low", "high", "step")}
     if isinstance(default, float):
-        return number(default, **bounds, tooltip=shown["help"])
-    text = shown["help"] + (AUTOMATIC if default is None else "")
-    return Span(default if isinstance(default, tuple) else None, **bounds, tooltip=text)
+        return number(default, **options)
+    options["tooltip"] += AUTOMATIC if default is None else ""
+    return Span(default if isinstance(default, tuple) else None, **options)
 
 
 def family_forms() -> dict[str, FamilyForm]:

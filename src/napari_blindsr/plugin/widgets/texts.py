@@ -52,11 +52,6 @@ def sentence(text: str) -> str:
     return text[:1].upper() + text[1:]
 
 
-def stage_text(progress: Progress) -> str:
-    """Return the stage of a run as a sentence."""
-    return sentence(progress.stage)
-
-
 def progress_text(progress: Progress) -> str:
     """Return step or stage, loss and time left in one line, which breaks between them only."""
     counted = progress.unit == "step" and progress.step > 0
@@ -64,7 +59,7 @@ def progress_text(progress: Progress) -> str:
         parts = [f"Step {progress.step} of {progress.total}"]
     else:
         # No image steps are being done: a warm-up, a reconstruction, planes or tiles.
-        parts = [stage_text(progress)]
+        parts = [sentence(progress.stage)]
     if progress.loss is not None:
         parts.append(f"loss {progress.loss:.4g}")
     if progress.remaining is not None:
@@ -77,21 +72,17 @@ def ending_text(result: Result | StackResult) -> str:
     text = f"{ENDINGS[str(result.reason)]} in {duration_text(result.seconds)}"
     if isinstance(result, StackResult):
         device = "" if result.example is None else f" ({device_label(result.example.device)})"
-        return f"{text}{device}: {planes_restored(result)} of {planes_asked(result)} planes."
+        return f"{text}{device}: {planes_text(result)}."
     steps = ""
     if method_named(result.settings.method).optimises:
         steps = f", {result.trace.size} of {result.settings.schedule.image_steps} steps"
     return f"{text} ({device_label(result.device)}{steps})."
 
 
-def planes_asked(result: StackResult) -> int:
-    """Return how many planes were to be restored."""
-    return math.prod(map(len, result.selection))
-
-
-def planes_restored(result: StackResult) -> int:
+def planes_text(result: StackResult) -> str:
     """Return how many planes are restored, those of an earlier run included."""
-    return len(result.records) - len(result.failures) + result.kept
+    restored = len(result.records) - len(result.failures) + result.kept
+    return f"{restored} of {math.prod(map(len, result.selection))} planes"
 
 
 def facts_of(result: Result | StackResult, nanometres: float | None = None) -> list[str]:
