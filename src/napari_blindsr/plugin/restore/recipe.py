@@ -7,13 +7,17 @@ import shlex
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from napari_blindsr.errors import InputError
+from napari_blindsr.errors import BlindSRError, InputError
+from napari_blindsr.images.axes import SAMPLES
+from napari_blindsr.images.files import open_image
 from napari_blindsr.methods import Schedule, method_named
 from napari_blindsr.physics.kernels import Gaussian, KernelFamily, Line, Motion
 from napari_blindsr.physics.kernels.airy import Airy
 from napari_blindsr.physics.kernels.disk import Disk
 from napari_blindsr.plugin.layers.inputs import StackInput
 from napari_blindsr.plugin.layers.outputs import record_of
+from napari_blindsr.plugin.layers.read import array_of
+from napari_blindsr.plugin.layers.stacks import layer_layout, plane_text
 
 if TYPE_CHECKING:
     from napari.layers import Image, Layer
@@ -26,6 +30,8 @@ PLAIN = (
     *("seed", "device", "precision", "threads", "tile", "uncertainty"),
 )
 """Settings whose options have their names and take their values."""
+COLOURS = 3
+OME_AXES = {*"TZCYX", SAMPLES}
 NO_FILE = "The image was not opened from a file; save it and open it first."
 NO_COMMAND = "The command line takes no layers: save the {what} to a file first."
 
@@ -48,6 +54,8 @@ def python_text(recipe: Recipe) -> str:
     image = f"viewer.layers[{recipe.layer.name!r}].data"
     if recipe.layer.multiscale:
         image += "[0]"
+    if recipe.layer.rgb and array_of(recipe.layer).shape[-1] > COLOURS:
+        image += f"[..., :{COLOURS}]"
     several = isinstance(source, StackInput)
     arguments = [f"Settings.from_json({settings.to_json()!r})"]
     if isinstance(source, StackInput):
@@ -64,9 +72,16 @@ def python_text(recipe: Recipe) -> str:
         arguments.append(f"axes={source.axes!r}")
         if source.region is not None:
             arguments.append(f"region={source.region!r}")
-    if source.mask is not None and recipe.mask is not None:
-        arguments.append(f"mask=viewer.layers[{recipe.mask.name!r}].data")
     lines = []
+    modules = []
+    if source.mask is not None and recipe.mask is not None:
+        # The pixels within shapes, and the plane of labels, as the dock finds them.
+        modules = ["read import read_layer", "shapes import read_mask"]
+        lines += [
+            f"shown = read_layer(viewer.layers[{recipe.layer.name!r}], viewer.dims)",
+            f"mask = read_mask(viewer.layers[{recipe.mask.name!r}], shown, viewer.dims).covered",
+        ]
+        arguments.append("mask=mask")
     if source.kernel is not None and recipe.kernel is not None:
         lines.append("# The kernel of the layer when this was copied.")
         lines.append(f"kernel = np.array({source.kernel.kernel.astype(float).tolist()})")
@@ -78,6 +93,7 @@ def python_text(recipe: Recipe) -> str:
     head += [
         "",
         f"from napari_blindsr import {', '.join(names)}",
+        *(f"from napari_blindsr.plugin.layers.{module}" for module in modules),
         "from napari_blindsr.progress import drained",
         "",
         "viewer = napari.current_viewer()",
@@ -97,7 +113,16 @@ def command_text(recipe: Recipe) -> str:
     for what, given in (("mask", source.mask), ("PSF", source.kernel)):
         if given is not None:
             raise InputError(NO_COMMAND.format(what=what))
-    words = ["napari-blindsr", "restore", path, "--output", f"restored x{settings.scale}.ome.tif"]
+    axes = layer_layout(recipe.layer, source.plane).axes
+    held = _file_axes(recipe.layer)
+    # A layer of one channel of a file lacks that axis.
+    channel = -1 if held is None or "C" in axes else held.find("C")
+    if channel >= 0 and held is not None and len(held) == len(axes) + 1:
+        axes = f"{axes[:channel]}C{axes[channel:]}"
+    ending = ".ome.tif" if set(axes) <= OME_AXES else ".tif"
+    words = ["napari-blindsr", "restore", path, "--output", f"restored x{settings.scale}{ending}"]
+    if held is not None and held != axes and len(held) == len(axes):
+        words += ["--axes", axes]
     words += _plane_words(recipe)
     words += _setting_words(settings)
     return shlex.join(words)
@@ -109,23 +134,32 @@ def _path_of(layer: Image) -> str | None:
     return None if path is None else str(path)
 
 
+def _file_axes(layer: Image) -> str | None:
+    """Return the axes of a layer's file as the command line reads them, None if it cannot."""
+    try:
+        return open_image(
+            _path_of(layer) or "", series=record_of(layer).get("series")
+        ).description.axes
+    except BlindSRError:
+        return None
+
+
 def _plane_words(recipe: Recipe) -> list[str]:
     source = recipe.request.source
     record = record_of(recipe.layer)
-    chosen = [f"C={record['number']}"] if record.get("channel") else []
+    chosen = [f"C={record['number']}"] if record.get("number") is not None else []
     words: list[str] = []
+    if record.get("series") is not None:
+        words += ["--series", str(record["series"])]
     if isinstance(source, StackInput):
         if source.options.planes:
             chosen.append(source.options.planes)
         words += ["--kernels", source.options.kernels, "--dtype", source.options.dtype]
         words += ["--warm-start"] if source.options.warm_start else []
     else:
-        labels = recipe.layer.axis_labels
-        chosen += [
-            f"{labels[axis].upper()}={at}"
-            for axis, at in enumerate(source.plane.index)
-            if at is not None
-        ]
+        # One plane, whose kernel is its own.
+        words += ["--kernels", "plane"]
+        chosen += [text for text in (plane_text(recipe.layer, source.plane),) if text]
     if chosen:
         words += ["--planes", ",".join(chosen)]
     if source.region is not None:
