@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -93,9 +92,8 @@ def judge(
     size = pixel_nanometres(source.frame, source.plane)
     facts = (ending_text(result), *facts_of(result, size))
     if isinstance(result, StackResult):
-        flags = Counter(text for record in result.records for text in record.flags)
-        cautions = [Caution(message=f"{n} planes: {text}.") for text, n in flags.most_common()]
-        level: Level = "doubtful" if result.failures else "caution" if flags else "good"
+        cautions = [*cautions_of(result.flags)]
+        level: Level = "doubtful" if result.failures else level_of(result.flags)
         done = f"{planes_restored(result)} of {planes_asked(result)} planes"
         parts = ["Some planes failed" if result.failures else WORDS[level], done]
     else:
