@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from napari_blindsr.errors import InputError, SettingsError, WeightsError
 from napari_blindsr.images.axes import chain_axis, parse_selection
+from napari_blindsr.methods import method_named
 from napari_blindsr.plugin.layers.inputs import LayerInput, Source
 from napari_blindsr.plugin.layers.kernel import read_kernel_layer
 from napari_blindsr.plugin.layers.read import find_plane, nanometres, read_layer, run_planes
@@ -145,6 +146,7 @@ def size_text(form: RunForm, plane: Plane, viewer: ViewerModel) -> str:
     parts += memory_text(form, settings, (height, width), channels=channels, planes=count)
     if not many:
         parts += time_text((height, width), settings)
+    parts += [form.optics.hint] if form.optics.hint else []
     return " · ".join([*parts, *weights_text(settings)])
 
 
@@ -167,7 +169,8 @@ def keep_pace(seconds: float | None, source: Source, settings: Settings) -> None
 def time_text(shape: tuple[int, int], settings: Settings) -> list[str]:
     """Return about how long the steps for a plane (h, w) take, if an earlier run tells."""
     pace = _paces.get(_pace_key(settings))
-    if pace is None:
+    # Other methods take no such steps.
+    if pace is None or not method_named(settings.method).optimises:
         return []
     pixels = math.prod(shape) * settings.scale**2
     return [f"takes about {duration_text(pace * pixels * settings.schedule.image_steps)}"]
