@@ -152,7 +152,9 @@ class RestoreWidget(RunDock[RestoreRun]):
         self.seed.another.changed.connect(self._run_with_another_seed)
         form.python_button.changed.connect(lambda: self._copy("python"))
         form.command_button.changed.connect(lambda: self._copy("command"))
-        for row in (self.scale, self.planes, self.range, *form.costly):
+        optics = form.optics.kind, form.optics.aperture, form.optics.emission
+        rows = self.scale, self.planes, self.range, form.optics.pixel_size, *optics
+        for row in (*rows, *form.costly):
             row.changed.connect(self._describe)
         self._listen([dims.ndisplay, dims.order, dims.current_step], self._describe)
         size = ChoiceWatcher(self.image, placing, self._describe)
@@ -165,6 +167,8 @@ class RestoreWidget(RunDock[RestoreRun]):
     def _start(self) -> None:
         if self.image.value is None or self._worker is not None:
             return
+        # That of an earlier run says nothing of this one, not even if it cannot begin.
+        self.verdict.show_verdict(None)
         try:
             request = read_request(self._form, self._viewer)
         except BlindSRError as error:
@@ -172,7 +176,6 @@ class RestoreWidget(RunDock[RestoreRun]):
             return
         self._source_layer, self._unit, self._pace = self.image.value, "step", Pace()
         self._form.optics.remember()
-        self.verdict.show_verdict(None)
         self._begin(RestoreRun(request), f"Restoring {request.source.name}")
 
     def _begin(self, run: RestoreRun, activity: str) -> None:
@@ -369,16 +372,17 @@ class RestoreWidget(RunDock[RestoreRun]):
         self._form.extent.show_layer(layer)
         try:
             plane = find_plane(layer, self._viewer.dims)
+            size = nanometres(layer, plane)
+            # Each change of a number comes here again: the text is the last to be made.
+            self._form.optics.show_layer(layer, size)
+            if size is not None:
+                self._form.show_pixel_size(size)
             text = size_text(self._form, plane, self._viewer)
         except BlindSRError as error:
             self._form.size_row.value = str(error)
             self._allow_start(str(error))
             return
         self._allow_start()
-        size = nanometres(layer, plane)
-        self._form.optics.show_layer(layer, size)
-        if size is not None:
-            self._form.show_pixel_size(size)
         self._form.size_row.value = text
 
 

@@ -90,6 +90,9 @@ class RunForm(Container[Widget]):
             row.changed.connect(self._show_what_matters)
         self.scale_row.changed.connect(self._show_usual)
         self.kernel_row.changed.connect(self._suggest_kernel_layer)
+        optics = self.optics
+        for choice in (optics.kind, optics.aperture, optics.emission):
+            choice.changed.connect(self._suggest_optics)
         self._suggested_steps = self.steps_row.value
         for choice in (self.kernel_row, self.advanced.schedule):
             choice.changed.connect(self._suggest_steps)
@@ -225,8 +228,23 @@ class RunForm(Container[Widget]):
 
     def show_pixel_size(self, size: float) -> None:
         """Pass the size of the image's pixel, in nm, to the kernel families."""
+        self._suggest("pixel_size", size)
+
+    def _suggest(self, parameter: str, value: float) -> None:
+        """Make a value the default of a parameter of the kernel families; 0 is unknown."""
+        if not value:
+            return
         for form in self.families.values():
-            form.show_pixel_size(size)
+            field = form.suggest(parameter, value)
+            for name, row in self._kept.items():
+                if row is field:
+                    self._defaults[name] = row.value
+
+    def _suggest_optics(self, *_: Any) -> None:
+        """Pass the microscope that is chosen above to the kernel families."""
+        if self.optics.matters:
+            self._suggest("numerical_aperture", float(self.optics.aperture.value))
+            self._suggest("wavelength", float(self.optics.emission.value))
 
     def _schedule(self) -> Schedule:
         if not self.method.optimises:

@@ -90,6 +90,15 @@ class OpticsOptions:
         return Optics(numerical_aperture=aperture, emission_nm=emission, pixel_size_nm=pixel_size)
 
     @property
+    def hint(self) -> str:
+        """What to add if some numbers were given, but not all; else nothing."""
+        if not self.matters or self.optics() != UNKNOWN:
+            return ""
+        if not self.aperture.value and not self.emission.value:
+            return ""
+        return "the optics have no effect until aperture, emission and pixel size are all known"
+
+    @property
     def matters(self) -> bool:
         """Whether the image is of a light microscope."""
         return self.kind.value in WITH_LIGHT
