@@ -357,6 +357,9 @@ class RestoreWidget(RunDock[RestoreRun]):
     def _show_comparable(self) -> None:
         # Layers that were removed are not kept alive here.
         if not all(layer in self._viewer.layers for layer in self._pair):
+            if self._pair and self._pair[-1] not in self._viewer.layers:
+                # There is nothing left that it says something of.
+                self.verdict.show_verdict(None)
             self._pair = ()
         allow(self.compare_button, "" if self._pair else NOTHING)
         results = any(map(is_restored, self._viewer.layers))

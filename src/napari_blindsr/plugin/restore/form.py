@@ -244,6 +244,7 @@ class RunForm(Container[Widget]):
         """Pass the microscope that is chosen above to the kernel families."""
         if self.optics.matters:
             self._suggest("numerical_aperture", float(self.optics.aperture.value))
+            self._suggest("refractive_index", self.optics.index)
             self._suggest("wavelength", float(self.optics.emission.value))
 
     def _schedule(self) -> Schedule:

@@ -137,6 +137,7 @@ def size_text(form: RunForm, plane: Plane, viewer: ViewerModel) -> str:
         count = math.prod(map(len, selection))
         form.show_neighbours(followed=chain_axis(layout.loop_axes, selection) is not None)
         parts.append(f"{count} planes" if count > 1 else "1 plane")
+    parts += [form.optics.hint] if form.optics.hint else []
     try:
         settings = form.settings()
     except SettingsError:
@@ -146,7 +147,6 @@ def size_text(form: RunForm, plane: Plane, viewer: ViewerModel) -> str:
     parts += memory_text(form, settings, (height, width), channels=channels, planes=count)
     if not many:
         parts += time_text((height, width), settings)
-    parts += [form.optics.hint] if form.optics.hint else []
     return " · ".join([*parts, *weights_text(settings)])
 
 
