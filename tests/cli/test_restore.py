@@ -406,3 +406,5 @@ def test_a_stack_says_what_one_image_says(
     report = json.loads((tmp_path / "t_x2.json").read_text(encoding="utf-8"))
     for flag in report["flags"]:
         assert f"warning: {flag['message']}. {flag['meaning']} {flag['advice']}" in told
+    assert run_here(words, monkeypatch, tmp_path) == 0
+    assert capfd.readouterr().err == "t_x2.tif is already complete; --force restores it again\n"

@@ -66,6 +66,8 @@ def restore_many(
             run = digest(job, settings, options, axes=axes, known=known, mask=mask)
             if not force and is_finished(job, run):
                 summary.outcomes[job] = "already complete"
+                if summary.alone:
+                    say(console, f"{job.image} is already complete; --force restores it again")
                 continue
             given = open_file(
                 job, settings, options, axes=axes, known=known, mask=mask, force=force

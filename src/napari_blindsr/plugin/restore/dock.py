@@ -47,6 +47,7 @@ from napari_blindsr.plugin.widgets.pace import Pace
 from napari_blindsr.plugin.widgets.scroll import Scroll, column
 from napari_blindsr.plugin.widgets.texts import ending_text
 from napari_blindsr.plugin.widgets.verdict import VerdictPanel
+from napari_blindsr.stacks.result import StackResult
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -55,7 +56,6 @@ if TYPE_CHECKING:
 
     from napari_blindsr.progress import Progress
     from napari_blindsr.restoration.result import Result
-    from napari_blindsr.stacks.result import StackResult
 
 
 PROBE_PERIOD = 100
@@ -316,7 +316,9 @@ class RestoreWidget(RunDock[RestoreRun]):
         keep_pace(self._pace.seconds, run.source, run.settings)
         verdict = judge(result, run.source, run.resolutions)
         self.verdict.show_verdict(verdict)
-        if verdict.level == "doubtful" or (verdict.level == "caution" and result.notes):
+        # Every stack has a note, that nothing is sharpened along Z.
+        left_out = bool(result.notes) and not isinstance(result, StackResult)
+        if verdict.level == "doubtful" or (verdict.level == "caution" and left_out):
             show_warning(verdict.text)
 
     def _show(self, added: list[Layer]) -> None:

@@ -236,9 +236,9 @@ class RunForm(Container[Widget]):
             return
         for form in self.families.values():
             field = form.suggest(parameter, value)
-            for name, row in self._kept.items():
-                if row is field:
-                    self._defaults[name] = row.value
+            if field is not None:
+                names = [name for name, row in self._kept.items() if row is field]
+                self._defaults |= dict.fromkeys(names, field.value)
 
     def _suggest_optics(self, *_: Any) -> None:
         """Pass the microscope that is chosen above to the kernel families."""

@@ -130,7 +130,8 @@ def blur_facts(result: Result | StackResult, nanometres: float | None = None) ->
             plane = f"{plane_name(result, entry.indices[0])}: "
         facts.append(plane + blur_text(entry.blur, nanometres))
     if len(blurs) > NAMED:
-        facts.append(f"And {len(blurs) - NAMED} more kernels.")
+        more = len(blurs) - NAMED
+        facts.append(f"And {more} more kernel{'' if more == 1 else 's'}.")
     return facts + [field_text(entry.field) for entry in entries if entry.field is not None][:1]
 
 
