@@ -46,7 +46,7 @@ def restore(
         list[Path],
         typer.Argument(
             metavar="INPUT...",
-            help="Images or stacks: .tif, .ome.tif, .zarr, .npy or .png; folders and patterns "
+            help="Images or stacks: .tif, .ome.tif, .zarr, .npy, .png, .jpg; folders and patterns "
             "stand for the images in them.",
         ),
     ],

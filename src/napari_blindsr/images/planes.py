@@ -209,6 +209,11 @@ def check_axes(array: Any, axes: str | None) -> str:
     Only the shape is read; raises an `InputError` if these are no axes of one image.
     """
     shape = size_text(array)
+    if array.ndim == 0 and np.dtype(array.dtype).kind in "USO":
+        # Most likely the path of a file.
+        raise InputError(
+            "the image is no array of pixels; read a file first, such as by tifffile.imread"
+        )
     if axes is None:
         if array.ndim == 2:
             axes = "YX"
