@@ -48,6 +48,10 @@ def _is_number(value: object) -> bool:
     return isinstance(value, Real) and math.isfinite(value)
 
 
+def _is_whole(value: object) -> bool:
+    return isinstance(value, Integral)
+
+
 @dataclass(frozen=True, kw_only=True)
 class Settings:
     """All settings of one run; together with the image they repeat it.
@@ -183,7 +187,7 @@ class Settings:
             f"seed is {self.seed!r}; expected a whole number from 0 to 2**63 − 1",
         )
         require(
-            self.threads is None or (isinstance(self.threads, Integral) and self.threads >= 1),
+            self.threads is None or (_is_whole(self.threads) and self.threads >= 1),
             f"threads is {self.threads!r}; it must be at least 1",
         )
         require(
