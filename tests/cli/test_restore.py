@@ -311,6 +311,7 @@ BAD = [
     (f"{DDSR} --mask-out out.tif", "two options name this file"),
     (f"{DDSR} --mask mask.png --mask-out mask.png --force", "two options name this file"),
     (f"{MLMC} --mask mask.png", "method 'mlmc' takes no mask; use one of ['fast', 'ddsr',"),
+    (f"{MLMC} --mask in.png", "method 'mlmc' takes no mask"),
     (f"{MLMC} --gain 0.5", "method 'mlmc' takes no gain"),
     (f"{MLMC} --mask-saturated", "method 'mlmc' takes no gain and no mask"),
     (f"{FAST} --steps 300", "steps is 300, but method 'fast' takes no steps"),
