@@ -371,7 +371,7 @@ def check_files(
             check_suffix(given, READ_SUFFIXES, "read")
     # Unlike Path.resolve, this takes loops of links.
     taken = {os.path.realpath(path) for path in inputs if path is not None}
-    for path in (os.path.realpath(path) for path, _ in outputs if path is not None):
-        if path in taken:
-            raise FileError(f"cannot write {path}: two options name this file")
-        taken.add(path)
+    for real in [os.path.realpath(path) for path, _ in outputs if path is not None]:
+        if real in taken:
+            raise FileError(f"cannot write {real}: two options name this file")
+        taken.add(real)
