@@ -17,7 +17,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -243,7 +243,11 @@ def lucy(case: Real, rounds: int = 60) -> NDArray[Any]:
 
 
 def section_gains(
-    cases: Iterator[Real], folder: Path | None, *, widths: bool, quality: str = "fast"
+    cases: Iterator[Real],
+    folder: Path | None,
+    *,
+    widths: bool,
+    quality: Literal["fast", "refined"] = "fast",
 ) -> dict[str, Any]:
     """Restore cases blindly and with the true kernel, and print how they fare."""
     rows, records = [], []

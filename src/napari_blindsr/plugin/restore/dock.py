@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from magicgui.widgets import Container, PushButton
 from magicgui.widgets.bases import Widget
-from napari.layers import Image, Layer
+from napari.layers import Layer
 from napari.utils.notifications import show_warning
 from qtpy.QtCore import QTimer
 from qtpy.QtWidgets import QApplication
@@ -305,11 +305,11 @@ class RestoreWidget(RunDock[RestoreRun]):
             stored=run.stored,
         )
         added = [self._viewer.add_layer(Layer.create(*layer_data)) for layer_data in layers]
-        # Masks lie on the image, with which the user goes on.
-        images = [layer for layer in added if isinstance(layer, Image)]
-        self._viewer.layers.selection.active = images[-1]
+        # Masks, and the kernels of regions, lie on the image, with which the user goes on.
+        (restored,) = (layer for layer in added if is_restored(layer))
+        self._viewer.layers.selection.active = restored
         self._show(added)
-        self._pair = () if self._source_layer is None else (self._source_layer, images[-1])
+        self._pair = () if self._source_layer is None else (self._source_layer, restored)
         self._show_comparable()
         stored = "" if run.stored is None else f" Written to {run.stored.path}."
         self._show_end(ending_text(result) + stored, complete=True)
