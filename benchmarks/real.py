@@ -17,7 +17,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -35,6 +35,9 @@ from napari_blindsr.physics.kernels import Line, side_for
 from napari_blindsr.physics.observation import kernel_center
 from napari_blindsr.physics.simulate import Degradation, degrade, gaussian_kernel, interpolate
 from training.real import is_validation, read_micrograph, reduced
+
+if TYPE_CHECKING:
+    from napari_blindsr.types import Quality
 
 LARGEST = 512
 """Side in pixels of what is used of a truth, at most."""
@@ -243,11 +246,7 @@ def lucy(case: Real, rounds: int = 60) -> NDArray[Any]:
 
 
 def section_gains(
-    cases: Iterator[Real],
-    folder: Path | None,
-    *,
-    widths: bool,
-    quality: Literal["fast", "refined"] = "fast",
+    cases: Iterator[Real], folder: Path | None, *, widths: bool, quality: Quality = "fast"
 ) -> dict[str, Any]:
     """Restore cases blindly and with the true kernel, and print how they fare."""
     rows, records = [], []
