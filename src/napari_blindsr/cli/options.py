@@ -369,9 +369,9 @@ def check_files(
     for given in inputs:
         if given is not None:
             check_suffix(given, READ_SUFFIXES, "read")
-    named = [path for path in (*inputs, *(path for path, _ in outputs)) if path is not None]
     # Unlike Path.resolve, this takes loops of links.
-    resolved = [Path(os.path.realpath(path)) for path in named]
-    for number, path in enumerate(resolved):
-        if path in resolved[:number]:
-            raise FileError(f"cannot write {path}: two options name this file")
+    taken = {os.path.realpath(path) for path in inputs if path is not None}
+    for real in [os.path.realpath(path) for path, _ in outputs if path is not None]:
+        if real in taken:
+            raise FileError(f"cannot write {real}: two options name this file")
+        taken.add(real)

@@ -7,7 +7,11 @@ from typing import TYPE_CHECKING
 from rich.console import Console
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from rich.table import Table
+
+    from napari_blindsr.restoration.diagnostics import Flag
 
 
 def error_console(*, quiet: bool = False) -> Console:
@@ -19,6 +23,11 @@ def say(console: Console, *lines: str) -> None:
     """Print lines as they are, without markup or line breaks."""
     for line in lines:
         console.print(line, markup=False, soft_wrap=True)
+
+
+def warnings_of(flags: Iterable[Flag]) -> list[str]:
+    """Return a line for each flag: what was measured, what it means, and what to do."""
+    return [f"warning: {flag.message}. {flag.meaning} {flag.advice}" for flag in flags]
 
 
 def print_tables(*tables: Table, title: str | None = None) -> None:

@@ -27,7 +27,7 @@ from napari_blindsr.cli.options import (
     parse_field,
 )
 from napari_blindsr.cli.outputs import OutputOptions
-from napari_blindsr.cli.printing import error_console, say
+from napari_blindsr.cli.printing import error_console, say, warnings_of
 from napari_blindsr.errors import FileError
 from napari_blindsr.methods import method_named
 from napari_blindsr.physics.kernels import FAMILY_NAMES, KernelFamily
@@ -46,7 +46,7 @@ def restore(
         list[Path],
         typer.Argument(
             metavar="INPUT...",
-            help="Images or stacks: .tif, .ome.tif, .zarr, .npy or .png; folders and patterns "
+            help="Images or stacks: .tif, .ome.tif, .zarr, .npy, .png, .jpg; folders and patterns "
             "stand for the images in them.",
         ),
     ],
@@ -184,7 +184,7 @@ def restore(
         console=console,
     )
     written = outputs.write(files.output, result, loaded, force=force, console=console)
-    return conclude(result, written, console, nanometres=square_pixel(loaded)[0])
+    return conclude(result, written, console, nanometres=square_pixel(loaded.pixel_size)[0])
 
 
 def conclude(
@@ -200,7 +200,7 @@ def conclude(
     say(
         console,
         *(f"note: {note}" for note in result.notes),
-        *(f"warning: {f.message}. {f.meaning} {f.advice}" for f in result.flags),
+        *warnings_of(result.flags),
         *facts_of(result, nanometres),
         f"{result.reason} after {steps}{result.seconds:.0f} s; wrote "
         f"{', '.join(map(str, written))}",

@@ -89,6 +89,16 @@ def run_flags(
     )
 
 
+ESTIMATED = ("blur_not_identifiable", "no_blur", "kernel_at_bound", "another_family")
+"""Flags that the blur estimate alone raises."""
+
+
+def blur_flags(kernel: NDArray[np.float32], blur: BlurEstimate) -> tuple[Flag, ...]:
+    """Return the flags of a kernel (K, K) that was estimated for several images together."""
+    evidence = RunEvidence(scale=blur.scale, kernel=kernel, widths=kernel_widths(kernel), blur=blur)
+    return tuple(flag for flag in run_checks(evidence) if flag.name in ESTIMATED)
+
+
 def _blocks(data: NDArray[np.float32] | Tensor) -> float:
     """Return how strong the JPEG blocks of planes are."""
     return blocking(np.asarray(data if isinstance(data, np.ndarray) else data.cpu()).mean(axis=0))

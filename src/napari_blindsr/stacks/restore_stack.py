@@ -10,6 +10,7 @@ import numpy as np
 
 from napari_blindsr.errors import NoContrastError
 from napari_blindsr.progress import StopReason, drained
+from napari_blindsr.restoration.evidence import blur_flags
 from napari_blindsr.stacks.executor import Clock, Executor, LocalExecutor, PlaneOutcome
 from napari_blindsr.stacks.outputs import ArrayTarget, empty_array
 from napari_blindsr.stacks.plan import StackJob, prepare_stack
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from napari_blindsr.images.axes import Index
     from napari_blindsr.images.metadata import LazyArray
     from napari_blindsr.progress import Progress
+    from napari_blindsr.restoration.diagnostics import Flag
     from napari_blindsr.restoration.result import Result
     from napari_blindsr.settings import Settings
     from napari_blindsr.stacks.options import StackOptions
@@ -199,7 +201,10 @@ def _delivered(
         blur=result.blur if shared is None else shared.blur,
         field=result.field,
     )
-    record = summary.restored(result, kernel, clipped=outcome.clipped)
+    # A plane that was given its kernel does not know how sure that is.
+    estimated = kernel.blur if result.blur is None else None
+    flags = () if estimated is None else blur_flags(kernel.kernel, estimated)
+    record = summary.restored(result, kernel, clipped=outcome.clipped, flags=flags)
     if result.reason is StopReason.STOPPED:
         # Some tiles are missing: the plane is incomplete.
         return False
@@ -267,10 +272,12 @@ class StackSummary:
         self._constant = error
         return record
 
-    def restored(self, result: Result, kernel: StackKernel, *, clipped: int) -> PlaneRecord:
-        """Add the result of a plane, and its kernel; returns its record."""
+    def restored(
+        self, result: Result, kernel: StackKernel, *, clipped: int, flags: tuple[Flag, ...] = ()
+    ) -> PlaneRecord:
+        """Add the result of a plane, and its kernel with `flags`; returns its record."""
         (index,) = kernel.indices
-        record = PlaneRecord.of(index, result, clipped=clipped)
+        record = PlaneRecord.of(index, result, clipped=clipped, shared=flags)
         self._records.append(record)
         if result.reason is StopReason.STOPPED:
             self._partial.append(record)
@@ -331,11 +338,16 @@ class StackSummary:
             notes += [f"plane {name} is not complete: {note}" for note in record.notes]
         constant = sum(CONSTANT in " ".join(record.notes) for record in self._records)
         if constant:
-            notes.append(f"{constant} planes are constant, and so are their restorations")
+            notes.append(
+                "1 plane is constant, and so is its restoration"
+                if constant == 1
+                else f"{constant} planes are constant, and so are their restorations"
+            )
         alone = sum(COLD_START in record.notes for record in self._records)
         if alone:
-            notes.append(f"{alone} planes {COLD_START}")
+            notes.append(f"{alone} plane{'' if alone == 1 else 's'} {COLD_START}")
         clipped = sum(record.clipped for record in self._records)
         if clipped:
-            notes.append(f"{clipped} values were beyond the range of {self._job.dtype}: clipped")
+            were = "1 value was" if clipped == 1 else f"{clipped} values were"
+            notes.append(f"{were} beyond the range of {self._job.dtype}: clipped")
         return tuple(notes)

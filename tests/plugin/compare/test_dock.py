@@ -246,7 +246,7 @@ def test_too_few_layers(open_comparison: OpenComparison, notifications: Notifica
         widget.mode.value = mode
         assert widget.mode.value == "off"
         assert notifications.errors()[-1] == widget.status.value
-        assert "1 layers are chosen" in widget.status.value
+        assert "1 layer is chosen" in widget.status.value
     assert len(notifications.errors()) == len(MODE_NAMES)
     assert state(viewer) == before
 

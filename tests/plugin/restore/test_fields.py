@@ -110,6 +110,12 @@ def test_a_field_in_the_dock(
     wait_idle(qtbot, widget)
     assert not notifications.errors()
     image, kernels = viewer.layers[-2:]
+    # The kernels lie above, but it is the image that is saved and compared.
+    assert viewer.layers.selection.active == image
+    click(widget.compare_button)
+    comparison = viewer.window.dock_widgets["Compare layers (napari-blindsr)"]
+    assert comparison.picker.chosen() == [viewer.layers[0], image]
+    comparison.mode.value = "off"
     record = kernels.metadata["napari-blindsr"]
     assert record["field"]["shape"] == [1, 2]
     first, second = (region["widths"][0] for region in record["field"]["regions"][0])

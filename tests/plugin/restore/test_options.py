@@ -244,6 +244,29 @@ def test_steps_suit_the_kernel_until_they_are_changed(make_napari_viewer: Any) -
     assert widget.steps.value == 33
 
 
+def test_the_microscope_of_the_blur_type_is_the_one_that_was_chosen(open_dock: DockMaker) -> None:
+    """Its numbers follow objective, fluorophore and layer, after Restore defaults as well."""
+    viewer, widget = open_dock()
+    viewer.add_image(np.eye(24), scale=(0.13, 0.13), units=("um", "um"))
+    optics, airy = widget._form.optics, widget.families["airy"]
+    widget.kernel.value = "airy"
+    assert "optics have no effect" not in widget._form.size_row.value
+    optics.aperture.value = 1.2
+    assert "optics have no effect" in widget._form.size_row.value
+    optics.emission.value = 610
+    assert "optics have no effect" not in widget._form.size_row.value
+    chosen = Airy(numerical_aperture=1.2, wavelength=610, pixel_size=130, refractive_index=1.33)
+    assert airy.kernel() == chosen
+    airy.wavelength.value = 700
+    widget._form.restore_defaults()
+    assert airy.kernel() == chosen
+    viewer.add_image(np.eye(24), scale=(0.2, 0.2), units=("um", "um"))
+    assert airy.pixel_size.value == 200
+    airy.wavelength.value = 700
+    optics.emission.value = 520
+    assert airy.wavelength.value == 700, "the user's own"
+
+
 def test_the_pixel_size_is_that_of_the_layer(open_dock: DockMaker) -> None:
     viewer, widget = open_dock(PIXELS)
     size = widget.families["airy"].pixel_size

@@ -126,7 +126,8 @@ class Session:
 
 def _check(kind: type[Mode], layers: Sequence[Image], viewer: ViewerModel) -> None:
     if len(layers) < 2:
-        raise InputError(f"{len(layers)} layers are chosen; choose two or more to compare")
+        chosen = ("no layer is", "1 layer is")[len(layers)]
+        raise InputError(f"{chosen} chosen; choose two or more to compare")
     if kind.most is not None and len(layers) > kind.most:
         raise InputError(f"{len(layers)} layers are chosen; {kind.label} takes {kind.most}")
     plane_axes(viewer)

@@ -60,23 +60,23 @@ def read_file(path: str | Sequence[str]) -> list[LayerData]:
     """
     file = Path(path if isinstance(path, str) else path[0])
     layers = []
-    for opened in _images(file):
+    for series, opened in _images(file):
         for note in opened.description.notes:
             show_warning(f"{file.name}: {note}")
-        layers += file_layers(opened, file)
+        layers += file_layers(opened, file, series)
     return layers
 
 
-def _images(file: Path) -> list[ImageFile]:
-    """Open a file's image, or its images if it holds several."""
+def _images(file: Path) -> list[tuple[int | None, ImageFile]]:
+    """Open a file's image, or its images with their numbers if it holds several."""
     try:
-        return [open_image(file)]
+        return [(None, open_image(file))]
     except InputError:
         # The file may hold several images: all are opened.
-        opened = []
+        opened: list[tuple[int | None, ImageFile]] = []
         for number in range(MOST_IMAGES):
             try:
-                opened.append(open_image(file, series=number))
+                opened.append((number, open_image(file, series=number)))
             except InputError:
                 break
         if not opened:
@@ -84,10 +84,11 @@ def _images(file: Path) -> list[ImageFile]:
         return opened
 
 
-def file_layers(file: ImageFile, path: Path) -> list[LayerData]:
+def file_layers(file: ImageFile, path: Path, series: int | None = None) -> list[LayerData]:
     """Return an image as layers, one a channel, with the looks that the file says.
 
-    Channels without a name are named after the path.
+    Channels without a name are named after the path. `series` is the number of the image in a file
+    with several.
     """
     description = file.description
     axes = description.axes
@@ -103,7 +104,17 @@ def file_layers(file: ImageFile, path: Path) -> list[LayerData]:
             own = description.channel_names[channel] if description.channel_names else ""
             name = own or f"{stem} channel {channel + 1}"
         kept = _held(data, axes.replace("C", ""))
-        layers.append(_layer(kept, description, path=path, name=name, channel=channel, count=count))
+        layers.append(
+            _layer(
+                kept,
+                description,
+                path=path,
+                series=series,
+                name=name,
+                channel=channel,
+                count=count,
+            )
+        )
     return layers
 
 
@@ -124,7 +135,14 @@ def _held(array: Any, axes: str) -> Any:
 
 
 def _layer(
-    data: Any, description: Description, *, path: Path, name: str, channel: int, count: int = 1
+    data: Any,
+    description: Description,
+    *,
+    path: Path,
+    series: int | None,
+    name: str,
+    channel: int,
+    count: int = 1,
 ) -> LayerData:
     axes = description.axes.replace("C", "")
     spatial = axes.replace("S", "")
@@ -143,8 +161,9 @@ def _layer(
             METADATA_KEY: {
                 "kind": "file",
                 "path": str(path),
+                "series": series,
                 "channel": names[channel] if names else "",
-                "number": channel,
+                "number": channel if "C" in description.axes else None,
             }
         },
     }

@@ -17,7 +17,11 @@ from napari_blindsr.plugin.layers.versions import on_renamed
 from napari_blindsr.plugin.measure.case import Findings, MeasureRun, read_case
 from napari_blindsr.plugin.measure.form import MeasureForm
 from napari_blindsr.plugin.measure.panels import FindingsPanel
-from napari_blindsr.plugin.measure.partners import keep_measurements, map_layer
+from napari_blindsr.plugin.measure.partners import (
+    can_be_measured,
+    keep_measurements,
+    map_layer,
+)
 from napari_blindsr.plugin.widgets.dock import NO_IMAGE, RunDock
 from napari_blindsr.plugin.widgets.fields import side_by_side
 from napari_blindsr.plugin.widgets.follow import placing
@@ -31,6 +35,9 @@ if TYPE_CHECKING:
 
 
 HINT = "Compute quality scores from the images you choose: press Measure."
+
+
+NOT_CHOSEN = "Choose the image to score."
 
 
 class MeasureWidget(RunDock[MeasureRun]):
@@ -171,7 +178,8 @@ class MeasureWidget(RunDock[MeasureRun]):
     def _describe(self, *_: Any) -> None:
         """Show how large the image's pixels are, and whether there is an image."""
         layer, size = self.form.image.value, None
-        self._allow_start("" if layer is not None else NO_IMAGE)
+        there = any(map(can_be_measured, self._viewer.layers))
+        self._allow_start("" if layer is not None else NOT_CHOSEN if there else NO_IMAGE)
         if layer is not None:
             try:
                 size = nanometres(Frame.of_layer(layer), find_plane(layer, self._viewer.dims))

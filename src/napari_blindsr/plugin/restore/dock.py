@@ -8,7 +8,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from magicgui.widgets import PushButton
-from napari.layers import Image, Layer
+from napari.layers import Layer
 from napari.utils.notifications import show_warning
 from qtpy.QtCore import QTimer
 from qtpy.QtWidgets import QApplication
@@ -42,6 +42,7 @@ from napari_blindsr.plugin.widgets.save import (
 from napari_blindsr.plugin.widgets.scroll import Scroll, column
 from napari_blindsr.plugin.widgets.texts import ending_text
 from napari_blindsr.plugin.widgets.verdict import VerdictPanel
+from napari_blindsr.stacks.result import StackResult
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -50,7 +51,6 @@ if TYPE_CHECKING:
 
     from napari_blindsr.progress import Progress
     from napari_blindsr.restoration.result import Result
-    from napari_blindsr.stacks.result import StackResult
 
 
 COSTLY = (
@@ -155,6 +155,9 @@ class RestoreWidget(RunDock[RestoreRun]):
         form.command_button.changed.connect(lambda: self._copy("command"))
         for name in COSTLY:
             form.fields[name].changed.connect(self._describe)
+        optics = form.optics
+        for row in (optics.kind, optics.aperture, optics.emission, optics.pixel_size):
+            row.changed.connect(self._describe)
         self._listen([dims.ndisplay, dims.order, dims.current_step], self._describe)
         self._watch(self.image, placing)
         self._watch(self.region, partial(region_changes, self._viewer))
@@ -164,6 +167,8 @@ class RestoreWidget(RunDock[RestoreRun]):
     def _start(self) -> None:
         if self.image.value is None or self._worker is not None:
             return
+        # That of an earlier run says nothing of this one, not even if it cannot begin.
+        self.verdict.show_verdict(None)
         try:
             request = read_request(self._form, self._viewer)
         except BlindSRError as error:
@@ -171,7 +176,6 @@ class RestoreWidget(RunDock[RestoreRun]):
             return
         self._source_layer, self._unit, self._pace = self.image.value, "step", Pace()
         self._form.optics.remember()
-        self.verdict.show_verdict(None)
         self._begin(RestoreRun(request), f"Restoring {request.source.name}")
 
     def _begin(self, run: RestoreRun, activity: str) -> None:
@@ -296,17 +300,20 @@ class RestoreWidget(RunDock[RestoreRun]):
             stored=run.stored,
         )
         added = [self._viewer.add_layer(Layer.create(*layer_data)) for layer_data in layers]
-        # Masks lie on the image, with which the user goes on.
-        images = [layer for layer in added if isinstance(layer, Image)]
-        self._viewer.layers.selection.active = images[-1]
+        # Masks, and the kernels of regions, lie on the image, with which the user goes on.
+        (restored,) = (layer for layer in added if is_restored(layer))
+        self._viewer.layers.selection.active = restored
         self._show(added)
-        self._pair = () if self._source_layer is None else (self._source_layer, images[-1])
+        self._pair = () if self._source_layer is None else (self._source_layer, restored)
+        self._show_comparable()
         stored = "" if run.stored is None else f" Written to {run.stored.path}."
         self._show_end(ending_text(result) + stored, complete=True)
         keep_pace(self._pace.seconds, run.source, run.settings)
         verdict = judge(result, run.source, run.resolutions)
         self.verdict.show_verdict(verdict)
-        if verdict.level == "doubtful" or (verdict.level == "caution" and result.notes):
+        # Every stack has a note, that nothing is sharpened along Z.
+        left_out = bool(result.notes) and not isinstance(result, StackResult)
+        if verdict.level == "doubtful" or (verdict.level == "caution" and left_out):
             show_warning(verdict.text)
 
     def _show(self, added: list[Layer]) -> None:
@@ -349,6 +356,9 @@ class RestoreWidget(RunDock[RestoreRun]):
     def _show_comparable(self) -> None:
         # Layers that were removed are not kept alive here.
         if not all(layer in self._viewer.layers for layer in self._pair):
+            if self._pair and self._pair[-1] not in self._viewer.layers:
+                # There is nothing left that it says something of.
+                self.verdict.show_verdict(None)
             self._pair = ()
         allow(self.compare_button, "" if self._pair else NOTHING)
         results = any(map(is_restored, self._viewer.layers))
@@ -365,14 +375,15 @@ class RestoreWidget(RunDock[RestoreRun]):
         self._form.show_layer(layer)
         try:
             plane = find_plane(layer, self._viewer.dims)
+            size = nanometres(Frame.of_layer(layer), plane)
+            # Each change of a number comes here again: the text is the last to be made.
+            self._form.optics.show_layer(layer, size)
+            if size is not None:
+                self._form.show_pixel_size(size)
             text = size_text(self._form, plane, self._viewer)
         except BlindSRError as error:
             self._form.size_row.value = str(error)
             self._allow_start(str(error))
             return
         self._allow_start()
-        size = nanometres(Frame.of_layer(layer), plane)
-        self._form.optics.show_layer(layer, size)
-        if size is not None:
-            self._form.show_pixel_size(size)
         self._form.size_row.value = text

@@ -95,6 +95,9 @@ class RunForm(Rows):
             row.changed.connect(self._show_what_matters)
         self.scale.changed.connect(self._show_usual)
         self.kernel.changed.connect(self._suggest_kernel_layer)
+        optics = self.optics
+        for choice in (optics.kind, optics.aperture, optics.emission):
+            choice.changed.connect(self._suggest_optics)
         for choice in (self.kernel, self.schedule):
             choice.changed.connect(self._suggest_steps)
 
@@ -268,8 +271,24 @@ class RunForm(Rows):
 
     def show_pixel_size(self, size: float) -> None:
         """Pass the size of the image's pixel, in nm, to the kernel families."""
+        self._suggest("pixel_size", size)
+
+    def _suggest(self, parameter: str, value: float) -> None:
+        """Make a value the default of a parameter of the kernel families; 0 is unknown."""
+        if not value:
+            return
         for form in self.families.values():
-            form.show_pixel_size(size)
+            field = form.suggest(parameter, value)
+            if field is not None:
+                names = [name for name, row in self._kept.items() if row is field]
+                self._defaults |= dict.fromkeys(names, field.value)
+
+    def _suggest_optics(self, *_: Any) -> None:
+        """Pass the microscope that is chosen above to the kernel families."""
+        if self.optics.matters:
+            self._suggest("numerical_aperture", float(self.optics.aperture.value))
+            self._suggest("refractive_index", self.optics.index)
+            self._suggest("wavelength", float(self.optics.emission.value))
 
     def _show_usual(self, *_: Any) -> None:
         for form in self.families.values():

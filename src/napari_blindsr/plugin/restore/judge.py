@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -86,11 +85,9 @@ def judge(
     size = nanometres(source.frame, source.plane)
     facts = (ending_text(result), *facts_of(result, size))
     if isinstance(result, StackResult):
-        flags = Counter(text for record in result.records for text in record.flags)
-        cautions = [Caution(message=f"{n} planes: {text}.") for text, n in flags.most_common()]
-        level: Level = "doubtful" if result.failures else "caution" if flags else "good"
-        done = "Some planes failed" if result.failures else WORDS[level]
-        parts = [done, planes_text(result)]
+        cautions = [*cautions_of(result.flags)]
+        level: Level = "doubtful" if result.failures else level_of(result.flags)
+        parts = ["Some planes failed" if result.failures else WORDS[level], planes_text(result)]
     else:
         # Notes say which settings the run could not apply.
         notes = [Caution(message=f"{sentence(note)}.") for note in result.notes]

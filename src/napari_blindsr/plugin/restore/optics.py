@@ -43,6 +43,10 @@ DYES = (
 )
 """Common fluorophores and the peaks of their emission, in nm."""
 
+AIR = 1.0
+MEDIA = ((1.3, 1.515), (1.0, 1.33))
+"""Least apertures of objectives for oil and water, and the refractive indices of these."""
+
 _remembered: dict[str, float] = {}
 """Aperture and wavelength of the last run; they hold for the session."""
 
@@ -90,6 +94,23 @@ class OpticsOptions:
             return UNKNOWN
         aperture, emission, pixel_size = map(float, numbers)
         return Optics(numerical_aperture=aperture, emission_nm=emission, pixel_size_nm=pixel_size)
+
+    @property
+    def index(self) -> float:
+        """Refractive index of the medium that an objective of this aperture needs, 0 if unknown."""
+        aperture = float(self.aperture.value)
+        if not aperture:
+            return 0.0
+        return next((index for least, index in MEDIA if aperture >= least), AIR)
+
+    @property
+    def hint(self) -> str:
+        """What to add if some numbers were given, but not all; else nothing."""
+        if not self.matters or self.optics() != UNKNOWN:
+            return ""
+        if not self.aperture.value and not self.emission.value:
+            return ""
+        return "the optics have no effect until aperture, emission and pixel size are all known"
 
     @property
     def matters(self) -> bool:

@@ -6,11 +6,15 @@ import dataclasses
 import shlex
 from typing import TYPE_CHECKING
 
-from napari_blindsr.errors import InputError
+from napari_blindsr.errors import BlindSRError, InputError
+from napari_blindsr.images.axes import SAMPLES
+from napari_blindsr.images.files import open_image
 from napari_blindsr.methods import Schedule, method_named
 from napari_blindsr.physics.kernels import KernelFamily
 from napari_blindsr.physics.kernels.airy import Airy
 from napari_blindsr.plugin.layers.outputs import record_of
+from napari_blindsr.plugin.layers.read import array_of
+from napari_blindsr.plugin.layers.stacks import layer_layout, plane_text
 
 if TYPE_CHECKING:
     from napari.layers import Image
@@ -32,6 +36,8 @@ KERNEL_OPTIONS = {
     "refractive_index": "index",
 }
 """Options of a kernel family's parameters where they have another name."""
+COLOURS = 3
+OME_AXES = {*"TZCYX", SAMPLES}
 NO_FILE = "The image was not opened from a file; save it and open it first."
 NO_COMMAND = "The command line takes no layers: save the {what} to a file first."
 
@@ -43,6 +49,8 @@ def python_text(request: Request, layer: Image) -> str:
     image = f"viewer.layers[{layer.name!r}].data"
     if layer.multiscale:
         image += "[0]"
+    if layer.rgb and array_of(layer).shape[-1] > COLOURS:
+        image += f"[..., :{COLOURS}]"
     several = source.options is not None
     arguments = [f"Settings.from_json({settings.to_json()!r})"]
     if source.options is not None:
@@ -59,9 +67,16 @@ def python_text(request: Request, layer: Image) -> str:
         arguments.append(f"axes={source.axes!r}")
         if source.region is not None:
             arguments.append(f"region={source.region!r}")
-    if source.mask is not None:
-        arguments.append(f"mask=viewer.layers[{source.mask.name!r}].data")
     lines = []
+    modules = []
+    if source.mask is not None:
+        # The pixels within shapes, and the plane of labels, as the dock finds them.
+        modules = ["read import read_layer", "shapes import read_mask"]
+        lines += [
+            f"shown = read_layer(viewer.layers[{layer.name!r}], viewer.dims)",
+            f"mask = read_mask(viewer.layers[{source.mask.name!r}], shown, viewer.dims).covered",
+        ]
+        arguments.append("mask=mask")
     if source.kernel is not None:
         lines.append("# The kernel of the layer when this was copied.")
         lines.append(f"kernel = np.array({source.kernel.kernel.astype(float).tolist()})")
@@ -73,6 +88,7 @@ def python_text(request: Request, layer: Image) -> str:
     head += [
         "",
         f"from napari_blindsr import {', '.join(names)}",
+        *(f"from napari_blindsr.plugin.layers.{module}" for module in modules),
         "from napari_blindsr.progress import drained",
         "",
         "viewer = napari.current_viewer()",
@@ -91,8 +107,16 @@ def command_text(request: Request, layer: Image) -> str:
     for what, given in (("mask", source.mask), ("PSF", source.kernel)):
         if given is not None:
             raise InputError(NO_COMMAND.format(what=what))
-    output = f"restored x{settings.scale}.ome.tif"
+    axes = layer_layout(layer, source.plane).axes
+    held = _file_axes(str(path), record_of(layer).get("series"))
+    # A layer of one channel of a file lacks that axis.
+    channel = -1 if held is None or "C" in axes else held.find("C")
+    if channel >= 0 and held is not None and len(held) == len(axes) + 1:
+        axes = f"{axes[:channel]}C{axes[channel:]}"
+    output = f"restored x{settings.scale}{'.ome.tif' if set(axes) <= OME_AXES else '.tif'}"
     words = ["napari-blindsr", "restore", str(path), "--output", output]
+    if held is not None and held != axes and len(held) == len(axes):
+        words += ["--axes", axes]
     words += _plane_words(source, layer)
     words += _setting_words(settings)
     if request.kernel_folder is not None:
@@ -102,22 +126,29 @@ def command_text(request: Request, layer: Image) -> str:
     return shlex.join(words)
 
 
+def _file_axes(path: str, series: int | None) -> str | None:
+    """Return the axes of a file as the command line reads them, None if it cannot."""
+    try:
+        return open_image(path, series=series).description.axes
+    except BlindSRError:
+        return None
+
+
 def _plane_words(source: LayerInput, layer: Image) -> list[str]:
     record = record_of(layer)
-    chosen = [f"C={record['number']}"] if record.get("channel") else []
+    chosen = [f"C={record['number']}"] if record.get("number") is not None else []
     words: list[str] = []
+    if record.get("series") is not None:
+        words += ["--series", str(record["series"])]
     if source.options is not None:
         if source.options.planes:
             chosen.append(source.options.planes)
         words += ["--kernels", source.options.kernels, "--dtype", source.options.dtype]
         words += ["--warm-start"] if source.options.warm_start else []
     else:
-        labels = layer.axis_labels
-        chosen += [
-            f"{labels[axis].upper()}={at}"
-            for axis, at in enumerate(source.plane.index)
-            if at is not None
-        ]
+        # One plane, whose kernel is its own.
+        words += ["--kernels", "plane"]
+        chosen += [text for text in (plane_text(layer, source.plane),) if text]
     if chosen:
         words += ["--planes", ",".join(chosen)]
     if source.region is not None:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from napari_blindsr.errors import InputError, SettingsError, WeightsError
 from napari_blindsr.images.axes import chain_axis, parse_selection
+from napari_blindsr.methods import method_named
 from napari_blindsr.plugin.layers.inputs import LayerInput
 from napari_blindsr.plugin.layers.read import (
     find_plane,
@@ -137,6 +138,7 @@ def size_text(form: RunForm, plane: Plane, viewer: ViewerModel) -> str:
         count = math.prod(map(len, selection))
         form.show_neighbours(followed=chain_axis(layout.loop_axes, selection) is not None)
         parts.append(f"{count} planes" if count > 1 else "1 plane")
+    parts += [form.optics.hint] if form.optics.hint else []
     try:
         settings = form.settings()
     except SettingsError:
@@ -168,7 +170,8 @@ def keep_pace(seconds: float | None, source: LayerInput, settings: Settings) -> 
 def time_text(shape: tuple[int, int], settings: Settings) -> list[str]:
     """Return about how long the steps for a plane (h, w) take, if an earlier run tells."""
     pace = _paces.get(_pace_key(settings))
-    if pace is None:
+    # Other methods take no such steps.
+    if pace is None or not method_named(settings.method).optimises:
         return []
     pixels = math.prod(shape) * settings.scale**2
     return [f"takes about {duration_text(pace * pixels * settings.schedule.image_steps)}"]

@@ -306,6 +306,9 @@ class SimulateWidget(Dock):
         if self._gone or self.image.value is None:
             return
         self._timer.stop()
+        if self.image.value in self._layers:
+            # A simulation does not replace the image that it is made from.
+            self._layers = ()
         try:
             source = read_layer(self.image.value, self._viewer.dims)
             settings = {entry.name: getattr(self, entry.name).value for entry in fields(Simulation)}

@@ -88,17 +88,7 @@ def planes_text(result: StackResult) -> str:
 def facts_of(result: Result | StackResult, nanometres: float | None = None) -> list[str]:
     """Return failures, estimates and the networks used in sentences; a coarse pixel in nm."""
     facts = _failures(result) if isinstance(result, StackResult) else []
-    entries = result.kernels if isinstance(result, StackResult) else [result]
-    blurs = [entry for entry in entries if entry.blur is not None]
-    for entry in blurs[:NAMED]:
-        assert entry.blur is not None
-        plane = ""
-        if isinstance(result, StackResult) and isinstance(entry, StackKernel) and len(blurs) > 1:
-            plane = f"{plane_name(result, entry.indices[0])}: "
-        facts.append(plane + blur_text(entry.blur, nanometres))
-    if len(blurs) > NAMED:
-        facts.append(f"And {len(blurs) - NAMED} more kernels.")
-    facts += [field_text(entry.field) for entry in entries if entry.field is not None][:1]
+    facts += blur_facts(result, nanometres)
     if not isinstance(result, StackResult):
         for label, value, asked in (
             ("Estimated gain:", result.gain, result.settings.gain),
@@ -111,9 +101,29 @@ def facts_of(result: Result | StackResult, nanometres: float | None = None) -> l
         facts.append(f"Neural networks used: {', '.join(result.learned_priors)}.")
     if isinstance(result, StackResult):
         counted = Counter(text for record in result.records for text in record.notes)
-        notes = [f"{count} planes: {text}" for text, count in counted.most_common(NAMED)]
+        notes = [
+            f"{count} plane{'' if count == 1 else 's'}: {text}"
+            for text, count in counted.most_common(NAMED)
+        ]
         facts += [f"{sentence(note)}." for note in (*result.notes, *notes)]
     return facts
+
+
+def blur_facts(result: Result | StackResult, nanometres: float | None = None) -> list[str]:
+    """Return the estimated blurs in sentences; a coarse pixel in nm."""
+    facts = []
+    entries = result.kernels if isinstance(result, StackResult) else [result]
+    blurs = [entry for entry in entries if entry.blur is not None]
+    for entry in blurs[:NAMED]:
+        assert entry.blur is not None
+        plane = ""
+        if isinstance(result, StackResult) and isinstance(entry, StackKernel) and len(blurs) > 1:
+            plane = f"{plane_name(result, entry.indices[0])}: "
+        facts.append(plane + blur_text(entry.blur, nanometres))
+    if len(blurs) > NAMED:
+        more = len(blurs) - NAMED
+        facts.append(f"And {more} more kernel{'' if more == 1 else 's'}.")
+    return facts + [field_text(entry.field) for entry in entries if entry.field is not None][:1]
 
 
 def blur_text(blur: BlurEstimate, nanometres: float | None = None) -> str:
