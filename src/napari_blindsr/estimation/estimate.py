@@ -25,7 +25,6 @@ from napari_blindsr.estimation.posterior import (
     informed,
     mean_candidate,
 )
-from napari_blindsr.estimation.refine import gaussian_candidates, refine
 from napari_blindsr.estimation.spectrum import spectral_covariance
 from napari_blindsr.images.planes import Planes, check_axes, find_covered, to_planes
 from napari_blindsr.optics import UNKNOWN, Optics
@@ -34,21 +33,17 @@ from napari_blindsr.physics.kernels import Automatic, Gaussian, KernelFamily
 from napari_blindsr.physics.kernels.gaussian import gaussian_of
 from napari_blindsr.physics.kernels.moments import covariance_of, log_covariance, principal_axes
 from napari_blindsr.physics.noise import estimate_noise, noise_statistics, shot_noise
-from napari_blindsr.physics.observation import phase
-from napari_blindsr.progress import drained
 from napari_blindsr.settings import Settings, as_family
 from napari_blindsr.solvers.device import choose_compute
 from napari_blindsr.solvers.nonblind.conditions import Decision
-from napari_blindsr.solvers.nonblind.unfolded import load_image_prior
 
 if TYPE_CHECKING:
-    from collections.abc import Generator, Sequence
+    from collections.abc import Sequence
 
     from numpy.typing import ArrayLike, NDArray
 
-    from napari_blindsr.progress import Done
     from napari_blindsr.solvers.device import Compute
-    from napari_blindsr.types import Border, Geometry, Quality
+    from napari_blindsr.types import Border, Geometry
 
 
 INTERVAL = 1.6449
@@ -82,8 +77,6 @@ class BlurEstimate:
     scale : int
     reader : {"network", "spectrum"}
         The estimator.
-    refined : bool
-        Whether the estimate was refined by how well the restored image explains the data.
     posterior : BlurPosterior or None
         Logarithm of the blur's covariance, with its uncertainty; None without an uncertainty.
     """
@@ -97,7 +90,6 @@ class BlurEstimate:
     found: bool
     scale: int
     reader: Reader
-    refined: bool = False
     posterior: BlurPosterior | None = field(default=None, repr=False)
 
     @property
@@ -126,7 +118,6 @@ class BlurEstimate:
             "found": self.found,
             "scale": self.scale,
             "reader": self.reader,
-            "refined": self.refined,
         }
 
 
@@ -140,7 +131,6 @@ def estimate_kernel(
     geometry: Geometry = "camera",
     border: Border = "extend",
     mask: ArrayLike | None = None,
-    quality: Quality = "fast",
     seed: int = 0,
     device: str = "auto",
     optics: Optics | None = None,
@@ -164,11 +154,8 @@ def estimate_kernel(
     border : {"extend", "circular"}
     mask : array_like, (h, w), optional
         Nonzero where pixels are missing.
-    quality : {"fast", "refined"}
-        "refined" refines the estimate by how well the image that the image prior restores explains
-        the data, in some seconds to half a minute; not for camera shake.
     seed : int
-        Of the kernels that are drawn from families other than Gaussians, and for the refinement.
+        Of the kernels that are drawn from families other than Gaussians.
     device : str
     optics : Optics, optional
         As in `napari_blindsr.restore`; not used by "spectrum".
@@ -187,7 +174,6 @@ def estimate_kernel(
         kernel=as_family(kernel),
         geometry=geometry,
         border=border,
-        quality=quality,
         seed=seed,
         device=device,
         optics=UNKNOWN if optics is None else optics,
@@ -195,10 +181,7 @@ def estimate_kernel(
     if reader not in READERS:
         raise SettingsError(f"reader is {reader!r}; expected one of {list(READERS)}")
     planes = planes_of(image, axes=axes, geometry=geometry, mask=mask)
-    noise = estimate_noise(planes.data, planes.measured) if geometry == "camera" else 0.0
-    return drained(
-        estimate_blur(planes.data, settings, measured=planes.measured, noise=noise, reader=reader)
-    )
+    return estimate_blur(planes.data, settings, measured=planes.measured, reader=reader)
 
 
 def estimate_blur(
@@ -206,17 +189,11 @@ def estimate_blur(
     settings: Settings,
     *,
     measured: NDArray[np.bool_] | None,
-    noise: float,
     reader: Reader = "network",
-) -> Generator[Done, bool | None, BlurEstimate]:
-    """Estimate the blur of planes (C, h, w) with noise of a standard deviation.
-
-    Yields the progress of a refinement; on stop, returns the unrefined estimate.
-    """
-    posterior, quality = yield from estimate_posterior(
-        data, settings, measured=measured, noise=noise, reader=reader
-    )
-    return estimate_of(posterior, replace(settings, quality=quality), reader=reader)
+) -> BlurEstimate:
+    """Estimate the blur of planes (C, h, w)."""
+    posterior = estimate_posterior(data, settings, measured=measured, reader=reader)
+    return estimate_of(posterior, settings, reader=reader)
 
 
 def estimate_of(
@@ -240,7 +217,6 @@ def estimate_of(
         found=upper > limit,
         scale=scale,
         reader=reader,
-        refined=refines(family, reader=reader, quality=settings.quality),
         posterior=posterior if reader == "network" else None,
     )
 
@@ -314,72 +290,33 @@ def planes_of(
     return to_planes(image, axes=axes, geometry=geometry, covered=covered)
 
 
-def refines(family: KernelFamily, *, reader: Reader, quality: Quality) -> bool:
-    """Return whether a posterior is to be refined."""
-    return reader == "network" and quality == "refined" and family.told_by_widths
-
-
 def estimate_posterior(
     data: NDArray[np.float32],
     settings: Settings,
     *,
     measured: NDArray[np.bool_] | None,
-    noise: float,
     reader: Reader = "network",
-) -> Generator[Done, bool | None, tuple[BlurPosterior, Quality]]:
-    """Return the posterior of the blur of planes (C, h, w), and whether it is "refined" or "fast".
-
-    Yields the progress of a refinement; on stop, returns the unrefined posterior and "fast".
-    """
+) -> BlurPosterior:
+    """Return the posterior of the blur of planes (C, h, w)."""
     height, width = data.shape[-2:]
     if min(height, width) < SMALLEST_SIDE:
         raise InputError(
             f"the image is {height} × {width} pixels; expected at least {SMALLEST_SIDE} on each "
             "side to estimate a blur"
         )
-    scale, quality, periodic = settings.scale, settings.quality, settings.border == "circular"
+    scale, periodic = settings.scale, settings.border == "circular"
     # Raises an error before any work if there is no such device.
     compute = choose_compute(settings.device, settings.precision)
     whole = filled_in(data, measured)
     if reader == "spectrum":
         covariance = spectral_covariance(torch.from_numpy(whole), scale, taper=not periodic)
         unknown = torch.full((3,), math.nan)
-        posterior = BlurPosterior(
+        return BlurPosterior(
             mean=log_covariance(covariance).float(), deviation=unknown, families=torch.empty(0)
         )
-        return posterior, quality
     posterior = _by_network(whole, scale, compute, settings.optics)
     posterior = calibrated(posterior, microscope=shot_noise(data, measured) is not None)
-    posterior = informed(posterior, settings.optics.log_variance)
-    family = family_of(family_in(settings), posterior)
-    if not refines(family, reader=reader, quality=quality):
-        return posterior, quality
-    plane = torch.from_numpy(whole).mean(dim=0).to(compute.device)
-    prior = load_image_prior().to(compute.device)
-    if isinstance(family, Gaussian):
-        center_offset = phase(scale, settings.geometry)
-        candidates = gaussian_candidates(
-            posterior, scale=scale, center_offset=center_offset, seed=settings.seed
-        )
-        weights = torch.full((len(candidates),), 1 / len(candidates))
-    else:
-        candidates = draw_candidates(
-            family, scale=scale, geometry=settings.geometry, seed=settings.seed
-        )
-        weights = candidate_weights(candidates, posterior, scale)
-    refined = yield from refine(
-        plane,
-        posterior,
-        prior,
-        candidates=candidates,
-        weights=weights,
-        scale=scale,
-        periodic=periodic,
-        # The noise of the channels is independent, so their mean has less of it.
-        noise=noise / math.sqrt(len(whole)),
-        autocast=compute.autocast,
-    )
-    return (posterior, "fast") if refined is None else (refined, quality)
+    return informed(posterior, settings.optics.log_variance)
 
 
 def decide(

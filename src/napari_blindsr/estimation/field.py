@@ -57,7 +57,6 @@ def estimate_field(
     geometry: Geometry = "camera",
     border: Border = "extend",
     mask: ArrayLike | None = None,
-    quality: Quality = "fast",
     seed: int = 0,
     device: str = "auto",
     optics: Optics | None = None,
@@ -72,7 +71,7 @@ def estimate_field(
         1…8: the kernels are sampled on a grid this many times finer.
     field : tuple of int
         Rows and columns of regions, of at least 24 × 24 pixels each.
-    kernel, axes, geometry, border, mask, quality, seed, device, optics
+    kernel, axes, geometry, border, mask, seed, device, optics
         As in `estimate_kernel`.
 
     Returns
@@ -90,7 +89,6 @@ def estimate_field(
         kernel=as_family(kernel),
         geometry=geometry,
         border=border,
-        quality=quality,
         seed=seed,
         device=device,
         field=field,
@@ -100,8 +98,7 @@ def estimate_field(
     axes = check_axes(array, axes)
     check_regions(field, plane_shape(array, axes))
     planes = planes_of(image, axes=axes, geometry=geometry, mask=mask)
-    noise = estimate_noise(planes.data, planes.measured) if geometry == "camera" else 0.0
-    return drained(field_of_image(planes.data, settings, measured=planes.measured, noise=noise))
+    return field_of_image(planes.data, settings, measured=planes.measured)
 
 
 def check_regions(field: tuple[int, int], shape: tuple[int, int]) -> None:
@@ -121,58 +118,37 @@ def check_regions(field: tuple[int, int], shape: tuple[int, int]) -> None:
 
 
 def field_of_image(
-    data: NDArray[np.float32],
-    settings: Settings,
-    *,
-    measured: NDArray[np.bool_] | None,
-    noise: float,
-) -> Generator[Done, bool | None, KernelField]:
-    """Estimate the kernels of the regions of planes (C, h, w); as `estimate.estimate_blur`.
+    data: NDArray[np.float32], settings: Settings, *, measured: NDArray[np.bool_] | None
+) -> KernelField:
+    """Estimate the kernels of the regions of planes (C, h, w).
 
     Raises
     ------
     InputError
         If no region has enough pixels and contrast.
     """
-    posteriors, quality = yield from region_posteriors(
-        data, settings, measured=measured, noise=noise
-    )
-    extent = Box.whole((data.shape[1], data.shape[2]))
-    return field_of(posteriors, replace(settings, quality=quality), extent=extent)
+    posteriors = region_posteriors(data, settings, measured=measured)
+    return field_of(posteriors, settings, extent=Box.whole((data.shape[1], data.shape[2])))
 
 
 def region_posteriors(
-    data: NDArray[np.float32],
-    settings: Settings,
-    *,
-    measured: NDArray[np.bool_] | None,
-    noise: float,
-) -> Generator[Done, bool | None, tuple[list[BlurPosterior | None], Quality]]:
-    """Return the posterior of each region of planes, row by row; None without enough pixels.
-
-    Yields the progress of a refinement; on stop, the regions left are not refined, and the quality
-    is "fast".
-    """
+    data: NDArray[np.float32], settings: Settings, *, measured: NDArray[np.bool_] | None
+) -> list[BlurPosterior | None]:
+    """Return the posterior of each region of planes, row by row; None without enough pixels."""
     # A region goes on beyond its borders, whatever the image does.
     settings = replace(settings, kernel=_common(settings), border="extend")
     posteriors: list[BlurPosterior | None] = []
-    windows = region_windows(settings.field, (data.shape[1], data.shape[2]))
-    for number, window in enumerate(windows):
+    for window in region_windows(settings.field, (data.shape[1], data.shape[2])):
         seen = None if measured is None else measured[window.slices]
         values = data[(..., *window.slices)]
         if not _is_usable(values, seen):
             posteriors.append(None)
             continue
-        steps = estimate_posterior(
-            np.ascontiguousarray(values),
-            settings,
-            measured=None if seen is None or seen.all() else seen,
-            noise=noise,
+        usable = None if seen is None or seen.all() else seen
+        posteriors.append(
+            estimate_posterior(np.ascontiguousarray(values), settings, measured=usable)
         )
-        posterior, quality = yield from one_of(steps, number, len(windows))
-        settings = replace(settings, quality=quality)
-        posteriors.append(posterior)
-    return posteriors, settings.quality
+    return posteriors
 
 
 def _common(settings: Settings) -> KernelFamily:

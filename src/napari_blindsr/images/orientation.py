@@ -28,6 +28,16 @@ class Orientation:
         turned = _flip(planes, rows=self.rows, columns=self.columns)
         return turned.swapaxes(-2, -1) if self.transposed else turned
 
+    def rotations(self) -> tuple[Orientation, ...]:
+        """Return this orientation and those that are rotated by 180° and ±90° against it."""
+        rows, columns, transposed = self.rows, self.columns, self.transposed
+        return (
+            self,
+            Orientation(rows=not rows, columns=not columns, transposed=transposed),
+            Orientation(rows=not rows, columns=columns, transposed=not transposed),
+            Orientation(rows=rows, columns=not columns, transposed=not transposed),
+        )
+
     def undo(self, planes: Any) -> Any:
         """Return planes that are in this orientation as they were."""
         back = planes.swapaxes(-2, -1) if self.transposed else planes

@@ -6,6 +6,8 @@ import math
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+import torch
+
 from napari_blindsr.errors import WeightsError
 from napari_blindsr.images.orientation import canonical
 from napari_blindsr.methods import method_named
@@ -48,6 +50,8 @@ class NonblindRestorer:
     unexplained : float
         Standard deviation of the residual of an estimated kernel, added to the noise for USRNet.
     prior : UnfoldedPrior or None
+    rotated : bool
+        Whether the image prior's result is the mean over the four rotations of the image.
     errors : ErrorMap or None
         If given, the result is the standard deviation of the image prior's error instead of the
         image.
@@ -60,6 +64,7 @@ class NonblindRestorer:
     usrnet: USRNet | None = None
     unexplained: float = 0.0
     prior: UnfoldedPrior | None = None
+    rotated: bool = False
     errors: ErrorMap | None = None
     log_variance_sd: float = 0.0
     compute: Compute
@@ -122,20 +127,22 @@ class NonblindRestorer:
         if light is not None:
             typical = conditions.noise(light.typical) / conditions.span
         turn = canonical(data.cpu().numpy())
-        turned = turn.apply((data - low) / span)
-        restored = unfolded(
-            replace(observation, data=turned),
-            turned_kernel(kernel, turn, scale),
-            self.prior,
-            noise=turn.apply(given) if given.ndim == 3 else given,
-            typical=typical,
-            measured=None if measured is None else turn.apply(measured),
-            colour=colour,
-            autocast=self.compute.autocast,
-            errors=self.errors,
-            log_variance_sd=self.log_variance_sd,
-        )
-        image: Tensor = turn.undo(restored) * span
+        turns = turn.rotations() if self.rotated and self.errors is None else (turn,)
+        image = torch.zeros_like(low)
+        for turn in turns:
+            restored = unfolded(
+                replace(observation, data=turn.apply((data - low) / span)),
+                turned_kernel(kernel, turn, scale),
+                self.prior,
+                noise=turn.apply(given) if given.ndim == 3 else given,
+                typical=typical,
+                measured=None if measured is None else turn.apply(measured),
+                colour=colour,
+                autocast=self.compute.autocast,
+                errors=self.errors,
+                log_variance_sd=self.log_variance_sd,
+            )
+            image = image + turn.undo(restored) * (span / len(turns))
         if self.errors is not None:
             return image
         image += low
@@ -158,7 +165,8 @@ def load_restorer(settings: Settings, compute: Compute) -> tuple[NonblindRestore
     if name == "prior":
         layout = compute.layout(gradients=False)
         prior = load_image_prior().to(compute.device, memory_format=layout)  # type: ignore[call-overload]
-        return NonblindRestorer(name=name, prior=prior, compute=compute), ()
+        rotated = settings.quality == "refined"
+        return NonblindRestorer(name=name, prior=prior, rotated=rotated, compute=compute), ()
     if name != "usrnet":
         return NonblindRestorer(name=name, compute=compute), ()
     try:
