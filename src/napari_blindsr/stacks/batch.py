@@ -16,7 +16,7 @@ from napari_blindsr.images.atomic import Bundle, check_output, complete
 from napari_blindsr.images.files import check_image, image_suffixes, open_image
 from napari_blindsr.images.plain import write_report
 from napari_blindsr.physics.kernel_files import write_kernel
-from napari_blindsr.progress import Progress
+from napari_blindsr.progress import ProgressCounter
 from napari_blindsr.stacks.executor import interleaved
 from napari_blindsr.stacks.outputs import FileTarget, can_go_on, journal_of
 from napari_blindsr.stacks.plan import prepare_stack
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
 
     from napari_blindsr.images.metadata import Description
+    from napari_blindsr.progress import Progress
     from napari_blindsr.settings import Settings
     from napari_blindsr.stacks.executor import Executor
     from napari_blindsr.stacks.options import StackOptions
@@ -372,6 +373,7 @@ def restore_files(
     """
     start = time.perf_counter()
     total = sum(len(opened.stack.indices) for opened, _ in files)
+    counter = ProgressCounter(start=start, unit="plane", total=total, began=start)
     # By file: the planes that are done.
     done: list[int] = []
 
@@ -382,18 +384,9 @@ def restore_files(
         ended(opened, outcome)
 
     def progress(reports: Sequence[Progress]) -> Progress:
-        planes = sum(done) + sum(map(_planes_of, reports))
-        seconds = time.perf_counter() - start
+        counter.done = sum(done) + sum(map(_planes_of, reports))
         stage = f"{len(done)} of {len(files)} files"
-        return Progress(
-            step=planes,
-            total=total,
-            stage=f"{stage}; {reports[0].stage}" if reports else stage,
-            loss=None,
-            seconds=seconds,
-            remaining=seconds / planes * (total - planes) if planes else None,
-            unit="plane",
-        )
+        return counter.progress(f"{stage}; {reports[0].stage}" if reports else stage)
 
     steps = (
         (opened, restore_file(opened, run=run, force=force, executor=executor))
