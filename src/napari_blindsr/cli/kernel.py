@@ -32,6 +32,7 @@ from napari_blindsr.cli.options import (
 from napari_blindsr.cli.printing import error_console, print_tables, say
 from napari_blindsr.errors import SettingsError
 from napari_blindsr.physics.kernels import FAMILY_NAMES
+from napari_blindsr.physics.kernels.base import FWHM
 from napari_blindsr.settings import ONE_BLUR, Settings
 
 if TYPE_CHECKING:
@@ -154,9 +155,6 @@ def kernel(
     if names:
         say(console, f"wrote {', '.join(names)}")
 
-
-FWHM = 2 * math.sqrt(2 * math.log(2))
-"""Full width at half maximum of a Gaussian, in standard deviations."""
 
 ESTIMATED_BY = {
     "network": "neural network, the kernel estimator of this package",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import gc
 import time
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -20,7 +20,7 @@ from napari_blindsr.progress import Progress, ProgressCounter, StopReason, drain
 from napari_blindsr.restoration.evidence import find_residual
 from napari_blindsr.restoration.problem import Job, cut, local, size_of, wrapped
 from napari_blindsr.restoration.setup import observe, solver_for
-from napari_blindsr.restoration.tiles import TileJoiner, TileOutcome, TilePlan
+from napari_blindsr.restoration.tiles import Restored, TileJoiner, TilePlan
 from napari_blindsr.settings import SMALLEST_TILE
 from napari_blindsr.solvers.loop import Outcome, Solver, solve
 from napari_blindsr.solvers.nonblind.restorers import finishing
@@ -29,66 +29,14 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Generator
 
     from numpy.typing import NDArray
-    from torch import Tensor
 
     from napari_blindsr.images.tiling import Target, Tile
-    from napari_blindsr.metrics.residual import Residual
     from napari_blindsr.physics.observation import Observation
     from napari_blindsr.restoration.tiles import TileRestorer
-    from napari_blindsr.solvers.loop import Weights
-
-
-@dataclass(frozen=True, kw_only=True, eq=False)
-class Restored:
-    """The stitched reconstruction.
-
-    Attributes
-    ----------
-    image : ndarray, float32
-        In the axes and intensities of the input.
-    support : ndarray, (s·h, s·w)
-    kernel : ndarray, (K, K)
-        The kernel; of a field, the one in the middle.
-    center, offset : float
-        As in `Observation`.
-    losses : ndarray, float32, (n,)
-        Of the last tile.
-    reason : StopReason
-        Why the run ended.
-    guess : Tensor, (C, h, w), or None
-        The image with missing pixels filled in, if it has any and was solved at once.
-    weights : Weights or None
-        For the warm start of the next plane; None if the optimisation diverged.
-    tiles : int
-        Number of tiles.
-    residual : Residual or None
-        Of the image, or of the tile in the middle.
-    notes : tuple of str
-    """
-
-    image: NDArray[np.float32]
-    support: NDArray[np.float32]
-    kernel: NDArray[np.float32]
-    center: float
-    offset: float
-    losses: NDArray[np.float32]
-    reason: StopReason
-    guess: Tensor | None = None
-    weights: Weights | None = None
-    tiles: int
-    residual: Residual | None
-    notes: tuple[str, ...] = ()
 
 
 class _Delivery:
-    """Converts pixels to the user's intensities and writes them to the target.
-
-    Parameters
-    ----------
-    job : Job
-    target : Target or None
-        None makes an array.
-    """
+    """Converts pixels to the user's intensities and writes them to the target, or to an array."""
 
     def __init__(self, job: Job, target: Target | None) -> None:
         self._planes = job.planes
@@ -150,26 +98,19 @@ def _in_one_go(
     whole = _reconstruct(job, outcome, observation, inner, examined=True)
     delivery = _Delivery(job, target)
     delivery[:, :] = whole.image
-    return Restored(
+    return replace(
+        whole,
         image=delivery.array,
-        support=whole.support,
-        kernel=whole.kernel,
-        center=whole.center,
-        offset=whole.offset,
-        losses=whole.losses,
-        reason=outcome.reason,
         guess=observation.guess,
         weights=None if outcome.reason is StopReason.DIVERGED else outcome.estimate.weights,
         notes=outcome.notes,
-        tiles=1,
-        residual=whole.residual,
     )
 
 
 def restore_tiles(
     plan: TilePlan,
     counter: ProgressCounter,
-    deliver: Callable[[int, TileOutcome], None],
+    deliver: Callable[[int, Restored], None],
     *,
     stop: bool,
 ) -> Generator[Progress, bool | None, None]:
@@ -214,7 +155,7 @@ def join_tiles(
     joiner = TileJoiner(plan, image=delivery, support=support if supported else None)
     counter = ProgressCounter(start=start, unit="tile", total=len(plan.parts))
 
-    def deliver(number: int, outcome: TileOutcome) -> None:
+    def deliver(number: int, outcome: Restored) -> None:
         joiner.take(number, outcome)
         counter.done += 1
 
@@ -229,15 +170,12 @@ def join_tiles(
             *notes,
             f"{counter.done} of {counter.total} tiles were restored; the others have no values",
         )
-    return Restored(
+    field = job.source if isinstance(job.source, KernelField) else None
+    return replace(
+        last,
         image=delivery.array,
         support=support,
-        kernel=job.source.middle_of(job.wanted)
-        if isinstance(job.source, KernelField)
-        else last.kernel,
-        center=last.center,
-        offset=last.offset,
-        losses=last.losses,
+        kernel=last.kernel if field is None else field.middle_of(job.wanted),
         reason=StopReason.COMPLETED if whole else StopReason.STOPPED,
         tiles=counter.total,
         residual=joiner.residual,
@@ -245,7 +183,7 @@ def join_tiles(
     )
 
 
-def restore_tile(piece: Job, part: Tile, *, examined: bool) -> TileOutcome:
+def restore_tile(piece: Job, part: Tile, *, examined: bool) -> Restored:
     """Restore a tile with the kernel of its problem; if it is examined, with its residual."""
     observation = observe(piece)
     solved = observation.brightened()
@@ -261,7 +199,7 @@ def _reconstruct(
     inner: tuple[slice, slice],
     *,
     examined: bool,
-) -> TileOutcome:
+) -> Restored:
     """Centre kernel and image of a solver's outcome, restore the image, and crop it to `inner`.
 
     If it is examined, also compute the residual.
@@ -289,13 +227,14 @@ def _reconstruct(
         residual = find_residual(
             job.planes, image, weights, settings, border=job.border, noise=job.unexplained
         )
-    return TileOutcome(
+    return Restored(
         image=np.moveaxis(image[(..., *inner)], 0, -1),
         support=support[inner],
         kernel=weights,
         center=observation.center,
         offset=observation.offset,
         losses=outcome.losses.numpy(),
+        reason=outcome.reason,
         residual=residual,
     )
 

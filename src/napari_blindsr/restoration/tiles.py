@@ -13,25 +13,18 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Generator
 
     from numpy.typing import NDArray
+    from torch import Tensor
 
     from napari_blindsr.images.tiling import Target, Tile
     from napari_blindsr.metrics.residual import Residual
-    from napari_blindsr.progress import Progress, ProgressCounter
+    from napari_blindsr.progress import Progress, ProgressCounter, StopReason
     from napari_blindsr.restoration.problem import Job
+    from napari_blindsr.solvers.loop import Weights
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class TilePlan:
-    """The tiles of a result.
-
-    Attributes
-    ----------
-    job : Job
-        The problem with the kernel of all tiles.
-    rows : list of list of Tile
-        From top to bottom, and from left to right.
-    notes : tuple of str
-    """
+    """The tiles of a result, row by row, and the problem with the kernel of all of them."""
 
     job: Job
     rows: list[list[Tile]]
@@ -48,20 +41,28 @@ class TilePlan:
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class TileOutcome:
-    """The restoration of a tile.
+class Restored:
+    """The reconstruction of an image, or of one tile.
 
     Attributes
     ----------
-    image : ndarray, float32, (s·h, s·w, C)
-        Its output region, in scaled intensities.
+    image : ndarray, float32
+        In the axes and intensities of the input; of a tile, (s·h, s·w, C) in scaled intensities.
     support : ndarray, float32, (s·h, s·w)
     kernel : ndarray, float32, (K, K)
+        Of a field, the one in the middle.
     center, offset : float
         As in `Observation`.
     losses : ndarray, float32, (n,)
+        Of the last tile.
     residual : Residual or None
-        Of the forward model; None if it was not asked for.
+        Of the image, or of the tile in the middle; None if it was not asked for.
+    guess : Tensor, (C, h, w), or None
+        The image with missing pixels filled in, if it has any and was solved at once.
+    weights : Weights or None
+        For the warm start of the next plane; None if the optimisation diverged.
+    tiles : int
+        Number of tiles.
     """
 
     image: NDArray[np.float32]
@@ -70,7 +71,12 @@ class TileOutcome:
     center: float
     offset: float
     losses: NDArray[np.float32]
+    reason: StopReason
     residual: Residual | None = None
+    guess: Tensor | None = None
+    weights: Weights | None = None
+    tiles: int = 1
+    notes: tuple[str, ...] = ()
 
 
 class TileRestorer(Protocol):
@@ -80,7 +86,7 @@ class TileRestorer(Protocol):
         self,
         plan: TilePlan,
         counter: ProgressCounter,
-        deliver: Callable[[int, TileOutcome], None],
+        deliver: Callable[[int, Restored], None],
         *,
         stop: bool,
     ) -> Generator[Progress, bool | None, None]:
@@ -94,13 +100,8 @@ class TileRestorer(Protocol):
 class TileJoiner:
     """Stitches tiles that arrive in any order, and keeps what the result needs of them.
 
-    Parameters
-    ----------
-    plan : TilePlan
-    image : Target
-        Receives rows and columns of the result.
-    support : Target or None
-        Receives the support.
+    `last` is the tile furthest down and right so far; `residual` that of the tile in the middle,
+    or of the first one.
     """
 
     def __init__(self, plan: TilePlan, *, image: Target, support: Target | None) -> None:
@@ -111,27 +112,18 @@ class TileJoiner:
             None if support is None else TileBlender(plan.rows, scale=scale, target=support)
         )
         self._places = [(r, c) for r, line in enumerate(plan.rows) for c in range(len(line))]
-        self._ahead: dict[int, TileOutcome] = {}
+        self._ahead: dict[int, Restored] = {}
         self._next = 0
-        self._last: tuple[int, TileOutcome] | None = None
-        self._residual: tuple[int, Residual | None] = (-1, None)
+        self._last = self._examined = -1
+        self.last: Restored | None = None
+        self.residual: Residual | None = None
 
-    @property
-    def last(self) -> TileOutcome | None:
-        """The tile furthest down and right so far."""
-        return None if self._last is None else self._last[1]
-
-    @property
-    def residual(self) -> Residual | None:
-        """Residual of the tile in the middle, or of the first one."""
-        return self._residual[1]
-
-    def take(self, number: int, outcome: TileOutcome) -> None:
+    def take(self, number: int, outcome: Restored) -> None:
         """Add the outcome of a tile."""
-        if self._last is None or number > self._last[0]:
-            self._last = number, outcome
-        if self._plan.is_examined(number) and number > self._residual[0]:
-            self._residual = number, outcome.residual
+        if number > self._last:
+            self._last, self.last = number, outcome
+        if self._plan.is_examined(number) and number > self._examined:
+            self._examined, self.residual = number, outcome.residual
         self._ahead[number] = outcome
         while self._next in self._ahead:
             given = self._ahead.pop(self._next)

@@ -16,7 +16,7 @@ import torch
 from napari_blindsr.errors import BlindSRError, EngineError, FileError
 from napari_blindsr.progress import drained
 from napari_blindsr.restoration.problem import Job, local
-from napari_blindsr.restoration.reconstruct import Restored, plan_tiles, restore_tile
+from napari_blindsr.restoration.reconstruct import plan_tiles, restore_tile
 from napari_blindsr.restoration.restore import conclude, cpu_threads, translated_errors
 from napari_blindsr.restoration.setup import with_blur
 from napari_blindsr.solvers.device import choose_compute
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from napari_blindsr.estimation.kernel_field import KernelField
     from napari_blindsr.images.axes import Index
     from napari_blindsr.restoration.result import Result
-    from napari_blindsr.restoration.tiles import TileOutcome, TilePlan
+    from napari_blindsr.restoration.tiles import Restored, TilePlan
     from napari_blindsr.settings import Settings
     from napari_blindsr.stacks.plan import StackJob
     from napari_blindsr.stacks.result import GroupKernel
@@ -199,7 +199,7 @@ def tile_payload(plan: TilePlan, number: int) -> bytes:
 
 
 @task
-def run_tile(payload: bytes) -> TileOutcome:
+def run_tile(payload: bytes) -> Restored:
     """Restore a tile."""
     piece, part, examined = pickle.loads(payload)  # noqa: S301 - from `tile_payload`
     with translated_errors(), cpu_threads(piece.settings.threads):

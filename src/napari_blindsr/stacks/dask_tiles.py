@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
     from napari_blindsr.images.axes import Index
     from napari_blindsr.progress import Progress, ProgressCounter
-    from napari_blindsr.restoration.tiles import TileOutcome, TilePlan
+    from napari_blindsr.restoration.tiles import Restored, TilePlan
     from napari_blindsr.stacks.dask_executor import ClusterExecutor
     from napari_blindsr.stacks.executor import Steps
     from napari_blindsr.stacks.restore_stack import StackRun
@@ -123,7 +123,7 @@ class TiledPlanes:
         self,
         plan: TilePlan,
         counter: ProgressCounter,
-        deliver: Callable[[int, TileOutcome], None],
+        deliver: Callable[[int, Restored], None],
         *,
         stop: bool,
     ) -> Generator[Progress, bool | None, None]:
@@ -137,7 +137,7 @@ class TiledPlanes:
         def progress(_: Sequence[Progress] = ()) -> Progress:
             return executor.named(counter.progress())
 
-        def tile(number: int) -> Steps[TileOutcome | None]:
+        def tile(number: int) -> Steps[Restored | None]:
             return executor.run(
                 run_tile,
                 lambda: (tile_payload(plan, number),),
@@ -145,7 +145,7 @@ class TiledPlanes:
                 progress=progress,
             )
 
-        def ended(number: int, outcome: TileOutcome | BlindSRError | None, _: object) -> None:
+        def ended(number: int, outcome: Restored | BlindSRError | None, _: object) -> None:
             if isinstance(outcome, BlindSRError):
                 raise outcome
             if outcome is not None:

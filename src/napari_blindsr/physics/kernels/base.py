@@ -17,6 +17,9 @@ if TYPE_CHECKING:
     from typing_extensions import Self
 
 
+FWHM = 2 * math.sqrt(2 * math.log(2))
+"""Full width at half maximum of a Gaussian, in standard deviations."""
+
 CORE = 0.1
 """The core of a kernel, from which its centre is taken, exceeds this fraction of its peak."""
 
