@@ -46,7 +46,7 @@ from napari_blindsr.restoration.uncertainty import (
 
 if TYPE_CHECKING:
     from napari_blindsr.restoration.problem import Job
-    from napari_blindsr.restoration.tiles import Restored
+    from napari_blindsr.restoration.reconstruct import Restored
 
 NORMAL = math.sqrt(2 / math.pi)
 COUNTS = (1, 3, 5)

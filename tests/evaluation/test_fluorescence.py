@@ -16,10 +16,9 @@ from napari_blindsr.physics.kernels import render_gaussian
 from napari_blindsr.physics.observation import kernel_center
 from napari_blindsr.physics.simulate import Degradation, degrade, interpolate
 from napari_blindsr.restoration.problem import Job
-from napari_blindsr.restoration.reconstruct import restored
+from napari_blindsr.restoration.reconstruct import Restored, restored
 from napari_blindsr.restoration.restore import make_settings
 from napari_blindsr.restoration.setup import median_height, prepare
-from napari_blindsr.restoration.tiles import Restored
 from napari_blindsr.types import Finish
 
 SCALE = 2

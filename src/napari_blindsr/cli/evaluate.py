@@ -115,7 +115,7 @@ def evaluate(
     root = results if results is not None else dataset / f"{model}_results_x{scale}"
     title, rows, count = _rows(data, settings, root, chosen.usrnet_weights, console)
     done = _drain(rows)
-    from napari_blindsr.evaluation.table import evaluation_table, write_csv  # noqa: PLC0415
+    from napari_blindsr.evaluation.evaluate import evaluation_table, write_csv  # noqa: PLC0415
 
     if done:
         print_tables(evaluation_table(done, title=f"{dataset.resolve().name} ×{scale}, {title}"))

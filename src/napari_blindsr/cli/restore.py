@@ -8,7 +8,13 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from napari_blindsr.cli.inputs import ClusterOptions, FileOptions, PlaneOptions, parse_tile
+from napari_blindsr.cli.inputs import (
+    ClusterOptions,
+    FileOptions,
+    OutputOptions,
+    PlaneOptions,
+    parse_tile,
+)
 from napari_blindsr.cli.measure import square_pixel
 from napari_blindsr.cli.options import (
     FAILED,
@@ -26,7 +32,6 @@ from napari_blindsr.cli.options import (
     number_or_auto,
     parse_field,
 )
-from napari_blindsr.cli.outputs import OutputOptions
 from napari_blindsr.cli.printing import error_console, say
 from napari_blindsr.errors import FileError
 from napari_blindsr.methods import method_named

@@ -41,7 +41,7 @@ if TYPE_CHECKING:
     from napari_blindsr.methods import Schedule, ScheduleName
     from napari_blindsr.optics import Optics
     from napari_blindsr.restoration.problem import Job, Link
-    from napari_blindsr.restoration.tiles import Restored
+    from napari_blindsr.restoration.reconstruct import Restored
     from napari_blindsr.types import Border, Finish, Geometry, Precision, Quality
 
 

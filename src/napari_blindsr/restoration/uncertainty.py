@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
     from napari_blindsr.progress import Progress
     from napari_blindsr.restoration.problem import Job
-    from napari_blindsr.restoration.tiles import Restored
+    from napari_blindsr.restoration.reconstruct import Restored
 
 
 Kind = Literal["error", "data", "kernel"]

@@ -33,8 +33,8 @@ if TYPE_CHECKING:
 
     from napari_blindsr.estimation.kernel_field import KernelField
     from napari_blindsr.images.axes import Index
+    from napari_blindsr.restoration.reconstruct import Restored, TilePlan
     from napari_blindsr.restoration.result import Result
-    from napari_blindsr.restoration.tiles import Restored, TilePlan
     from napari_blindsr.settings import Settings
     from napari_blindsr.stacks.plan import StackJob
     from napari_blindsr.stacks.result import GroupKernel

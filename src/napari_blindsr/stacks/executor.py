@@ -11,8 +11,7 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, TypeVar
 from napari_blindsr.errors import BlindSRError, ClusterError, OutOfMemoryError
 from napari_blindsr.progress import Progress
 from napari_blindsr.stacks.outputs import OutputError
-from napari_blindsr.stacks.shared_kernel import find_shared
-from napari_blindsr.stacks.warm_start import WarmStarts
+from napari_blindsr.stacks.shared_kernel import WarmStarts, find_shared
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence

@@ -14,7 +14,7 @@ from napari_blindsr.stacks.executor import Executor, LocalExecutor
 from napari_blindsr.stacks.outputs import ArrayTarget
 from napari_blindsr.stacks.plan import StackJob, prepare_stack
 from napari_blindsr.stacks.result import GroupKernel, PlaneRecord, StackKernel, StackResult
-from napari_blindsr.stacks.warm_start import COLD_START, kalman_smoothed
+from napari_blindsr.stacks.shared_kernel import COLD_START, kalman_smoothed
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Sequence

@@ -1,7 +1,8 @@
-"""One kernel for many planes, estimated on those with the most detail above the noise."""
+"""What planes share: one kernel for many, and warm starts and filtered kernels of neighbours."""
 
 from __future__ import annotations
 
+import itertools
 import time
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
@@ -9,6 +10,8 @@ from typing import TYPE_CHECKING
 from napari_blindsr.errors import BlindSRError
 from napari_blindsr.estimation.estimate import estimate_of, estimate_posterior, pool_posteriors
 from napari_blindsr.estimation.field import field_of, region_posteriors
+from napari_blindsr.estimation.smoothing import smoothed
+from napari_blindsr.images.axes import follow
 from napari_blindsr.images.tiling import Box, detail
 from napari_blindsr.methods import method_named
 from napari_blindsr.progress import REFINING, one_of, reported
@@ -18,13 +21,15 @@ from napari_blindsr.settings import ONE_BLUR
 from napari_blindsr.stacks.result import GroupKernel
 
 if TYPE_CHECKING:
-    from collections.abc import Generator, Sequence
+    from collections.abc import Generator, Iterable, Mapping, Sequence
 
     from napari_blindsr.estimation.estimate import BlurEstimate
     from napari_blindsr.estimation.kernel_field import KernelField
     from napari_blindsr.images.axes import Index
     from napari_blindsr.progress import Done, Progress
     from napari_blindsr.restoration.problem import Job
+    from napari_blindsr.restoration.result import Result
+    from napari_blindsr.solvers.loop import Weights
     from napari_blindsr.stacks.plan import StackJob
 
 
@@ -161,3 +166,109 @@ def spread(indices: Sequence[Index]) -> list[Index]:
     """Return the candidate planes, evenly spread."""
     count = min(len(indices), CANDIDATES)
     return [indices[round(n * (len(indices) - 1) / max(1, count - 1))] for n in range(count)]
+
+
+COLD_START = (
+    "started anew, with all steps: the planes before it could not be restored, or were by an "
+    "earlier run"
+)
+"""Note on a plane that has a previous plane, but no warm start from it."""
+
+
+class WarmStarts:
+    """The weights that each plane of a stack starts with, and the order of the planes.
+
+    The planes form one sequence per channel and per index along all axes but the one along which
+    planes are neighbours. Without warm starts, every plane is a sequence of its own.
+    """
+
+    def __init__(self, job: StackJob, todo: Iterable[Index]) -> None:
+        self._axis = job.chain_axis if job.passes_weights else None
+        self._chosen = None if self._axis is None else job.selection[self._axis]
+        self._todo = list(todo)
+        self._waiting = set(self._todo)
+        self._known = frozenset(self._todo)
+        self._weights: dict[Index, Weights] = {}
+
+    @property
+    def order(self) -> list[Index]:
+        """The planes, sequence by sequence, so that few weights are held at a time."""
+        if self._axis is None:
+            return self._todo
+        return [index for sequence in follow(self._todo, self._axis) for index in sequence]
+
+    def is_next(self, index: Index) -> bool:
+        """Return whether the plane before this one is done."""
+        return self._before(index) not in self._waiting
+
+    def start(self, index: Index) -> Weights | None:
+        """Return the weights that a plane starts with; None starts anew.
+
+        The weights of an earlier run are not kept: planes after one of its planes start anew.
+        """
+        before = self._before(index)
+        if before is None or before not in self._known:
+            return None
+        return self._weights.get(self._sequence(index))
+
+    def end(self, index: Index, result: Result | None) -> Result | None:
+        """Take the result of a plane; returns it without its weights, and notes a cold start."""
+        started = self.start(index) is not None
+        self._waiting.discard(index)
+        if self._axis is None:
+            return result
+        sequence = self._sequence(index)
+        if not started:
+            # Weights that are left belong to planes before those of an earlier run.
+            self._weights.pop(sequence, None)
+        if result is not None and result.weights is not None:
+            self._weights[sequence] = result.weights
+        if self._is_last(index):
+            self._weights.pop(sequence, None)
+        if result is None:
+            return None
+        alone = not started and self._before(index) is not None
+        notes = (*result.notes, COLD_START) if alone else result.notes
+        return replace(result, weights=None, notes=notes)
+
+    def _sequence(self, index: Index) -> Index:
+        assert self._axis is not None
+        return (*index[: self._axis], *index[self._axis + 1 :])
+
+    def _before(self, index: Index) -> Index | None:
+        """Return the plane before one in its sequence, whether or not it is restored now."""
+        return self._beside(index, -1)
+
+    def _is_last(self, index: Index) -> bool:
+        return self._beside(index, 1) is None
+
+    def _beside(self, index: Index, step: int) -> Index | None:
+        if self._axis is None or self._chosen is None:
+            return None
+        at = self._chosen.index(index[self._axis]) + step
+        if not 0 <= at < len(self._chosen):
+            return None
+        return (*index[: self._axis], self._chosen[at], *index[self._axis + 1 :])
+
+
+def kalman_smoothed(
+    job: StackJob, estimated: Mapping[Index, GroupKernel]
+) -> dict[Index, GroupKernel]:
+    """Return the kernels of planes, each filtered with the estimates of its neighbours."""
+    axis = job.chain_axis
+    assert axis is not None
+    result = dict(estimated)
+    posteriors = {
+        index: shared.blur.posterior
+        for index, shared in estimated.items()
+        if shared.blur is not None and shared.blur.posterior is not None
+    }
+    for sequence in follow(list(posteriors), axis):
+        places = [index[axis] for index in sequence]
+        # Across planes without an estimate, the blur has had more time to change.
+        steps = [after - before for before, after in itertools.pairwise(places)]
+        kept = smoothed([posteriors[index] for index in sequence], steps=steps)
+        for index, posterior in zip(sequence, kept, strict=True):
+            blur = estimate_of(posterior, job.settings)
+            result[index] = GroupKernel(kernel=blur.kernel, blur=blur)
+    return result
