@@ -20,6 +20,7 @@ from napari_blindsr.images.files import open_image
 from napari_blindsr.images.tiling import Box, count_tiles, shared_side
 from napari_blindsr.physics.kernels import Automatic
 from napari_blindsr.progress import Progress, StopReason
+from napari_blindsr.stacks import dask_executor
 from napari_blindsr.stacks.batch import digest, file_job, open_file, restore_file
 from napari_blindsr.stacks.dask_executor import ClusterExecutor
 from napari_blindsr.stacks.dask_tasks import tile_payload

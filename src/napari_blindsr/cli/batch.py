@@ -48,14 +48,9 @@ def restore_many(
     console: Console,
     cluster: ClusterChoice | None = None,
 ) -> int:
-    """Restore files; returns the exit code.
+    """Restore files; returns the exit code. Files that are complete are skipped.
 
-    Files that are complete are skipped. A file that fails does not end the run.
-
-    Raises
-    ------
-    BlindSRError
-        If there is one file only, and it fails; or if the cluster cannot be reached, or is lost.
+    A file that fails does not end the run, unless it is the only one; a lost cluster does.
     """
     summary = _Outcomes(alone=len(jobs) == 1, console=console)
     opened: list[tuple[OpenFile, str]] = []

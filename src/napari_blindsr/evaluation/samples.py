@@ -26,22 +26,14 @@ SCALE = 4
 
 @dataclass(frozen=True, kw_only=True)
 class Sample:
-    """A degraded image, its true image and its kernel.
+    """A degraded image (h, w) or (h, w, 3), its true image and its kernel (K, K), of sum 1.
 
     Attributes
     ----------
-    name : str
     label : str
         Name in a menu.
-    image : ndarray, (h, w) or (h, w, 3)
-        The low-resolution image.
     truth : ndarray, (s·h, s·w) or (s·h, s·w, 3)
-        In the same unit.
-    kernel : ndarray, float32, (K, K)
-        Correlation kernel of sum 1.
-    scale : int
-        s.
-    geometry : {"camera", "benchmark"}
+        In the unit of the image.
     offset : float
         δ: low-resolution pixel i lies at pixel s·i + δ of the truth.
     pixel_size : float or None

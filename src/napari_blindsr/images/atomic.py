@@ -113,10 +113,7 @@ def listed(words: Collection[str]) -> str:
 def replacing(path: Path, *, force: bool, bundle: Bundle | None = None) -> Iterator[BinaryIO]:
     """Open a file for writing that takes its name once it is complete, or when a bundle commits.
 
-    Raises
-    ------
-    FileError
-        If it cannot be written, or has come into being meanwhile and `force` is not set.
+    A `FileError` if it cannot be written, or has come into being meanwhile without `force`.
     """
     part = part_of(path)
     kept = False

@@ -116,13 +116,8 @@ def listed_texts(metadata: Mapping[str, Any], key: str) -> tuple[str, ...]:
 class ChannelDisplay:
     """How a channel is shown.
 
-    Attributes
-    ----------
-    table : bytes or None
-        A lookup table that is no ramp from black to one colour: 256 values of red, of green and
-        of blue.
-    limits : (float, float) or None
-        The intensities that are shown darkest and brightest.
+    `table` is a lookup table that is no ramp from black to one colour, 256 values of red, of green
+    and of blue; `limits` are the intensities that are shown darkest and brightest.
     """
 
     table: bytes | None = None

@@ -56,7 +56,7 @@ class AxisStep:
 
 @dataclass(frozen=True, kw_only=True)
 class Description:
-    """What a file says of its image besides the pixels.
+    """What a file says of its image besides the pixels; an `InputError` if its axes are none.
 
     Attributes
     ----------
@@ -64,32 +64,21 @@ class Description:
         One capital letter an axis, in the order of the array: Y, X, Z, T, "C" for channels
         that have nothing to do with each other, "S" for the red, green and blue of a colour
         image (always last, of length 3), other letters for what a file does not name.
-    pixel_size : PixelSize or None
-        None if the file has none.
     origin : (float, float)
         y and x of the centre of the first pixel, in the unit of `pixel_size`; 0 without one.
     steps : tuple of AxisStep
         Of the other axes, as far as the file has them.
-    channel_names : tuple of str
-        One for each channel, one for an image without axis C, or none.
-    channel_colors : tuple of str
-        As `channel_names`: red, green and blue in hexadecimal, such as "00FF00".
-    displays : tuple of ChannelDisplay
-        How the channels are shown: one for each, one for an image without axis C, or none.
+    channel_names, channel_colors, displays : tuple
+        One for each channel, one for an image without axis C, or none; colours are red, green and
+        blue in hexadecimal, such as "00FF00".
     mode : str
         Of ImageJ: how channels are shown together, such as "composite".
     labels : tuple of str
         Of ImageJ: one for each plane, in the order T, Z, C.
     flavour : {"imagej", "ome", "tags"} or None
-        The kind of TIFF file that it comes from; a TIFF file of it becomes the same kind where
-        that can hold it.
+        The kind of TIFF file that it comes from, and becomes again where that can hold it.
     notes : tuple of str
         What was left out on reading, for people.
-
-    Raises
-    ------
-    InputError
-        If the axes are no such letters.
     """
 
     axes: str

@@ -59,10 +59,7 @@ def _reading(file: Path, kind: str) -> Iterator[None]:
 def read_picture(file: Path) -> tuple[NDArray[Any], tuple[str, ...]]:
     """Return the pixels of a picture, upright, and notes on what was left out.
 
-    Returns
-    -------
-    pixels : ndarray, (h, w) or (h, w, samples); (t, h, w) or (t, h, w, samples) of an animation
-    notes : tuple of str
+    Pixels are (h, w) or (h, w, samples); of an animation (t, h, w) or (t, h, w, samples).
     """
     kind = KINDS[file.suffix.lower()]
     with _reading(file, kind):

@@ -24,20 +24,11 @@ input overstates its gaps as it understates its peaks."""
 
 @dataclass(frozen=True, kw_only=True)
 class Planes:
-    """Float planes, and what turns a result back into the user's array.
+    """Float planes (C, h, w), and what turns a result back into an array.
 
-    Attributes
-    ----------
-    data : ndarray, float32, (C, h, w)
-        (intensity − low) / span, 0 where pixels are missing.
-    measured : ndarray, bool, (h, w), or None
-        Valid pixels; None means all.
-    gain : float
-        Brightness of the data relative to the result.
-    low, span : float
-        In the intensity unit of the input; the result's 0 and 1.
-    axes : str
-        "YX", "YXC" or "CYX".
+    `data` is (intensity − low) / span, 0 where pixels are missing; `measured` (h, w) has the valid
+    pixels, None means all; `gain` is the brightness of the data relative to the result; `axes` are
+    "YX", "YXC" or "CYX".
     """
 
     data: NDArray[np.float32]
@@ -58,24 +49,14 @@ def to_planes(
 ) -> Planes:
     """Check an image, (h, w), (h, w, 3) or, by `axes`, (C, h, w), and scale it.
 
-    Parameters
-    ----------
-    image : array_like
-        Finite where not covered.
-    axes : str or None
-        None guesses from the shape.
-    geometry : {"camera", "benchmark"}
-        The published test data use the whole range of their type; a camera's image uses
-        the range that its data have.
-    covered : ndarray, bool, (h, w), optional
-        True for missing pixels.
-    gain : float or "auto"
-        A gain other than 1 multiplies intensities, so zero then means no light.
+    Values must be finite where not `covered` (h, w). The published test data (`geometry`
+    "benchmark") use the whole range of their type; a camera's image uses the range that its data
+    have. A `gain` other than 1 multiplies intensities, so zero then means no light.
 
     Raises
     ------
     InputError
-        If it is no such image; says what came and what is expected.
+        If it is no such image.
     """
     array = np.asarray(image)
     axes = check_axes(array, axes)
@@ -109,15 +90,10 @@ def to_planes(
 def find_covered(
     image: ArrayLike, *, axes: str | None, mask: ArrayLike | None, saturated: bool
 ) -> NDArray[np.bool_]:
-    """Return the missing pixels (h, w) of an image.
+    """Return the missing pixels (h, w) of an image; an `InputError` if no pixel is left.
 
     Missing are pixels that are not finite or masked (`numpy.ma`) in any channel, those where `mask`
     is not zero, and, if `saturated`, those of an integer type at the `white_level`.
-
-    Raises
-    ------
-    InputError
-        If the mask has another size, or no pixel is left.
     """
     array = np.asarray(image)
     axes = check_axes(array, axes)
@@ -298,7 +274,11 @@ def _range(array: NDArray[Any], geometry: Geometry) -> tuple[float, float]:
 
 @dataclass(frozen=True, kw_only=True)
 class Orientation:
-    """How to turn planes (..., h, w): flipped rows, flipped columns, then transposed."""
+    """How to turn planes (..., h, w): flipped rows, flipped columns, then transposed.
+
+    Networks, blocks of pixels and borders treat the eight orientations of an image slightly
+    differently. What is computed in the canonical one is the same for all eight.
+    """
 
     rows: bool = False
     columns: bool = False

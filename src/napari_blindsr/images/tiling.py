@@ -230,12 +230,8 @@ def cut_tiles(
 ) -> list[list[Tile]]:
     """Cut a region of an image (h, w) into rows of tiles.
 
-    Parameters
-    ----------
-    tile : int or None
-        Largest side of a tile in the result, without its overlaps; None is one tile.
-    context : int
-        Pixels of the image that a tile sees on each side of its inner region, where it has them.
+    `tile` is the largest side of a tile in the result, without its overlaps; None is one tile.
+    `context` are the pixels of the image that a tile sees on each side of its inner region.
     """
     side = None if tile is None else max(1, tile // scale)
     overlap = max(1, BLEND // scale)

@@ -49,7 +49,6 @@ class Job:
 
     Attributes
     ----------
-    settings : Settings
     planes : Planes
         The input region.
     wanted : Box
@@ -58,8 +57,6 @@ class Job:
         What is assumed beyond the planes' borders.
     source : KernelFamily, ndarray or KernelField
         Family of the kernel, or the kernel (K, K), or the kernels of the image's regions.
-    compute : Compute
-    restorer : NonblindRestorer
     noise : float
         Standard deviation of the noise, in the planes' unit.
     light : ShotNoise or None
@@ -72,8 +69,6 @@ class Job:
         Whether the channels are red, green and blue that share their detail.
     conditions : Conditions or None
         Unit and noise for the image prior; None without it.
-    blur : BlurEstimate or None
-    notes : tuple of str
     link : Link or None
         None without a warm start.
     """

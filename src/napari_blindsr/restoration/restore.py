@@ -290,10 +290,7 @@ def make_settings(
 ) -> tuple[Settings, NDArray[np.float32] | KernelField | None]:
     """Return the settings that options of `restore` stand for, and the known kernel, if any.
 
-    Raises
-    ------
-    BlindSRError
-        If an option is unknown or out of its range, or the kernel cannot be read.
+    A `BlindSRError` if an option is unknown or out of its range, or the kernel cannot be read.
     """
     for name in options:
         _check_option(name)

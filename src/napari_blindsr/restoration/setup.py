@@ -68,12 +68,7 @@ def prepare(
     region: Box | None,
     found: bool = False,
 ) -> Job:
-    """Check image and settings, and return the problem; parameters as in `iterate`.
-
-    Raises
-    ------
-    BlindSRError
-    """
+    """Check image and settings, and return the problem; parameters as in `iterate`."""
     array: Any = image if hasattr(image, "shape") else np.asarray(image)
     axes = check_axes(array, axes)
     shape = plane_shape(array, axes)

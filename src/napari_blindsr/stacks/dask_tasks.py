@@ -87,12 +87,7 @@ def as_payload(job: StackJob, indices: Sequence[Index], *, send: bool) -> bytes:
     """Return a stack pickled for a worker.
 
     The scheduler only passes on the bytes: it needs neither this package nor the file. With `send`,
-    the planes are read here; those that cannot be read are left out.
-
-    Raises
-    ------
-    BlindSRError
-        If no plane can be read.
+    the planes are read here; those that cannot be read are left out, unless that are all.
     """
     array = _read(job, indices) if send else job.array
     mask = None if job.mask is None else np.asarray(job.mask)
@@ -229,10 +224,7 @@ def _bare(job: Job) -> Job:
 def _equipped(job: Job) -> Job:
     """Return a problem with the device and the networks of this process.
 
-    Raises
-    ------
-    EngineError
-        If a network is missing here that the plane was prepared for.
+    An `EngineError` if a network is missing here that the plane was prepared for.
     """
     # The kernel does not decide which networks are needed.
     restorer = _restorer(replace(job.settings, kernel="known"))

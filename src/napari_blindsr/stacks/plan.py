@@ -170,12 +170,7 @@ def prepare_stack(
     found: bool = False,
     mask: ArrayLike | None = None,
 ) -> StackJob:
-    """Check a stack before any work; parameters as in `restore_stack`.
-
-    Raises
-    ------
-    BlindSRError
-    """
+    """Check a stack before any work; parameters as in `restore_stack`."""
     options = StackOptions() if options is None else options
     array: Any = image if hasattr(image, "shape") else np.asarray(image)
     layout = parse_axes(axes, array.shape)

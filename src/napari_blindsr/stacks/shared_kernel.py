@@ -78,12 +78,7 @@ def informative_planes(stack: StackJob, indices: Sequence[Index]) -> list[Inform
     """Return some planes that share a kernel, those with the most detail above the noise first.
 
     Planes that cannot be used, such as constant or damaged ones, are left out; their own
-    restoration reports why.
-
-    Raises
-    ------
-    BlindSRError
-        If none can be used: the error of the last one.
+    restoration reports why. If none can be used, the error of the last one is raised.
     """
     usable: list[Informative] = []
     failure: BlindSRError | None = None
@@ -134,10 +129,7 @@ def shared_field(
 ) -> Generator[Done, bool | None, KernelField]:
     """Return the kernels of the regions that planes have in common, as estimated by the network.
 
-    Raises
-    ------
-    InputError
-        If no region has enough detail to estimate its blur.
+    An `InputError` if no region has enough detail to estimate its blur.
     """
     settings = stack.settings
     by_plane = []
