@@ -114,7 +114,10 @@ def evaluate(
     console = error_console(quiet=quiet)
     root = results if results is not None else dataset / f"{model}_results_x{scale}"
     title, rows, count = _rows(data, settings, root, chosen.usrnet_weights, console)
-    done = _drain(rows)
+    done: list[Row] = []
+    with suppress(KeyboardInterrupt):
+        for row in rows:
+            done.append(row)  # noqa: PERF402  (an interrupt keeps those before it)
     from napari_blindsr.evaluation.evaluate import evaluation_table, write_csv  # noqa: PLC0415
 
     if done:
@@ -160,15 +163,6 @@ def _rows(
 
     rows = restored_rows(data, settings, folder, run=run, network=network)
     return settings.method, rows, len(data.names)
-
-
-def _drain(rows: Iterator[Row]) -> list[Row]:
-    """Return the rows that are complete, all of them unless the user interrupts."""
-    done = []
-    with suppress(KeyboardInterrupt):
-        for row in rows:
-            done.append(row)  # noqa: PERF402  (an interrupt keeps those before it)
-    return done
 
 
 def _family(kernel: str | None) -> KernelFamily | Literal["known"] | None:

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from rich.table import Table
 
-from napari_blindsr.errors import FileError, InputError
+from napari_blindsr.errors import InputError
 from napari_blindsr.evaluation.prepare import LEVELS, published_variances
 from napari_blindsr.evaluation.results import (
     Outcome,
@@ -22,7 +22,7 @@ from napari_blindsr.evaluation.results import (
     peak_memory,
     save_outcome,
 )
-from napari_blindsr.images.atomic import replacing
+from napari_blindsr.images.atomic import make_folder, replacing
 from napari_blindsr.metrics import SCORES, MetricInputs, to_8bit
 from napari_blindsr.physics.kernel_files import check_kernel
 from napari_blindsr.physics.kernels import Gaussian
@@ -208,14 +208,6 @@ def scored_rows(data: DataSet, folder: Path, *, network: USRNet | None = None) -
         yield _row(data, case, load_others_outcome(folder, case), network)
 
 
-def make_folder(folder: Path) -> None:
-    """Make a folder and those above it."""
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise FileError(f"cannot make the folder {folder}: {error.strerror}") from error
-
-
 def _restored(case: Case, settings: Settings, known: NDArray[np.float32] | None) -> Result:
     return drained(iterate(case.coarse, settings, known_kernel=known))
 
@@ -330,13 +322,14 @@ def columns() -> list[Column]:
         if not prefix:
             found += [
                 Column(key="seconds", heading="time [s]", digits=1, value=lambda row: row.seconds),
-                Column(key="peak_memory_mib", heading="memory [MiB]", digits=0, value=_memory),
+                Column(
+                    key="peak_memory_mib",
+                    heading="memory [MiB]",
+                    digits=0,
+                    value=lambda row: row.peak_memory and row.peak_memory / MEBIBYTE,
+                ),
             ]
     return found
-
-
-def _memory(row: Row) -> float | None:
-    return None if row.peak_memory is None else row.peak_memory / MEBIBYTE
 
 
 def evaluation_table(rows: list[Row], *, title: str) -> Table:

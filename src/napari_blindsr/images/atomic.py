@@ -94,6 +94,14 @@ def check_folder(path: Path) -> None:
             part.unlink(missing_ok=True)
 
 
+def make_folder(folder: Path, *, parents: bool = True) -> None:
+    """Make a folder, and those above it."""
+    try:
+        folder.mkdir(parents=parents, exist_ok=True)
+    except OSError as error:
+        raise FileError(f"cannot make the folder {folder}: {error.strerror}") from error
+
+
 def check_suffix(path: Path, suffixes: Collection[str], purpose: str) -> str:
     """Return the extension of a path in lower case; a `FileError` if it is none of some."""
     suffix = path.suffix.lower()

@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from napari_blindsr.errors import BlindSRError, FileError, InputError, needs
+from napari_blindsr.errors import FileError, InputError, needs, reading
 from napari_blindsr.images.lazy import Sliced, colour_last, rearranged
 from napari_blindsr.images.metadata import AxisStep, Description, ImageFile, PixelSize
 from napari_blindsr.images.writer import Format, choose, refuse_to_write
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
 
     from numpy.typing import NDArray
@@ -34,19 +32,6 @@ READERS = {
     ".oif": "bioio-bioformats",
 }
 """Which package reads the files of each extension."""
-
-
-@contextmanager
-def _reading(path: Path, hint: str = "") -> Iterator[None]:
-    """Within this context whatever a reader says becomes a `FileError`."""
-    try:
-        yield
-    except BlindSRError:
-        raise
-    except Exception as error:
-        # Each reader fails in its own ways.
-        reason = str(error).split("\n", 1)[0] or type(error).__name__
-        raise FileError(f"cannot read {path}: {reason}{hint}") from error
 
 
 @dataclass(frozen=True)
@@ -72,7 +57,7 @@ class Scene(Sliced):
         return _scene, (self.path.absolute(), self.name)
 
     def _read(self, parts: FullIndex) -> NDArray[Any]:
-        with _reading(self.path):
+        with reading(self.path):
             return np.asarray(self.image.dask_data[parts], self.dtype)
 
 
@@ -83,7 +68,8 @@ def _opened(path: Path) -> Any:
     except ImportError as error:
         raise FileError(f"cannot read {path}: {needs('this format', 'bioio')}") from error
     reader = READERS.get(path.suffix.lower())
-    with _reading(path, f"; bioio reads such files with: pip install {reader}" if reader else ""):
+    hint = f"; bioio reads such files with: pip install {reader}" if reader else ""
+    with reading(path, "{}" + hint):
         return bioio.BioImage(path)
 
 
@@ -96,7 +82,7 @@ def _scene(path: Path, name: str) -> Scene:
 def open_scene(path: Path, axes: str | None, series: int | None) -> ImageFile:
     """Open an image of a file, of which only what is sliced is read."""
     image = _opened(path)
-    with _reading(path):
+    with reading(path):
         return _open(path, image, axes, series)
 
 

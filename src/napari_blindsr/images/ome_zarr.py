@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from napari_blindsr.errors import BlindSRError, FileError, needs
+from napari_blindsr.errors import FileError, needs, reading
 from napari_blindsr.images.atomic import (
     Bundle,
     check_folder,
@@ -65,12 +65,8 @@ class ZarrArray(Stored):
         return stored.newbyteorder("=")
 
     def _read(self, parts: FullIndex) -> NDArray[Any]:
-        try:
+        with reading(self.path, "damaged Zarr array ({})"):
             return np.asarray(self.array[parts], self.dtype)
-        except Exception as error:
-            # Damaged chunks fail in as many ways as there are compressions.
-            reason = str(error).split("\n", 1)[0] or type(error).__name__
-            raise FileError(f"cannot read {self.path}: damaged Zarr array ({reason})") from error
 
 
 def zarr_package() -> Any:
@@ -89,16 +85,10 @@ def open_zarr(path: Path, axes: str | None, series: int | None) -> ImageFile:
         raise FileError(
             f"cannot read {path}: its Zarr format 3 needs zarr 3; here is {zarr.__version__}"
         )
-    try:
+    with reading(path, "it is no OME-Zarr image ({})"):
         # What is pickled must be found from wherever it is unpickled.
         node = zarr.open(path.absolute(), mode="r")
         return _open(path, node, axes, series)
-    except BlindSRError:
-        raise
-    except Exception as error:
-        # Metadata of any content fail in every way there is, nested ones by recursion.
-        reason = str(error).split("\n", 1)[0] or type(error).__name__
-        raise FileError(f"cannot read {path}: it is no OME-Zarr image ({reason})") from error
 
 
 def _open(path: Path, node: Any, axes: str | None, series: int | None = None) -> ImageFile:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from PIL import Image, ImageCms, ImageOps, UnidentifiedImageError
 
-from napari_blindsr.errors import FileError
+from napari_blindsr.errors import FileError, reading
 from napari_blindsr.images.lazy import Stored, colour_last
 from napari_blindsr.images.metadata import Description, ImageFile
 from napari_blindsr.images.tiff_meaning import check_expansion
@@ -40,20 +40,14 @@ ANIMATED = ("GIF", "WEBP")
 
 @contextmanager
 def _reading(file: Path, kind: str) -> Iterator[None]:
-    """Within this context whatever Pillow says of a picture becomes a `FileError`."""
-    try:
-        with warnings.catch_warnings():
-            # How many pixels there may be is checked here.
-            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+    """Turn whatever Pillow says of a picture into a `FileError`."""
+    with reading(file, f"damaged {kind} image ({{}})"), warnings.catch_warnings():
+        # How many pixels there may be is checked here.
+        warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+        try:
             yield
-    except UnidentifiedImageError as error:
-        raise FileError(f"cannot read {file}: it is no {kind} image") from error
-    except FileError:
-        raise
-    except Exception as error:
-        # Damaged files fail in every way there is.
-        reason = str(error).split("\n", 1)[0] or type(error).__name__
-        raise FileError(f"cannot read {file}: damaged {kind} image ({reason})") from error
+        except UnidentifiedImageError as error:
+            raise FileError(f"cannot read {file}: it is no {kind} image") from error
 
 
 def read_picture(file: Path) -> tuple[NDArray[Any], tuple[str, ...]]:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 import tifffile
 
-from napari_blindsr.errors import BlindSRError, FileError
+from napari_blindsr.errors import BlindSRError, FileError, first_line
 from napari_blindsr.images.atomic import check_output, part_of, writing
 from napari_blindsr.images.axes import distinct_axes
 from napari_blindsr.images.lazy import MappedArray, Stored, colour_last, upright
@@ -199,10 +199,10 @@ def _open_file(page: Any) -> Iterator[None]:
 
 def why(error: Exception) -> str:
     """Return in a few words what is wrong with a file."""
-    reason = str(error).split("\n", 1)[0]
+    reason = first_line(error)
     if "imagecodecs" in reason:
         return "its compression needs another package: pip install imagecodecs"
-    return f"damaged or unknown TIFF image ({reason or type(error).__name__})"
+    return f"damaged or unknown TIFF image ({reason})"
 
 
 COMPANIONS = ("thumbnail", "label", "macro")

@@ -15,7 +15,13 @@ from typing import TYPE_CHECKING, Any, Literal, TypedDict
 import numpy as np
 import torch
 
-from napari_blindsr.errors import EngineError, InputError, OutOfMemoryError, SettingsError
+from napari_blindsr.errors import (
+    EngineError,
+    InputError,
+    OutOfMemoryError,
+    SettingsError,
+    first_line,
+)
 from napari_blindsr.estimation.kernel_field import KernelField
 from napari_blindsr.images.planes import check_axes, plane_shape
 from napari_blindsr.images.tiling import Box, as_box
@@ -23,7 +29,7 @@ from napari_blindsr.methods import METHODS, plan_schedule
 from napari_blindsr.optics import UNKNOWN
 from napari_blindsr.physics.kernel_files import check_kernels, read_kernel
 from napari_blindsr.physics.kernels import FAMILY_NAMES, KernelFamily
-from napari_blindsr.progress import Progress, drained
+from napari_blindsr.progress import ProgressCounter, drained
 from napari_blindsr.restoration.evidence import run_flags
 from napari_blindsr.restoration.reconstruct import is_lack_of_memory, restored
 from napari_blindsr.restoration.result import Result
@@ -40,6 +46,7 @@ if TYPE_CHECKING:
     from napari_blindsr.images.tiling import Target
     from napari_blindsr.methods import Schedule, ScheduleName
     from napari_blindsr.optics import Optics
+    from napari_blindsr.progress import Progress
     from napari_blindsr.restoration.problem import Job, Link
     from napari_blindsr.restoration.reconstruct import Restored
     from napari_blindsr.types import Border, Finish, Geometry, Precision, Quality
@@ -177,7 +184,8 @@ def iterate(
         stop: bool | None = None
         with cpu_threads(settings.threads):
             if job.estimates_blur:
-                stop = yield _estimating(time.perf_counter() - start)
+                counter = ProgressCounter(start=start, unit="step", total=1)
+                stop = yield counter.progress("estimating the blur")
                 job, stop = yield from with_blur(job, start=start, stop=bool(stop))
             joined = yield from restored(job, target, start=start, stop=bool(stop))
             uncertainty: NDArray[np.float32] | None = None
@@ -236,13 +244,6 @@ def conclude(job: Job, joined: Restored, *, seconds: float) -> Result:
     )
 
 
-def _estimating(seconds: float) -> Progress:
-    """Return the report that the blur is being estimated."""
-    return Progress(
-        step=0, total=1, stage="estimating the blur", loss=None, seconds=seconds, remaining=None
-    )
-
-
 @contextmanager
 def translated_errors() -> Iterator[None]:
     """Turn torch's errors into ours; napari would swallow a RuntimeError."""
@@ -250,15 +251,11 @@ def translated_errors() -> Iterator[None]:
         yield
     except (MemoryError, RuntimeError) as error:
         if not is_lack_of_memory(error):
-            raise EngineError(f"the computation failed: {_first_line(error)}") from error
+            raise EngineError(f"the computation failed: {first_line(error)}") from error
         raise OutOfMemoryError(
-            f"the device ran out of memory ({_first_line(error)}); "
+            f"the device ran out of memory ({first_line(error)}); "
             "try a smaller image or scale, or device 'cpu'"
         ) from error
-
-
-def _first_line(error: BaseException) -> str:
-    return str(error).strip().split("\n", 1)[0] or type(error).__name__
 
 
 @contextmanager

@@ -44,7 +44,6 @@ if TYPE_CHECKING:
 
     from numpy.typing import ArrayLike, NDArray
 
-    from napari_blindsr.estimation.posterior import BlurPosterior
     from napari_blindsr.progress import Progress
     from napari_blindsr.solvers.device import Compute
     from napari_blindsr.solvers.loop import Solver
@@ -93,6 +92,8 @@ def prepare(
     if estimates_field or isinstance(source, KernelField):
         grid = source.shape if isinstance(source, KernelField) else settings.field
         tile = field_tile(shape, grid, scale=settings.scale, tile=settings.tile)
+    # Those of a field may have been estimated from an image.
+    found = found or (isinstance(known, KernelField) and bool(known.blurs))
     compute = choose_compute(settings.device, settings.precision)
     restorer, notes = load_restorer(settings, compute)
     # Replaced by another restorer if its weights are missing.
@@ -122,7 +123,7 @@ def prepare(
         noise=noise,
         light=light,
         tile=tile,
-        kernel_is_known=known is not None and not (found or _is_estimated(known)),
+        kernel_is_known=known is not None and not found,
         colour=colour,
         conditions=conditions,
         notes=(*notes, *defects),
@@ -147,19 +148,10 @@ def with_blur(
         return replace(job, source=field), stop or asked
     steps = estimate_blur(planes.data, settings, measured=planes.measured, noise=job.noise)
     blur, asked = yield from reported(steps, stage=REFINING, start=start)
-    return replace(_decided(job, blur.posterior), source=blur.kernel, blur=blur), stop or asked
-
-
-def _decided(job: Job, posterior: BlurPosterior | None) -> Job:
-    """Return the problem with the network's correction of its noise."""
-    if job.conditions is None or posterior is None:
-        return job
-    return replace(job, conditions=replace(job.conditions, decision=posterior.decision))
-
-
-def _is_estimated(known: NDArray[Any] | KernelField) -> bool:
-    """Return whether the kernels of a field were estimated from an image."""
-    return isinstance(known, KernelField) and bool(known.blurs)
+    if job.conditions is not None and blur.posterior is not None:
+        # The network corrects the noise, too.
+        job = replace(job, conditions=replace(job.conditions, decision=blur.posterior.decision))
+    return replace(job, source=blur.kernel, blur=blur), stop or asked
 
 
 def _is_colour(planes: Planes, noise: float, light: ShotNoise | None) -> bool:
@@ -310,7 +302,11 @@ def solver_for(job: Job, observation: Observation, *, held: bool = False) -> Sol
             # The published runs on dark images have no gradient prior.
             schedule = replace(schedule, prior_weight=0.0)
         if observation.noise > 0:
-            noise_power = _noise_power(observation)
+            # The mean squared error that the noise explains: missing pixels are 0 in data and
+            # prediction.
+            noise_power = observation.noise**2
+            if observation.measured is not None:
+                noise_power *= float(observation.measured.float().mean())
     return AlternatingSolver(
         schedule=schedule,
         bounded=settings.is_bounded,
@@ -336,14 +332,3 @@ def check_size(observation: Observation, settings: Settings) -> None:
             f"the image is {height} × {width} pixels; at scale {settings.scale} with a kernel of "
             f"{size} × {size} expected at least {-(-smallest // settings.scale)} on each side"
         )
-
-
-def _noise_power(observation: Observation) -> float:
-    """Return the mean squared error that the noise explains."""
-    power = observation.noise**2
-    # Missing pixels are 0 in data and prediction.
-    return (
-        power
-        if observation.measured is None
-        else power * float(observation.measured.float().mean())
-    )
