@@ -322,45 +322,35 @@ class OutputOptions:
 
         dtype, size = loaded.array.dtype, loaded.pixel_size
         fine = None if size is None else size.divided(result.settings.scale)
-        bundle = Bundle(image)
         written = self.written(image)
-        try:
+        with Bundle(image) as bundle:
+            options: dict[str, Any] = {"force": force, "bundle": bundle}
             clipped = plain.write_image(
                 image,
                 result.image,
                 dtype=dtype,
                 pixel_size=fine,
                 description=loaded.description,
-                force=force,
-                bundle=bundle,
+                **options,
             )
             if self.kernel_out is not None:
-                kernel_files.write_kernel(
-                    self.kernel_out, result.kernels, force=force, bundle=bundle
-                )
+                kernel_files.write_kernel(self.kernel_out, result.kernels, **options)
             if self.mask_out is not None:
                 covered = result.covered
                 if covered is None:
                     covered = np.zeros(result.support.shape, dtype=bool)
-                files.write_mask(self.mask_out, covered, force=force, bundle=bundle)
+                files.write_mask(self.mask_out, covered, **options)
             if self.uncertainty_out is not None and result.uncertainty is None:
                 # The run was stopped before it had one.
                 written.remove(self.uncertainty_out)
             elif self.uncertainty_out is not None:
-                assert result.uncertainty is not None
+                spread = result.uncertainty
+                assert spread is not None
                 plain.write_image(
-                    self.uncertainty_out,
-                    result.uncertainty,
-                    dtype=result.uncertainty.dtype,
-                    pixel_size=fine,
-                    force=force,
-                    bundle=bundle,
+                    self.uncertainty_out, spread, dtype=spread.dtype, pixel_size=fine, **options
                 )
             if self.report is not None:
-                plain.write_report(self.report, result.report(), force=force, bundle=bundle)
-        except BaseException:
-            bundle.discard()
-            raise
+                plain.write_report(self.report, result.report(), **options)
         bundle.commit()
         if clipped:
             console.print(

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Iterator
     from pathlib import Path
 
+    from typing_extensions import Self
+
 
 def check_plain(path: Path, refusal: str) -> None:
     """Raise a `FileError`, which begins with `refusal`, unless a path is a file with content.
@@ -145,7 +147,8 @@ class Bundle:
     """Files that take their names together, or none of them.
 
     `commit` writes its intention down first, beside the file `main` that the others belong to. If
-    the process is killed in between, `complete` does the rest.
+    the process is killed in between, `complete` does the rest. As a context, a bundle is discarded
+    by an error.
     """
 
     def __init__(self, main: Path) -> None:
@@ -155,6 +158,13 @@ class Bundle:
     def add(self, part: Path, path: Path) -> None:
         """Take a complete file, or folder, that has a temporary name beside its own."""
         self._moves.append((part, path, part_of(path)))
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        if kind is not None:
+            self.discard()
 
     def commit(self) -> None:
         """Give all files their names; raises a `FileError` if one cannot have it."""

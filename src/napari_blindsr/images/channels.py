@@ -19,23 +19,18 @@ if TYPE_CHECKING:
 
 def ome_names(pixels: Mapping[str, Any]) -> tuple[str, ...]:
     """Return the names of the channels of OME's element Pixels, or none if one has no name."""
-    names = [channel.get("Name") for channel in _channels(pixels)]
+    names = [channel.get("Name") for channel in several(pixels.get("Channel"))]
     return tuple(map(str, names)) if all(name is not None for name in names) else ()
 
 
 def ome_colors(pixels: Mapping[str, Any]) -> tuple[str, ...]:
     """Return the colours of the channels, or none if one has no colour."""
-    colors = [channel.get("Color") for channel in _channels(pixels)]
+    colors = [channel.get("Color") for channel in several(pixels.get("Channel"))]
     # 32 bits with a sign: red, green, blue, and how opaque.
     known = [color for color in colors if isinstance(color, int)]
     if len(known) < len(colors):
         return ()
     return tuple(f"{(color & 0xFFFFFFFF) >> 8:06X}" for color in known)
-
-
-def _channels(pixels: Mapping[str, Any]) -> list[Mapping[str, Any]]:
-    channels = pixels.get("Channel", [])
-    return channels if isinstance(channels, list) else [channels]
 
 
 def ome_channels(description: Description) -> dict[str, list[Any]]:

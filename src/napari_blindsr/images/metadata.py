@@ -108,10 +108,10 @@ class Description:
         """Return the step along an axis, or None if the file has none."""
         return next((step for step in self.steps if step.axis == axis), None)
 
-    def finer(self, scale: int, *, shift: float = 0.0) -> Description:
+    def finer(self, scale: int, *, first: tuple[float, float] = (0.0, 0.0)) -> Description:
         """Return the description of an image that is `scale` times finer in y and x.
 
-        Its first pixel's centre lies at `shift`, in pixels of this image.
+        Its first pixel's centre lies at row and column `first` of this image.
         """
         if self.pixel_size is None:
             return self
@@ -120,7 +120,7 @@ class Description:
         return replace(
             self,
             pixel_size=size.divided(scale),
-            origin=(y + shift * size.y, x + shift * size.x),
+            origin=(y + first[0] * size.y, x + first[1] * size.x),
         )
 
 

@@ -230,11 +230,8 @@ _HEADS = (".zgroup", ".zarray", "zarr.json")
 
 def is_zarr(path: Path) -> bool:
     """Return whether a folder is, or is meant to be, an image rather than one of images."""
-    return path.is_dir() and (path.suffix.lower() in SUFFIXES or _has_head(path))
-
-
-def _has_head(path: Path) -> bool:
-    return any((path / name).is_file() for name in _HEADS)
+    named = path.suffix.lower() in SUFFIXES
+    return path.is_dir() and (named or any((path / name).is_file() for name in _HEADS))
 
 
 def part_name(path: Path) -> Path:

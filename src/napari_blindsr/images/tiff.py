@@ -292,14 +292,8 @@ def _open(path: Path, axes: str | None, number: int | None) -> ImageFile:
 
 
 SUFFIXES = (".tif", ".tiff")
-
-
 OME_SUFFIXES = (".ome.tif", ".ome.tiff")
-
-
 _OME_AXES = frozenset("TZCYXS")
-
-
 _OME_TYPES = ("u1", "u2", "u4", "i1", "i2", "i4", "f4", "f8")
 
 
@@ -335,15 +329,11 @@ def create_tiff(output: Output) -> ImageWriter:
             part.unlink(missing_ok=True)
             raise
         assert made is not None  # not compressed, so in one piece
-        order = _byte_order(part)
+        with part.open("rb") as stream:
+            order: Literal["<", ">"] = ">" if stream.read(2) == b"MM" else "<"
     return RawWriter(
         output, part, offset=made[0], dtype=output.dtype.newbyteorder(order), stored=stored
     )
-
-
-def _byte_order(path: Path) -> Literal["<", ">"]:
-    with path.open("rb") as stream:
-        return ">" if stream.read(2) == b"MM" else "<"
 
 
 def _layout(output: Output) -> tuple[str, dict[str, Any]]:
@@ -368,14 +358,8 @@ def _layout(output: Output) -> tuple[str, dict[str, Any]]:
 
 
 _IMAGEJ_ORDER = "TZCYXS"
-
-
 _IMAGEJ_TYPES = ("u1", "u2", "f4")
-
-
 _IMAGEJ_COLOUR_TYPES = ("u1",)
-
-
 # Offsets of ordinary TIFF are of 32 bits; the rest is left for the head.
 _IMAGEJ_LIMIT = 2**32 - 2**25
 

@@ -301,37 +301,23 @@ def stacked_kernels(result: StackResult) -> NDArray[np.float32] | None:
 
 def _described(given: Description, stack: StackJob) -> Description:
     """Return the description of a result: finer pixels, with the origin of its region."""
-    settings = stack.settings
+    settings, region = stack.settings, stack.region
     # The position of the first fine pixel, in camera or benchmark geometry.
     shift = (1 - settings.scale) / 2 / settings.scale
     if settings.geometry == "benchmark":
         shift = -shift
-    fine = given.finer(settings.scale)
-    names, colors = given.channel_names, given.channel_colors
-    shown = given.displays
+    channels = {
+        name: getattr(given, name) for name in ("channel_names", "channel_colors", "displays")
+    }
     if "C" in stack.layout.loop_axes:
         chosen = stack.selection[stack.layout.loop_axes.index("C")]
-        names = tuple(names[at] for at in chosen) if len(names) > 1 else names
-        colors = tuple(colors[at] for at in chosen) if len(colors) > 1 else colors
-        shown = tuple(shown[at] for at in chosen) if len(shown) > 1 else shown
-    whole = all(
-        len(part) == n for part, n in zip(stack.selection, stack.layout.loop_shape, strict=True)
-    )
-    if given.pixel_size is not None:
-        size = given.pixel_size
-        y, x = given.origin
-        fine = replace(
-            fine,
-            origin=(
-                y + (stack.region.top + shift) * size.y,
-                x + (stack.region.left + shift) * size.x,
-            ),
-        )
+        for name, values in channels.items():
+            if len(values) > 1:
+                channels[name] = tuple(values[at] for at in chosen)
+    whole = tuple(map(len, stack.selection)) == stack.layout.loop_shape
     return replace(
-        fine,
-        channel_names=names,
-        channel_colors=colors,
-        displays=shown,
+        given.finer(settings.scale, first=(region.top + shift, region.left + shift)),
+        **channels,
         labels=given.labels if whole else (),
         notes=(),
     )
