@@ -80,10 +80,17 @@ def imagej_channels(description: Description, shape: Sequence[int]) -> dict[str,
     The axes of the description, and the shape, are in the order of ImageJ.
     """
     stored: dict[str, Any] = {}
-    if description.channel_colors:
-        stored["LUTs"] = [ramp(color) for color in description.channel_colors]
-        if "C" in description.axes:
-            stored["mode"] = "composite"
+    displays, colors = description.displays, description.channel_colors
+    own = [one.table for one in displays] or [None] * len(colors)
+    if colors or any(own):
+        stored["LUTs"] = [
+            ramp(colors[number] if number < len(colors) else "FFFFFF")
+            if table is None
+            else np.frombuffer(table, np.uint8).reshape(3, 256)
+            for number, table in enumerate(own)
+        ]
+    if colors and "C" in description.axes:
+        stored["mode"] = "composite"
     names = description.channel_names
     if names:
         axes = zip(description.axes, shape, strict=True)
@@ -92,6 +99,10 @@ def imagej_channels(description: Description, shape: Sequence[int]) -> dict[str,
         channel = where.index("C") if "C" in where else None
         slices = itertools.product(*(range(length) for _, length in loops))
         stored["Labels"] = [names[0 if channel is None else at[channel]] for at in slices]
+    limits = [one.limits for one in displays if one.limits is not None]
+    if limits and len(limits) == len(displays):
+        stored["Ranges"] = tuple(value for pair in limits for value in pair)
+        stored["min"], stored["max"] = limits[0]
     return stored
 
 
@@ -99,12 +110,6 @@ def ramp(color: str) -> NDArray[np.uint8]:
     """Return the lookup table (3, 256) from black to a colour."""
     brightest = np.array([int(color[at : at + 2], 16) for at in (0, 2, 4)])
     return np.rint(np.outer(brightest, np.linspace(0, 1, 256))).astype(np.uint8)
-
-
-def listed_texts(metadata: Mapping[str, Any], key: str) -> tuple[str, ...]:
-    """Return the texts of a list in metadata, or none if there is no list."""
-    texts = metadata.get(key, [])
-    return tuple(map(str, texts)) if isinstance(texts, list) else ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -160,21 +165,3 @@ def _pairs(values: Any) -> list[tuple[float, float]]:
     pairs = list(zip(flat[::2], flat[1::2], strict=False))
     usable = all(math.isfinite(low) and math.isfinite(high) and low < high for low, high in pairs)
     return pairs if usable else []
-
-
-def as_imagej(displays: Sequence[ChannelDisplay], colors: Sequence[str]) -> dict[str, Any]:
-    """Return lookup tables and ranges as `tifffile` takes them, where all channels have them."""
-    found: dict[str, Any] = {}
-    tables = [
-        np.frombuffer(one.table, np.uint8).reshape(3, 256)
-        if one.table is not None
-        else ramp(colors[number] if number < len(colors) else "FFFFFF")
-        for number, one in enumerate(displays)
-    ]
-    if any(one.table is not None for one in displays):
-        found["LUTs"] = tables
-    limits = [one.limits for one in displays if one.limits is not None]
-    if limits and len(limits) == len(displays):
-        found["Ranges"] = tuple(value for pair in limits for value in pair)
-        found["min"], found["max"] = limits[0]
-    return found

@@ -8,11 +8,9 @@ import numpy as np
 import tifffile
 
 from napari_blindsr.images.channels import (
-    as_imagej,
     imagej_channels,
     imagej_colors,
     imagej_names,
-    listed_texts,
     of_imagej,
     ome_channels,
     ome_colors,
@@ -83,8 +81,8 @@ def read_metadata(
         axes="YX",
         flavour="tags",
         steps=_steps(shaped),
-        channel_names=listed_texts(shaped, "ChannelNames"),
-        channel_colors=listed_texts(shaped, "ChannelColors"),
+        channel_names=tuple(map(str, several(shaped.get("ChannelNames")))),
+        channel_colors=tuple(map(str, several(shaped.get("ChannelColors")))),
         pixel_size=_shaped_size(shaped) or size,
     )
 
@@ -347,7 +345,11 @@ def imagej_options(description: Description, shape: Sequence[int]) -> dict[str, 
         metadata["unit"] = unit
     if depth is not None:
         # One unit is that of all of space.
-        if size is None or not _same_unit(depth.unit, size.unit):
+        same = size is not None and (
+            depth.unit == size.unit
+            or (depth.unit in METRES and METRES[depth.unit] == METRES.get(size.unit))
+        )
+        if not same:
             return None
         metadata["spacing"] = depth.size
     if time is not None:
@@ -355,13 +357,8 @@ def imagej_options(description: Description, shape: Sequence[int]) -> dict[str, 
             return None
         metadata |= {"finterval": time.size, "tunit": "sec"}
     metadata |= imagej_channels(description, shape)
-    metadata |= as_imagej(description.displays, description.channel_colors)
     if description.mode:
         metadata["mode"] = description.mode
     if description.labels:
         metadata["Labels"] = list(description.labels)
     return options
-
-
-def _same_unit(one: str, other: str) -> bool:
-    return one == other or (one in METRES and METRES.get(one) == METRES.get(other))

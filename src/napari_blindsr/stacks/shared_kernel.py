@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import itertools
 import time
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from dataclasses import replace
+from typing import TYPE_CHECKING, TypeVar
 
 from napari_blindsr.errors import BlindSRError
 from napari_blindsr.estimation.estimate import estimate_of, estimate_posterior, pool_posteriors
@@ -21,7 +21,7 @@ from napari_blindsr.settings import ONE_BLUR
 from napari_blindsr.stacks.result import GroupKernel
 
 if TYPE_CHECKING:
-    from collections.abc import Generator, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 
     from napari_blindsr.estimation.estimate import BlurEstimate
     from napari_blindsr.estimation.kernel_field import KernelField
@@ -29,24 +29,19 @@ if TYPE_CHECKING:
     from napari_blindsr.progress import Done, Progress
     from napari_blindsr.restoration.problem import Job
     from napari_blindsr.restoration.result import Result
+    from napari_blindsr.settings import Settings
     from napari_blindsr.solvers.loop import Weights
     from napari_blindsr.stacks.plan import StackJob
+    from napari_blindsr.types import Quality
 
+
+Estimate = TypeVar("Estimate")
 
 CANDIDATES = 8
 """Number of candidate planes, spread over all, of which the most informative ones are taken."""
 
 INFORMATIVE = 3
 """Number of planes whose blur is estimated."""
-
-
-@dataclass(frozen=True, kw_only=True, eq=False)
-class Informative:
-    """A plane whose detail is above the noise."""
-
-    index: Index
-    job: Job
-    score: float
 
 
 def find_shared(
@@ -70,17 +65,17 @@ def find_shared(
             steps = shared_blur(planes, stack)
             blur, _ = yield from reported(steps, stage=REFINING, start=start)
             return GroupKernel(kernel=blur.kernel, blur=blur)
-    result = yield from stack.run(planes[0].index, None)
+    result = yield from stack.run(planes[0][0], None)
     return GroupKernel(kernel=result.kernel)
 
 
-def informative_planes(stack: StackJob, indices: Sequence[Index]) -> list[Informative]:
+def informative_planes(stack: StackJob, indices: Sequence[Index]) -> list[tuple[Index, Job]]:
     """Return some planes that share a kernel, those with the most detail above the noise first.
 
     Planes that cannot be used, such as constant or damaged ones, are left out; their own
     restoration reports why. If none can be used, the error of the last one is raised.
     """
-    usable: list[Informative] = []
+    usable: list[tuple[float, Index, Job]] = []
     failure: BlindSRError | None = None
     for index in spread(indices):
         try:
@@ -99,50 +94,45 @@ def informative_planes(stack: StackJob, indices: Sequence[Index]) -> list[Inform
         # differences of pixels have twice the variance of their noise.
         planes = job.planes
         power = detail(planes.data) - 4 * max(job.noise, 0.0) ** 2
-        usable.append(Informative(index=index, job=job, score=power * planes.span**2))
+        usable.append((-power * planes.span**2, index, job))
     if not usable and failure is not None:
         raise failure
-    return sorted(usable, key=lambda plane: -plane.score)[:INFORMATIVE]
+    best = sorted(usable, key=lambda plane: plane[0])[:INFORMATIVE]
+    return [(index, job) for _, index, job in best]
+
+
+def _posteriors(
+    planes: Sequence[tuple[Index, Job]],
+    settings: Settings,
+    estimate: Callable[..., Generator[Done, bool | None, tuple[Estimate, Quality]]],
+) -> Generator[Done, bool | None, tuple[list[Estimate], Settings]]:
+    """Return the estimate of each plane, and the settings; a stop ends the refinement of all."""
+    found: list[Estimate] = []
+    for number, (_, job) in enumerate(planes):
+        data, measured = job.planes.data, job.planes.measured
+        steps = estimate(data, settings, measured=measured, noise=job.noise)
+        posterior, quality = yield from one_of(steps, number, len(planes))
+        settings = replace(settings, quality=quality)
+        found.append(posterior)
+    return found, settings
 
 
 def shared_blur(
-    planes: Sequence[Informative], stack: StackJob
+    planes: Sequence[tuple[Index, Job]], stack: StackJob
 ) -> Generator[Done, bool | None, BlurEstimate]:
     """Return the blur that planes have in common, as estimated by the network."""
-    settings = stack.settings
-    posteriors = []
-    for number, plane in enumerate(planes):
-        steps = estimate_posterior(
-            plane.job.planes.data,
-            settings,
-            measured=plane.job.planes.measured,
-            noise=plane.job.noise,
-        )
-        posterior, quality = yield from one_of(steps, number, len(planes))
-        settings = replace(settings, quality=quality)
-        posteriors.append(posterior)
-    return estimate_of(pool_posteriors(posteriors), settings)
+    found, settings = yield from _posteriors(planes, stack.settings, estimate_posterior)
+    return estimate_of(pool_posteriors(found), settings)
 
 
 def shared_field(
-    planes: Sequence[Informative], stack: StackJob
+    planes: Sequence[tuple[Index, Job]], stack: StackJob
 ) -> Generator[Done, bool | None, KernelField]:
     """Return the kernels of the regions that planes have in common, as estimated by the network.
 
     An `InputError` if no region has enough detail to estimate its blur.
     """
-    settings = stack.settings
-    by_plane = []
-    for number, plane in enumerate(planes):
-        steps = region_posteriors(
-            plane.job.planes.data,
-            settings,
-            measured=plane.job.planes.measured,
-            noise=plane.job.noise,
-        )
-        posteriors, quality = yield from one_of(steps, number, len(planes))
-        settings = replace(settings, quality=quality)
-        by_plane.append(posteriors)
+    by_plane, settings = yield from _posteriors(planes, stack.settings, region_posteriors)
     regions = [
         [posterior for posterior in region if posterior is not None]
         for region in zip(*by_plane, strict=True)
@@ -150,7 +140,7 @@ def shared_field(
     return field_of(
         [pool_posteriors(region) if region else None for region in regions],
         settings,
-        extent=Box.whole(planes[0].job.shape),
+        extent=Box.whole(planes[0][1].shape),
     )
 
 
