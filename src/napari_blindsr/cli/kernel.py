@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 from rich import box
-from rich.table import Table
+from rich.table import Column, Table
 
 from napari_blindsr.cli.options import (
     KERNEL_SUFFIXES,
@@ -166,15 +166,15 @@ def field_table(field: KernelField, size: PixelSize | None) -> Table:
     """Return a table of the widths of each region's blur; without `size` there are none in µm."""
     first = field.blurs[0][0]
     physical = axes_in_micrometres(first, size) is not None
-    table = Table(box=box.SIMPLE, pad_edge=False)
-    for heading in ("row", "column"):
-        table.add_column(heading, justify="right", no_wrap=True)
     units = ("LR pixels", *(("µm",) if physical else ()))
-    for name in ("longer", "shorter"):
-        for unit in units:
-            table.add_column(f"{name}, {unit}", justify="right", no_wrap=True)
-    table.add_column("angle", justify="right", no_wrap=True)
-    table.add_column("blur", no_wrap=True)
+    widths = [f"{name}, {unit}" for name in ("longer", "shorter") for unit in units]
+    table = Table(
+        *_numbers("row", "column", *widths, "angle"),
+        Column("blur", no_wrap=True),
+        box=box.SIMPLE,
+        pad_edge=False,
+        caption_justify="left",
+    )
     for row, column in field.places:
         blur = field.blurs[row][column]
         micrometres = axes_in_micrometres(blur, size)
@@ -193,7 +193,6 @@ def field_table(field: KernelField, size: PixelSize | None) -> Table:
         f"{side} × {side} fine pixels; estimated by: "
         f"{ESTIMATED_BY[first.reader]}"
     )
-    table.caption_justify = "left"
     return table
 
 
@@ -220,11 +219,16 @@ def width_table(estimate: BlurEstimate, size: PixelSize | None) -> Table:
     """Return a table of the widths along both axes; without `size` there are none in µm."""
     scale = estimate.scale
     micrometres = axes_in_micrometres(estimate, size)
-    table = Table(box=box.SIMPLE, pad_edge=False)
-    for heading in ("axis", ""):
-        table.add_column(heading, no_wrap=True)
-    for heading in ("LR pixels", "fine pixels", *(() if micrometres is None else ("µm",))):
-        table.add_column(heading, justify="right", no_wrap=True)
+    known = not math.isnan(estimate.intervals[0][0])
+    brackets = "in brackets: 90 % intervals" if known else "no intervals are known"
+    table = Table(
+        *(Column(heading, no_wrap=True) for heading in ("axis", "")),
+        *_numbers("LR pixels", "fine pixels", *(() if micrometres is None else ("µm",))),
+        box=box.SIMPLE,
+        pad_edge=False,
+        caption=f"SD: standard deviation; {brackets}",
+        caption_justify="left",
+    )
     for axis, name in enumerate(("longer", "shorter")):
         values = (estimate.widths[axis], *estimate.intervals[axis])
         for factor, label in ((1.0, "SD"), (FWHM, "FWHM")):
@@ -233,11 +237,11 @@ def width_table(estimate: BlurEstimate, size: PixelSize | None) -> Table:
                 units.append(factor * micrometres[axis])
             cells = [_with_interval([unit * v for v in values]) for unit in units]
             table.add_row(name if factor == 1 else "", label, *cells)
-    known = not math.isnan(estimate.intervals[0][0])
-    brackets = "in brackets: 90 % intervals" if known else "no intervals are known"
-    table.caption = f"SD: standard deviation; {brackets}"
-    table.caption_justify = "left"
     return table
+
+
+def _numbers(*headings: str) -> list[Column]:
+    return [Column(heading, justify="right", no_wrap=True) for heading in headings]
 
 
 def _with_interval(values: Sequence[float]) -> str:

@@ -16,7 +16,6 @@ from napari_blindsr.images.tiling import Box, detail
 from napari_blindsr.methods import method_named
 from napari_blindsr.progress import REFINING, one_of, reported
 from napari_blindsr.restoration.restore import cpu_threads, translated_errors
-from napari_blindsr.restoration.setup import prepare
 from napari_blindsr.settings import ONE_BLUR
 from napari_blindsr.stacks.result import GroupKernel
 
@@ -79,14 +78,7 @@ def informative_planes(stack: StackJob, indices: Sequence[Index]) -> list[tuple[
     failure: BlindSRError | None = None
     for index in spread(indices):
         try:
-            job = prepare(
-                stack.layout.plane(stack.array, index),
-                stack.settings,
-                axes=stack.layout.plane_axes,
-                known=stack.known,
-                mask=stack.mask,
-                region=stack.options.region,
-            )
+            job = stack.prepared(index, None)
         except BlindSRError as error:
             failure = error
             continue
