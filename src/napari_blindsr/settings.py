@@ -158,6 +158,31 @@ class Settings:
             self.finish is None or self.finish in FINISHES,
             f"finish is {self.finish!r}; expected one of {list(FINISHES)}",
         )
+        self._check_method(method)
+        require(
+            isinstance(self.seed, int) and 0 <= self.seed < 2**63,
+            f"seed is {self.seed!r}; expected a whole number from 0 to 2**63 − 1",
+        )
+        require(
+            self.threads is None or self.threads >= 1,
+            f"threads is {self.threads}; it must be at least 1",
+        )
+        require(
+            self.tile is None
+            or self.tile == "auto"
+            or (isinstance(self.tile, int) and self.tile >= SMALLEST_TILE),
+            f"tile is {self.tile!r}; expected a whole number from {SMALLEST_TILE}, 'auto' or None",
+        )
+        self._check_uncertainty()
+        require(
+            isinstance(self.optics, Optics),
+            f"optics is {self.optics!r}; expected an Optics, such as "
+            "Optics(numerical_aperture=1.2, emission_nm=520, pixel_size_nm=65)",
+        )
+        self._check_field(method)
+
+    def _check_method(self, method: Method) -> None:
+        """Check what only some methods take."""
         require(
             method.degradations or (self.gain == 1 and not self.mask_saturated),
             f"method {self.method!r} takes no gain and no mask; use one of "
@@ -173,21 +198,8 @@ class Settings:
             f"bounded is {self.bounded}, but method {self.method!r} has no image generator to "
             "bound",
         )
-        require(
-            isinstance(self.seed, int) and 0 <= self.seed < 2**63,
-            f"seed is {self.seed!r}; expected a whole number from 0 to 2**63 − 1",
-        )
-        require(
-            self.threads is None or self.threads >= 1,
-            f"threads is {self.threads}; it must be at least 1",
-        )
-        require(
-            self.tile is None
-            or self.tile == "auto"
-            or (isinstance(self.tile, int) and self.tile >= SMALLEST_TILE),
-            f"tile is {self.tile!r}; expected a whole number from {SMALLEST_TILE}, 'auto' or None",
-        )
 
+    def _check_uncertainty(self) -> None:
         require(
             isinstance(self.uncertainty, int)
             and (self.uncertainty == 0 or self.uncertainty >= self.fewest_restorations),
@@ -201,12 +213,6 @@ class Settings:
             f"({[m.name for m in METHOD_TABLE if not m.optimises]}), or a known kernel with a "
             "finish",
         )
-        require(
-            isinstance(self.optics, Optics),
-            f"optics is {self.optics!r}; expected an Optics, such as "
-            "Optics(numerical_aperture=1.2, emission_nm=520, pixel_size_nm=65)",
-        )
-        self._check_field(method)
 
     def _check_field(self, method: Method) -> None:
         rows_and_columns = (

@@ -78,14 +78,11 @@ def prepare(
     seen, wanted = Box.whole(shape), Box.whole(shape)
     if region is not None:
         check_region(region, shape)
-        wanted = region
         # The regions of a field divide the whole image.
         if settings.border == "extend" and not estimates_field:
-            size = size_of(source, settings)
-            reach = max(context_for(size, settings.scale), WIDE)
-            seen = region.grown(reach, shape).at_least(SMALLEST_WINDOW, shape)
-            wanted = region.moved(-seen.top, -seen.left)
-            source = moved(source, -seen.top, -seen.left)
+            seen = _input_region(region, shape, size_of(source, settings), settings.scale)
+        wanted = region.moved(-seen.top, -seen.left)
+        source = moved(source, -seen.top, -seen.left)
     planes, defects = _planes(array, settings, axes=axes, mask=mask, window=seen)
     tile = tile_side(wanted.scaled(settings.scale).shape, settings.tile)
     _check_tiles(settings, settings.used_finish, tile, wanted)
@@ -105,13 +102,9 @@ def prepare(
     colour = restorer.prior is not None and _is_colour(planes, noise, light)
     conditions: Conditions | None = None
     if restorer.prior is not None:
-        conditions = conditions_of(
-            planes.data, measured=planes.measured, together=colour, device=compute.device
-        )
         # The network that estimates one kernel also corrects the noise estimate.
-        if known is not None or estimates_field or method_named(settings.method).optimises:
-            decision = decide(planes.data, settings, measured=planes.measured, compute=compute)
-            conditions = replace(conditions, decision=decision)
+        decides = known is not None or estimates_field or method_named(settings.method).optimises
+        conditions = _conditions(planes, settings, compute, colour=colour, decides=decides)
     job = Job(
         settings=settings,
         planes=planes,
@@ -131,6 +124,24 @@ def prepare(
     if job.estimates_blur:
         _check_estimable(planes)
     return job
+
+
+def _input_region(region: Box, shape: tuple[int, int], size: int, scale: int) -> Box:
+    """Return the pixels of an image (h, w) that have an influence on a region."""
+    reach = max(context_for(size, scale), WIDE)
+    return region.grown(reach, shape).at_least(SMALLEST_WINDOW, shape)
+
+
+def _conditions(
+    planes: Planes, settings: Settings, compute: Compute, *, colour: bool, decides: bool
+) -> Conditions:
+    """Return unit and noise for the image prior, if `decides` with the correction of the noise."""
+    data, measured = planes.data, planes.measured
+    conditions = conditions_of(data, measured=measured, together=colour, device=compute.device)
+    if not decides:
+        return conditions
+    decision = decide(data, settings, measured=measured, compute=compute)
+    return replace(conditions, decision=decision)
 
 
 def with_blur(
