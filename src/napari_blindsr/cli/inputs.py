@@ -16,6 +16,7 @@ from napari_blindsr.cli.options import (
     REPORT_SUFFIXES,
     KernelOutOption,
     check_files,
+    parsed,
 )
 from napari_blindsr.errors import BlindSRError, FileError, SettingsError
 from napari_blindsr.images.atomic import Bundle, check_suffix, complete
@@ -220,27 +221,21 @@ class ClusterOptions:
 
 def parse_roi(text: str) -> Box:
     """Return the region that ROWS,COLUMNS names, such as 100:200,50:150."""
-    try:
+
+    def convert(text: str) -> Box:
         rows, columns = (part.split(":") for part in text.split(","))
         top, bottom = map(int, rows)
         left, right = map(int, columns)
-    except ValueError:
-        raise SettingsError(
-            f"roi is {text!r}; expected rows and columns such as 100:200,50:150"
-        ) from None
-    return Box(top=top, left=left, bottom=bottom, right=right)
+        return Box(top=top, left=left, bottom=bottom, right=right)
+
+    return parsed("roi", text, convert, "rows and columns such as 100:200,50:150")
 
 
 def parse_tile(text: str) -> int | Literal["auto"] | None:
     """Return the value of --tile."""
     if text == "auto":
         return "auto"
-    if text == "none":
-        return None
-    try:
-        return int(text)
-    except ValueError:
-        raise SettingsError(f"tile is {text!r}; expected a number, 'auto' or 'none'") from None
+    return None if text == "none" else parsed("tile", text, int, "a number, 'auto' or 'none'")
 
 
 @dataclass(frozen=True, kw_only=True)

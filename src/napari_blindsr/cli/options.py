@@ -326,29 +326,34 @@ def _given(**values: Any) -> dict[str, Any]:
     return {name: value for name, value in values.items() if value is not None}
 
 
+def parsed(name: str, text: str, convert: Callable[[str], Returned], expected: str) -> Returned:
+    """Return the value that the text of an option stands for, or raise a `SettingsError`."""
+    try:
+        return convert(text)
+    except ValueError:
+        raise SettingsError(f"{name} is {text!r}; expected {expected}") from None
+
+
 def parse_field(text: str) -> tuple[int, int]:
     """Return the rows and columns of regions that --field names, such as 3x4."""
-    parts = text.lower().replace("×", "x").split("x")
-    try:
-        rows, columns = map(int, parts)
-    except ValueError:
-        raise SettingsError(
-            f"field is {text!r}; expected rows and columns of regions, such as 3x4"
-        ) from None
-    return rows, columns
+
+    def convert(text: str) -> tuple[int, int]:
+        rows, columns = map(int, text.lower().replace("×", "x").split("x"))
+        return rows, columns
+
+    return parsed("field", text, convert, "rows and columns of regions, such as 3x4")
 
 
 def number_or_auto(name: str, text: str) -> float | Literal["auto"]:
     """Return the value of an option that takes a number or "auto"."""
-    if text == "auto":
-        return "auto"
-    try:
+
+    def convert(text: str) -> float:
         value = float(text)
-    except ValueError:
-        value = math.nan
-    if math.isnan(value):
-        raise SettingsError(f"{name} is {text!r}; expected a number or 'auto'")
-    return value
+        if math.isnan(value):
+            raise ValueError
+        return value
+
+    return "auto" if text == "auto" else parsed(name, text, convert, "a number or 'auto'")
 
 
 IMAGE_SUFFIXES = (".png", ".tif", ".tiff", ".npy")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import gc
 import time
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -27,7 +27,7 @@ from napari_blindsr.restoration.evidence import find_residual
 from napari_blindsr.restoration.problem import Job, cut, local, size_of, wrapped
 from napari_blindsr.restoration.setup import observe, solver_for
 from napari_blindsr.settings import SMALLEST_TILE
-from napari_blindsr.solvers.loop import Outcome, Solver, solve
+from napari_blindsr.solvers.loop import Outcome, solve
 from napari_blindsr.solvers.nonblind.restorers import finishing
 
 if TYPE_CHECKING:
@@ -42,6 +42,11 @@ if TYPE_CHECKING:
     from napari_blindsr.progress import Progress
     from napari_blindsr.restoration.problem import Job
     from napari_blindsr.solvers.loop import Weights
+
+    Deliver = Callable[[int, "Restored"], None]
+    TileRestorer = Callable[..., Generator[Progress, bool | None, None]]
+    """Restores tiles, as `restore_tiles`: delivers each by its number, in any order, and ends early
+    if asked to stop."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -99,24 +104,6 @@ class Restored:
     weights: Weights | None = None
     tiles: int = 1
     notes: tuple[str, ...] = ()
-
-
-class TileRestorer(Protocol):
-    """Restores tiles, here or on workers."""
-
-    def __call__(
-        self,
-        plan: TilePlan,
-        counter: ProgressCounter,
-        deliver: Callable[[int, Restored], None],
-        *,
-        stop: bool,
-    ) -> Generator[Progress, bool | None, None]:
-        """Restore tiles and deliver each by its number, in any order; ends early if asked to stop.
-
-        Tiles that are ahead of the first missing one are held in memory. With `stop`, as little as
-        possible is restored.
-        """
 
 
 class TileJoiner:
@@ -214,23 +201,19 @@ def restored(
             possible = job.restorer.name != "none" and tile >= SMALLEST_TILE
             if not possible or not is_lack_of_memory(error):
                 raise
-        _free_memory(job)
+        # The caches that the failed attempt has left.
+        gc.collect()
+        if job.compute.device.type == "cuda":
+            torch.cuda.empty_cache()
         notes = (short_of_memory(tile),)
 
 
 def _in_one_go(
     job: Job, target: Target | None, *, start: float, stop: bool
 ) -> Generator[Progress, bool | None, Restored]:
-    observation = observe(job)
-    # The solver works at normal brightness, unless the published way is asked for.
-    solved = observation.brightened() if job.settings.schedule.brighten else observation
-    solver = solver_for(job, solved)
-    if stop:
-        outcome = _at_once(solver, solved)
-    else:
-        outcome = yield from solve(solver, solved)
+    observation, outcome, total = yield from _solved(job, stop=stop)
     if job.restorer.name != "none":
-        yield finishing(job.restorer.name, solver.total, time.perf_counter() - start)
+        yield finishing(job.restorer.name, total, time.perf_counter() - start)
     inner = job.wanted.scaled(job.settings.scale).slices
     whole = _reconstruct(job, outcome, observation, inner, examined=True)
     delivery = _Delivery(job, target)
@@ -247,7 +230,7 @@ def _in_one_go(
 def restore_tiles(
     plan: TilePlan,
     counter: ProgressCounter,
-    deliver: Callable[[int, Restored], None],
+    deliver: Deliver,
     *,
     stop: bool,
 ) -> Generator[Progress, bool | None, None]:
@@ -322,9 +305,7 @@ def join_tiles(
 
 def restore_tile(piece: Job, part: Tile, *, examined: bool) -> Restored:
     """Restore a tile with the kernel of its problem; if it is examined, with its residual."""
-    observation = observe(piece)
-    solved = observation.brightened()
-    outcome = drained(solve(solver_for(piece, solved, held=True), solved))
+    observation, outcome, _ = drained(_solved(piece, held=True))
     inner = part.inner.moved(-part.outer.top, -part.outer.left).scaled(piece.settings.scale).slices
     return _reconstruct(piece, outcome, observation, inner, examined=examined)
 
@@ -383,9 +364,7 @@ def _with_optimised_kernel(
     box = most_detailed(job.planes.data[(..., *job.wanted.slices)], OPTIMISED_SIDE)
     box = box.moved(job.wanted.top, job.wanted.left)
     piece = replace(cut(job, box), border="extend")
-    observation = observe(piece)
-    solved = observation.brightened() if job.settings.schedule.brighten else observation
-    outcome = yield from solve(solver_for(piece, solved), solved)
+    observation, outcome, _ = yield from _solved(piece)
     canvas, kernel = outcome.estimate.image.float(), outcome.estimate.kernel.float()
     if job.settings.recentres:
         _, kernel = recentre(canvas, kernel, center=observation.center, border="extend")
@@ -396,10 +375,23 @@ def _with_optimised_kernel(
     return replace(job, source=kernel.cpu().numpy()), (note,)
 
 
-def _at_once(solver: Solver[Any], observation: Observation) -> Outcome:
-    """Return the state before the first step, for a run that is stopped by then."""
-    estimate = solver.estimate(solver.init(observation))
-    return Outcome(estimate=estimate, losses=torch.empty(0), reason=StopReason.STOPPED)
+def _solved(
+    job: Job, *, held: bool = False, stop: bool = False
+) -> Generator[Progress, bool | None, tuple[Observation, Outcome, int]]:
+    """Solve a problem; returns its observation, the outcome, and the number of steps.
+
+    With `held`, the kernel is kept; with `stop`, the outcome is the state before the first step.
+    """
+    observation = observe(job)
+    # The solver works at normal brightness, unless the published way is asked for.
+    brighten = held or job.settings.schedule.brighten
+    solved = observation.brightened() if brighten else observation
+    solver = solver_for(job, solved, held=held)
+    if not stop:
+        return observation, (yield from solve(solver, solved)), solver.total
+    estimate = solver.estimate(solver.init(solved))
+    outcome = Outcome(estimate=estimate, losses=torch.empty(0), reason=StopReason.STOPPED)
+    return observation, outcome, solver.total
 
 
 def short_of_memory(tile: int) -> str:
@@ -414,10 +406,3 @@ def is_lack_of_memory(error: BaseException) -> bool:
     # torch has no exception type for this on the CPU and on Apple GPUs.
     text = str(error).lower()
     return "can't allocate memory" in text or "out of memory" in text or "not enough memory" in text
-
-
-def _free_memory(job: Job) -> None:
-    """Empty the caches that a failed attempt has left."""
-    gc.collect()
-    if job.compute.device.type == "cuda":
-        torch.cuda.empty_cache()

@@ -289,8 +289,12 @@ def make_settings(
 
     A `BlindSRError` if an option is unknown or out of its range, or the kernel cannot be read.
     """
+    known_names = [*Options.__annotations__]
     for name in options:
-        _check_option(name)
+        if name not in known_names:
+            near = " or ".join(map(repr, difflib.get_close_matches(name, known_names)))
+            hint = f"did you mean {near}?" if near else f"expected one of {known_names}"
+            raise SettingsError(f"there is no option {name!r}; {hint}")
     values: dict[str, Any] = {"kernel": "auto", "schedule": "published"}
     if settings is not None:
         values |= {field.name: getattr(settings, field.name) for field in fields(settings)}
@@ -309,17 +313,6 @@ def make_settings(
         "optics": UNKNOWN if values.get("optics") is None else values["optics"],
     }
     return Settings(**values), known
-
-
-def _check_option(name: str) -> None:
-    known = [*Options.__annotations__]
-    if name in known:
-        return
-    near = difflib.get_close_matches(name, known)
-    raise SettingsError(
-        f"there is no option {name!r}; "
-        + (f"did you mean {' or '.join(map(repr, near))}?" if near else f"expected one of {known}")
-    )
 
 
 def _kernel_model(
