@@ -96,6 +96,9 @@ class FileOptions:
             )
         if self.output is not None:
             check_suffix(self.output, OUTPUT_SUFFIXES, "write")
+        folder = self.output_dir
+        if folder is not None and folder.exists() and not folder.is_dir():
+            raise FileError(f"cannot write to {folder}: it is a file; expected a folder")
 
     def single_image(self, images: Sequence[Path], options: StackOptions) -> Path | None:
         """Return the INPUT if it is one grey or RGB image in a plain file, or seems to be one."""

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -33,16 +33,99 @@ from napari_blindsr.cli.options import (
     parse_field,
 )
 from napari_blindsr.cli.printing import error_console, say
-from napari_blindsr.errors import FileError
 from napari_blindsr.methods import method_named
 from napari_blindsr.physics.kernels import FAMILY_NAMES, KernelFamily
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    import numpy as np
+    from numpy.typing import NDArray
     from rich.console import Console
 
     from napari_blindsr.restoration.result import Result
+
+
+@dataclass(frozen=True, kw_only=True)
+class ProblemOptions:
+    """What is known of the image and its blur, and how the result is made."""
+
+    tile: Annotated[
+        str,
+        typer.Option(
+            metavar="NUMBER|auto|none",
+            help="Largest side of the tiles that large results are made in, in their pixels.",
+        ),
+    ] = "auto"
+    scale: ScaleOption
+    kernel: Annotated[
+        str,
+        typer.Option(
+            metavar="FAMILY|FILE|FOLDER",
+            help=f"Family that the blur is from ({', '.join(FAMILY_NAMES)}), a file with the known "
+            "correlation kernel (.npy, .mat, .tif or .png) or with a grid of the kernels of "
+            "regions (rows × columns × K × K; .npy or .tif), or a folder of kernels that the "
+            "blur may resemble (.npy or .mat).",
+        ),
+    ] = "auto"
+    field: FieldOption = "1x1"
+    geometry: GeometryOption = "camera"
+    border: BorderOption = "extend"
+    bounded: Annotated[
+        bool | None,
+        typer.Option(
+            "--bounded/--unbounded",
+            help="Keep the result within the input's range, which a blurred input understates.",
+            show_default="bounded for benchmark geometry alone",
+        ),
+    ] = None
+    mask: Annotated[
+        Path | None,
+        typer.Option(
+            help="Image that is nonzero where pixels are to be ignored; they are filled in. Not "
+            "for MLMC."
+        ),
+    ] = None
+    mask_saturated: Annotated[
+        bool,
+        typer.Option("--mask-saturated", help="Ignore saturated pixels. Not for MLMC."),
+    ] = False
+    gain: Annotated[
+        str,
+        typer.Option(
+            metavar="NUMBER|auto",
+            help="How bright the input is compared with the result; below 1 for a dark one. "
+            "Not for MLMC.",
+        ),
+    ] = "1"
+    noise: Annotated[
+        str,
+        typer.Option(
+            metavar="NUMBER|auto",
+            help="Standard deviation of the noise in the input's intensities. MLMC without a "
+            "non-blind reconstruction ignores it.",
+        ),
+    ] = "0"
+
+    def values(self) -> dict[str, Any]:
+        """Return the settings that these options stand for, except the kernel's."""
+        return {
+            "scale": self.scale,
+            "geometry": self.geometry,
+            "border": self.border,
+            "bounded": self.bounded,
+            "gain": number_or_auto("gain", self.gain),
+            "noise": number_or_auto("noise", self.noise),
+            "mask_saturated": self.mask_saturated,
+            "tile": parse_tile(self.tile),
+            "field": parse_field(self.field),
+        }
+
+    def read_mask(self) -> NDArray[np.bool_] | None:
+        """Return the pixels to be ignored, if they are given."""
+        from napari_blindsr.images.files import read_mask  # noqa: PLC0415
+
+        return None if self.mask is None else read_mask(self.mask)
 
 
 @flattened
@@ -58,62 +141,7 @@ def restore(
     *,
     files: FileOptions,
     stack: PlaneOptions,
-    tile: Annotated[
-        str,
-        typer.Option(
-            metavar="NUMBER|auto|none",
-            help="Largest side of the tiles that large results are made in, in their pixels.",
-        ),
-    ] = "auto",
-    scale: ScaleOption,
-    kernel: Annotated[
-        str,
-        typer.Option(
-            metavar="FAMILY|FILE|FOLDER",
-            help=f"Family that the blur is from ({', '.join(FAMILY_NAMES)}), a file with the known "
-            "correlation kernel (.npy, .mat, .tif or .png) or with a grid of the kernels of "
-            "regions (rows × columns × K × K; .npy or .tif), or a folder of kernels that the "
-            "blur may resemble (.npy or .mat).",
-        ),
-    ] = "auto",
-    field: FieldOption = "1x1",
-    geometry: GeometryOption = "camera",
-    border: BorderOption = "extend",
-    bounded: Annotated[
-        bool | None,
-        typer.Option(
-            "--bounded/--unbounded",
-            help="Keep the result within the input's range, which a blurred input understates.",
-            show_default="bounded for benchmark geometry alone",
-        ),
-    ] = None,
-    mask: Annotated[
-        Path | None,
-        typer.Option(
-            help="Image that is nonzero where pixels are to be ignored; they are filled in. Not "
-            "for MLMC."
-        ),
-    ] = None,
-    mask_saturated: Annotated[
-        bool,
-        typer.Option("--mask-saturated", help="Ignore saturated pixels. Not for MLMC."),
-    ] = False,
-    gain: Annotated[
-        str,
-        typer.Option(
-            metavar="NUMBER|auto",
-            help="How bright the input is compared with the result; below 1 for a dark one. "
-            "Not for MLMC.",
-        ),
-    ] = "1",
-    noise: Annotated[
-        str,
-        typer.Option(
-            metavar="NUMBER|auto",
-            help="Standard deviation of the noise in the input's intensities. MLMC without a "
-            "non-blind reconstruction ignores it.",
-        ),
-    ] = "0",
+    problem: ProblemOptions,
     chosen: MethodOptions,
     processes: ClusterOptions,
     given: FamilyOptions,
@@ -130,60 +158,46 @@ def restore(
     cluster = processes.cluster(chosen.threads)
     # A cluster restores one image as a stack of one plane.
     alone = files.single_image(images, options) if cluster is None else None
-    if alone is not None:
-        assert files.output is not None
-        outputs.check(files.output, alone, mask, force=force)
-    else:
+    if alone is None or files.output is None:
         outputs.check_none()
-        folder = files.output_dir
-        if folder is not None and folder.exists() and not folder.is_dir():
-            raise FileError(f"cannot write to {folder}: it is a file; expected a folder")
-    source = choose_kernel(kernel, given)
+    else:
+        outputs.check(files.output, alone, problem.mask, force=force)
+    source = choose_kernel(problem.kernel, given)
     settings = chosen.settings(
-        scale=scale,
         kernel=source if isinstance(source, KernelFamily) else "known",
-        geometry=geometry,
-        border=border,
-        bounded=bounded,
-        gain=number_or_auto("gain", gain),
-        noise=number_or_auto("noise", noise),
-        mask_saturated=mask_saturated,
-        tile=parse_tile(tile),
         uncertainty=outputs.uncertainty,
-        field=parse_field(field),
-        optics=given.optics(kernel),
+        optics=given.optics(problem.kernel),
+        **problem.values(),
     )
-    # Files are read before torch is imported, which takes seconds.
-    from napari_blindsr.images.files import read_image, read_mask  # noqa: PLC0415
-    from napari_blindsr.images.plain import check_image_type  # noqa: PLC0415
-
     known = None if isinstance(source, KernelFamily) else source
     console = error_console(quiet=quiet)
     if alone is None or files.output is None:
         from napari_blindsr.cli.batch import restore_many  # noqa: PLC0415
 
         return restore_many(
-            files.jobs(images, scale=scale),
+            files.jobs(images, scale=problem.scale),
             settings,
             options,
             axes=files.axes,
             known=known,
-            mask=None if mask is None else read_mask(mask),
+            mask=problem.read_mask(),
             force=force,
             console=console,
             cluster=cluster,
         )
-    loaded = read_image(alone)
-    settings = replace(settings, optics=loaded.known_optics(settings.optics))
-    covered = None if mask is None else read_mask(mask)
+    # Files are read before torch is imported, which takes seconds.
+    from napari_blindsr.images.files import read_image  # noqa: PLC0415
+    from napari_blindsr.images.plain import check_image_type  # noqa: PLC0415
+
+    loaded, mask = read_image(alone), problem.read_mask()
     check_image_type(files.output, loaded.array)
     from napari_blindsr.cli.terminal import run  # noqa: PLC0415
 
     result = run(
         loaded.array,
-        settings,
+        replace(settings, optics=loaded.known_optics(settings.optics)),
         known=known,
-        mask=covered,
+        mask=mask,
         region=options.region,
         notes=loaded.notes,
         console=console,
