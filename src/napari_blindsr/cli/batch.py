@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING, Any
 from rich.markup import escape
 from rich.table import Table
 
-from napari_blindsr.cli.options import FAILED, STOPPED
-from napari_blindsr.cli.printing import say
+from napari_blindsr.cli.options import FAILED, STOPPED, say
 from napari_blindsr.cli.terminal import machine, release, watch
 from napari_blindsr.errors import BlindSRError, EngineError, FileError
 from napari_blindsr.stacks.batch import (

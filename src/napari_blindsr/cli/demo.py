@@ -7,8 +7,14 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from napari_blindsr.cli.options import DeviceOption, MethodOption, UsrnetOption
-from napari_blindsr.cli.printing import error_console, print_tables, say
+from napari_blindsr.cli.options import (
+    DeviceOption,
+    MethodOption,
+    UsrnetOption,
+    error_console,
+    print_tables,
+    say,
+)
 from napari_blindsr.cli.restore import conclude
 from napari_blindsr.images.atomic import check_output, make_folder
 from napari_blindsr.methods import METHODS

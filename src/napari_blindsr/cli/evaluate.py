@@ -15,11 +15,13 @@ from napari_blindsr.cli.options import (
     MethodOptions,
     QuietOption,
     ScaleOption,
+    error_console,
     flattened,
     number_or_auto,
+    print_tables,
+    say,
 )
 from napari_blindsr.cli.prepare import DatasetArgument, ModelOption
-from napari_blindsr.cli.printing import error_console, print_tables, say
 from napari_blindsr.errors import FileError, SettingsError
 from napari_blindsr.evaluation.dataset import MODEL
 from napari_blindsr.images.atomic import check_output

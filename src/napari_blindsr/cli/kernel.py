@@ -26,10 +26,12 @@ from napari_blindsr.cli.options import (
     SeedOption,
     check_files,
     choose_family,
+    error_console,
     flattened,
     parse_field,
+    print_tables,
+    say,
 )
-from napari_blindsr.cli.printing import error_console, print_tables, say
 from napari_blindsr.errors import SettingsError
 from napari_blindsr.physics.kernels import FAMILY_NAMES
 from napari_blindsr.physics.kernels.base import FWHM

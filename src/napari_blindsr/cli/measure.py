@@ -17,9 +17,11 @@ from napari_blindsr.cli.options import (
     GeometryOption,
     QuietOption,
     check_files,
+    error_console,
     flattened,
+    print_tables,
+    say,
 )
-from napari_blindsr.cli.printing import error_console, print_tables, say
 from napari_blindsr.errors import InputError, SettingsError
 from napari_blindsr.images.atomic import check_suffix, replacing
 from napari_blindsr.types import SCALES, Criterion

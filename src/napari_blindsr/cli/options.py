@@ -1,4 +1,4 @@
-"""Options that several commands share, and checks before any work."""
+"""What several commands share: options, checks before any work, and printing."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar, get_type_hints
 
 import typer
+from rich.console import Console
 
 from napari_blindsr.errors import FileError, SettingsError
 from napari_blindsr.images.atomic import check_output, check_suffix
@@ -33,6 +34,7 @@ from napari_blindsr.types import SCALES, Border, Finish, Geometry, Precision, Qu
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
+    from rich.table import Table
 
 
 FAILED = 1
@@ -380,3 +382,26 @@ def check_files(
     for number, path in enumerate(resolved):
         if path in resolved[:number]:
             raise FileError(f"cannot write {path}: two options name this file")
+
+
+def error_console(*, quiet: bool = False) -> Console:
+    """Return the console of notes and progress."""
+    return Console(stderr=True, quiet=quiet, highlight=False)
+
+
+def say(console: Console, *lines: str) -> None:
+    """Print lines as they are, without markup or line breaks."""
+    for line in lines:
+        console.print(line, markup=False, soft_wrap=True)
+
+
+def print_tables(*tables: Table, title: str | None = None) -> None:
+    """Print tables on standard output; in a file they are as wide as they need to be."""
+    console = Console(highlight=False)
+    if title is not None:
+        say(console, title)
+    for table in tables:
+        if not console.is_terminal:
+            widest = Console(width=1000).measure(table).maximum
+            console.width = max(console.width, widest)
+        console.print(table)

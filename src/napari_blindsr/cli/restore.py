@@ -28,11 +28,12 @@ from napari_blindsr.cli.options import (
     QuietOption,
     ScaleOption,
     choose_kernel,
+    error_console,
     flattened,
     number_or_auto,
     parse_field,
+    say,
 )
-from napari_blindsr.cli.printing import error_console, say
 from napari_blindsr.methods import method_named
 from napari_blindsr.physics.kernels import FAMILY_NAMES, KernelFamily
 

@@ -15,7 +15,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, TextColumn
 from rich.progress import Progress as Bar
 from rich.table import Table
 
-from napari_blindsr.cli.printing import say
+from napari_blindsr.cli.options import say
 from napari_blindsr.progress import StopReason
 from napari_blindsr.restoration.restore import iterate
 from napari_blindsr.solvers.device import choose_compute

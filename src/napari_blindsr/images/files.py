@@ -14,7 +14,7 @@ import tifffile
 from PIL import Image
 
 from napari_blindsr.errors import FileError, InputError
-from napari_blindsr.images import microscopes, ome_zarr, pictures, plain, tiff
+from napari_blindsr.images import ome_zarr, pictures, plain, tiff
 from napari_blindsr.images.atomic import (
     check_readable,
     check_suffix,
@@ -250,7 +250,7 @@ FORMATS: tuple[Format, ...] = (
     plain.PNG,
     pictures.FORMAT,
     tiff.KIN,
-    microscopes.FORMAT,
+    pictures.MICROSCOPES,
 )
 """A new format is appended here; opening, writing, listing folders and tests take it from here."""
 

@@ -55,11 +55,12 @@ class Executor(Protocol):
     def planes(self, run: StackRun) -> Steps[bool]:
         """Restore the planes of a run, and deliver them."""
 
-    def notes(self, job: StackJob) -> tuple[str, ...]:
+    def notes(self, job: StackJob) -> tuple[str, ...]:  # noqa: ARG002
         """Return notes on how the planes were restored."""
+        return ()
 
 
-class LocalExecutor:
+class LocalExecutor(Executor):
     """Restores planes in this process, in their order."""
 
     def kernels(self, run: StackRun, groups: Mapping[Index, Sequence[Index]]) -> Steps[bool]:
@@ -91,10 +92,6 @@ class LocalExecutor:
         return restore_planes(
             run, warm_starts, plane, at_once=_one, progress=partial(_first, run.counter)
         )
-
-    def notes(self, job: StackJob) -> tuple[str, ...]:  # noqa: ARG002 - this process is not news
-        """Return no notes."""
-        return ()
 
 
 def _one() -> int:

@@ -59,18 +59,20 @@ class StackTarget(Protocol):
     def write(self, index: tuple[int | slice, ...], block: NDArray[Any]) -> None:
         """Write a block of the result, in its axes."""
 
-    def finished(self, position: Index) -> bool:
+    def finished(self, position: Index) -> bool:  # noqa: ARG002
         """Return whether a plane is complete, by its position in the result."""
+        return False
 
     def note(self, position: Index, record: PlaneRecord, kernel: StackKernel | None = None) -> None:
         """Record that a plane is complete, and with which kernel."""
 
     def kept(self) -> Sequence[Kept]:
         """Return the records of the planes that an earlier run completed."""
+        return ()
 
 
-class ArrayTarget:
-    """An array in memory."""
+class ArrayTarget(StackTarget):
+    """An array in memory, of which no plane is complete before the run."""
 
     def __init__(self, shape: tuple[int, ...], dtype: np.dtype[Any]) -> None:
         self.array: NDArray[Any] = np.full(shape, empty_value(dtype), dtype=dtype)
@@ -78,17 +80,6 @@ class ArrayTarget:
     def write(self, index: tuple[int | slice, ...], block: NDArray[Any]) -> None:
         """Write a block of the result."""
         self.array[index] = block
-
-    def finished(self, position: Index) -> bool:  # noqa: ARG002 - no earlier run left anything
-        """Return False: no plane is complete yet."""
-        return False
-
-    def note(self, position: Index, record: PlaneRecord, kernel: StackKernel | None = None) -> None:
-        """Ignore the record of a complete plane."""
-
-    def kept(self) -> Sequence[Kept]:
-        """Return nothing."""
-        return ()
 
 
 class PlaneTarget:
