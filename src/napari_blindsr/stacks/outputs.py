@@ -81,6 +81,9 @@ class ArrayTarget(StackTarget):
         """Write a block of the result."""
         self.array[index] = block
 
+    def note(self, position: Index, record: PlaneRecord, kernel: StackKernel | None = None) -> None:
+        """Ignore the record of a complete plane."""
+
 
 class PlaneTarget:
     """Converts blocks of a plane to the type and axes of the result, and writes them there."""
