@@ -280,23 +280,25 @@ class OutputOptions:
                 f"{'missing' if self.uncertainty_out is None else 'given'}; expected both or none"
             )
 
-    def written(self, image: Path) -> list[Path]:
-        """Return the files, in the order in which they are written."""
-        paths = (image, self.kernel_out, self.mask_out, self.uncertainty_out, self.report)
-        return [path for path in paths if path is not None]
-
-    def check(self, image: Path, *inputs: Path | None, force: bool) -> None:
-        """Check that all outputs can be written before any input is read."""
-        # An earlier run may have been killed while it renamed its files.
-        complete(image, self.written(image))
-        outputs = (
+    def _files(self, image: Path) -> tuple[tuple[Path | None, tuple[str, ...]], ...]:
+        """Return the files in the order in which they are written, and their extensions."""
+        return (
             (image, IMAGE_SUFFIXES),
             (self.kernel_out, KERNEL_SUFFIXES),
             (self.mask_out, MASK_SUFFIXES),
             (self.uncertainty_out, FLOAT_SUFFIXES),
             (self.report, REPORT_SUFFIXES),
         )
-        check_files(*inputs, outputs=outputs, force=force)
+
+    def written(self, image: Path) -> list[Path]:
+        """Return the files that are asked for."""
+        return [path for path, _ in self._files(image) if path is not None]
+
+    def check(self, image: Path, *inputs: Path | None, force: bool) -> None:
+        """Check that all outputs can be written before any input is read."""
+        # An earlier run may have been killed while it renamed its files.
+        complete(image, self.written(image))
+        check_files(*inputs, outputs=self._files(image), force=force)
 
     def check_none(self) -> None:
         """Raise a `FileError` if any is given; they are written for a single image only."""

@@ -236,16 +236,21 @@ def metres(value: float, unit: str) -> float | None:
     return None if factor is None else value * factor
 
 
+def as_number(value: Any) -> float | None:
+    """Return what a file has as a number, or None if it is none."""
+    try:
+        return float(value)
+    except (TypeError, ValueError):
+        return None
+
+
 def known_optics(**values: Any) -> Optics:
     """Return the optics that some numbers of a file mean; senseless ones are left out."""
     sensible: dict[str, float] = {}
     for name, value in values.items():
         low, high = OPTICS_RANGES[name]
-        try:
-            number = float(value)
-        except (TypeError, ValueError):
-            continue
-        if low <= number <= high:
+        number = as_number(value)
+        if number is not None and low <= number <= high:
             sensible[name] = number
     return Optics(**sensible)
 

@@ -179,12 +179,6 @@ def prepare_stack(
         raise InputError(
             f"the image has values of type {kind}; expected integers or floating point"
         )
-    if (settings.kernel == "known") != (known_kernel is not None):
-        raise InputError(
-            f"kernel is {settings.kernel!r} and known_kernel is "
-            f"{'missing' if known_kernel is None else 'given'}; a known kernel goes with "
-            "kernel='known', and only with it"
-        )
     if settings.uncertainty:
         raise SettingsError(
             f"uncertainty is {settings.uncertainty}; stacks have none: expected 0, or one plane"
