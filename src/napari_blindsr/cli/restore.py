@@ -44,7 +44,18 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from rich.console import Console
 
+    from napari_blindsr.images.files import LoadedImage
     from napari_blindsr.restoration.result import Result
+
+
+ImagesArgument = Annotated[
+    list[Path],
+    typer.Argument(
+        metavar="INPUT...",
+        help="Images or stacks: .tif, .ome.tif, .zarr, .npy or .png; folders and patterns "
+        "stand for the images in them.",
+    ),
+]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -128,17 +139,19 @@ class ProblemOptions:
 
         return None if self.mask is None else read_mask(self.mask)
 
+    def read(self, image: Path, output: Path) -> tuple[LoadedImage, NDArray[np.bool_] | None]:
+        """Return an image and its mask, before torch is imported, which takes seconds."""
+        from napari_blindsr.images.files import read_image  # noqa: PLC0415
+        from napari_blindsr.images.plain import check_image_type  # noqa: PLC0415
+
+        loaded, mask = read_image(image), self.read_mask()
+        check_image_type(output, loaded.array)
+        return loaded, mask
+
 
 @flattened
 def restore(
-    images: Annotated[
-        list[Path],
-        typer.Argument(
-            metavar="INPUT...",
-            help="Images or stacks: .tif, .ome.tif, .zarr, .npy or .png; folders and patterns "
-            "stand for the images in them.",
-        ),
-    ],
+    images: ImagesArgument,
     *,
     files: FileOptions,
     stack: PlaneOptions,
@@ -186,12 +199,7 @@ def restore(
             console=console,
             cluster=cluster,
         )
-    # Files are read before torch is imported, which takes seconds.
-    from napari_blindsr.images.files import read_image  # noqa: PLC0415
-    from napari_blindsr.images.plain import check_image_type  # noqa: PLC0415
-
-    loaded, mask = read_image(alone), problem.read_mask()
-    check_image_type(files.output, loaded.array)
+    loaded, mask = problem.read(alone, files.output)
     from napari_blindsr.cli.terminal import run  # noqa: PLC0415
 
     result = run(

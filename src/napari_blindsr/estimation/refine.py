@@ -110,10 +110,7 @@ def refine(
     number of restorations that are done, and their total.
     """
     crop = _textured(plane, crop_side(scale))
-    # Evenly spaced along the sum of weights, so that the choice adds no noise.
-    levels = (torch.arange(DRAWN, dtype=torch.float64) + 0.5) / DRAWN
-    chosen = torch.searchsorted(weights.double().cumsum(0), levels).clamp_max(len(weights) - 1)
-    kernels, counts = chosen.unique(return_counts=True)
+    kernels, counts = _drawn(weights)
     drawn = candidates[kernels]
     residuals = partial(
         _residuals,
@@ -158,6 +155,15 @@ def refine(
         mean=(posterior.mean.double().cpu() + shift).to(posterior.mean),
         deviation=(deviation * part.sqrt()).to(posterior.deviation),
     )
+
+
+def _drawn(weights: Tensor) -> tuple[Tensor, Tensor]:
+    """Return which of some candidates are chosen by their weights (n,), and how often each."""
+    # Evenly spaced along the sum of weights, so that the choice adds no noise.
+    levels = (torch.arange(DRAWN, dtype=torch.float64) + 0.5) / DRAWN
+    chosen = torch.searchsorted(weights.double().cumsum(0), levels).clamp_max(len(weights) - 1)
+    kernels, counts = chosen.unique(return_counts=True)
+    return kernels, counts
 
 
 def _trust(variance: float, error: float) -> float:

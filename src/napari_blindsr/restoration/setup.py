@@ -45,6 +45,7 @@ if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
 
     from napari_blindsr.progress import Progress
+    from napari_blindsr.restoration.problem import Source
     from napari_blindsr.solvers.device import Compute
     from napari_blindsr.solvers.loop import Solver
     from napari_blindsr.types import Finish
@@ -75,17 +76,9 @@ def prepare(
     estimates_field = settings.field != ONE_BLUR and isinstance(source, KernelFamily)
     if estimates_field:
         check_regions(settings.field, shape)
-    seen, wanted = Box.whole(shape), Box.whole(shape)
-    if region is not None:
-        check_region(region, shape)
-        # The regions of a field divide the whole image.
-        if settings.border == "extend" and not estimates_field:
-            seen = _input_region(region, shape, size_of(source, settings), settings.scale)
-        wanted = region.moved(-seen.top, -seen.left)
-        source = moved(source, -seen.top, -seen.left)
+    seen, wanted, source = _input_region(region, shape, source, settings)
     planes, defects = _planes(array, settings, axes=axes, mask=mask, window=seen)
     tile = tile_side(wanted.scaled(settings.scale).shape, settings.tile)
-    _check_tiles(settings, settings.used_finish, tile, wanted)
     if estimates_field or isinstance(source, KernelField):
         grid = source.shape if isinstance(source, KernelField) else settings.field
         tile = field_tile(shape, grid, scale=settings.scale, tile=settings.tile)
@@ -93,11 +86,8 @@ def prepare(
     found = found or (isinstance(known, KernelField) and bool(known.blurs))
     compute = choose_compute(settings.device, settings.precision)
     restorer, notes = load_restorer(settings, compute)
-    # Replaced by another restorer if its weights are missing.
     _check_tiles(settings, restorer.name, tile, wanted)
-    finishes = restorer.name != "none"
-    estimated = settings.estimates_noise if finishes else settings.noise == "auto"
-    noise = noise_level(planes, settings, estimated=estimated)
+    noise = noise_level(planes, settings, finishes=restorer.name != "none")
     light = estimate_shot_noise(planes, settings, compute) if restorer.uses_shot_noise else None
     colour = restorer.prior is not None and _is_colour(planes, noise, light)
     conditions: Conditions | None = None
@@ -126,10 +116,21 @@ def prepare(
     return job
 
 
-def _input_region(region: Box, shape: tuple[int, int], size: int, scale: int) -> Box:
-    """Return the pixels of an image (h, w) that have an influence on a region."""
-    reach = max(context_for(size, scale), WIDE)
-    return region.grown(reach, shape).at_least(SMALLEST_WINDOW, shape)
+def _input_region(
+    region: Box | None, shape: tuple[int, int], source: Source, settings: Settings
+) -> tuple[Box, Box, Source]:
+    """Return what is read of an image (h, w), the output region within it, and its kernel."""
+    seen = Box.whole(shape)
+    if region is None:
+        return seen, seen, source
+    check_region(region, shape)
+    # The regions of a field divide the whole image.
+    whole = settings.field != ONE_BLUR and isinstance(source, KernelFamily)
+    if settings.border == "extend" and not whole:
+        reach = max(context_for(size_of(source, settings), settings.scale), WIDE)
+        seen = region.grown(reach, shape).at_least(SMALLEST_WINDOW, shape)
+    place = -seen.top, -seen.left
+    return seen, region.moved(*place), moved(source, *place)
 
 
 def _conditions(
@@ -231,12 +232,15 @@ LEAST_BRIGHT = 1e-3
 """Least brightness of the brightest pixel, and least range, in units of the image's range."""
 
 
-def noise_level(planes: Planes, settings: Settings, *, estimated: bool) -> float:
-    """Return the standard deviation of the noise in the planes' unit: estimated, or as set."""
-    if estimated:
+def noise_level(planes: Planes, settings: Settings, *, finishes: bool) -> float:
+    """Return the standard deviation of the noise in the planes' unit: estimated, or as set.
+
+    `finishes` says whether a reconstruction uses it, or the optimisation.
+    """
+    given = settings.noise
+    if given == "auto" or (finishes and settings.estimates_noise):
         return estimate_noise(planes.data, planes.measured)
-    assert settings.noise != "auto"
-    return settings.noise / planes.span
+    return given / planes.span
 
 
 def estimate_shot_noise(planes: Planes, settings: Settings, compute: Compute) -> ShotNoise | None:
@@ -273,7 +277,7 @@ def observe(job: Job) -> Observation:
         measured = None
     noise = job.noise
     if job.optimises:
-        noise = noise_level(planes, settings, estimated=settings.noise == "auto")
+        noise = noise_level(planes, settings, finishes=False)
     observation = Observation(
         data=torch.from_numpy(planes.data).to(device),
         scale=settings.scale,
