@@ -73,7 +73,11 @@ def restore_many(
     elif opened and cluster is not None:
         _on_cluster(opened, summary, cluster, force=force)
     if len(jobs) > 1:
-        console.print(_summary(jobs, summary.outcomes))
+        table = Table("file", "outcome", title="Summary")
+        for job in jobs:
+            outcome = summary.outcomes.get(job, "not started")
+            table.add_row(escape(job.source.name), escape(outcome))
+        console.print(table)
     if summary.failed:
         return FAILED
     return STOPPED if summary.incomplete else 0
@@ -185,12 +189,3 @@ def _outcome(result: StackResult) -> str:
 
 def _planes(count: int) -> str:
     return f"{count} plane{'' if count == 1 else 's'}"
-
-
-def _summary(jobs: Sequence[FileJob], outcomes: dict[FileJob, str]) -> Table:
-    table = Table(title="Summary")
-    table.add_column("file")
-    table.add_column("outcome")
-    for job in jobs:
-        table.add_row(escape(job.source.name), escape(outcomes.get(job, "not started")))
-    return table

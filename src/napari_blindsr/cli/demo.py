@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
@@ -20,12 +20,6 @@ from napari_blindsr.images.atomic import check_output, make_folder
 from napari_blindsr.methods import METHODS
 from napari_blindsr.settings import Settings
 from napari_blindsr.types import SCALES
-
-if TYPE_CHECKING:
-    from rich.console import Console
-
-    from napari_blindsr.evaluation.samples import Sample
-    from napari_blindsr.restoration.result import Result
 
 
 def demo(
@@ -73,15 +67,11 @@ def demo(
     write_image(picture, side_by_side(case, result), dtype="uint8", force=True)
     code = conclude(result, [picture], console)
     if viewer:
-        _show(case.sample, result, console)
+        from napari_blindsr.plugin.restore.viewer import open_viewer, why_not  # noqa: PLC0415
+
+        reason = why_not()
+        if reason is None:
+            open_viewer(case.sample, result)
+        else:
+            say(console, f"napari is not opened: {reason}")
     return code
-
-
-def _show(sample: Sample, result: Result, console: Console) -> None:
-    from napari_blindsr.plugin.restore.viewer import open_viewer, why_not  # noqa: PLC0415
-
-    reason = why_not()
-    if reason is not None:
-        say(console, f"napari is not opened: {reason}")
-        return
-    open_viewer(sample, result)

@@ -24,10 +24,8 @@ from napari_blindsr.images.atomic import (
     replacing,
 )
 from napari_blindsr.images.metadata import (
-    AxisStep,
     Description,
     ImageFile,
-    LazyArray,
     PixelSize,
     checked,
     known_optics,
@@ -47,21 +45,6 @@ if TYPE_CHECKING:
     from numpy.typing import DTypeLike, NDArray
 
     from napari_blindsr.images.atomic import Bundle
-
-
-__all__ = [
-    "AxisStep",
-    "Description",
-    "ImageFile",
-    "ImageWriter",
-    "LazyArray",
-    "check_image",
-    "create_image",
-    "find_images",
-    "image_suffixes",
-    "open_image",
-    "read_image",
-]
 
 
 def image_suffixes(purpose: str = "read") -> tuple[str, ...]:

@@ -43,9 +43,6 @@ if TYPE_CHECKING:
     from napari_blindsr.images.writer import Region
 
 
-__all__ = ["FORMAT", "is_zarr", "open_zarr"]
-
-
 @dataclass(frozen=True)
 class ZarrArray(Stored):
     """A `zarr.Array` in a folder."""

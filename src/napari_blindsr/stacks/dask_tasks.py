@@ -179,7 +179,11 @@ def plan_plane(payload: bytes, kernel: NDArray[Any] | KernelField | None, tile: 
             job, _ = drained(with_blur(job, start=time.perf_counter()))
         # If the blur varies, tiles are small on every executor.
         plan = drained(plan_tiles(job, min(tile, job.tile or tile)))
-    return replace(plan, job=_bare(plan.job))
+    # Without networks, and with nothing on a device.
+    job = plan.job
+    light = None if job.light is None else job.light.to(torch.device("cpu"))
+    restorer = replace(job.restorer, prior=None, usrnet=None)
+    return replace(plan, job=replace(job, restorer=restorer, light=light))
 
 
 def tile_payload(plan: TilePlan, number: int) -> bytes:
@@ -213,12 +217,6 @@ def conclude_plane(payload: bytes) -> Result:
     job, joined = pickle.loads(payload)  # noqa: S301 - from `result_payload`
     with translated_errors(), cpu_threads(job.settings.threads):
         return conclude(_equipped(job), joined, seconds=0.0)
-
-
-def _bare(job: Job) -> Job:
-    """Return a problem without networks, and with nothing on a device."""
-    light = None if job.light is None else job.light.to(torch.device("cpu"))
-    return replace(job, restorer=replace(job.restorer, prior=None, usrnet=None), light=light)
 
 
 def _equipped(job: Job) -> Job:

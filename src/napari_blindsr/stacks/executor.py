@@ -74,7 +74,7 @@ class LocalExecutor(Executor):
 
         return interleaved(
             [(group, kernel(n, groups[group])) for n, group in enumerate(groups, 1)],
-            at_once=_one,
+            at_once=lambda: 1,
             ended=partial(keep, run.kernels),
             progress=partial(_first, run.counter),
         )
@@ -90,12 +90,8 @@ class LocalExecutor(Executor):
             return PlaneOutcome(index=index, result=result, clipped=place.clipped)
 
         return restore_planes(
-            run, warm_starts, plane, at_once=_one, progress=partial(_first, run.counter)
+            run, warm_starts, plane, at_once=lambda: 1, progress=partial(_first, run.counter)
         )
-
-
-def _one() -> int:
-    return 1
 
 
 def _first(counter: ProgressCounter, reports: Sequence[Progress]) -> Progress:
