@@ -7,16 +7,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import tifffile
 
-from napari_blindsr.images.channels import (
-    imagej_channels,
-    imagej_colors,
-    imagej_names,
-    of_imagej,
-    ome_channels,
-    ome_colors,
-    ome_names,
-    several,
-)
 from napari_blindsr.images.metadata import (
     METRES,
     AxisStep,
@@ -24,8 +14,16 @@ from napari_blindsr.images.metadata import (
     Flavour,
     PixelSize,
     as_number,
+    imagej_channels,
+    imagej_colors,
+    imagej_names,
     known_optics,
     metres,
+    of_imagej,
+    ome_channels,
+    ome_colors,
+    ome_names,
+    several,
 )
 from napari_blindsr.optics import Optics
 
