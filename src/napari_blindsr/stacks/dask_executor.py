@@ -138,7 +138,7 @@ class TiledPlanes:
         return executor.run(
             function,
             arguments,
-            name=f"plane {' '.join(map(str, index)) or 0}",
+            name=_name(index),
             progress=lambda: executor.named(replace(plane_report(self.run.counter), stage=stage)),
             keeps_begun=False,
         )
