@@ -1,7 +1,7 @@
 """Pictures as people have them: real micrographs, JPEG photographs, soft objects, defects.
 
     BLINDSR_DATA=… python benchmarks/real.py [--sections micrographs jpeg soft noise defects motion]
-        [--pictures FOLDER]
+        [--pictures FOLDER] [--quality refined]
 
 The micrographs are those of the validation split (`training.real.VALIDATION`), the photographs come
 with scikit-image; no network was trained on either. ``--pictures`` keeps input, result and truth of
@@ -242,13 +242,15 @@ def lucy(case: Real, rounds: int = 60) -> NDArray[Any]:
     return best
 
 
-def section_gains(cases: Iterator[Real], folder: Path | None, *, widths: bool) -> dict[str, Any]:
+def section_gains(
+    cases: Iterator[Real], folder: Path | None, *, widths: bool, quality: str = "fast"
+) -> dict[str, Any]:
     """Restore cases blindly and with the true kernel, and print how they fare."""
     rows, records = [], []
     for case in cases:
         cubic = interpolate(case.image, case.scale)
         start = time.perf_counter()
-        blind = restore(case.image, scale=case.scale)
+        blind = restore(case.image, scale=case.scale, quality=quality)
         seconds = time.perf_counter() - start
         known = restore(case.image, scale=case.scale, kernel=case.kernel)
         record = {
@@ -455,15 +457,21 @@ def main() -> None:
     parser.add_argument("--sections", nargs="+", choices=names, default=names)
     parser.add_argument("--pictures", type=Path)
     parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--quality", choices=("fast", "refined"), default="fast")
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     found: dict[str, Any] = {}
     if "micrographs" in options.sections:
-        found["micrographs"] = section_gains(micrographs(), options.pictures, widths=True)
+        found["micrographs"] = section_gains(
+            micrographs(), options.pictures, widths=True, quality=options.quality
+        )
     if "jpeg" in options.sections:
         for scale, quality in ((2, 90), (2, 60), (4, 75)):
             found[f"JPEG {quality} ×{scale}"] = section_gains(
-                compressed(scale, quality), options.pictures, widths=False
+                compressed(scale, quality),
+                options.pictures,
+                widths=False,
+                quality=options.quality,
             )
     if "soft" in options.sections:
         found["soft"] = section_soft(options.pictures)

@@ -12,7 +12,7 @@ from pytestqt.qtbot import QtBot
 
 from tests.helpers import PATIENCE
 
-LONG = 5000
+LONG = 1500
 """Steps of a run that does not end by itself within a test."""
 
 

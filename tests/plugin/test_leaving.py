@@ -65,6 +65,8 @@ def test_leaving_early(until: str) -> None:
 
 
 CANCEL_A_RUN_THAT_IS_WATCHED = """
+# The fewer pixels are painted, the more often.
+viewer.window.resize(640, 480)
 viewer.window.show()
 widget.scale.value, widget.method.value, widget.channels.value = 2, "mlmc", 32
 widget.run_button.native.click()
