@@ -34,6 +34,7 @@ from napari_blindsr.physics.acquisition import Acquisition
 from napari_blindsr.physics.kernels import Line, side_for
 from napari_blindsr.physics.observation import kernel_center
 from napari_blindsr.physics.simulate import Degradation, degrade, gaussian_kernel, interpolate
+from napari_blindsr.types import Quality
 from training.real import is_validation, read_micrograph, reduced
 
 LARGEST = 512
@@ -243,7 +244,7 @@ def lucy(case: Real, rounds: int = 60) -> NDArray[Any]:
 
 
 def section_gains(
-    cases: Iterator[Real], folder: Path | None, *, widths: bool, quality: str = "fast"
+    cases: Iterator[Real], folder: Path | None, *, widths: bool, quality: Quality = "fast"
 ) -> dict[str, Any]:
     """Restore cases blindly and with the true kernel, and print how they fare."""
     rows, records = [], []
