@@ -17,7 +17,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -34,8 +34,10 @@ from napari_blindsr.physics.acquisition import Acquisition
 from napari_blindsr.physics.kernels import Line, side_for
 from napari_blindsr.physics.observation import kernel_center
 from napari_blindsr.physics.simulate import Degradation, degrade, gaussian_kernel, interpolate
-from napari_blindsr.types import Quality
 from training.real import is_validation, read_micrograph, reduced
+
+if TYPE_CHECKING:
+    from napari_blindsr.types import Quality
 
 LARGEST = 512
 """Side in pixels of what is used of a truth, at most."""
