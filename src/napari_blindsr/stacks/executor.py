@@ -192,9 +192,10 @@ def interleaved(
                     outcome = error
                 del running[item]
                 ended(item, outcome, reports.pop(item, None))
+                stop = bool((yield progress(list(reports.values())))) or stop
             if len(running) == count:
                 time.sleep(patience)
-            stop = bool((yield progress(list(reports.values())))) or stop
+                stop = bool((yield progress(list(reports.values())))) or stop
         return stop
     finally:
         for steps in running.values():
