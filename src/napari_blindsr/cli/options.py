@@ -149,26 +149,16 @@ class MethodOptions:
         self, *, scale: int, kernel: KernelFamily | Literal["known"], **others: Any
     ) -> Settings:
         """Return the settings of a run with these options."""
-        weights = self.usrnet_weights
-        return Settings(
-            scale=scale,
+        values: dict[str, Any] = {**vars(self), **others}
+        weights = values["usrnet_weights"]
+        values["usrnet_weights"] = None if weights is None else str(weights)
+        values["schedule"] = plan_schedule(
+            self.schedule,
             method=self.method,
-            kernel=kernel,
-            finish=self.finish,
-            usrnet_weights=None if weights is None else str(weights),
-            quality=self.quality,
-            schedule=plan_schedule(
-                self.schedule,
-                method=self.method,
-                kernel=kernel if kernel == "known" else kernel.name,
-                steps=self.steps,
-            ),
-            seed=self.seed,
-            device=self.device,
-            precision=self.precision,
-            threads=self.threads,
-            **others,
+            kernel=kernel if kernel == "known" else kernel.name,
+            steps=values.pop("steps"),
         )
+        return Settings(scale=scale, kernel=kernel, **values)
 
 
 Range = tuple[float, float]
