@@ -176,14 +176,8 @@ CONSTANT = "the plane is constant, and so is its restoration"
 class StackRun:
     """A stack that is being restored: kernels, planes, and their records.
 
-    Attributes
-    ----------
-    todo : list of tuple of int
-        The planes that no earlier run has completed.
-    counter : ProgressCounter
-        Of these.
-    kernels : dict
-        Those that are known or estimated, by `StackJob.group`.
+    `todo` has the planes that no earlier run has completed, and `counter` counts them; `kernels`
+    has those that are known or estimated, by `StackJob.group`.
     """
 
     def __init__(self, job: StackJob, target: StackTarget) -> None:
