@@ -13,7 +13,7 @@ import numpy as np
 
 from napari_blindsr.errors import BlindSRError, ClusterError, FileError
 from napari_blindsr.images.atomic import Bundle, check_output, complete
-from napari_blindsr.images.files import check_image, image_suffixes, open_image
+from napari_blindsr.images.files import check_image, create_image, image_suffixes, open_image
 from napari_blindsr.images.plain import write_report
 from napari_blindsr.physics.kernel_files import write_kernel
 from napari_blindsr.progress import ProgressCounter
@@ -243,14 +243,16 @@ def restore_file(
         Executor that restores the planes; by default this process.
     """
     stack, job = opened.stack, opened.job
-    target = FileTarget(
+    writer = create_image(
         job.image,
-        layout=stack.result,
+        shape=stack.result.shape,
         dtype=stack.dtype,
         description=opened.description,
-        run=run,
         force=force,
+        resume=True,
+        run=run,
     )
+    target = FileTarget(writer)
     bundle = Bundle(job.image)
     try:
         result = yield from run_stack(stack, target=target, executor=executor)

@@ -135,29 +135,26 @@ class StackJob:
         settings = self.settings_with(kernel)
         if start is not None:
             settings = replace(settings, schedule=settings.schedule.continued())
+        link = Link(start=start) if self.passes_weights else None
+        plane = self.layout.plane(self.array, index)
         return iterate(
-            self.layout.plane(self.array, index),
-            settings,
-            axes=self.layout.plane_axes,
-            known_kernel=kernel,
-            found=self.found or self.known is None,
-            mask=self.mask,
-            region=self.part,
-            target=target,
-            link=Link(start=start) if self.passes_weights else None,
+            plane, settings, known_kernel=kernel, target=target, link=link, **self._given
         )
 
     def prepared(self, index: Index, kernel: NDArray[Any] | KernelField | None) -> Job:
         """Prepare one plane, to be restored step by step."""
-        return prepare(
-            self.layout.plane(self.array, index),
-            self.settings_with(kernel),
-            axes=self.layout.plane_axes,
-            known=kernel,
-            mask=self.mask,
-            region=self.part,
-            found=self.found or self.known is None,
-        )
+        plane = self.layout.plane(self.array, index)
+        return prepare(plane, self.settings_with(kernel), known=kernel, **self._given)
+
+    @property
+    def _given(self) -> dict[str, Any]:
+        """What is given of every plane."""
+        return {
+            "axes": self.layout.plane_axes,
+            "found": self.found or self.known is None,
+            "mask": self.mask,
+            "region": self.part,
+        }
 
 
 def prepare_stack(
