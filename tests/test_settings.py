@@ -162,3 +162,10 @@ def test_noise_is_estimated_for_a_finish_if_nothing_is_said_of_a_camera(
     noise: Any, geometry: Any, *, estimates: bool
 ) -> None:
     assert Settings(scale=2, noise=noise, geometry=geometry).estimates_noise is estimates
+
+
+@pytest.mark.parametrize("name", ["noise", "gain", "threads"])
+def test_a_word_in_place_of_a_number_is_named(name: str) -> None:
+    given: Any = {name: "high"}
+    with pytest.raises(SettingsError, match=f"{name} is 'high'; "):
+        Settings(scale=2, **given)

@@ -8,6 +8,7 @@ from __future__ import annotations
 import dataclasses
 import math
 from dataclasses import dataclass, field
+from numbers import Integral, Real
 from typing import Any, Literal
 
 from napari_blindsr.errors import SettingsError, require, require_choices
@@ -41,6 +42,14 @@ FEWEST_RESTORATIONS = 2
 """Fewest restorations for an uncertainty without the image prior's error map."""
 SMALLEST_TILE = 256
 """Smallest side of a tile in pixels of the result; smaller ones would be mostly overlap."""
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, Real) and math.isfinite(value)
+
+
+def _is_whole(value: object) -> bool:
+    return isinstance(value, Integral)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -147,11 +156,11 @@ class Settings:
             self, geometry=GEOMETRIES, border=BORDERS, quality=QUALITIES, precision=PRECISIONS
         )
         require(
-            self.gain == "auto" or (math.isfinite(self.gain) and self.gain > 0),
+            self.gain == "auto" or (_is_number(self.gain) and self.gain > 0),
             f"gain is {self.gain!r}; expected a positive number or 'auto'",
         )
         require(
-            self.noise == "auto" or (math.isfinite(self.noise) and self.noise >= 0),
+            self.noise == "auto" or (_is_number(self.noise) and self.noise >= 0),
             f"noise is {self.noise!r}; expected a number from 0 or 'auto'",
         )
         require(
@@ -164,8 +173,8 @@ class Settings:
             f"seed is {self.seed!r}; expected a whole number from 0 to 2**63 − 1",
         )
         require(
-            self.threads is None or self.threads >= 1,
-            f"threads is {self.threads}; it must be at least 1",
+            self.threads is None or (_is_whole(self.threads) and self.threads >= 1),
+            f"threads is {self.threads!r}; it must be at least 1",
         )
         require(
             self.tile is None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import numpy as np
@@ -310,6 +311,7 @@ BAD = [
     (f"{DDSR} --mask-out out.tif", "two options name this file"),
     (f"{DDSR} --mask mask.png --mask-out mask.png --force", "two options name this file"),
     (f"{MLMC} --mask mask.png", "method 'mlmc' takes no mask; use one of ['fast', 'ddsr',"),
+    (f"{MLMC} --mask in.png", "method 'mlmc' takes no mask"),
     (f"{MLMC} --gain 0.5", "method 'mlmc' takes no gain"),
     (f"{MLMC} --mask-saturated", "method 'mlmc' takes no gain and no mask"),
     (f"{FAST} --steps 300", "steps is 300, but method 'fast' takes no steps"),
@@ -364,3 +366,46 @@ def test_bad_input(
     capfd: pytest.CaptureFixture[str],
 ) -> None:
     check_refused(f"restore {arguments}", message, bad_folder, monkeypatch, capfd)
+
+
+def test_a_jpeg_is_one_image_as_a_png_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    Image.fromarray(picture((24, 26, 3))).save(tmp_path / "portrait.jpg")
+    options = "-s 2 --kernel gaussian --finish measurement --report run.json --kernel-out k.npy"
+    words = f"restore portrait.jpg -o portrait_x2.png {options}"
+    assert run_here(words, monkeypatch, tmp_path) == 0, capfd.readouterr().err
+    assert read_image(tmp_path / "portrait_x2.png").array.shape == (48, 52, 3)
+    assert "Estimated blur" in capfd.readouterr().err
+    assert sorted(path.name for path in tmp_path.iterdir()) == [
+        "k.npy",
+        "portrait.jpg",
+        "portrait_x2.png",
+        "run.json",
+    ]
+
+
+def test_a_stack_says_what_one_image_says(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """Its blur in the unit of its file, what is missing, and what to do about warnings."""
+    image = np.stack([picture(), picture()[::-1]]).astype(np.float32)
+    image[1, 5, 5] = np.nan
+    size = {"unit": "um"}
+    tifffile.imwrite(
+        tmp_path / "t.tif",
+        image,
+        imagej=True,
+        resolution=(1 / 0.13, 1 / 0.13),
+        metadata={"axes": "TYX", **size},
+    )
+    words = "restore t.tif -o t_x2.tif -s 2 --finish measurement"
+    assert run_here(words, monkeypatch, tmp_path) == 0
+    told = capfd.readouterr().err
+    assert re.search(r"Estimated blur: FWHM .* px \(90 %: .*\), .* µm\.", told), told
+    assert "note: 1 plane: 1 pixel without a finite value was filled in" in told
+    report = json.loads((tmp_path / "t_x2.json").read_text(encoding="utf-8"))
+    for flag in report["flags"]:
+        assert f"warning: {flag['message']}. {flag['meaning']} {flag['advice']}" in told
+    assert run_here(words, monkeypatch, tmp_path) == 0
+    assert capfd.readouterr().err == "t_x2.tif is already complete; --force restores it again\n"

@@ -22,7 +22,14 @@ from napari_blindsr.estimation.network import (
     blur_posterior,
     features,
 )
-from napari_blindsr.estimation.posterior import CALIBRATIONS, SOFT, BlurPosterior, calibrated
+from napari_blindsr.estimation.posterior import (
+    CALIBRATIONS,
+    CARE,
+    SOFT,
+    UNCERTAIN,
+    BlurPosterior,
+    calibrated,
+)
 from napari_blindsr.physics.kernels import FAMILIES
 from napari_blindsr.solvers.nonblind.conditions import (
     NOISE_RANGE,
@@ -319,12 +326,14 @@ def test_images_with_one_blur_decide_together() -> None:
 
 
 @pytest.mark.parametrize("microscope", [False, True])
-def test_what_was_decided_on_stays_whatever_the_calibration_is(*, microscope: bool) -> None:
+def test_only_uncertain_estimates_change_what_was_decided_on(*, microscope: bool) -> None:
     posterior = blur_posterior(picture(1, 24, 20), 2, estimator())
     for spread in (0.3, 5.0):
         told = replace(posterior, deviation=torch.full((3,), spread))
         found = calibrated(told, microscope=microscope)
-        torch.testing.assert_close(found.careful.mean, told.careful.mean)
+        narrower = CARE * spread if spread > UNCERTAIN[1] else 0.0
+        expected = told.careful.mean - narrower * torch.tensor([1.0, 1.0, 0.0])
+        torch.testing.assert_close(found.careful.mean, expected)
         assert decided(found).noise == decided(told).noise
         rate, factor = CALIBRATIONS[microscope]
         if spread > SOFT[1]:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -92,6 +93,8 @@ def test_camera_uses_the_range_of_the_data_with_room_below() -> None:
         (np.zeros((3, 4, 5)), None, "3 × 4 × 5"),
         (np.zeros(7), None, "the image is 7;"),
         (np.float64(3), None, "a single number"),
+        (np.array("cells.tif"), None, "read a file first"),
+        (np.array(Path("cells.tif")), None, "read a file first"),
         (np.zeros((0, 4)), None, "empty"),
         (np.full((4, 4), 7), None, "constant (every value is 7)"),
         (np.array([[1, np.nan], [np.inf, 2]]), None, "2 values that are NaN or infinite"),

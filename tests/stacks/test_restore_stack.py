@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from scipy.ndimage import gaussian_filter
 
 from napari_blindsr import Box, Settings, StackOptions, restore, restore_stack
 from napari_blindsr.errors import InputError, SettingsError
@@ -18,6 +19,8 @@ from napari_blindsr.images.axes import Layout, parse_axes, parse_selection
 from napari_blindsr.methods import Schedule
 from napari_blindsr.physics.kernels import Gaussian
 from napari_blindsr.progress import Progress, StopReason
+from napari_blindsr.restoration.diagnostics import Flag
+from napari_blindsr.stacks.result import PlaneRecord
 
 KERNEL = np.full((5, 5), 1 / 25)
 HELD = Settings(scale=2, kernel="known", finish="measurement")
@@ -209,7 +212,7 @@ def test_a_damaged_plane_is_reported_and_the_rest_delivered() -> None:
     image[1] = np.nan
     result = restore_stack(image, Settings(scale=2, finish="measurement"), axes="TYX", options=None)
     assert [record.index for record in result.failures] == [(1,)]
-    assert "mask covers" in str(result.failures[0].error)
+    assert "no valid pixels" in str(result.failures[0].error)
     assert np.isnan(result.image[1]).all()
     assert np.isfinite(result.image[[0, 2]]).all()
     assert result.report()["failed"] == 1
@@ -233,13 +236,44 @@ def test_the_restoration_of_a_constant_plane_is_that_constant(sharing: Any, dtyp
     assert result.failures == ()
     assert (result.image[1] == 1234).all()
     assert np.isfinite(result.image).all()
-    assert "1 planes are constant, and so are their restorations" in result.notes
+    assert "1 plane is constant, and so is its restoration" in result.notes
     assert "constant" in result.records[1].notes[0]
 
 
 def test_a_stack_of_which_nothing_can_be_restored_fails() -> None:
     with pytest.raises(InputError, match="constant"):
         restore_stack(np.ones((3, 32, 32)), Settings(scale=2), axes="TYX")
+
+
+def test_planes_with_a_shared_kernel_say_how_sure_it_is() -> None:
+    """A stack deserves the same caution as its planes do one by one."""
+    image = planes(3, side=48).astype(np.float32)
+    soft = np.stack([gaussian_filter(plane, 2.0) for plane in image])
+    alone = restore(soft[0], scale=2, finish="measurement")
+    together = restore_stack(soft, Settings(scale=2, finish="measurement"), axes="TYX")
+    assert "blur_not_identifiable" in {flag.name for flag in alone.flags}
+    flags = {flag.name: flag for flag in together.flags}
+    shared = flags["blur_not_identifiable"]
+    assert shared.advice
+    assert shared.message.startswith("the width of the blur is uncertain")
+    assert shared.report() in together.report()["flags"]
+    again = [PlaneRecord.from_json(record.to_json()) for record in together.records]
+    assert again == list(together.records)
+
+
+def test_a_flag_of_many_planes_is_one_flag() -> None:
+    result = restore_stack(planes(2), HELD, axes="TYX", known_kernel=KERNEL)
+    about = {"name": "scale_beyond_kernel", "meaning": "m.", "advice": "a."}
+    records = tuple(
+        replace(record, flags=(Flag(message=f"{n} px", **about),))
+        for n, record in enumerate(result.records)
+    )
+    assert replace(result, records=records).flags == (
+        Flag(message="in 2 of 2 planes, such as T=0: 0 px", **about),
+    )
+    one = (replace(records[0], flags=()), records[1])
+    (flag,) = replace(result, records=one).flags
+    assert flag.message == "in 1 of 2 planes, such as T=1: 1 px"
 
 
 def test_covered_pixels_are_told_plane_by_plane() -> None:

@@ -173,7 +173,7 @@ def test_a_run_that_is_gone_on_with_says_which_planes_begin_anew(tmp_path: Path)
     result = drained(restore_file(open_file(job, MLMC, WARM, axes="TYX"), run=run))
     assert result.kept == 2
     assert [COLD_START in record.notes for record in result.records] == [True, False]
-    assert any(note.startswith("1 planes started anew") for note in result.notes)
+    assert any(note.startswith("1 plane started anew") for note in result.notes)
     # From there on it is a sequence of its own.
     rest = restore_stack(image[2:], MLMC, axes="TYX", options=WARM)
     np.testing.assert_array_equal(open_image(job.image).array[2:, :, :], rest.image)

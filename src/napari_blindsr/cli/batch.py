@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 from rich.markup import escape
 from rich.table import Table
 
-from napari_blindsr.cli.options import FAILED, STOPPED, say
+from napari_blindsr.cli.measure import square_pixel
+from napari_blindsr.cli.options import FAILED, STOPPED, say, warnings_of
 from napari_blindsr.cli.terminal import machine, release, watch
 from napari_blindsr.errors import BlindSRError, EngineError, FileError
 from napari_blindsr.stacks.batch import (
@@ -59,6 +60,8 @@ def restore_many(
             run = digest(job, settings, options, axes=axes, known=known, mask=mask)
             if not force and is_finished(job, run):
                 summary.outcomes[job] = "already complete"
+                if summary.alone:
+                    say(console, f"{job.image} is already complete; --force restores it again")
                 continue
             given = open_file(
                 job, settings, options, axes=axes, known=known, mask=mask, force=force
@@ -73,11 +76,7 @@ def restore_many(
     elif opened and cluster is not None:
         _on_cluster(opened, summary, cluster, force=force)
     if len(jobs) > 1:
-        table = Table("file", "outcome", title="Summary")
-        for job in jobs:
-            outcome = summary.outcomes.get(job, "not started")
-            table.add_row(escape(job.source.name), escape(outcome))
-        console.print(table)
+        console.print(_summary(jobs, summary.outcomes))
     if summary.failed:
         return FAILED
     return STOPPED if summary.incomplete else 0
@@ -161,13 +160,20 @@ class _Outcomes:
 
 
 def _print_result(result: StackResult, given: OpenFile, console: Console) -> None:
+    # Not before now: this imports what napari shows.
+    from napari_blindsr.plugin.widgets.texts import NAMED, blur_facts  # noqa: PLC0415
+
     lines = [f"note: {note}" for note in (*given.notes, *result.notes)]
     lines += [
         f"plane {' '.join(map(str, record.index)) or 0} has no values: {record.error}"
         for record in result.failures
     ]
-    flags = Counter(flag for record in result.records for flag in record.flags)
-    lines += [f"warning: {flag} ({_planes(count)})" for flag, count in flags.items()]
+    noted = Counter(note for record in result.records for note in record.notes)
+    lines += [f"note: {_planes(count)}: {note}" for note, count in noted.most_common(NAMED)]
+    lines += warnings_of(result.flags)
+    size = given.description.pixel_size
+    fine = None if size is None else square_pixel(size)[0]
+    lines += blur_facts(result, None if fine is None else fine * result.settings.scale)
     if result.kept:
         lines.append(f"{_planes(result.kept)} from an earlier run")
     if result.learned_priors:
@@ -189,3 +195,10 @@ def _outcome(result: StackResult) -> str:
 
 def _planes(count: int) -> str:
     return f"{count} plane{'' if count == 1 else 's'}"
+
+
+def _summary(jobs: Sequence[FileJob], outcomes: dict[FileJob, str]) -> Table:
+    table = Table("file", "outcome", title="Summary")
+    for job in jobs:
+        table.add_row(escape(job.source.name), escape(outcomes.get(job, "not started")))
+    return table

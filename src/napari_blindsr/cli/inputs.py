@@ -13,6 +13,7 @@ from napari_blindsr.cli.options import (
     IMAGE_SUFFIXES,
     KERNEL_SUFFIXES,
     MASK_SUFFIXES,
+    READ_SUFFIXES,
     REPORT_SUFFIXES,
     KernelOutOption,
     check_files,
@@ -84,11 +85,10 @@ class FileOptions:
     def check(self, images: Sequence[Path]) -> None:
         """Raise a `FileError` unless exactly one output is given, and fits the inputs."""
         if (self.output is None) == (self.output_dir is None):
-            given = "neither" if self.output is None else "both"
-            raise FileError(
-                f"{given} of --output and --output-dir is given; expected --output for one INPUT, "
-                "or --output-dir"
-            )
+            given = "neither of --output and --output-dir is"
+            if self.output is not None:
+                given = "both of --output and --output-dir are"
+            raise FileError(f"{given} given; expected --output for one INPUT, or --output-dir")
         if self.output is not None and len(images) > 1:
             raise FileError(
                 f"--output is {self.output}, one file, for {len(images)} INPUTs; expected "
@@ -106,7 +106,9 @@ class FileOptions:
         if self.output is None or any(choice is not None for choice in own):
             return None
         path = images[0]
-        plain = {path.suffix.lower(), self.output.suffix.lower()} <= set(IMAGE_SUFFIXES)
+        plain = (
+            path.suffix.lower() in READ_SUFFIXES and self.output.suffix.lower() in IMAGE_SUFFIXES
+        )
         ome = self.output.name.lower().endswith((".ome.tif", ".ome.tiff"))
         if (
             options.warm_start

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from napari_blindsr.images.files import LoadedImage
+    from napari_blindsr.images.metadata import PixelSize
     from napari_blindsr.metrics.measure import Measurement
 
 
@@ -160,7 +160,8 @@ def measure(
     from napari_blindsr.metrics.measure import to_csv  # noqa: PLC0415
 
     loaded = files.read_image(image)
-    size, notes = (given.pixel_size, ()) if given.pixel_size is not None else square_pixel(loaded)
+    own = square_pixel(loaded.pixel_size)
+    size, notes = own if given.pixel_size is None else (given.pixel_size, ())
     evidence = MetricInputs(image=loaded.array, **{**given.read(), "pixel_size": size})
     if scale is not None and scale != evidence.scale:
         raise InputError(
@@ -190,11 +191,10 @@ def _check_options(given: InputOptions, scale: int | None) -> None:
         raise SettingsError(f"{one} is given without {missing}; the diffraction limit needs both")
 
 
-def square_pixel(loaded: LoadedImage) -> tuple[float | None, tuple[str, ...]]:
-    """Return the side of a pixel in nm, if the file has it, and notes about it."""
+def square_pixel(size: PixelSize | None) -> tuple[float | None, tuple[str, ...]]:
+    """Return the side of a pixel in nm, if its file has it, and notes about it."""
     from napari_blindsr.images.metadata import METRES  # noqa: PLC0415
 
-    size = loaded.pixel_size
     if size is None or size.unit not in METRES:
         return None, ()
     height, width = (NANOMETRES * METRES[size.unit] * side for side in (size.y, size.x))

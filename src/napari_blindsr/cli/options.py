@@ -33,8 +33,12 @@ from napari_blindsr.settings import Settings, kernel_family
 from napari_blindsr.types import SCALES, Border, Finish, Geometry, Precision, Quality
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from numpy.typing import NDArray
     from rich.table import Table
+
+    from napari_blindsr.restoration.diagnostics import Flag
 
 
 FAILED = 1
@@ -366,12 +370,12 @@ def check_files(
     for given in inputs:
         if given is not None:
             check_suffix(given, READ_SUFFIXES, "read")
-    named = [path for path in (*inputs, *(path for path, _ in outputs)) if path is not None]
     # Unlike Path.resolve, this takes loops of links.
-    resolved = [Path(os.path.realpath(path)) for path in named]
-    for number, path in enumerate(resolved):
-        if path in resolved[:number]:
-            raise FileError(f"cannot write {path}: two options name this file")
+    taken = {os.path.realpath(path) for path in inputs if path is not None}
+    for real in [os.path.realpath(path) for path, _ in outputs if path is not None]:
+        if real in taken:
+            raise FileError(f"cannot write {real}: two options name this file")
+        taken.add(real)
 
 
 def error_console(*, quiet: bool = False) -> Console:
@@ -383,6 +387,11 @@ def say(console: Console, *lines: str) -> None:
     """Print lines as they are, without markup or line breaks."""
     for line in lines:
         console.print(line, markup=False, soft_wrap=True)
+
+
+def warnings_of(flags: Iterable[Flag]) -> list[str]:
+    """Return a line for each flag: what was measured, what it means, and what to do."""
+    return [f"warning: {flag.message}. {flag.meaning} {flag.advice}" for flag in flags]
 
 
 def print_tables(*tables: Table, title: str | None = None) -> None:

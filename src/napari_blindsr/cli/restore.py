@@ -33,6 +33,7 @@ from napari_blindsr.cli.options import (
     number_or_auto,
     parse_field,
     say,
+    warnings_of,
 )
 from napari_blindsr.methods import method_named
 from napari_blindsr.physics.kernels import FAMILY_NAMES, KernelFamily
@@ -52,7 +53,7 @@ ImagesArgument = Annotated[
     list[Path],
     typer.Argument(
         metavar="INPUT...",
-        help="Images or stacks: .tif, .ome.tif, .zarr, .npy or .png; folders and patterns "
+        help="Images or stacks: .tif, .ome.tif, .zarr, .npy, .png, .jpg; folders and patterns "
         "stand for the images in them.",
     ),
 ]
@@ -212,7 +213,7 @@ def restore(
         console=console,
     )
     written = outputs.write(files.output, result, loaded, force=force, console=console)
-    return conclude(result, written, console, nanometres=square_pixel(loaded)[0])
+    return conclude(result, written, console, nanometres=square_pixel(loaded.pixel_size)[0])
 
 
 def conclude(
@@ -228,7 +229,7 @@ def conclude(
     say(
         console,
         *(f"note: {note}" for note in result.notes),
-        *(f"warning: {f.message}. {f.meaning} {f.advice}" for f in result.flags),
+        *warnings_of(result.flags),
         *facts_of(result, nanometres),
         f"{result.reason} after {steps}{result.seconds:.0f} s; wrote "
         f"{', '.join(map(str, written))}",

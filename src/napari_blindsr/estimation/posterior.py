@@ -36,6 +36,12 @@ SOFT = (0.8, 1.2)
 """Standard deviations of the log variance between which the correction fades out: so uncertain
 estimates are of soft objects, and right without it."""
 
+CARE = 0.3
+UNCERTAIN = (0.7, 0.9)
+"""By how many standard deviations of the log variance the kernel to restore with is narrower than
+the network decides, and the standard deviations between which this fades in. Validated on the same
+pictures: the mean gain stays, and fewer results are worse than interpolation."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class BlurPosterior:
@@ -76,22 +82,30 @@ def calibrated(posterior: BlurPosterior, *, microscope: bool) -> BlurPosterior:
 
     The network was trained on more soft objects and narrower blur than micrographs usually have, so
     it underestimates their blur, the more so the less certain it is. The kernel to restore with
-    stays.
+    stays, or is narrower if the estimate is very uncertain.
     """
     rate, spread = CALIBRATIONS[microscope]
-    low, high = SOFT
-    soft = min(1.0, max(0.0, (posterior.log_variance_sd - low) / (high - low)))
+    soft = _share(posterior.log_variance_sd, SOFT)
     rate, spread = rate * (1 - soft), spread + (1 - spread) * soft
-    moved = rate * posterior.deviation.square() * posterior.mean.new_tensor([1, 1, 0])
+    widths = posterior.mean.new_tensor([1, 1, 0])
+    moved = rate * posterior.deviation.square() * widths
     decision = posterior.decision
     if decision is not None:
-        decision = replace(decision, shift=decision.shift.to(posterior.mean) - moved)
+        care = CARE * _share(posterior.log_variance_sd, UNCERTAIN)
+        narrower = care * posterior.deviation * widths
+        decision = replace(decision, shift=decision.shift.to(posterior.mean) - moved - narrower)
     return replace(
         posterior,
         mean=posterior.mean + moved,
         deviation=spread * posterior.deviation,
         decision=decision,
     )
+
+
+def _share(value: float, limits: tuple[float, float]) -> float:
+    """Return where a value lies between two limits: 0 up to the first, 1 from the second."""
+    low, high = limits
+    return min(1.0, max(0.0, (value - low) / (high - low)))
 
 
 def informed(posterior: BlurPosterior, optics: float) -> BlurPosterior:

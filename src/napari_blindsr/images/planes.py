@@ -106,9 +106,21 @@ def find_covered(
     if mask is not None:
         size = plane_shape(array, axes)
         invalid = invalid | (check_mask(mask, size) != 0)
+    if invalid.all() and mask is not None:
+        raise InputError("the mask covers the whole image; expected some valid pixels")
     if invalid.all():
-        raise InputError("the mask covers the whole image; expected some pixels that are measured")
+        raise InputError(
+            "the image has no valid pixels: all are masked, not finite, or saturated and ignored"
+        )
     return invalid
+
+
+def count_invalid(image: ArrayLike, axes: str) -> int:
+    """Return how many pixels of an image are not finite in some channel."""
+    array = np.asarray(image)
+    if array.dtype.kind != "f":
+        return 0
+    return int(_anywhere(~np.isfinite(array), axes).sum())
 
 
 def _anywhere(marked: NDArray[np.bool_], axes: str) -> NDArray[np.bool_]:
@@ -173,6 +185,11 @@ def check_axes(array: Any, axes: str | None) -> str:
     Only the shape is read; raises an `InputError` if these are no axes of one image.
     """
     shape = size_text(array)
+    if array.ndim == 0 and np.dtype(array.dtype).kind in "USO":
+        # Most likely the path of a file.
+        raise InputError(
+            "the image is no array of pixels; read a file first, such as by tifffile.imread"
+        )
     if axes is None:
         if array.ndim == 2:
             axes = "YX"

@@ -88,6 +88,16 @@ def run_flags(
     )
 
 
+ESTIMATED = ("blur_not_identifiable", "no_blur", "kernel_at_bound", "another_family")
+"""Flags that the blur estimate alone raises."""
+
+
+def blur_flags(kernel: NDArray[np.float32], blur: BlurEstimate) -> tuple[Flag, ...]:
+    """Return the flags of a kernel (K, K) that was estimated for several images together."""
+    evidence = RunEvidence(scale=blur.scale, kernel=kernel, widths=kernel_widths(kernel), blur=blur)
+    return tuple(flag for flag in run_checks(evidence) if flag.name in ESTIMATED)
+
+
 def kernel_widths(kernel: NDArray[np.float32]) -> tuple[float, float]:
     """Return the standard deviations along the axes of a kernel's core, the larger first."""
     weights = torch.from_numpy(np.ascontiguousarray(kernel, dtype=np.float64))

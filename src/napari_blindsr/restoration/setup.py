@@ -17,6 +17,7 @@ from napari_blindsr.images.planes import (
     Planes,
     check_axes,
     check_mask,
+    count_invalid,
     find_covered,
     plane_shape,
     to_planes,
@@ -196,6 +197,14 @@ def _planes(
     covered = find_covered(image, axes=axes, mask=mask, saturated=settings.mask_saturated)
     camera = settings.geometry == "camera"
     covered, notes = without_defects(image, axes, covered, saturation=camera)
+    lost = count_invalid(image, axes)
+    if lost:
+        pixels = (
+            "1 pixel without a finite value was"
+            if lost == 1
+            else (f"{lost} pixels without a finite value were")
+        )
+        notes = (f"{pixels} filled in", *notes)
     planes = to_planes(
         image, axes=axes, geometry=settings.geometry, covered=covered, gain=settings.gain
     )

@@ -33,9 +33,11 @@ class ClusterChoice:
 
     def __post_init__(self) -> None:
         if (self.workers is None) == (self.address is None):
-            given = "neither" if self.workers is None else "both"
+            given = "neither of workers and dask is"
+            if self.workers is not None:
+                given = "both of workers and dask are"
             raise SettingsError(
-                f"{given} of workers and dask is given; expected a number of workers of this "
+                f"{given} given; expected a number of workers of this "
                 "machine, or the address of a scheduler"
             )
         if self.workers is not None and self.workers < 1:

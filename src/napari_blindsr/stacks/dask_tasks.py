@@ -22,7 +22,7 @@ from napari_blindsr.restoration.setup import with_blur
 from napari_blindsr.solvers.device import choose_compute
 from napari_blindsr.solvers.nonblind.restorers import NonblindRestorer, load_restorer
 from napari_blindsr.stacks.executor import PlaneOutcome
-from napari_blindsr.stacks.outputs import ArrayTarget
+from napari_blindsr.stacks.outputs import ArrayTarget, empty_array
 from napari_blindsr.stacks.shared_kernel import find_shared
 
 if TYPE_CHECKING:
@@ -122,7 +122,7 @@ def restore_plane(
     The payload is that of `as_payload`; `start` has the pickled weights for a warm start.
     """
     job, (index,) = opened_job(payload)
-    target = ArrayTarget(job.result.shape, job.dtype)
+    target = ArrayTarget(empty_array(job.result.shape, job.dtype))
     place = job.place(target, index)
     weights = None if start is None else pickle.loads(start)  # noqa: S301 - our own
     result = drained(job.run(index, kernel, target=place, start=weights))

@@ -71,10 +71,10 @@ class StackTarget(Protocol):
 
 
 class ArrayTarget(StackTarget):
-    """An array in memory, of which no plane is complete before the run."""
+    """An array in memory, or a file of which no earlier run has written anything."""
 
-    def __init__(self, shape: tuple[int, ...], dtype: np.dtype[Any]) -> None:
-        self.array: NDArray[Any] = np.full(shape, empty_value(dtype), dtype=dtype)
+    def __init__(self, array: Any) -> None:
+        self.array = array
 
     def write(self, index: tuple[int | slice, ...], block: NDArray[Any]) -> None:
         """Write a block of the result."""
@@ -128,6 +128,11 @@ class PlaneTarget:
         except FileError as error:
             # Not to be mistaken for a plane that cannot be read.
             raise OutputError(str(error)) from error
+
+
+def empty_array(shape: tuple[int, ...], dtype: np.dtype[Any]) -> NDArray[Any]:
+    """Return an array of pixels that were not restored."""
+    return np.full(shape, empty_value(dtype), dtype=dtype)
 
 
 def empty_value(dtype: np.dtype[Any]) -> float:

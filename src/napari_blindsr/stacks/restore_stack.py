@@ -10,8 +10,9 @@ import numpy as np
 
 from napari_blindsr.errors import NoContrastError
 from napari_blindsr.progress import ProgressCounter, StopReason, drained
+from napari_blindsr.restoration.evidence import blur_flags
 from napari_blindsr.stacks.executor import Executor, LocalExecutor
-from napari_blindsr.stacks.outputs import ArrayTarget
+from napari_blindsr.stacks.outputs import ArrayTarget, empty_array
 from napari_blindsr.stacks.plan import StackJob, prepare_stack
 from napari_blindsr.stacks.result import GroupKernel, PlaneRecord, StackKernel, StackResult
 from napari_blindsr.stacks.shared_kernel import COLD_START, kalman_smoothed
@@ -139,8 +140,8 @@ def run_stack(
     executor = LocalExecutor() if executor is None else executor
     array: NDArray[Any] | None = None
     if target is None:
-        memory = ArrayTarget(job.result.shape, job.dtype)
-        target, array = memory, memory.array
+        array = empty_array(job.result.shape, job.dtype)
+        target = ArrayTarget(array)
     run = StackRun(job, target)
     stop = False
     if job.known is not None:
@@ -238,7 +239,10 @@ class StackRun:
             blur=result.blur if shared is None else shared.blur,
             field=result.field,
         )
-        record = PlaneRecord.of(index, result, clipped=clipped)
+        # A plane that was given its kernel does not know how sure that is.
+        estimated = kernel.blur if result.blur is None else None
+        flags = () if estimated is None else blur_flags(kernel.kernel, estimated)
+        record = PlaneRecord.of(index, result, clipped=clipped, shared=flags)
         position = self.job.position(index)
         self._records.append(record)
         self._add_kernel(kernel)
@@ -311,11 +315,16 @@ class StackRun:
             notes += [f"plane {name} is not complete: {note}" for note in record.notes]
         constant = sum(CONSTANT in " ".join(record.notes) for record in self._records)
         if constant:
-            notes.append(f"{constant} planes are constant, and so are their restorations")
+            notes.append(
+                "1 plane is constant, and so is its restoration"
+                if constant == 1
+                else f"{constant} planes are constant, and so are their restorations"
+            )
         alone = sum(COLD_START in record.notes for record in self._records)
         if alone:
-            notes.append(f"{alone} planes {COLD_START}")
+            notes.append(f"{alone} plane{'' if alone == 1 else 's'} {COLD_START}")
         clipped = sum(record.clipped for record in self._records)
         if clipped:
-            notes.append(f"{clipped} values were beyond the range of {self.job.dtype}: clipped")
+            were = "1 value was" if clipped == 1 else f"{clipped} values were"
+            notes.append(f"{were} beyond the range of {self.job.dtype}: clipped")
         return tuple(notes)

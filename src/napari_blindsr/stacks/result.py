@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
+
+from napari_blindsr.restoration.diagnostics import Flag
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -64,8 +66,10 @@ class PlaneRecord:
         Standard deviation of the noise that was assumed, in the input's unit.
     clipped : int
         Values clipped to the range of the result's type.
-    flags, notes : tuple of str
-        Warnings about the result, and other remarks.
+    flags : tuple of Flag
+        Warnings about the result, those of a shared blur estimate included.
+    notes : tuple of str
+        Other remarks.
     error : str or None
         Why it could not be restored; it then has no values.
     """
@@ -74,32 +78,36 @@ class PlaneRecord:
     seconds: float = 0.0
     noise: float = 0.0
     clipped: int = 0
-    flags: tuple[str, ...] = ()
+    flags: tuple[Flag, ...] = ()
     notes: tuple[str, ...] = ()
     error: str | None = None
 
     @classmethod
-    def of(cls, index: Index, result: Result, *, clipped: int) -> PlaneRecord:
-        """Return the record of a plane that was restored."""
+    def of(
+        cls, index: Index, result: Result, *, clipped: int, shared: tuple[Flag, ...] = ()
+    ) -> PlaneRecord:
+        """Return the record of a plane that was restored; `shared` are flags of its kernel."""
+        own = {flag.name for flag in result.flags}
         return cls(
             index=index,
             seconds=result.seconds,
             noise=result.noise,
             clipped=clipped,
-            flags=tuple(flag.message for flag in result.flags),
+            flags=(*(flag for flag in shared if flag.name not in own), *result.flags),
             notes=result.notes,
         )
 
     @classmethod
     def from_json(cls, entry: Mapping[str, Any]) -> PlaneRecord:
         """Return a record from the output of `to_json`."""
-        lists = {name: tuple(entry[name]) for name in ("index", "flags", "notes")}
-        return cls(**{**entry, **lists})
+        flags = tuple(Flag(**flag) for flag in entry["flags"])
+        lists = {name: tuple(entry[name]) for name in ("index", "notes")}
+        return cls(**{**entry, **lists, "flags": flags})
 
     def to_json(self) -> dict[str, Any]:
         """Return the record as plain JSON types."""
-        lists = {name: list(getattr(self, name)) for name in ("index", "flags", "notes")}
-        return {**vars(self), **lists}
+        lists = {name: list(getattr(self, name)) for name in ("index", "notes")}
+        return {**vars(self), **lists, "flags": [flag.report() for flag in self.flags]}
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -163,6 +171,27 @@ class StackResult:
         return tuple(record for record in self.records if record.error is not None)
 
     @property
+    def flags(self) -> tuple[Flag, ...]:
+        """Each flag of the planes once; its message says in how many of them it was raised."""
+        records = sorted((*self.earlier, *self.records), key=lambda record: record.index)
+        raised: dict[str, list[tuple[PlaneRecord, Flag]]] = {}
+        for record in records:
+            for flag in record.flags:
+                raised.setdefault(flag.name, []).append((record, flag))
+        flags = []
+        for found in raised.values():
+            record, flag = found[0]
+            message = flag.message
+            alike = all(other.message == message for _, other in found)
+            if len(found) < len(records) or not alike:
+                place = ", ".join(
+                    f"{axis}={at}" for axis, at in zip(self.loop_axes, record.index, strict=True)
+                )
+                message = f"in {len(found)} of {len(records)} planes, such as {place}: {message}"
+            flags.append(replace(flag, message=message))
+        return tuple(flags)
+
+    @property
     def learned_priors(self) -> tuple[str, ...]:
         """Names of the neural networks used, as in `Result`."""
         names = () if self.example is None else self.example.learned_priors
@@ -192,6 +221,7 @@ class StackResult:
                 }
                 for entry in self.kernels
             ],
+            "flags": [flag.report() for flag in self.flags],
             "planes": [
                 record.to_json()
                 for record in sorted((*self.earlier, *self.records), key=lambda r: r.index)

@@ -18,7 +18,7 @@ from napari.utils.interactions import (
 from numpy.typing import NDArray
 from qtpy.QtWidgets import QApplication
 
-from napari_blindsr.plugin.compare.modes import MODES
+from napari_blindsr.plugin.compare.session import MODES
 from tests.plugin.conftest import Notifications
 
 MODE_NAMES = [mode.name for mode in MODES]
@@ -246,7 +246,7 @@ def test_too_few_layers(open_comparison: OpenComparison, notifications: Notifica
         widget.mode.value = mode
         assert widget.mode.value == "off"
         assert notifications.errors()[-1] == widget.status.value
-        assert "1 layers are chosen" in widget.status.value
+        assert "1 layer is chosen" in widget.status.value
     assert len(notifications.errors()) == len(MODE_NAMES)
     assert state(viewer) == before
 

@@ -13,9 +13,8 @@ from pytestqt.qtbot import QtBot
 
 from napari_blindsr.errors import EngineError, InputError
 from napari_blindsr.plugin.compare.mode import ModeOptions
-from napari_blindsr.plugin.compare.modes import mode_named
 from napari_blindsr.plugin.compare.picker import suggested
-from napari_blindsr.plugin.compare.session import LookLink, Session
+from napari_blindsr.plugin.compare.session import LookLink, Session, mode_named
 from tests.helpers import PATIENCE
 
 pytestmark = pytest.mark.usefixtures("qapp")

@@ -11,9 +11,8 @@ from napari.layers import Image, Layer
 from numpy.typing import NDArray
 
 from napari_blindsr.errors import InputError
-from napari_blindsr.plugin.layers.kernel import read_kernel_layer
 from napari_blindsr.plugin.layers.outputs import kernel_layer
-from napari_blindsr.plugin.layers.read import read_layer
+from napari_blindsr.plugin.layers.read import read_kernel_layer, read_layer
 from tests.plugin.conftest import make_result
 
 

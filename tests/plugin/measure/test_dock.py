@@ -222,3 +222,16 @@ def test_flags_are_told(open_measure: Callable[[Any], Any], measured: Any) -> No
     assert widget.flags.isHidden()
     widget.form.image.value = image
     assert widget.flags.line.text() == "No check failed"
+
+
+def test_an_image_that_is_not_chosen_is_asked_for(
+    open_measure: Callable[[Any], Any], lend_viewer: Callable[[], Any]
+) -> None:
+    viewer = lend_viewer()
+    widget = open_measure(viewer)
+    assert "open an image first" in widget.measure_button.tooltip
+    viewer.add_image(coarse_image(fine_image()), name="other")
+    assert not widget.measure_button.enabled
+    assert widget.measure_button.tooltip == "Choose the image to score."
+    widget.form.image.value = viewer.layers["other"]
+    assert widget.measure_button.enabled

@@ -54,9 +54,9 @@ def test_an_image_without_metadata(
     form.image.value = image
     assert form.source.value is None
     assert form.size.value == "unknown: lengths are in pixels"
-    assert not form.rows.is_shown(form.geometry)
+    assert not form.is_shown(form.geometry)
     form.source.value = source
-    assert form.rows.is_shown(form.geometry)
+    assert form.is_shown(form.geometry)
     form.geometry.value = "benchmark"
     assert widget.flags.isHidden()
     measure(qtbot, widget)
@@ -73,7 +73,7 @@ def test_an_image_without_metadata(
 def test_only_what_matters_is_shown(open_measure: Callable[[Any], Any], measured: Any) -> None:
     widget = open_measure(measured)
     form, plain = widget.form, measured.add_image(fine_image(3), name="truth")
-    shown = form.rows.is_shown
+    shown = form.is_shown
     # The metadata of the result tell them.
     assert not shown(form.geometry)
     assert not shown(form.border)

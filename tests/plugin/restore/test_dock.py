@@ -82,6 +82,8 @@ def test_run_shows_progress_and_adds_aligned_layers(
     viewer.layers.remove(fine)
     assert comparison.mode.value == "off"
     assert not widget.compare_button.enabled
+    # The verdict was on that result.
+    assert widget.verdict.verdict is None
 
 
 def test_a_run_without_steps_tells_what_it_does(

@@ -13,9 +13,8 @@ from numpy.typing import NDArray
 from napari_blindsr import KernelField
 from napari_blindsr.images.tiling import Box
 from napari_blindsr.physics.simulate import Degradation, degrade_field, gaussian_kernel
-from napari_blindsr.plugin.layers.kernel import holds_field, read_kernel_layer
 from napari_blindsr.plugin.layers.outputs import kernel_layer, montage, result_layers
-from napari_blindsr.plugin.layers.read import read_layer
+from napari_blindsr.plugin.layers.read import holds_field, read_kernel_layer, read_layer
 from napari_blindsr.plugin.measure.partners import find_kernel
 from tests.estimation.test_field import cells
 from tests.plugin.conftest import DockMaker, Notifications, make_result
@@ -103,14 +102,20 @@ def test_a_field_in_the_dock(
 ) -> None:
     viewer, widget = open_dock(blurred(), method="fast")
     form = widget._form
-    form.advanced_row.value = True
-    assert form.rows.is_shown(form.advanced.field)
-    form.advanced.field.value = (1, 2)
+    form.advanced.value = True
+    assert form.is_shown(form.field)
+    form.field.value = (1, 2)
     assert form.settings().field == (1, 2)
     click(widget.run_button)
     wait_idle(qtbot, widget)
     assert not notifications.errors()
     image, kernels = viewer.layers[-2:]
+    # The kernels lie above, but it is the image that is saved and compared.
+    assert viewer.layers.selection.active == image
+    click(widget.compare_button)
+    comparison = viewer.window.dock_widgets["Compare layers (napari-blindsr)"]
+    assert comparison.picker.chosen() == [viewer.layers[0], image]
+    comparison.mode.value = "off"
     record = kernels.metadata["napari-blindsr"]
     assert record["field"]["shape"] == [1, 2]
     first, second = (region["widths"][0] for region in record["field"]["regions"][0])
@@ -119,7 +124,7 @@ def test_a_field_in_the_dock(
     # And again with what was found.
     widget.kernel.value = "known"
     widget.kernel_layer.value = kernels
-    assert not form.rows.is_shown(form.advanced.field)
+    assert not form.is_shown(form.field)
     assert form.settings().field == (1, 1)
     click(widget.run_button)
     wait_idle(qtbot, widget)
@@ -133,9 +138,9 @@ def test_a_field_in_the_dock(
 def test_methods_that_optimise_have_no_field(open_dock: DockMaker) -> None:
     _, widget = open_dock(blurred(), method="mlmc")
     form = widget._form
-    form.advanced_row.value = True
-    form.advanced.field.value = (2, 2)
-    assert not form.rows.is_shown(form.advanced.field)
+    form.advanced.value = True
+    form.field.value = (2, 2)
+    assert not form.is_shown(form.field)
     assert form.settings().field == (1, 1)
 
 
@@ -143,7 +148,7 @@ def test_small_regions_are_refused_in_one_line(
     open_dock: DockMaker, qtbot: Any, notifications: Notifications
 ) -> None:
     _, widget = open_dock(blurred(), method="fast")
-    widget._form.advanced.field.value = (3, 2)
+    widget._form.field.value = (3, 2)
     click(widget.run_button)
     wait_idle(qtbot, widget)
     (text,) = notifications.errors()

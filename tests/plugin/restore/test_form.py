@@ -55,8 +55,8 @@ def test_the_defaults_are_the_fast_method_and_the_published_schedule(
 @pytest.mark.parametrize("method", METHOD_TABLE, ids=lambda method: method.name)
 def test_advanced_settings_are_hidden_until_asked_for(open_dock: DockMaker, method: Method) -> None:
     _, widget = open_dock(PIXELS, method=method.name)
-    rows = widget._form.rows
-    advanced = [row for _, group in widget._form._groups() for _, row in group]
+    rows = widget._form
+    advanced = [row for group in widget._form.groups.values() for row in group]
     # What is of the other kind of method stays hidden.
     fitted = (widget.schedule, widget.channels, widget.bounded, widget.steps)
     read = (widget.uncertainty, widget.field)
@@ -65,10 +65,10 @@ def test_advanced_settings_are_hidden_until_asked_for(open_dock: DockMaker, meth
     # In the open there are three questions at most.
     assert rows.is_shown(widget.scale)
     assert rows.is_shown(widget.quality) == (not method.optimises)
-    widget._form.advanced_row.value = True
+    widget.advanced.value = True
     assert all(map(rows.is_shown, (*matter, widget.method, widget.kernel, widget.device)))
     assert not any(map(rows.is_shown, idle))
-    widget._form.advanced_row.value = False
+    widget.advanced.value = False
     assert not any(map(rows.is_shown, advanced))
 
 
@@ -92,13 +92,13 @@ def test_changed_settings_are_counted_and_defaults_come_back(
 
 def test_the_optics_of_a_micrograph_are_asked_for(open_dock: DockMaker) -> None:
     viewer, widget = open_dock(PIXELS, method="fast")
-    optics, shown = widget._form.optics, widget._form.rows.is_shown
+    optics, shown = widget._form.optics, widget._form.is_shown
     assert optics.kind.value == "other"
     assert not shown(optics.aperture)
     layer = viewer.layers[0]
     layer.scale, layer.units = (0.1, 0.1), ("um", "um")
     assert optics.kind.value == "fluorescence"
-    assert all(shown(row) for _, row in optics.rows)
+    assert all(shown(row) for row in optics.rows)
     assert optics.pixel_size.value == 100
     # What is not complete says nothing.
     optics.objective.value = 1.4
@@ -119,7 +119,7 @@ def test_quality_is_asked_for_only_where_it_makes_a_difference(open_dock: DockMa
     widget.advanced.value = True
     for kernel, matters in (("auto", True), ("line", True), ("motion", False), ("known", False)):
         widget.kernel.value = kernel
-        assert widget._form.rows.is_shown(widget.quality) == matters
+        assert widget._form.is_shown(widget.quality) == matters
 
 
 def test_the_controls_make_the_settings(open_dock: DockMaker) -> None:

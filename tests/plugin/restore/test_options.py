@@ -29,8 +29,8 @@ def test_only_options_that_matter_for_the_method_are_shown(
     open_dock: DockMaker, method: Any
 ) -> None:
     _, widget = open_dock(PIXELS)
-    shown = widget._form.rows.is_shown
-    widget._form.advanced_row.value = True
+    shown = widget._form.is_shown
+    widget.advanced.value = True
     widget.method.value = method.name
     for row in (widget.mask, widget.mask_saturated, widget.gain):
         assert shown(row) == method.degradations
@@ -59,7 +59,7 @@ def test_a_finish_that_does_not_suit_the_method_gives_way(open_dock: DockMaker) 
     widget.method.value, widget.advanced.value = "fast", True
     assert widget.finish.value is None
     assert widget._form.settings().used_finish == "prior"
-    assert widget._form.rows.is_shown(widget.noise)
+    assert widget._form.is_shown(widget.noise)
     # One that suits both stays.
     widget.finish.value = "measurement"
     widget.method.value = "mlmc"
@@ -70,13 +70,13 @@ def test_a_finish_that_does_not_suit_the_method_gives_way(open_dock: DockMaker) 
 
 def test_only_the_parameters_of_the_chosen_family_are_shown(open_dock: DockMaker) -> None:
     _, widget = open_dock(PIXELS)
-    shown = widget._form.rows.is_shown
-    widget._form.advanced_row.value = True
+    shown = widget._form.is_shown
+    widget.advanced.value = True
     for chosen in [*(family.name for family in FAMILIES), "known"]:
         widget.kernel.value = chosen
         assert shown(widget.kernel_layer) == (chosen == "known")
         for name, form in widget.families.items():
-            assert [shown(field) for _, field in form.rows] == [name == chosen] * len(form.rows)
+            assert [shown(field) for field in form.rows] == [name == chosen] * len(form.rows)
 
 
 def test_every_parameter_of_a_family_can_be_set() -> None:
@@ -88,13 +88,13 @@ def test_every_parameter_of_a_family_can_be_set() -> None:
         # What is found out is not set.
         parameters = () if family is Automatic else dataclasses.fields(family)
         assert len(forms[family.name].rows) == len(parameters)
-        assert all(field.tooltip for _, field in forms[family.name].rows)
+        assert all(field.tooltip for field in forms[family.name].rows)
 
 
 def test_a_folder_of_kernels_takes_the_place_of_paths(open_dock: DockMaker, tmp_path: Path) -> None:
     _, widget = open_dock(PIXELS)
     widget.kernel.value, widget.advanced.value = "motion", True
-    motion, shown = widget.families["motion"], widget._form.rows.is_shown
+    motion, shown = widget.families["motion"], widget._form.is_shown
     assert shown(motion.extent)
     motion.kernels.value = tmp_path
     assert motion.folder == tmp_path
@@ -192,8 +192,8 @@ def test_options_of_an_optimisation_have_no_effect_without_one(open_dock: DockMa
 
 def test_an_uncertainty_is_offered_where_nothing_is_optimised(open_dock: DockMaker) -> None:
     _, widget = open_dock(PIXELS, method="fast")
-    shown = widget._form.rows.is_shown
-    widget._form.advanced_row.value = True
+    shown = widget._form.is_shown
+    widget.advanced.value = True
     assert shown(widget.uncertainty)
     assert widget._form.settings().uncertainty == 0
     widget.uncertainty.value = 1
@@ -242,6 +242,29 @@ def test_steps_suit_the_kernel_until_they_are_changed(make_napari_viewer: Any) -
     widget.steps.value = 33
     widget.kernel.value = "disk"
     assert widget.steps.value == 33
+
+
+def test_the_microscope_of_the_blur_type_is_the_one_that_was_chosen(open_dock: DockMaker) -> None:
+    """Its numbers follow objective, fluorophore and layer, after Restore defaults as well."""
+    viewer, widget = open_dock()
+    viewer.add_image(np.eye(24), scale=(0.13, 0.13), units=("um", "um"))
+    optics, airy = widget._form.optics, widget.families["airy"]
+    widget.kernel.value = "airy"
+    assert "optics have no effect" not in widget._form.size_row.value
+    optics.aperture.value = 1.2
+    assert "optics have no effect" in widget._form.size_row.value
+    optics.emission.value = 610
+    assert "optics have no effect" not in widget._form.size_row.value
+    chosen = Airy(numerical_aperture=1.2, wavelength=610, pixel_size=130, refractive_index=1.33)
+    assert airy.kernel() == chosen
+    airy.wavelength.value = 700
+    widget._form.restore_defaults()
+    assert airy.kernel() == chosen
+    viewer.add_image(np.eye(24), scale=(0.2, 0.2), units=("um", "um"))
+    assert airy.pixel_size.value == 200
+    airy.wavelength.value = 700
+    optics.emission.value = 520
+    assert airy.wavelength.value == 700, "the user's own"
 
 
 def test_the_pixel_size_is_that_of_the_layer(open_dock: DockMaker) -> None:
@@ -299,13 +322,13 @@ def test_a_low_window_scrolls_the_form(make_napari_viewer: Any, qtbot: QtBot) ->
     # Three questions fit; all settings of such a method do not.
     qtbot.waitUntil(lambda: bar.maximum() == 0, timeout=1000 * PATIENCE)
     low = scroll.height()
-    widget._form.advanced_row.value = True
+    widget.advanced.value = True
     qtbot.waitUntil(lambda: scroll.height() > low + 100, timeout=1000 * PATIENCE)
     viewer.window.resize(1300, 600)
     qtbot.waitUntil(lambda: bar.maximum() > 0, timeout=1000 * PATIENCE)
     assert widget.run_button.native.isVisible()
     viewer.window.resize(1300, 900)
-    widget._form.advanced_row.value = False
+    widget.advanced.value = False
     qtbot.waitUntil(
         lambda: bar.maximum() == 0 and scroll.height() < low + 50, timeout=1000 * PATIENCE
     )

@@ -9,6 +9,7 @@ from typing import Any
 import napari
 import numpy as np
 import pytest
+import tifffile
 from npe2 import PluginManager
 from numpy.typing import NDArray
 from pytestqt.qtbot import QtBot
@@ -115,3 +116,47 @@ def test_what_has_no_file_has_no_command(
     _, widget = open_dock(blurred, method="fast")
     widget._form.command_button.native.click()
     assert "was not opened from a file" in notifications.errors()[0]
+
+
+def test_the_command_names_channel_axes_and_plane_as_the_layer_does(
+    open_dock: DockMaker, blurred: NDArray[Any], tmp_path: Path
+) -> None:
+    """Neither has a name in its file: which channel it is, and which axis its pages follow."""
+    PluginManager.instance().discover()
+    pair, pages = tmp_path / "pair.tif", tmp_path / "pages.tif"
+    planes = np.stack([blurred, blurred[::-1]]).astype(np.uint16)
+    tifffile.imwrite(pair, planes, imagej=True, metadata={"axes": "CYX"})
+    with tifffile.TiffWriter(pages) as writer:
+        for plane in planes:
+            writer.write(plane, contiguous=False, metadata=None)
+    viewer, widget = open_dock(method="fast")
+    widget.image.value = viewer.open(pair, plugin="napari-blindsr")[1]
+    words = shlex.split(copied(widget._form.command_button))
+    assert words[words.index("--planes") + 1] == "C=1"
+    widget.image.value = viewer.open(pages, plugin="napari-blindsr")[0]
+    words = shlex.split(copied(widget._form.command_button))
+    assert words[words.index("--axes") + 1] == "CYX"
+    assert words[words.index("--planes") + 1] == f"C={viewer.dims.current_step[0]}"
+    assert words[words.index("--kernels") + 1] == "plane"
+    widget._form.extent.axes.value = "QYX"
+    words = shlex.split(copied(widget._form.command_button))
+    assert words[words.index("--output") + 1].endswith("x2.tif"), "OME has no such axis"
+
+
+def test_the_script_takes_drawn_masks_and_leaves_out_alpha(
+    open_dock: DockMaker, blurred: NDArray[Any], qtbot: QtBot, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    colours = np.dstack([blurred, blurred[::-1], blurred.T, np.full_like(blurred, 255)])
+    viewer, widget = open_dock(method="fast")
+    viewer.add_image(np.clip(colours, 0, 255).astype(np.uint8), rgb=True, name="photo")
+    viewer.add_shapes([np.array([[5, 5], [5, 12], [12, 12], [12, 5]])], name="scratch")
+    widget.image.value, widget.mask.value = viewer.layers["photo"], viewer.layers["scratch"]
+    widget.finish.value = "measurement"
+    text = copied(widget._form.python_button)
+    click(widget.run_button)
+    wait_idle(qtbot, widget)
+    monkeypatch.setattr(napari, "current_viewer", lambda: viewer)
+    names: dict[str, Any] = {}
+    exec(text, names)  # noqa: S102  (this is what is tested)
+    restored = np.clip(np.rint(names["result"].image), 0, 255)
+    np.testing.assert_array_equal(restored, viewer.layers["photo ×2 (fast)"].data)

@@ -11,6 +11,7 @@ import pytest
 from numpy.typing import NDArray
 from pytestqt.qtbot import QtBot
 
+from napari_blindsr.plugin.widgets.verdict import Verdict
 from tests.plugin.conftest import DockMaker, Notifications
 from tests.plugin.dock import assert_free, click, wait_idle
 
@@ -94,9 +95,11 @@ def test_bad_input_is_told_in_one_line_before_any_work(
     before = len(viewer.layers)
     steps: list[float] = []
     widget.progress.changed.connect(steps.append)
+    widget.verdict.show_verdict(Verdict(level="good", line="Good"))
     click(widget.run_button)
     wait_idle(qtbot, widget)
     assert_free(widget)
+    assert widget.verdict.verdict is None, "that of an earlier run"
     ((severity, text),) = notifications.shown
     assert severity == "error"
     assert words in text

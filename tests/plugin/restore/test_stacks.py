@@ -67,7 +67,7 @@ def run(qtbot: QtBot, widget: Any) -> None:
 
 
 def is_shown(widget: Any, row: Any) -> bool:
-    return bool(widget._form.rows.is_shown(row))
+    return bool(widget._form.is_shown(row))
 
 
 def test_rows_of_stacks_are_there_for_stacks(

@@ -88,8 +88,8 @@ def test_axes_without_labels_are_guessed_and_can_be_corrected(
     open_dock: DockMaker, blurred: NDArray[Any], qtbot: QtBot
 ) -> None:
     viewer, widget = open_dock(np.stack([blurred, blurred[::-1]]), method="fast")
-    layer, axes = viewer.layers[0], widget._form.extent.axes
-    assert widget._form.rows.is_shown(axes)
+    layer, axes = viewer.layers[0], widget._form.axes
+    assert widget._form.is_shown(axes)
     assert axes.value == "CYX"
     assert layer.axis_labels == ("-3", "-2", "-1")
     # Two planes need not be channels.

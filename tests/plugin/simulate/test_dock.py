@@ -121,6 +121,21 @@ def test_a_change_is_followed_until_layers_are_kept(
     assert len(viewer.layers) == 7
 
 
+def test_a_simulation_of_a_simulation_leaves_that_alone(
+    open_simulation: Callable[..., tuple[Any, Any]], sharp: NDArray[Any]
+) -> None:
+    viewer, widget = open_simulation(sharp)
+    widget.simulate_button.native.click()
+    first = viewer.layers["sharp: simulated"]
+    before = first.data.copy()
+    widget.image.value = first
+    widget.simulate_button.native.click()
+    assert first in viewer.layers
+    np.testing.assert_array_equal(first.data, before)
+    assert viewer.layers["sharp: simulated: simulated"].data.shape < before.shape
+    assert widget.image.value == first
+
+
 def test_colour_and_stacks(
     open_simulation: Callable[..., tuple[Any, Any]], sharp: NDArray[np.uint16]
 ) -> None:
@@ -139,7 +154,7 @@ def test_colour_and_stacks(
 def test_a_simulation_can_be_restored_with_its_own_kernel(
     open_simulation: Callable[..., tuple[Any, Any]], sharp: NDArray[np.uint16]
 ) -> None:
-    from napari_blindsr.plugin.layers.kernel import read_kernel_layer  # noqa: PLC0415
+    from napari_blindsr.plugin.layers.read import read_kernel_layer  # noqa: PLC0415
 
     viewer, widget = open_simulation(sharp)
     widget.blur.value = "line"

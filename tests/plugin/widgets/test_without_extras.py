@@ -10,8 +10,7 @@ from pytestqt.qtbot import QtBot
 from qtpy.QtWidgets import QLabel
 
 from napari_blindsr.errors import InputError
-from napari_blindsr.plugin.compare.mode import ModeOptions
-from napari_blindsr.plugin.compare.modes import SideBySide
+from napari_blindsr.plugin.compare.mode import ModeOptions, SideBySide
 from napari_blindsr.plugin.compare.profile_panel import ProfilePanel
 from napari_blindsr.plugin.measure.panels import FindingsPanel
 
@@ -40,7 +39,7 @@ def test_profiles_without_plots(qtbot: QtBot, monkeypatch: pytest.MonkeyPatch) -
 
 
 def test_a_grid_without_views_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("napari_blindsr.plugin.compare.modes.has_cells", lambda _: False)
+    monkeypatch.setattr("napari_blindsr.plugin.compare.mode.has_cells", lambda _: False)
     mode = SideBySide(ViewerModel(), [], ModeOptions())
     with pytest.raises(InputError, match=r"needs napari 0\.6 or later"):
         mode.enter()

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from napari_blindsr.plugin.compare.canvas import EdgeLines, WorldClip, canvas_of
 from napari_blindsr.plugin.compare.mode import Mode, ModeOptions
 from napari_blindsr.plugin.compare.planes import world_factors
-from napari_blindsr.plugin.layers.frame import Frame
+from napari_blindsr.plugin.layers.inputs import Frame
 from napari_blindsr.plugin.layers.read import find_plane
 from napari_blindsr.plugin.layers.versions import camera_of
 
@@ -108,12 +108,9 @@ class Curtain(Mode):
 def _reach(layer: Any, viewer: Any) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Return the least and greatest world coordinates of a layer, one for each of the viewer's."""
     plane = find_plane(layer, viewer.dims)
-    shape = [1] * layer.ndim
-    for axis, size in zip(plane.axes, plane.shape, strict=True):
-        shape[axis] = size
     factors = world_factors(layer, viewer)
     missing = np.zeros(viewer.dims.ndim - layer.ndim)
-    ends = Frame.of_layer(layer).edges(shape)
+    ends = Frame.of_layer(layer).edges(plane.thin(plane.shape))
     low, high = (np.concatenate([missing, factors * end]) for end in ends)
     return low, high
 

@@ -18,7 +18,7 @@ from napari_blindsr.plugin.compare.planes import (
     check_comparable,
     read_placed,
 )
-from napari_blindsr.plugin.layers.frame import Frame
+from napari_blindsr.plugin.layers.inputs import Frame
 from napari_blindsr.plugin.layers.outputs import METADATA_KEY
 from napari_blindsr.plugin.layers.read import find_plane
 
@@ -95,6 +95,7 @@ class Difference(Mode):
         self.changed.emit()
 
     def _compute(self) -> tuple[NDArray[np.float32], dict[str, Any]]:
+        """Return the data and attributes of the layer, in the frame of the finer one."""
         placed = [read_placed(layer, self.viewer) for layer in self.layers]
         for image in placed:
             if image.data.size > MOST_PIXELS:
@@ -103,30 +104,19 @@ class Difference(Mode):
                     f"large for a difference; expected at most {MOST_PIXELS // 10**6} megapixels"
                 )
         values, grid = difference(placed[1], placed[0])
-        finer = self.layers[0 if grid is placed[0] else 1]
         magnitude = np.abs(values[np.isfinite(values)])
         self._limit = float(np.quantile(magnitude, QUANTILE)) or float(magnitude.max()) or 1.0
-        return self._as_layer(values, finer)
-
-    def _as_layer(
-        self, values: NDArray[np.float32], finer: Image
-    ) -> tuple[NDArray[np.float32], dict[str, Any]]:
-        """Return the data and attributes of the layer, in the frame of the finer one."""
+        finer = self.layers[0 if grid is placed[0] else 1]
         plane = find_plane(finer, self.viewer.dims)
         # A level of a pyramid has larger pixels, edge to edge with the finest ones.
-        steps = [1.0] * finer.ndim
-        for axis, size, count in zip(plane.axes, plane.shape, values.shape, strict=True):
-            steps[axis] = size / count
-        origin = [
-            (step - 1) / 2 if at is None else float(at)
-            for at, step in zip(plane.index, steps, strict=True)
-        ]
+        steps = np.array(plane.shape) / values.shape
+        frame = plane.grid(Frame.of_layer(finer), origin=(steps - 1) / 2, step=steps)
         first, second = (layer.name for layer in self.layers)
         attributes = {
-            **Frame.of_layer(finer).resampled(origin, steps).attributes(),
+            **frame.attributes(),
             "name": f"{second} − {first}",
             "metadata": {METADATA_KEY: {"kind": KIND}},
             "colormap": DIVERGING,
             "contrast_limits": (-self._limit, self._limit),
         }
-        return np.expand_dims(values, plane.others), attributes
+        return plane.expanded(values), attributes

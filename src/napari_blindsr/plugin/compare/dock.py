@@ -14,10 +14,9 @@ from qtpy.QtWidgets import QLabel, QWidget
 from napari_blindsr.errors import BlindSRError
 from napari_blindsr.plugin.compare.curtain import Curtain
 from napari_blindsr.plugin.compare.mode import ModeOptions
-from napari_blindsr.plugin.compare.modes import MODES, mode_named
 from napari_blindsr.plugin.compare.picker import LayerPicker, suggested
 from napari_blindsr.plugin.compare.profile_panel import ProfilePanel
-from napari_blindsr.plugin.compare.session import Session
+from napari_blindsr.plugin.compare.session import MODES, Session, mode_named
 from napari_blindsr.plugin.layers.versions import on_renamed
 from napari_blindsr.plugin.widgets.dock import Dock
 from napari_blindsr.plugin.widgets.fields import Rows, number, text_line
@@ -57,21 +56,35 @@ class CompareWidget(Dock):
         self._session = Session(self._viewer)
         self.picker = LayerPicker(self._viewer.layers)
         self.mode = ComboBox(
-            value=OFF,
+            label="Mode",
             choices=[("Off", OFF), *((mode.label, mode.name) for mode in MODES)],
             tooltip="How the layers are shown. Off gives the viewer back as it was.\n"
             f"Key for the next mode: {NEXT}",
         )
         self.edge = ComboBox(
-            value="upright",
+            label="Edge",
             choices=[("Upright, dragged sideways", "upright"), ("Level, dragged up", "level")],
             tooltip="How the curtain's edge runs.",
         )
-        self.rate = number(2, low=0.2, high=60, step=0.5, tooltip="Layers shown in a second.")
+        self.rate = number(
+            2,
+            label="Rate (1/s)",
+            low=0.2,
+            high=60,
+            step=0.5,
+            tooltip="Layers shown in a second.",
+        )
         self.position = FloatSlider(
-            value=0.5, min=0, max=1, step=0.001, readout=False, tooltip="Where the edge is."
+            label="Position",
+            value=0.5,
+            min=0,
+            max=1,
+            step=0.001,
+            readout=False,
+            tooltip="Where the edge is.",
         )
         self.linked = CheckBox(
+            label="",
             text="Link contrast, gamma and colormap",
             tooltip="While layers are compared, all have the colormap and gamma of the lowest one\n"
             "and contrast limits that span those of all, and change together. Afterwards each\n"
@@ -79,18 +92,16 @@ class CompareWidget(Dock):
         )
         self.status = text_line("What is on display.")
         self.profile = ProfilePanel(self._viewer, self.picker.chosen)
-        self._busy = False
         self._lay_out()
         self._connect()
         self.picker.choose(suggested(self._viewer.layers))
-        self._say()
+        self._describe()
 
     def compare(self, layers: Iterable[Image], *, mode: str = "curtain") -> None:
         """Compare two or more layers of the viewer in one of `MODES`, or "off"."""
-        self._busy = True
-        self.picker.choose(getattr(layer, "__wrapped__", layer) for layer in layers)
-        self.mode.value = mode
-        self._busy = False
+        with self.picker.changed.blocked(), self.mode.changed.blocked():
+            self.picker.choose(getattr(layer, "__wrapped__", layer) for layer in layers)
+            self.mode.value = mode
         self._apply()
         self.profile.follow()
 
@@ -102,18 +113,12 @@ class CompareWidget(Dock):
         self.profile.reset_choices()
 
     def _lay_out(self) -> None:
-        self.rows = Rows()
-        self.rows.add("Mode", self.mode)
-        self.rows.add("Rate (1/s)", self.rate)
-        self.rows.add("Edge", self.edge)
-        self.rows.add("Position", self.position)
-        self.rows.add("", self.linked)
+        self.rows = Rows(self.mode, self.rate, self.edge, self.position, self.linked)
         heading, rest = QLabel("Layers to compare"), QWidget()
         widgets = (heading, self.picker, self.rows.native, self.status.native, self.profile.native)
         form = column(*widgets, rest)
         # napari adds a stretch of 1 below, which shall not take half of the room.
         self.native.layout().insertWidget(0, Scroll(form, grows=True), 50)
-        self._show_what_matters()
 
     def _connect(self) -> None:
         self.mode.changed.connect(self._apply)
@@ -123,7 +128,7 @@ class CompareWidget(Dock):
             option.changed.connect(self._on_option)
         self.position.changed.connect(self._on_position)
         self.linked.changed.connect(self._on_linked)
-        self._session.changed.connect(self._say)
+        self._session.changed.connect(self._describe)
         self._session.ended.connect(self._on_ended)
         layers = self._viewer.layers
         self._ends += [self._session.disconnect, self.profile.disconnect]
@@ -134,11 +139,11 @@ class CompareWidget(Dock):
 
     def _apply(self, *_: Any) -> None:
         """Show the chosen layers in the chosen mode."""
-        if self._busy or self._gone:
+        if self._gone:
             return
         if self.mode.value == OFF:
             self._session.stop()
-            self._say()
+            self._describe()
             return
         try:
             self._session.start(
@@ -151,7 +156,7 @@ class CompareWidget(Dock):
             self._on_ended(str(error))
             show_error(str(error))
             return
-        self._say()
+        self._describe()
 
     def _show_next(self) -> None:
         """Go on to the next mode that takes so many layers."""
@@ -161,7 +166,7 @@ class CompareWidget(Dock):
         self.mode.value = names[(at + 1) % len(names)]
 
     def _on_picked(self) -> None:
-        if self._busy or self._gone:
+        if self._gone:
             return
         if self.mode.value != OFF:
             self._apply()
@@ -170,45 +175,39 @@ class CompareWidget(Dock):
     def _on_option(self) -> None:
         if self._session.mode is not None:
             self._session.mode.set_options(self._options())
-            self._say()
+            self._describe()
 
     def _on_position(self, value: float) -> None:
         curtain = self._session.mode
-        if isinstance(curtain, Curtain) and not self._busy:
+        if isinstance(curtain, Curtain):
             curtain.fraction = value
 
     def _on_linked(self, linked: bool) -> None:
         self._session.set_linked(linked=linked)
-        self._say()
+        self._describe()
 
     def _options(self) -> ModeOptions:
         return ModeOptions(rate=float(self.rate.value), edge=self.edge.value)
 
     # What the dock says
 
-    def _say(self) -> None:
+    def _describe(self, *_: Any) -> None:
         mode = self._session.mode
         self.status.value = HINT if mode is None else self._session.text()
         if isinstance(mode, Curtain):
-            busy, self._busy = self._busy, True
-            self.position.value = mode.fraction
-            self._busy = busy
-        self._show_what_matters()
-
-    def _show_what_matters(self) -> None:
-        mode = self._session.mode
+            with self.position.changed.blocked():
+                self.position.value = mode.fraction
         curtain = isinstance(mode, Curtain)
-        self.rows.show([self.rate], visible=mode is not None and mode.name == "blink")
-        self.rows.show([self.edge], visible=curtain)
+        self.rows.show(self.rate, visible=mode is not None and mode.name == "blink")
+        self.rows.show(self.edge, visible=curtain)
         # With several edges, each is dragged.
         one = mode is not None and len(mode.layers) == 2
-        self.rows.show([self.position], visible=curtain and one)
+        self.rows.show(self.position, visible=curtain and one)
 
     def _on_ended(self, reason: str) -> None:
-        busy, self._busy = self._busy, True
-        self.mode.value = OFF
-        self._busy = busy
-        self._say()
+        with self.mode.changed.blocked():
+            self.mode.value = OFF
+        self._describe()
         self.status.value = reason
 
     # How it ends

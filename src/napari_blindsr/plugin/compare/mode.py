@@ -1,4 +1,4 @@
-"""The base of all comparison modes, and the state of the viewer before one."""
+"""Comparison modes: their base, two of them, and the state of the viewer before one."""
 
 from __future__ import annotations
 
@@ -11,8 +11,10 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 from napari.components import ViewerModel
 from napari.layers import Image, Layer, Points, Shapes, Tracks, Vectors
 from psygnal import Signal
+from qtpy.QtCore import QTimer
 
-from napari_blindsr.plugin.layers.versions import camera_of, cell_size, grid_of
+from napari_blindsr.errors import InputError
+from napari_blindsr.plugin.layers.versions import camera_of, cell_size, grid_of, has_cells
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -152,3 +154,76 @@ def same_region(viewer: ViewerModel, layers: Sequence[Layer] | None = None) -> I
     factor = ratio.min() if ratio.prod() < 1 else ratio.max()
     if factor != 1:
         camera_of(viewer).zoom *= float(factor)
+
+
+ROW = 3
+"""Most layers that stand in one row."""
+
+
+class Blink(Mode):
+    """Shows one layer at a time, at a chosen rate."""
+
+    name = "blink"
+    label = "Blink"
+
+    def __init__(self, *args: Any) -> None:
+        super().__init__(*args)
+        self.shown = 0
+        self._timer = QTimer()
+        self._timer.timeout.connect(self.advance)
+
+    def enter(self) -> None:
+        """Show the first layer, and start."""
+        self.without_grid()
+        self.only(visible=False)
+        show(self.layers[0], visible=True)
+        self.set_options(self.options)
+
+    def set_options(self, options: ModeOptions) -> None:
+        """Take another rate."""
+        super().set_options(options)
+        self._timer.start(round(1000 / options.rate))
+
+    def leave(self) -> None:
+        """Stop."""
+        self._timer.stop()
+
+    def text(self) -> str:
+        """Return which layer is on display."""
+        return f"On display: {self.layers[self.shown].name}"
+
+    def advance(self) -> None:
+        """Show the next layer."""
+        before, self.shown = self.layers[self.shown], (self.shown + 1) % len(self.layers)
+        # The next one first, so that no frame is empty.
+        show(self.layers[self.shown], visible=True)
+        show(before, visible=False)
+        self.changed.emit()
+
+
+class SideBySide(Mode):
+    """One cell of napari's grid for each layer; one camera serves them all."""
+
+    name = "side by side"
+    label = "Side by side"
+
+    def enter(self) -> None:
+        """Show each layer in a cell, from left to right in the order of the layer list."""
+        if not has_cells(self.viewer):
+            raise InputError("side by side needs napari 0.6 or later; the other modes do not")
+        shape = (1, -1) if len(self.layers) <= ROW else (-1, -1)
+        self.without_grid()
+        # All visible layers take a cell, drawings included.
+        self.only(drawings=False)
+        with same_region(self.viewer, self.layers):
+            set_grid(self.viewer, enabled=True, stride=1, shape=shape)
+
+    def leave(self) -> None:
+        """Show all layers in one place."""
+        # One of the layers may have gone, and its cell with it.
+        with same_region(self.viewer, self.layers):
+            set_grid(self.viewer, enabled=False)
+
+    def text(self) -> str:
+        """Return which layer is where."""
+        return "From left to right: " + ", ".join(layer.name for layer in self.layers)

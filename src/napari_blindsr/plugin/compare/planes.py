@@ -13,7 +13,7 @@ from qtpy.QtCore import QTimer
 
 from napari_blindsr.errors import InputError
 from napari_blindsr.metrics.spatial_image import SpatialImage
-from napari_blindsr.plugin.layers.frame import Frame
+from napari_blindsr.plugin.layers.inputs import Frame
 from napari_blindsr.plugin.layers.read import find_plane, quoted, read_pixels, spatial_shape
 from napari_blindsr.plugin.layers.versions import shared_units
 
@@ -37,10 +37,8 @@ def read_placed(layer: Image, viewer: ViewerModel) -> SpatialImage:
     )
     data = read_pixels(layer, index, level=level)
     # Pixels of a coarser level span as many of the finest one, edge to edge.
-    origin = [
-        (step - 1) / 2 if at is None else at for at, step in zip(plane.index, steps, strict=True)
-    ]
-    frame = Frame.of_layer(layer).resampled(origin, steps)
+    sides = steps[list(plane.axes)]
+    frame = plane.grid(Frame.of_layer(layer), origin=(sides - 1) / 2, step=sides)
     factors = world_factors(layer, viewer)
     rows = list(plane.axes)
     linear = factors[rows, None] * frame.world_linear[np.ix_(rows, rows)]

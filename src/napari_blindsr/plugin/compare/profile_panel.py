@@ -38,14 +38,18 @@ class ProfilePanel(Container[Widget]):
             tooltip="Add a line across the layers that you can move and turn; it is removed with\n"
             "the dock.",
         )
+        # A button would show the label in place of its text.
+        self.draw.label = "Profile"
         self.line = LayerChooser(
             viewer.layers,
             lambda layer: isinstance(layer, Shapes),
+            label="Line",
             tooltip="Shapes layer with the line or path: the selected one of its shapes, or the\n"
             "last.",
         )
         self.line_width = number(
             0,
+            label="Width",
             low=0,
             high=1e6,
             step=1,
@@ -53,6 +57,7 @@ class ProfilePanel(Container[Widget]):
             tooltip="Width across the line over which intensities are averaged.",
         )
         self.scaled = CheckBox(
+            label="",
             text="Scale curves to 0 … 1",
             tooltip="Draw each curve from its least value to its greatest.",
         )
@@ -60,12 +65,8 @@ class ProfilePanel(Container[Widget]):
             text="Export as CSV …", tooltip="Save the profiles and their fits.", enabled=False
         )
         self.message = text_line("Why there is no profile.")
-        self.rows = Rows()
-        self.rows.add("Profile", self.draw)
-        self.rows.add("Line", self.line)
-        self.rows.add("Width", self.line_width)
-        self.rows.add("", self.scaled)
-        self.rows.show([self.line_width, self.scaled], visible=False)
+        self.rows = Rows(self.draw, self.line, self.line_width, self.scaled)
+        self.rows.show(self.line_width, self.scaled, visible=False)
         self.extend([self.message, self.export_button])
         self.native.layout().insertWidget(0, self.rows.native)
         self.message.visible = self.export_button.visible = False
@@ -83,7 +84,7 @@ class ProfilePanel(Container[Widget]):
 
     def follow(self, *_: Any) -> None:
         """Plot the profiles of the chosen layers along the chosen line, and follow both."""
-        self._forget()
+        self.disconnect()
         shapes, layers = self.line.value, list(self._chosen())
         if shapes is not None and layers:
             self._profiles = Profiles(
@@ -104,14 +105,17 @@ class ProfilePanel(Container[Widget]):
     def end(self) -> None:
         """Disconnect, and remove the line that was added here."""
         self.line.changed.disconnect(self.follow)
-        self._forget()
+        self.disconnect()
         own, self._own = self._own, None
         if own is not None and own in self._viewer.layers:
             self._viewer.layers.remove(own)
 
     def disconnect(self) -> None:
         """Follow nothing more."""
-        self._forget()
+        profiles, self._profiles = self._profiles, None
+        if profiles is not None:
+            profiles.changed.disconnect()
+            profiles.remove()
 
     def _draw(self) -> None:
         layers = list(self._chosen())
@@ -126,12 +130,6 @@ class ProfilePanel(Container[Widget]):
         self.line.reset_choices()
         self.line.value = self._own
 
-    def _forget(self) -> None:
-        profiles, self._profiles = self._profiles, None
-        if profiles is not None:
-            profiles.changed.disconnect()
-            profiles.remove()
-
     def _on_width(self) -> None:
         if self._profiles is not None:
             self._profiles.width = float(self.line_width.value)
@@ -142,7 +140,7 @@ class ProfilePanel(Container[Widget]):
         text = "" if isinstance(result, ProfileSet) else str(result)
         self.message.value, self.message.visible = text, bool(text)
         there = self.result is not None
-        self.rows.show([self.line_width, self.scaled], visible=there)
+        self.rows.show(self.line_width, self.scaled, visible=there)
         self.export_button.visible = self.export_button.enabled = there
         self._plot()
 

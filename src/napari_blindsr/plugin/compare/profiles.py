@@ -29,7 +29,7 @@ from napari_blindsr.plugin.compare.planes import (
     world_factors,
     world_units,
 )
-from napari_blindsr.plugin.layers.frame import Frame
+from napari_blindsr.plugin.layers.inputs import Frame
 from napari_blindsr.plugin.layers.read import quoted
 from napari_blindsr.plugin.layers.versions import shared_units
 

@@ -12,9 +12,18 @@ from napari.layers import Image
 from psygnal import Signal
 
 from napari_blindsr.errors import BlindSRError, InputError
-from napari_blindsr.plugin.compare.mode import Mode, ModeOptions, ViewerState
+from napari_blindsr.plugin.compare.curtain import Curtain
+from napari_blindsr.plugin.compare.difference import Difference
+from napari_blindsr.plugin.compare.mode import Blink, Mode, ModeOptions, SideBySide, ViewerState
 from napari_blindsr.plugin.compare.planes import plane_axes
 from napari_blindsr.plugin.layers.read import find_plane, quoted
+
+MODES: tuple[type[Mode], ...] = (SideBySide, Blink, Curtain, Difference)
+
+
+def mode_named(name: str) -> type[Mode]:
+    """Return the mode of a name."""
+    return next(mode for mode in MODES if mode.name == name)
 
 
 class Session:
@@ -117,7 +126,8 @@ class Session:
 
 def _check(kind: type[Mode], layers: Sequence[Image], viewer: ViewerModel) -> None:
     if len(layers) < 2:
-        raise InputError(f"{len(layers)} layers are chosen; choose two or more to compare")
+        chosen = ("no layer is", "1 layer is")[len(layers)]
+        raise InputError(f"{chosen} chosen; choose two or more to compare")
     if kind.most is not None and len(layers) > kind.most:
         raise InputError(f"{len(layers)} layers are chosen; {kind.label} takes {kind.most}")
     plane_axes(viewer)

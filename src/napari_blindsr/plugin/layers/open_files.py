@@ -18,8 +18,6 @@ from napari_blindsr.images.files import open_image
 from napari_blindsr.plugin.layers.outputs import METADATA_KEY, LayerData
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
     from napari_blindsr.images.metadata import Description, ImageFile
 
 
@@ -62,23 +60,23 @@ def read_file(path: str | Sequence[str]) -> list[LayerData]:
     """
     file = Path(path if isinstance(path, str) else path[0])
     layers = []
-    for opened in _images(file):
+    for series, opened in _images(file):
         for note in opened.description.notes:
             show_warning(f"{file.name}: {note}")
-        layers += file_layers(opened, file)
+        layers += file_layers(opened, file, series)
     return layers
 
 
-def _images(file: Path) -> list[ImageFile]:
-    """Open a file's image, or its images if it holds several."""
+def _images(file: Path) -> list[tuple[int | None, ImageFile]]:
+    """Open a file's image, or its images with their numbers if it holds several."""
     try:
-        return [open_image(file)]
+        return [(None, open_image(file))]
     except InputError:
         # The file may hold several images: all are opened.
-        opened = []
+        opened: list[tuple[int | None, ImageFile]] = []
         for number in range(MOST_IMAGES):
             try:
-                opened.append(open_image(file, series=number))
+                opened.append((number, open_image(file, series=number)))
             except InputError:
                 break
         if not opened:
@@ -86,31 +84,43 @@ def _images(file: Path) -> list[ImageFile]:
         return opened
 
 
-def file_layers(file: ImageFile, path: Path) -> list[LayerData]:
+def file_layers(file: ImageFile, path: Path, series: int | None = None) -> list[LayerData]:
     """Return an image as layers, one a channel, with the looks that the file says.
 
-    Channels without a name are named after the path.
+    Channels without a name are named after the path. `series` is the number of the image in a file
+    with several.
     """
     description = file.description
     axes = description.axes
-    array = _lazy(file)
+    array = lazy(file)
     stem = path.name.split(".")[0] or path.name
-    if "C" not in axes:
-        return [_layer(_held(array, axes), description, path=path, name=stem, channel=0)]
-    at = axes.index("C")
-    count = file.array.shape[at]
+    has_channels = "C" in axes
+    count = file.array.shape[axes.index("C")] if has_channels else 1
     layers = []
     for channel in range(count):
-        data = array[(slice(None),) * at + (channel,)]
-        own = description.channel_names[channel] if description.channel_names else ""
-        name = own or f"{stem} channel {channel + 1}"
+        data, name = array, stem
+        if has_channels:
+            data = array[(slice(None),) * axes.index("C") + (channel,)]
+            own = description.channel_names[channel] if description.channel_names else ""
+            name = own or f"{stem} channel {channel + 1}"
         kept = _held(data, axes.replace("C", ""))
-        layers.append(_layer(kept, description, path=path, name=name, channel=channel, count=count))
+        layers.append(
+            _layer(
+                kept,
+                description,
+                path=path,
+                series=series,
+                name=name,
+                channel=channel,
+                count=count,
+            )
+        )
     return layers
 
 
-def _lazy(file: ImageFile) -> Any:
-    sides = dict.fromkeys("YX", TILE)
+def lazy(file: ImageFile, *, tile: int = TILE) -> Any:
+    """Return an image as an array that reads tiles of a plane, in pixels a side, when needed."""
+    sides = dict.fromkeys("YX", tile)
     chunks = tuple(
         min(sides.get(axis, n if axis == "S" else 1), n)
         for axis, n in zip(file.description.axes, file.array.shape, strict=True)
@@ -125,7 +135,14 @@ def _held(array: Any, axes: str) -> Any:
 
 
 def _layer(
-    data: Any, description: Description, *, path: Path, name: str, channel: int, count: int = 1
+    data: Any,
+    description: Description,
+    *,
+    path: Path,
+    series: int | None,
+    name: str,
+    channel: int,
+    count: int = 1,
 ) -> LayerData:
     axes = description.axes.replace("C", "")
     spatial = axes.replace("S", "")
@@ -144,8 +161,9 @@ def _layer(
             METADATA_KEY: {
                 "kind": "file",
                 "path": str(path),
+                "series": series,
                 "channel": names[channel] if names else "",
-                "number": channel,
+                "number": channel if "C" in description.axes else None,
             }
         },
     }
@@ -153,7 +171,7 @@ def _layer(
         usual = PALETTES.get(count, PALETTE)
         color = colors[channel] if colors else usual[channel % len(usual)]
         attributes["colormap"] = _colormap(color if colors or count > 1 else "FFFFFF")
-        attributes["contrast_limits"] = shown_limits(_middle(data, spatial))
+        attributes["contrast_limits"] = shown_limits(data, spatial)
         if count > 1:
             attributes["blending"] = "additive"
     return data, attributes, "image"
@@ -192,16 +210,12 @@ def _colormap(color: str) -> Any:
     return Colormap([[0, 0, 0, 1], [*brightest, 1]], name=f"#{color}")
 
 
-def _middle(data: Any, axes: str) -> NDArray[Any]:
-    """Return the plane that napari shows first."""
+def shown_limits(data: Any, axes: str) -> tuple[float, float]:
+    """Return contrast limits that a few bright pixels of the plane shown first do not stretch."""
     cut = tuple(
         slice(None) if axis in "YX" else n // 2 for axis, n in zip(axes, data.shape, strict=True)
     )
-    return np.asarray(data[cut])
-
-
-def shown_limits(plane: NDArray[Any]) -> tuple[float, float]:
-    """Return contrast limits of a plane that a few bright pixels do not stretch."""
+    plane = np.asarray(data[cut])
     step = max(1, int(max(plane.shape) // 1024))
     values = plane[::step, ::step]
     values = values[np.isfinite(values)]

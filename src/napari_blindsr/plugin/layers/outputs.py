@@ -14,9 +14,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from napari_blindsr.estimation.kernel_field import KernelField
-    from napari_blindsr.plugin.layers.frame import Frame
-    from napari_blindsr.plugin.layers.inputs import Source
-    from napari_blindsr.plugin.layers.zarr_output import Stored
+    from napari_blindsr.plugin.layers.inputs import Frame, LayerInput, Plane
+    from napari_blindsr.plugin.layers.zarr_output import ZarrOutput
     from napari_blindsr.restoration.result import Result
     from napari_blindsr.types import OutputType
 
@@ -33,11 +32,11 @@ LayerData: TypeAlias = "tuple[NDArray[Any], dict[str, Any], str]"
 
 def result_layers(
     result: Result | StackResult,
-    source: Source,
+    source: LayerInput,
     *,
     lacking: bool = False,
     dtype: OutputType = "float32",
-    stored: Stored | None = None,
+    stored: ZarrOutput | None = None,
 ) -> list[LayerData]:
     """Return kernel, uncertainty, image and masks as layer data, the lowest layer first.
 
@@ -58,29 +57,22 @@ def result_layers(
     return [*layers, kernels] if varies else layers
 
 
-def finer_frame(source: Source, *, scale: int, offset: float) -> Frame:
+def finer_frame(source: LayerInput, *, scale: int, offset: float) -> Frame:
     """Return the placement of the restored image; `offset` is δ in fine pixels.
 
     Fine pixel j lies at coarse coordinate (j − δ)/s from the first pixel of the region. Along other
     axes the image begins with the first plane.
     """
-    start = dict.fromkeys(source.plane.axes, 0)
-    if source.region is not None:
-        corner = source.region.top, source.region.left
-        start = dict(zip(source.plane.axes, corner, strict=True))
-    origin = [
-        start[axis] - offset / scale if at is None else float(at)
-        for axis, at in enumerate(source.plane.index)
-    ]
-    step = [1 / scale if at is None else 1.0 for at in source.plane.index]
-    return source.frame.resampled(origin, step)
+    corner = (0, 0) if source.region is None else (source.region.top, source.region.left)
+    origin = [at - offset / scale for at in corner]
+    return source.plane.grid(source.frame, origin=origin, step=1 / scale)
 
 
 def image_layer(
     result: Result | StackResult,
-    source: Source,
+    source: LayerInput,
     dtype: OutputType = "float32",
-    stored: Stored | None = None,
+    stored: ZarrOutput | None = None,
 ) -> LayerData:
     """Return the restored image as layer data, shown in the range of its source.
 
@@ -112,19 +104,19 @@ def method_of(result: Result | StackResult) -> str:
     return method if took_part else method.removesuffix("-usrnet")
 
 
-def _pixels(result: Result | StackResult, source: Source, dtype: OutputType) -> NDArray[Any]:
+def _pixels(result: Result | StackResult, source: LayerInput, dtype: OutputType) -> NDArray[Any]:
     # Not before now: this imports what reads and writes files.
     from napari_blindsr.stacks.outputs import converted, result_type  # noqa: PLC0415
 
     if isinstance(result, StackResult):
         return result.image
     if source.is_rgb:
-        return in_plane(as_rgb(result.image, source.kind), source)
+        return source.plane.expanded(as_rgb(result.image, source.kind))
     data, _ = converted(result.image, result_type(dtype, source.kind))
-    return in_plane(data, source)
+    return source.plane.expanded(data)
 
 
-def kernel_layer(result: Result | StackResult, source: Source) -> LayerData:
+def kernel_layer(result: Result | StackResult, source: LayerInput) -> LayerData:
     """Return the point spread functions as layer data: beside the image, or over their regions.
 
     Beside the image a kernel has the pixel size of the restored image, and zeros on one side put
@@ -135,15 +127,17 @@ def kernel_layer(result: Result | StackResult, source: Source) -> LayerData:
     shape = (psfs[0].shape[0], psfs[0].shape[1])
     field = next((entry.field for entry in entries if entry.field is not None), None)
     name, blending = "PSF", source.appearance.blending
-    frame = beside(_frame(result, source), source, shape)
+    frame = beside(_frame(result, source), source.frame, source.plane, shape)
     if field is not None:
         # Black is nothing: the image stays visible around and below the kernels.
         name, blending = "PSFs {} × {}".format(*field.shape), "additive"
-        frame = montage_frame(field, shape, source)
+        # The edges of the montage are those of the whole image.
+        steps = np.divide(field.extent.shape, shape)
+        frame = source.plane.grid(source.frame, origin=steps / 2 - 0.5, step=steps)
     data, attributes, kind = _layer(
         result,
         source,
-        _by_plane(psfs, result) if isinstance(result, StackResult) else in_plane(psfs[0], source),
+        _in_layer(_by_plane(psfs, result), result, source),
         kind="kernel",
         name=f"{source.name} {name} ×{result.settings.scale} ({method_of(result)})",
         frame=frame,
@@ -152,18 +146,23 @@ def kernel_layer(result: Result | StackResult, source: Source) -> LayerData:
         blending=blending,
     )
     record = attributes["metadata"][METADATA_KEY]
-    kernels = [entry.kernels.astype(float).tolist() for entry in entries]
-    if len(kernels) == 1:
-        # A known kernel is read from this key.
-        record["shown"] = "point spread function: the correlation kernel flipped in both axes"
-        record["correlation_kernel"] = kernels[0]
+    if len(entries) == 1:
+        record |= kernel_record(entries[0].kernels)
     else:
         record["shown"] = "point spread functions: the correlation kernels flipped in both axes"
-        record["correlation_kernels"] = kernels
+        record["correlation_kernels"] = [entry.kernels.astype(float).tolist() for entry in entries]
     if field is not None:
         # It distinguishes a grid from one kernel when the layer is used again.
         record["field"] = field.report()
     return data, attributes, kind
+
+
+def kernel_record(kernel: NDArray[Any]) -> dict[str, Any]:
+    """Return the metadata from which a layer is read as a known kernel."""
+    return {
+        "shown": "point spread function: the correlation kernel flipped in both axes",
+        "correlation_kernel": kernel.astype(float).tolist(),
+    }
 
 
 def _kernels_of(result: Result | StackResult) -> list[Result | StackKernel]:
@@ -181,9 +180,12 @@ def shown_psf(
     kernel: NDArray[np.float32], kernel_center: tuple[float, float]
 ) -> NDArray[np.float32]:
     """Return a correlation kernel as a point spread function with its centre in the middle."""
-    # Flipping the kernel flips its centre.
-    side = kernel.shape[0]
-    return _centred(kernel[::-1, ::-1], (side - 1 - kernel_center[0], side - 1 - kernel_center[1]))
+    pads = []
+    for center, side in zip(kernel_center, kernel.shape, strict=True):
+        # Flipping the kernel flips its centre, which comes to the middle to half a pixel.
+        excess = round(side - 1 - 2 * center)
+        pads.append((max(-excess, 0), max(excess, 0)))
+    return np.pad(kernel[::-1, ::-1], pads)
 
 
 def montage(field: KernelField, center: float) -> NDArray[np.float32]:
@@ -209,45 +211,29 @@ def montage(field: KernelField, center: float) -> NDArray[np.float32]:
     return canvas
 
 
-def montage_frame(field: KernelField, shape: tuple[int, int], source: Source) -> Frame:
-    """Return the placement of a montage (h, w) whose edges are those of the whole image."""
-    steps = [length / n for length, n in zip(field.extent.shape, shape, strict=True)]
-    spatial = dict(zip(source.plane.axes, steps, strict=True))
-    origin = [
-        float(spatial[axis] / 2 - 0.5) if at is None else float(at)
-        for axis, at in enumerate(source.plane.index)
-    ]
-    step = [spatial[axis] if at is None else 1.0 for axis, at in enumerate(source.plane.index)]
-    return source.frame.resampled(origin, step)
-
-
-def _centred(kernel: NDArray[np.float32], center: tuple[float, float]) -> NDArray[np.float32]:
-    """Pad a kernel with zeros so that its centre, to half a pixel, is that of the array."""
-    pads = []
-    for position, size in zip(center, kernel.shape, strict=True):
-        excess = round(2 * position - (size - 1))
-        pads.append((max(-excess, 0), max(excess, 0)))
-    return np.pad(kernel, pads)
-
-
-def _by_plane(psfs: list[NDArray[np.float32]], result: StackResult) -> NDArray[np.float32]:
-    """Return the point spread function of each plane, with the axes of the result."""
+def _by_plane(psfs: list[NDArray[np.float32]], result: Result | StackResult) -> NDArray[np.float32]:
+    """Return the point spread function of each plane; one for all takes the memory of one."""
+    if not isinstance(result, StackResult):
+        return psfs[0]
     loops = tuple(map(len, result.selection))
     if len(psfs) == 1:
-        # One for all takes the memory of one.
-        return _ordered(np.broadcast_to(psfs[0], (*loops, *psfs[0].shape)), result)
+        return np.broadcast_to(psfs[0], (*loops, *psfs[0].shape))
     stacked = np.zeros((*loops, *psfs[0].shape), dtype=np.float32)
     for psf, entry in zip(psfs, result.kernels, strict=True):
         for index in entry.indices:
             place = zip(result.selection, index, strict=True)
             stacked[tuple(chosen.index(at) for chosen, at in place)] = psf
-    return _ordered(stacked, result)
+    return stacked
 
 
-def _ordered(stacked: NDArray[Any], result: StackResult) -> NDArray[Any]:
-    """Return an array whose planes come last with its axes in the order of the result's."""
+def _in_layer(
+    pixels: NDArray[Any], result: Result | StackResult, source: LayerInput
+) -> NDArray[Any]:
+    """Return grey pixels of a plane, or of planes that come last, with the axes of the layer."""
+    if not isinstance(result, StackResult):
+        return source.plane.expanded(pixels)
     axes = result.loop_axes + PLANE_AXES
-    return stacked.transpose([axes.index(axis) for axis in result.axes if axis != SAMPLES])
+    return pixels.transpose([axes.index(axis) for axis in result.axes if axis != SAMPLES])
 
 
 def _padded(psfs: list[NDArray[np.float32]]) -> list[NDArray[np.float32]]:
@@ -260,7 +246,7 @@ def _padded(psfs: list[NDArray[np.float32]]) -> list[NDArray[np.float32]]:
     return padded
 
 
-def _uncertainty_layer(result: Result, source: Source) -> LayerData:
+def _uncertainty_layer(result: Result, source: LayerInput) -> LayerData:
     """Return the standard deviation of each pixel; of RGB, the root mean square over colours."""
     data = np.asarray(result.uncertainty)
     if result.axes != PLANE_AXES:
@@ -268,7 +254,7 @@ def _uncertainty_layer(result: Result, source: Source) -> LayerData:
     return _layer(
         result,
         source,
-        in_plane(data, source),
+        source.plane.expanded(data),
         kind="uncertainty",
         name=f"{source.name} ×{result.settings.scale} uncertainty",
         colormap="magma",
@@ -278,13 +264,12 @@ def _uncertainty_layer(result: Result, source: Source) -> LayerData:
 
 
 def _mask_layer(
-    mask: NDArray[np.bool_], meaning: str, result: Result | StackResult, source: Source
+    mask: NDArray[np.bool_], meaning: str, result: Result | StackResult, source: LayerInput
 ) -> LayerData:
-    pixels = mask.astype(np.uint8)
     data, attributes, _ = _layer(
         result,
         source,
-        _ordered(pixels, result) if isinstance(result, StackResult) else in_plane(pixels, source),
+        _in_layer(mask.astype(np.uint8), result, source),
         kind=meaning,
         name=f"{source.name} ×{result.settings.scale} {meaning}",
         opacity=0.5,
@@ -297,7 +282,7 @@ def _mask_layer(
 
 def _layer(
     result: Result | StackResult,
-    source: Source,
+    source: LayerInput,
     data: NDArray[Any],
     *,
     kind: str,
@@ -312,7 +297,7 @@ def _layer(
     return data, {"name": name, **looks, "metadata": metadata, **placed.attributes()}, "image"
 
 
-def _frame(result: Result | StackResult, source: Source) -> Frame:
+def _frame(result: Result | StackResult, source: LayerInput) -> Frame:
     return finer_frame(source, scale=result.settings.scale, offset=result.offset)
 
 
@@ -332,27 +317,16 @@ def is_restored(layer: Layer | None) -> bool:
     return layer is not None and is_result(layer) and record_of(layer).get("kind") == "image"
 
 
-def beside(frame: Frame, source: Source, shape: tuple[int, int]) -> Frame:
-    """Return a frame moved right of the source's plane, level with its top, for an array (h, w)."""
-    row, column = source.plane.axes
-    image_low, image_high = source.frame.edges(_spatial(source.plane.shape, source))
-    low, _ = frame.edges(_spatial(shape, source))
+def beside(frame: Frame, image: Frame, plane: Plane, shape: tuple[int, int]) -> Frame:
+    """Return a frame moved right of a plane of an image, level at the top, for an array (h, w)."""
+    row, column = plane.axes
+    image_low, image_high = image.edges(plane.thin(plane.shape))
+    low, _ = frame.edges(plane.thin(shape))
     shift = np.zeros(len(image_low))
     shift[row] = image_low[row] - low[row]
     gap = 0.05 * (image_high[column] - image_low[column])
     shift[column] = image_high[column] + gap - low[column]
     return frame.moved(shift)
-
-
-def _spatial(shape: tuple[int, int], source: Source) -> tuple[int, ...]:
-    """Return the shape of a plane among the axes of its layer, one pixel thick elsewhere."""
-    sides = dict(zip(source.plane.axes, shape, strict=True))
-    return tuple(sides.get(axis, 1) for axis in range(len(source.plane.index)))
-
-
-def in_plane(plane: NDArray[Any], source: Source) -> NDArray[Any]:
-    """Return a plane with the axes of its layer, so that it shows at its slice only."""
-    return np.expand_dims(plane, source.plane.others)
 
 
 def as_rgb(image: NDArray[np.float32], dtype: np.dtype[Any]) -> NDArray[Any]:

@@ -1,4 +1,4 @@
-"""A layer as plain arrays, read once, on the main thread."""
+"""A layer, or the known kernel in it, as plain arrays, read once, on the main thread."""
 
 from __future__ import annotations
 
@@ -11,8 +11,9 @@ import numpy as np
 from napari_blindsr.errors import InputError
 from napari_blindsr.images.planes import Planes, find_covered, to_planes
 from napari_blindsr.methods import method_named
-from napari_blindsr.plugin.layers.frame import Frame
-from napari_blindsr.plugin.layers.inputs import Appearance, LayerInput, Plane
+from napari_blindsr.physics.kernel_files import check_kernels
+from napari_blindsr.plugin.layers.inputs import Appearance, Frame, KernelInput, LayerInput, Plane
+from napari_blindsr.plugin.layers.outputs import record_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -74,18 +75,20 @@ def read_layer(layer: Image, dims: Dims | None = None) -> LayerInput:
     """
     plane = find_plane(layer, dims)
     data = read_pixels(layer, plane.index)
-    notes = []
     if layer.rgb and data.shape[-1] == 4:
         data = np.ascontiguousarray(data[..., :3])
-        notes.append("alpha channel left out")
+    return layer_input(layer, data=data, axes="YXC" if layer.rgb else "YX", plane=plane)
+
+
+def layer_input(layer: Image, **part: Any) -> LayerInput:
+    """Return a part of a layer with the name, the placement and the looks of the layer."""
+    with_alpha = layer.rgb and array_of(layer).shape[-1] == 4
     return LayerInput(
         name=str(layer.name),
-        data=data,
-        axes="YXC" if layer.rgb else "YX",
-        plane=plane,
         frame=Frame.of_layer(layer),
         appearance=Appearance.of_layer(layer),
-        notes=tuple(notes),
+        notes=("alpha channel left out",) if with_alpha else (),
+        **part,
     )
 
 
@@ -156,13 +159,8 @@ def reading(called: str) -> Iterator[None]:
         raise InputError(f"{called} cannot be read: {type(error).__name__}: {text}") from error
 
 
-def nanometres(layer: Image, plane: Plane) -> float | None:
+def nanometres(frame: Frame, plane: Plane) -> float | None:
     """Return the size of a layer's pixel in nm, or None if it is not square or has no length."""
-    return pixel_nanometres(Frame.of_layer(layer), plane)
-
-
-def pixel_nanometres(frame: Frame, plane: Plane) -> float | None:
-    """Return the same for a layer that was read."""
     sizes = []
     for axis in plane.axes:
         unit = frame.units[axis]
@@ -185,3 +183,47 @@ def _check_unmixed(layer: Image, axes: list[int], others: list[int]) -> None:
             f"{quoted(layer)} is turned out of the plane on display; "
             "expected a plane along its own axes"
         )
+
+
+def read_kernel_layer(
+    layer: Image, dims: Dims, *, scale: int, pixel_size: float | None
+) -> KernelInput:
+    """Read a known kernel from a layer, for pixels of the result in nm. Call it on the main thread.
+
+    Of this plugin's layers the correlation kernels in the metadata are taken; the pixels of others
+    are a point spread function, and are flipped. Raises an `InputError` if the layer holds no
+    kernel, or one for pixels of another size.
+    """
+    record, estimated = record_of(layer), False
+    if holds_own_kernel(layer):
+        if record["scale"] != scale:
+            raise InputError(
+                f"{quoted(layer)} holds a kernel for scale {record['scale']}; the scale is {scale}"
+            )
+        values = np.asarray(record["correlation_kernel"])
+        # Those of samples are known.
+        estimated = record.get("settings", {}).get("kernel", "known") != "known"
+    else:
+        source = read_layer(layer, dims)
+        values = source.data[::-1, ::-1]
+        size = nanometres(source.frame, source.plane)
+        if size and pixel_size and not 0.95 < size / pixel_size < 1.05:
+            raise InputError(
+                f"{quoted(layer)}, the kernel, has pixels of {size:.4g} nm; "
+                f"expected {pixel_size:.4g} nm, those of the result"
+            )
+    try:
+        kernel = check_kernels(values)
+    except InputError as error:
+        raise InputError(f"{quoted(layer)}: {error}") from error
+    return KernelInput(name=str(layer.name), kernel=kernel, estimated=estimated)
+
+
+def holds_own_kernel(layer: Layer) -> bool:
+    """Tell whether a layer shows a kernel of this plugin, and keeps it in its metadata."""
+    return "correlation_kernel" in record_of(layer)
+
+
+def holds_field(layer: Layer) -> bool:
+    """Tell whether a layer keeps the kernels of an image's regions."""
+    return holds_own_kernel(layer) and bool(record_of(layer).get("field"))

@@ -20,6 +20,7 @@ from napari_blindsr.plugin.layers.stacks import letter
 
 if TYPE_CHECKING:
     from napari.layers import Image
+    from numpy.typing import ArrayLike
 
     from napari_blindsr.images.writer import ImageWriter
 
@@ -109,7 +110,7 @@ def collect(layers: Data) -> Saved:
     """
     if not layers:
         raise InputError("no image layer is selected; expected one or more")
-    arrays = [_finest(data, attributes) for data, attributes, _ in layers]
+    arrays = [data[0] if given.get("multiscale") else data for data, given, _ in layers]
     axes = _axes(arrays[0], layers[0][1])
     description = _description(axes, [attributes for _, attributes, _ in layers])
     if len(layers) == 1:
@@ -123,10 +124,6 @@ def collect(layers: Data) -> Saved:
     at = 1 if axes.startswith("T") else 0
     description = replace(description, axes=axes[:at] + "C" + axes[at:])
     return Saved(channels=tuple(arrays), axes=axes, description=description)
-
-
-def _finest(data: Any, attributes: Mapping[str, Any]) -> Any:
-    return data[0] if attributes.get("multiscale") else data
 
 
 def _axes(array: Any, attributes: Mapping[str, Any]) -> str:
@@ -148,41 +145,43 @@ def _axes(array: Any, attributes: Mapping[str, Any]) -> str:
 
 
 def _description(axes: str, layers: Sequence[Mapping[str, Any]]) -> Description:
-    attributes = layers[0]
+    plain = "C" not in axes and "S" not in axes
+    attributes, count = layers[0], len(axes.replace("S", ""))
+    return replace(
+        placement(
+            axes,
+            scale=attributes.get("scale") or (1.0,) * count,
+            translate=attributes.get("translate") or (0.0,) * count,
+            units=attributes.get("units") or ("pixel",) * count,
+        ),
+        channel_names=tuple(map(channel_name, layers)) if plain else (),
+        channel_colors=tuple(map(_color, layers)) if plain else (),
+    )
+
+
+def placement(
+    axes: str, *, scale: ArrayLike, translate: ArrayLike, units: Sequence[Any]
+) -> Description:
+    """Return the description of a file with the place and pixel sizes of a layer."""
     spatial = axes.replace("S", "")
-    scale = np.abs(np.asarray(attributes.get("scale") or (1.0,) * len(spatial), float))
-    origin = np.asarray(attributes.get("translate") or (0.0,) * len(spatial), float)
-    units = _units(attributes, len(spatial))
+    sizes, origin = np.abs(np.asarray(scale, float)), np.asarray(translate, float)
+    names = ["" if str(unit) == "pixel" else f"{pint.Unit(str(unit)):~}" for unit in units]
     row, column = spatial.index("Y"), spatial.index("X")
     pixel_size, corner = None, (0.0, 0.0)
-    if units[row] and units[row] == units[column]:
+    if names[row] and names[row] == names[column]:
         pixel_size = PixelSize(
-            y=float(scale[row]), x=float(scale[column]), unit=units[row], flavour="imagej"
+            y=float(sizes[row]), x=float(sizes[column]), unit=names[row], flavour="imagej"
         )
         corner = float(origin[row]), float(origin[column])
     steps = tuple(
         AxisStep(axis=axis, size=float(step), unit=unit)
-        for axis, step, unit in zip(spatial, scale, units, strict=True)
+        for axis, step, unit in zip(spatial, sizes, names, strict=True)
         if unit and axis not in "YXC"
     )
-    plain = "C" not in axes and "S" not in axes
+    # Formats other than TIFF do not mind the flavour; a TIFF file that is not named OME becomes it.
     return Description(
-        axes=axes,
-        pixel_size=pixel_size,
-        origin=corner,
-        steps=steps,
-        channel_names=tuple(map(channel_name, layers)) if plain else (),
-        channel_colors=tuple(map(_color, layers)) if plain else (),
-        # Formats other than TIFF do not mind; a TIFF file that is not named OME becomes this.
-        flavour="imagej",
+        axes=axes, pixel_size=pixel_size, origin=corner, steps=steps, flavour="imagej"
     )
-
-
-def _units(attributes: Mapping[str, Any], count: int) -> list[str]:
-    """Return the units along the axes in their short form; an empty text for pixels."""
-    given = attributes.get("units") or ("pixel",) * count
-    units = (pint.Unit(str(unit)) for unit in given)
-    return ["" if str(unit) == "pixel" else f"{unit:~}" for unit in units]
 
 
 def channel_name(attributes: Mapping[str, Any]) -> str:

@@ -13,8 +13,7 @@ from skimage.draw import polygon2mask
 
 from napari_blindsr.errors import InputError
 from napari_blindsr.images.tiling import Box
-from napari_blindsr.plugin.layers.frame import Frame
-from napari_blindsr.plugin.layers.inputs import MaskInput, Plane, Source
+from napari_blindsr.plugin.layers.inputs import Frame, LayerInput, MaskInput, Plane
 from napari_blindsr.plugin.layers.read import array_of, quoted, read_pixels
 from napari_blindsr.plugin.layers.versions import camera_of, cell_size
 
@@ -24,7 +23,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 
-def read_mask(layer: Layer, image: Source, dims: Dims) -> MaskInput:
+def read_mask(layer: Layer, image: LayerInput, dims: Dims) -> MaskInput:
     """Read a mask from a layer. Call it on the main thread.
 
     Of Labels the nonzero pixels are missing, of Shapes the pixels whose centres lie inside. Raises
@@ -39,7 +38,7 @@ def read_mask(layer: Layer, image: Source, dims: Dims) -> MaskInput:
     raise InputError(f"the mask is {quoted(layer)}; expected a layer of labels or shapes")
 
 
-def _labelled(layer: Labels, image: Source) -> NDArray[np.bool_]:
+def _labelled(layer: Labels, image: LayerInput) -> NDArray[np.bool_]:
     plane = image.plane
     shape = tuple(int(size) for size in array_of(layer).shape)
     within = len(shape) == len(plane.index) and all(
@@ -61,7 +60,7 @@ def _size(shape: tuple[int, ...]) -> str:
     return " × ".join(map(str, shape))
 
 
-def _drawn_mask(layer: Shapes, image: Source, dims: Dims) -> NDArray[np.bool_]:
+def _drawn_mask(layer: Shapes, image: LayerInput, dims: Dims) -> NDArray[np.bool_]:
     covered = np.zeros(image.plane.shape, dtype=bool)
     frame = Frame.of_layer(layer)
     position = np.asarray(layer.world_to_data(dims.point))

@@ -11,9 +11,8 @@ import numpy as np
 
 from napari_blindsr.errors import InputError
 from napari_blindsr.images.axes import SAMPLES, Layout, distinct_axes, parse_axes, parse_selection
-from napari_blindsr.plugin.layers.frame import Frame
-from napari_blindsr.plugin.layers.inputs import Appearance, LayerInput, Plane, StackInput
-from napari_blindsr.plugin.layers.read import array_of, quoted, reading
+from napari_blindsr.plugin.layers.inputs import LayerInput, Plane
+from napari_blindsr.plugin.layers.read import array_of, layer_input, quoted, reading
 
 if TYPE_CHECKING:
     from napari.layers import Image
@@ -142,16 +141,11 @@ def label_axes(layer: Image, axes: str) -> None:
             f"them, such as {likely_letters(layer)}"
         )
     labels = tuple(letters.lower())
-    if tuple(layer.axis_labels) != labels and letters != likely_labelled(layer):
+    before = tuple(map(str, layer.axis_labels))
+    worded = not any(UNLABELLED.fullmatch(label) for label in before)
+    # Words stay, if they mean these letters.
+    if before != labels and not (worded and letters == likely_letters(layer)):
         layer.axis_labels = labels
-
-
-def likely_labelled(layer: Image) -> str:
-    """Return the letters of a layer whose axes have words as labels, or nothing."""
-    labels = [str(label) for label in layer.axis_labels]
-    if any(UNLABELLED.fullmatch(label) for label in labels):
-        return ""
-    return likely_letters(layer)
 
 
 def axes_text(layer: Image, layout: Layout) -> str:
@@ -178,7 +172,7 @@ def plane_text(layer: Image, plane: Plane) -> str:
     return ",".join(f"{axes[n]}={plane.index[n]}" for n in plane.others)
 
 
-def read_stack(layer: Image, plane: Plane, options: StackOptions) -> StackInput:
+def read_stack(layer: Image, plane: Plane, options: StackOptions) -> LayerInput:
     """Prepare a layer to be read plane by plane. Call it on the main thread.
 
     `plane` is the one on display. Raises an `InputError` if the planes asked for do not exist.
@@ -194,15 +188,13 @@ def read_stack(layer: Image, plane: Plane, options: StackOptions) -> StackInput:
         ],
     )
     first = tuple(chosen[axis].start if axis in chosen else None for axis in range(layer.ndim))
-    return StackInput(
-        name=str(layer.name),
+    return layer_input(
+        layer,
         data=array,
-        layout=layout,
+        axes=layout.axes,
+        region=options.region,
         options=options,
         plane=replace(plane, index=first),
-        frame=Frame.of_layer(layer),
-        appearance=Appearance.of_layer(layer),
-        notes=_notes(layer),
     )
 
 
@@ -212,21 +204,13 @@ def read_part(layer: Image, plane: Plane, region: Box) -> LayerInput:
     cut = [slice(None) if at is None else slice(at, at + 1) for at in plane.index]
     array = layer_array(layer, cut)
     index = tuple(at for at in plane.index if at is not None)
-    return LayerInput(
-        name=str(layer.name),
+    return layer_input(
+        layer,
         data=layout.plane(array, index),
         axes=layout.plane_axes,
         plane=plane,
-        frame=Frame.of_layer(layer),
-        appearance=Appearance.of_layer(layer),
-        notes=_notes(layer),
         region=region,
     )
-
-
-def _notes(layer: Image) -> tuple[str, ...]:
-    with_alpha = layer.rgb and array_of(layer).shape[-1] == 4
-    return ("alpha channel left out",) if with_alpha else ()
 
 
 def _is_mapped(array: Any) -> bool:

@@ -1,23 +1,25 @@
-"""The inputs of a measurement: read from the layers and checked before any long work."""
+"""A measurement: its inputs, read from the layers and checked, and the work of a worker."""
 
 from __future__ import annotations
 
+import time
+from collections.abc import Generator
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from napari.components import LayerList
 
-from napari_blindsr.errors import InputError, SettingsError
+from napari_blindsr.errors import EngineError, InputError, SettingsError
 from napari_blindsr.images.planes import find_covered
 from napari_blindsr.images.tiling import Box
-from napari_blindsr.plugin.layers.inputs import LayerInput
-from napari_blindsr.plugin.layers.kernel import read_kernel_layer
-from napari_blindsr.plugin.layers.outputs import record_of
-from napari_blindsr.plugin.layers.read import nanometres, quoted, read_layer
+from napari_blindsr.plugin.layers.inputs import Frame, LayerInput, Plane
+from napari_blindsr.plugin.layers.outputs import finer_frame, record_of
+from napari_blindsr.plugin.layers.read import nanometres, quoted, read_kernel_layer, read_layer
 from napari_blindsr.plugin.layers.shapes import read_mask
 from napari_blindsr.plugin.measure.form import PARTNERS, MeasureForm
-from napari_blindsr.plugin.measure.partners import Place
+from napari_blindsr.plugin.widgets.dock import Run
+from napari_blindsr.progress import Progress
 
 if TYPE_CHECKING:
     from napari.components import Dims
@@ -25,21 +27,12 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from napari_blindsr.metrics import MetricInputs
+    from napari_blindsr.metrics.measure import Layer, Measurement, Plot
 
 
-NUMBERS = (
-    "geometry",
-    "border",
-    "gain",
-    "noise",
-    "pixel_size",
-    "numerical_aperture",
-    "wavelength",
-    "registers",
-    "fits_intensity",
-    "crop",
-    "criterion",
-)
+OPTIONS = ("geometry", "border", "registers", "fits_intensity", "crop", "criterion")
+"""Fields of the form that the evidence takes as they are."""
+NUMBERS = (*OPTIONS, "gain", "noise", "pixel_size", "numerical_aperture", "wavelength")
 """Fields of the evidence that the metadata keep."""
 
 
@@ -52,7 +45,7 @@ class Case:
 
     name: str
     evidence: MetricInputs
-    places: dict[str, Place]
+    places: dict[str, tuple[Frame, Plane]]
     notes: tuple[str, ...]
     measured_with: dict[str, Any]
 
@@ -72,7 +65,7 @@ def read_case(form: MeasureForm, layers: LayerList, dims: Dims) -> Case:
     aperture, wavelength = _optics(form)
     image = read_layer(layer, dims)
     record = record_of(layer)
-    size = nanometres(layer, image.plane)
+    size = nanometres(image.frame, image.plane)
     source = covered = None
     if form.source.value is not None:
         source, covered = read_source(
@@ -84,29 +77,12 @@ def read_case(form: MeasureForm, layers: LayerList, dims: Dims) -> Case:
         source=None if source is None else source.data,
         second=_read(form.second.value, dims),
         second_source=None if source is None else _read(form.second_source.value, dims),
-        geometry=form.geometry.value,
-        border=form.border.value,
         covered=covered,
         pixel_size=size,
         numerical_aperture=aperture,
         wavelength=wavelength,
-        registers=bool(form.registers.value),
-        fits_intensity=bool(form.fits_intensity.value),
-        crop=int(form.crop.value),
-        criterion=form.criterion.value,
+        **{name: getattr(form, name).value for name in OPTIONS} | _options_of_run(record),
     )
-    settings = record.get("settings")
-    if settings is not None:
-        noise = settings["noise"]
-        evidence = replace(
-            evidence,
-            geometry=settings["geometry"],
-            border=settings["border"],
-            gain=record["gain"],
-            # Unless it was given, an estimate with shot noise is better than the one number that
-            # the run used.
-            noise=noise if noise != "auto" and noise > 0 else None,
-        )
     # The scale of the kernel is known only once the sizes are known to fit each other.
     scale = evidence.scale if source is not None else record.get("scale")
     kernel = _read_kernel(form.kernel.value, dims, scale=scale, pixel_size=size)
@@ -114,11 +90,12 @@ def read_case(form: MeasureForm, layers: LayerList, dims: Dims) -> Case:
     if kernel is not None:
         true_kernel = _read_kernel(form.true_kernel.value, dims, scale=scale, pixel_size=size)
     evidence = replace(evidence, kernel=kernel, true_kernel=true_kernel)
-    places = {"image": Place(frame=image.frame, plane=image.plane)}
-    if source is not None:
-        assert source.region is not None
-        corner = source.region.top, source.region.left
-        places["source"] = Place(frame=source.frame, plane=source.plane, corner=corner)
+    # The source is the part that the image shows, at the corner of its region.
+    places = {
+        name: (finer_frame(read, scale=1, offset=0.0), read.plane)
+        for name, read in (("image", image), ("source", source))
+        if read is not None
+    }
     return Case(
         name=str(layer.name),
         evidence=evidence,
@@ -126,6 +103,22 @@ def read_case(form: MeasureForm, layers: LayerList, dims: Dims) -> Case:
         notes=(*image.notes, *(() if source is None else source.notes)),
         measured_with=_describe(form, evidence, image),
     )
+
+
+def _options_of_run(record: dict[str, Any]) -> dict[str, Any]:
+    """Return the options that a result is measured with, if the record is of a result."""
+    settings = record.get("settings")
+    if settings is None:
+        return {}
+    noise = settings["noise"]
+    return {
+        "geometry": settings["geometry"],
+        "border": settings["border"],
+        "gain": record["gain"],
+        # Unless it was given, an estimate with shot noise is better than the one number that the
+        # run used.
+        "noise": noise if noise != "auto" and noise > 0 else None,
+    }
 
 
 def _optics(form: MeasureForm) -> tuple[float | None, float | None]:
@@ -239,3 +232,54 @@ def _read_covered(
     saturated = bool(record["settings"].get("mask_saturated", False))
     covered = find_covered(source.data, axes=source.axes, mask=mask, saturated=saturated)
     return (covered if covered.any() else None), notes
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Findings:
+    """The values, curves and maps of a measurement."""
+
+    measurements: tuple[Measurement, ...]
+    plots: tuple[Plot, ...]
+    maps: tuple[Layer, ...]
+
+
+class MeasureRun(Run[Findings]):
+    """One measurement; `case` is None once it is closed."""
+
+    kind = "measurement"
+
+    def __init__(self, case: Case) -> None:
+        super().__init__(case.name)
+        self.case: Case | None = case
+
+    def _work(self) -> Generator[Progress, bool | None, Findings]:
+        from napari_blindsr.metrics import METRICS  # noqa: PLC0415
+        from napari_blindsr.metrics.measure import (  # noqa: PLC0415
+            iterate_measurements,
+            maps,
+            plots,
+        )
+
+        if self.case is None:
+            raise EngineError(f"the {self!r} was closed before it began")
+        evidence, began = self.case.evidence, time.perf_counter()
+        wanted = [metric for metric in METRICS if evidence.allows(metric.needs)]
+        measured: list[Measurement] = []
+        # Curves and maps show how the values were obtained; they are one stage more.
+        for done, label in enumerate([*(metric.label for metric in wanted), "curves and maps"]):
+            yield Progress(
+                step=done,
+                total=len(wanted) + 1,
+                stage=f"measuring {label}",
+                loss=None,
+                seconds=time.perf_counter() - began,
+                remaining=None,
+                unit="metric",
+            )
+            measured += iterate_measurements(evidence, metrics=wanted[done : done + 1])
+        return Findings(measurements=tuple(measured), plots=plots(evidence), maps=maps(evidence))
+
+    def close(self) -> None:
+        """Free all memory. Only while no value is being measured."""
+        self.case = None
+        super().close()

@@ -10,17 +10,21 @@ from napari.layers import Image, Layer
 from napari.utils.notifications import show_error
 
 from napari_blindsr.errors import BlindSRError, InputError
+from napari_blindsr.plugin.layers.inputs import Frame, Plane
 from napari_blindsr.plugin.layers.outputs import is_restored, record_of
 from napari_blindsr.plugin.layers.read import find_plane, nanometres
 from napari_blindsr.plugin.layers.versions import on_renamed
-from napari_blindsr.plugin.measure.case import read_case
+from napari_blindsr.plugin.measure.case import Findings, MeasureRun, read_case
 from napari_blindsr.plugin.measure.form import MeasureForm
 from napari_blindsr.plugin.measure.panels import FindingsPanel
-from napari_blindsr.plugin.measure.partners import Place, keep_measurements, map_layer
-from napari_blindsr.plugin.measure.worker import Findings, MeasureRun
+from napari_blindsr.plugin.measure.partners import (
+    can_be_measured,
+    keep_measurements,
+    map_layer,
+)
 from napari_blindsr.plugin.widgets.dock import NO_IMAGE, RunDock
 from napari_blindsr.plugin.widgets.fields import side_by_side
-from napari_blindsr.plugin.widgets.follow import ChoiceWatcher, LayerFollower, placing
+from napari_blindsr.plugin.widgets.follow import placing
 from napari_blindsr.plugin.widgets.save import ask_and_export, save_csv
 from napari_blindsr.plugin.widgets.scroll import Scroll, column
 from napari_blindsr.plugin.widgets.texts import sentence
@@ -31,6 +35,9 @@ if TYPE_CHECKING:
 
 
 HINT = "Compute quality scores from the images you choose: press Measure."
+
+
+NOT_CHOSEN = "Choose the image to score."
 
 
 class MeasureWidget(RunDock[MeasureRun]):
@@ -70,7 +77,7 @@ class MeasureWidget(RunDock[MeasureRun]):
         super().__init__(viewer, self.form, self.measure_button, cancel)
         self.status.value = HINT
         self.findings: Findings | None = None
-        self._name, self._places = "", dict[str, Place]()
+        self._name, self._places = "", dict[str, tuple[Frame, Plane]]()
         self._layer: Image | None = None
         self._maps: dict[str, Layer] = {}
         self.extend([side_by_side(self.measure_button, cancel), self.progress, self.status])
@@ -78,19 +85,10 @@ class MeasureWidget(RunDock[MeasureRun]):
         layout.insertWidget(0, Scroll(self.form.native))
         # napari adds a stretch of 1 below, which shall not take half of the room.
         layout.addWidget(Scroll(column(self.flags, self.panel), grows=True), 50)
-        self._follower = LayerFollower(self.form.image, viewer, follows=_is_followed)
+        self._follow(self.form.image, follows=_is_followed)
         self._connect()
         self.reset_choices()
         self._set_idle()
-
-    def reset_choices(self, *_: Any) -> None:
-        """Update the lists of layers. napari calls this when layers come or go."""
-        if self._gone:
-            return
-        self.form.reset_choices()
-        with self._follower.refreshing():
-            self.form.image.reset_choices()
-        self._describe()
 
     def export(self, path: Path) -> None:
         """Save the values as CSV; raises a `BlindSRError` if there are none or that fails."""
@@ -112,7 +110,8 @@ class MeasureWidget(RunDock[MeasureRun]):
         layer = self._maps.get(name)
         if layer is None or layer not in self._viewer.layers:
             grid = "source" if found.map is None else found.map.grid
-            data = map_layer(found, of=self._name, place=self._places[grid])
+            frame, plane = self._places[grid]
+            data = map_layer(found, of=self._name, frame=frame, plane=plane)
             layer = self._viewer.add_layer(Layer.create(*data))
             self._maps[name] = layer
         self._viewer.layers.selection.active = layer
@@ -123,8 +122,7 @@ class MeasureWidget(RunDock[MeasureRun]):
         self.form.image.changed.connect(self._on_image)
         self.panel.map_asked.connect(self._on_map_asked)
         self.panel.export_button.clicked.connect(self._ask_and_export)
-        size = ChoiceWatcher(self.form.image, placing, self._describe)
-        self._ends += [self._follower.disconnect, size.disconnect]
+        self._watch(self.form.image, placing)
         self._ends.append(on_renamed(layers, self.reset_choices))
         self._listen([layers.events.reordered], self.reset_choices)
         self._on_image()
@@ -180,10 +178,11 @@ class MeasureWidget(RunDock[MeasureRun]):
     def _describe(self, *_: Any) -> None:
         """Show how large the image's pixels are, and whether there is an image."""
         layer, size = self.form.image.value, None
-        self._allow_start("" if layer is not None else NO_IMAGE)
+        there = any(map(can_be_measured, self._viewer.layers))
+        self._allow_start("" if layer is not None else NOT_CHOSEN if there else NO_IMAGE)
         if layer is not None:
             try:
-                size = nanometres(layer, find_plane(layer, self._viewer.dims))
+                size = nanometres(Frame.of_layer(layer), find_plane(layer, self._viewer.dims))
             except BlindSRError:
                 # Measure says what is wrong.
                 size = None

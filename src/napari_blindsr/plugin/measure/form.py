@@ -5,9 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from magicgui.widgets import CheckBox, ComboBox, FloatSpinBox, Label, SpinBox
-from magicgui.widgets.bases import Widget
 from napari.components import LayerList
-from qtpy.QtWidgets import QAbstractSpinBox
 
 from napari_blindsr.plugin.layers.outputs import record_of
 from napari_blindsr.plugin.measure.partners import (
@@ -21,6 +19,7 @@ from napari_blindsr.plugin.widgets.fields import (
     border_field,
     geometry_field,
     kernel_layer_field,
+    narrow,
     number,
     side_by_side,
     text_line,
@@ -32,41 +31,18 @@ PARTNERS = ("reference", "source", "kernel", "true_kernel", "second", "second_so
 CRITERION_LABELS = {"one-seventh": "1/7", "half-bit": "half-bit", "three-sigma": "3 σ"}
 
 
-class MeasureForm:
+class MeasureForm(Rows):
     """The fields of the dock "Measure quality"; those without effect are hidden."""
 
     def __init__(self, layers: LayerList) -> None:
+        super().__init__()
         self._layers = layers
         self.pixel_size: float | None = None
-        self._make_choosers()
-        self._make_options()
-        self.rows = Rows()
-        for label, row in self._labelled():
-            self.rows.add(label, row)
-        self.native = self.rows.native
-        for field in (*self.choosers, self.advanced):
-            field.changed.connect(self.show_what_matters)
+        self._add_layers()
+        self._add_options()
+        for name in ("image", *PARTNERS, "advanced"):
+            self.fields[name].changed.connect(self.show_what_matters)
         self.show_what_matters()
-
-    @property
-    def enabled(self) -> bool:
-        """Whether the fields can be changed."""
-        return bool(self.native.isEnabled())
-
-    @enabled.setter
-    def enabled(self, enabled: bool) -> None:
-        self.native.setEnabled(enabled)
-
-    @property
-    def knows_geometry(self) -> bool:
-        """Whether the metadata of the image say geometry and border of its run."""
-        layer = self.image.value
-        return layer is not None and "settings" in record_of(layer)
-
-    def reset_choices(self) -> None:
-        """Update the lists of layers; choices stay."""
-        for name in PARTNERS:
-            getattr(self, name).reset_choices()
 
     def choose_partners(self) -> None:
         """Choose the source and the kernel that the metadata of the image name, or none."""
@@ -87,59 +63,82 @@ class MeasureForm:
 
     def show_what_matters(self, *_: Any) -> None:
         """Show only the fields that have an effect."""
-        there = {name: getattr(self, name).value is not None for name in ("image", *PARTNERS)}
+        there = {name: self.fields[name].value is not None for name in ("image", *PARTNERS)}
         repeated = there["second"] or (there["source"] and there["second_source"])
-        own = there["source"] and not self.knows_geometry
-        show = self.rows.show
-        show([self.size], visible=there["image"])
-        show([self.true_kernel], visible=there["kernel"])
-        show([self.second_source], visible=there["source"])
-        self.fits_intensity.visible = there["reference"]
-        show([self.comparing], visible=there["reference"] or repeated)
-        show([self.optics], visible=there["image"] and self.pixel_size is not None)
-        # Without metadata the geometry cannot be guessed, so it is no advanced setting.
-        show([self.geometry], visible=own)
-        show([self.border], visible=own and there["kernel"])
+        # The metadata of a result say geometry and border of its run.
+        known = there["image"] and "settings" in record_of(self.image.value)
+        own = there["source"] and not known
         rings = there["source"] or there["second"]
         more = bool(self.advanced.value)
-        show([self.advanced], visible=there["reference"] or rings)
-        show([self.crop], visible=more and there["reference"])
-        show([self.criterion], visible=more and rings)
+        self.fits_intensity.visible = there["reference"]
+        shown = {
+            "size": there["image"],
+            "true_kernel": there["kernel"],
+            "second_source": there["source"],
+            "comparing": there["reference"] or repeated,
+            "optics": there["image"] and self.pixel_size is not None,
+            # Without metadata the geometry cannot be guessed, so it is no advanced setting.
+            "geometry": own,
+            "border": own and there["kernel"],
+            "advanced": there["reference"] or rings,
+            "crop": more and there["reference"],
+            "criterion": more and rings,
+        }
+        for name, visible in shown.items():
+            self.show(self.fields[name], visible=visible)
 
-    def _make_choosers(self) -> None:
-        self.image = self._chooser(
+    def _add_layers(self) -> None:
+        self._add_chooser(
+            "image",
+            "Image",
             "The image to score: 2-D grey or RGB, or the plane on display of a stack. Follows\n"
             "the selected layer, if that is a restored image, until another one is chosen.",
         )
-        self.reference = self._chooser(
+        self.add(
+            text_line(
+                "Side of a pixel of the image, from the layer's scale and units.",
+                name="size",
+                label="Pixel size",
+            )
+        )
+        self._add_chooser(
+            "reference",
+            "Ground truth",
             "The ground truth, if there is one, in the image's pixels. Gives PSNR, SSIM, NRMSE\n"
             "and MS-SSIM.",
         )
-        self.source = self._chooser(
+        self._add_chooser(
+            "source",
+            "Original",
             "The original image before restoration. Gives RSP and RSE with their error map, its\n"
             "resolution and, with a PSF, the residual.",
         )
-        self.kernel = kernel_layer_field(self._layers)
-        self.true_kernel = kernel_layer_field(self._layers)
-        self.true_kernel.tooltip = (
+        true_kernel = kernel_layer_field(self._layers, "true_kernel")
+        true_kernel.label = "True PSF"
+        true_kernel.tooltip = (
             "Layer of the true point spread function, such as that of a sample. Gives kernel\n"
             "PSNR and e_k."
         )
-        self.second = self._chooser(
+        self.add(kernel_layer_field(self._layers, "kernel"), true_kernel)
+        self._add_chooser(
+            "second",
+            "Second image",
             "A second image of the same object with independent noise, in the image's pixels:\n"
             "another acquisition, or its restoration. Gives the Fourier ring correlation.",
         )
-        self.second_source = self._chooser(
+        self._add_chooser(
+            "second_source",
+            "Second original",
             "A second acquisition in the original's pixels. Gives the original's Fourier ring\n"
             "correlation.",
         )
-        self.choosers = [self.image, *(getattr(self, name) for name in PARTNERS)]
 
-    def _chooser(self, tooltip: str) -> LayerChooser:
-        return LayerChooser(self._layers, can_be_measured, tooltip=tooltip)
+    def _add_chooser(self, name: str, label: str, tooltip: str) -> None:
+        self.add(
+            LayerChooser(self._layers, can_be_measured, name=name, label=label, tooltip=tooltip)
+        )
 
-    def _make_options(self) -> None:
-        self.size = text_line("Side of a pixel of the image, from the layer's scale and units.")
+    def _add_options(self) -> None:
         self.numerical_aperture = _unknown_number(
             high=2,
             step=0.05,
@@ -161,46 +160,33 @@ class MeasureForm:
             tooltip="Scale and shift the image's intensities to those of the ground truth, by\n"
             "least squares, before they are compared.",
         )
-        self.crop = SpinBox(value=0, min=0, max=10_000, tooltip="Pixels left out at each border.")
-        self.criterion = ComboBox(
-            value=CRITERIA[0],
+        crop = SpinBox(
+            name="crop",
+            label="Crop (px)",
+            max=10_000,
+            tooltip="Pixels left out at each border.",
+        )
+        criterion = ComboBox(
+            name="criterion",
+            label="FRC threshold",
             choices=[(CRITERION_LABELS[name], name) for name in CRITERIA],
             tooltip="Threshold of the Fourier ring correlation, below which detail is taken for\n"
             "noise.",
         )
-        self.geometry, self.border = geometry_field(), border_field()
-        self.advanced = CheckBox(
-            text="Advanced settings", tooltip="Show settings that seldom need a change."
+        advanced = CheckBox(
+            name="advanced",
+            label="",
+            text="Advanced settings",
+            tooltip="Show settings that seldom need a change.",
         )
-        self.optics = side_by_side(
-            Label(value="NA"), self.numerical_aperture, Label(value="λ"), self.wavelength
-        )
-        self.comparing = side_by_side(self.registers, self.fits_intensity)
-
-    def _labelled(self) -> list[tuple[str, Widget]]:
-        return [
-            ("Image", self.image),
-            ("Pixel size", self.size),
-            ("Ground truth", self.reference),
-            ("Original", self.source),
-            ("PSF layer", self.kernel),
-            ("True PSF", self.true_kernel),
-            ("Second image", self.second),
-            ("Second original", self.second_source),
-            ("Geometry", self.geometry),
-            ("Border", self.border),
-            ("Optics", self.optics),
-            ("", self.comparing),
-            ("", self.advanced),
-            ("Crop (px)", self.crop),
-            ("FRC threshold", self.criterion),
-        ]
+        numbers = Label(value="NA"), self.numerical_aperture, Label(value="λ"), self.wavelength
+        optics = side_by_side(*numbers, name="optics", label="Optics")
+        comparing = side_by_side(self.registers, self.fits_intensity, name="comparing", label="")
+        self.add(geometry_field(), border_field(), optics, comparing, advanced, crop, criterion)
 
 
 def _unknown_number(*, high: float, step: float, unit: str = "", tooltip: str) -> FloatSpinBox:
     field = number(0, low=0, high=high, step=step, zero="unknown", tooltip=tooltip)
     field.native.setSuffix(unit)
-    field.native.setButtonSymbols(QAbstractSpinBox.ButtonSymbols.NoButtons)
-    # napari's style has room for buttons.
-    field.native.setStyleSheet("min-width: 60px; padding: 1px 4px;")
+    narrow(field, width=60)
     return field

@@ -20,7 +20,7 @@ from qtpy.QtWidgets import (
 )
 
 from napari_blindsr.errors import needs
-from napari_blindsr.plugin.measure.worker import Findings
+from napari_blindsr.plugin.measure.case import Findings
 
 if TYPE_CHECKING:
     from napari_blindsr.metrics.measure import Measurement

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -12,10 +11,9 @@ from napari.layers import Image, Layer
 from napari_blindsr.errors import InputError
 from napari_blindsr.plugin.compare.difference import DIVERGING
 from napari_blindsr.plugin.compare.picker import is_picture
-from napari_blindsr.plugin.layers.frame import Frame
-from napari_blindsr.plugin.layers.inputs import Plane
-from napari_blindsr.plugin.layers.kernel import holds_field, holds_own_kernel
+from napari_blindsr.plugin.layers.inputs import Frame, Plane
 from napari_blindsr.plugin.layers.outputs import METADATA_KEY, LayerData, is_restored, record_of
+from napari_blindsr.plugin.layers.read import holds_field, holds_own_kernel
 
 if TYPE_CHECKING:
     from napari_blindsr.metrics.measure import Layer as MeasuredMap
@@ -77,8 +75,8 @@ QUANTILE = 0.999
 """Quantile of the values at which the colours end: single pixels shall not pale the rest."""
 
 
-def map_layer(found: MeasuredMap, *, of: str, place: Place) -> LayerData:
-    """Return a map at a place as layer data; raises an `InputError` if it has no values.
+def map_layer(found: MeasuredMap, *, of: str, frame: Frame, plane: Plane) -> LayerData:
+    """Return a map on a plane as layer data; raises an `InputError` if it has no values.
 
     `of` is the name of the measured layer.
     """
@@ -90,7 +88,7 @@ def map_layer(found: MeasuredMap, *, of: str, place: Place) -> LayerData:
         raise InputError(f"the {found.kind.label} has no value anywhere")
     limit = float(np.quantile(np.abs(finite), QUANTILE)) or 1.0
     attributes: dict[str, Any] = {
-        **place.attributes(),
+        **frame.attributes(),
         "name": f"{of}: {found.kind.label}",
         "colormap": DIVERGING if found.map.diverging else "inferno",
         "contrast_limits": (-limit if found.map.diverging else 0.0, limit),
@@ -98,20 +96,4 @@ def map_layer(found: MeasuredMap, *, of: str, place: Place) -> LayerData:
             METADATA_KEY: {"kind": found.kind.name, MAP_OF: of, "unit": found.map.unit},
         },
     }
-    return np.expand_dims(values, place.plane.others), attributes, "image"
-
-
-@dataclass(frozen=True, kw_only=True, eq=False)
-class Place:
-    """The place of an array: a plane of a layer, or from its `corner` (row, column) on a part."""
-
-    frame: Frame
-    plane: Plane
-    corner: tuple[int, int] = (0, 0)
-
-    def attributes(self) -> dict[str, Any]:
-        """Return the placement as attributes of a layer, one pixel thick along other axes."""
-        origin = [0.0 if at is None else float(at) for at in self.plane.index]
-        for axis, start in zip(self.plane.axes, self.corner, strict=True):
-            origin[axis] = float(start)
-        return self.frame.resampled(origin, np.ones(len(origin))).attributes()
+    return plane.expanded(values), attributes, "image"

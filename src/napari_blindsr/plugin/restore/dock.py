@@ -7,14 +7,14 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from magicgui.widgets import Container, PushButton
-from magicgui.widgets.bases import Widget
-from napari.layers import Image, Layer
+from magicgui.widgets import PushButton
+from napari.layers import Layer
 from napari.utils.notifications import show_warning
 from qtpy.QtCore import QTimer
 from qtpy.QtWidgets import QApplication
 
 from napari_blindsr.errors import BlindSRError
+from napari_blindsr.plugin.layers.inputs import Frame
 from napari_blindsr.plugin.layers.outputs import is_restored, result_layers
 from napari_blindsr.plugin.layers.read import find_plane, nanometres
 from napari_blindsr.plugin.layers.shapes import VIEW
@@ -22,31 +22,27 @@ from napari_blindsr.plugin.restore.form import RunForm
 from napari_blindsr.plugin.restore.judge import judge
 from napari_blindsr.plugin.restore.preview import PreviewLayers
 from napari_blindsr.plugin.restore.request import keep_pace, read_request, size_text
-from napari_blindsr.plugin.restore.save import (
-    NOTHING,
-    ask_and_save,
-    results_to_save,
-)
 from napari_blindsr.plugin.restore.worker import RestoreRun
-from napari_blindsr.plugin.widgets.about import about_line
 from napari_blindsr.plugin.widgets.devices import (
     DeviceReport,
+    about_line,
     device_label,
     probe_devices,
     torch_build,
 )
 from napari_blindsr.plugin.widgets.dock import NO_IMAGE, RunDock, allow, press_with
 from napari_blindsr.plugin.widgets.fields import side_by_side, text_line
-from napari_blindsr.plugin.widgets.follow import (
-    ChoiceWatcher,
-    LayerFollower,
-    placing,
-    region_changes,
-)
+from napari_blindsr.plugin.widgets.follow import placing, region_changes
 from napari_blindsr.plugin.widgets.pace import Pace
+from napari_blindsr.plugin.widgets.save import (
+    NOTHING,
+    ask_and_save,
+    results_to_save,
+)
 from napari_blindsr.plugin.widgets.scroll import Scroll, column
 from napari_blindsr.plugin.widgets.texts import ending_text
 from napari_blindsr.plugin.widgets.verdict import VerdictPanel
+from napari_blindsr.stacks.result import StackResult
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -55,9 +51,13 @@ if TYPE_CHECKING:
 
     from napari_blindsr.progress import Progress
     from napari_blindsr.restoration.result import Result
-    from napari_blindsr.stacks.result import StackResult
 
 
+COSTLY = (
+    *("scale", "planes", "range", "method", "kernel", "steps", "device", "finish", "channels"),
+    *("tiles", "field", "folder", "weights"),
+)
+"""The fields, apart from the image, that change the memory or time of a run, or its files."""
 PROBE_PERIOD = 100
 """Milliseconds between making the dock and looking for devices, and between looks."""
 MARGIN = 0.04
@@ -69,21 +69,13 @@ _log = logging.getLogger(__name__)
 class RestoreWidget(RunDock[RestoreRun]):
     """The dock "Blind super-resolution".
 
+    The fields of its form are attributes, by the names in `restore/options.py`: ``scale``,
+    ``method``, ``kernel``, ``finish``. Their ``value`` is a setting of the next run.
+
     Attributes
     ----------
-    image, scale, method, kernel, steps, seed, device : Widget
-        Settings of the next run by their ``value``, as are all others.
-    planes, range, sharing, warm_start, region : Widget
-        Which planes and what part of each; `sharing` tells which planes share a kernel.
-    mask, mask_saturated, gain, noise : Widget
-        `mask` is a layer or None; `gain` and `noise` are numbers or "auto".
     families : dict of str to FamilyForm
         The parameters of each kernel family are attributes of its form.
-    kernel_layer, weights : Widget
-        The layer of a known kernel; the file with USRNet's weights, or None.
-    finish, quality, schedule, channels, geometry, border, bounded, precision : Widget
-    lacking, dtype, tiles, folder, uncertainty, field : Widget
-        Advanced settings, shown if `advanced` is checked.
     run_button, stop_button, pause_button, cancel_button : PushButton
     compare_button, save_button : PushButton
     torch_line, hint : Label
@@ -92,36 +84,22 @@ class RestoreWidget(RunDock[RestoreRun]):
     """
 
     def __init__(self, napari_viewer: napari.viewer.Viewer) -> None:
-        form, buttons, torch = RunForm(napari_viewer.layers), RunButtons(), TorchLines()
-        super().__init__(napari_viewer, form, buttons.run, buttons.cancel)
-        advanced, extent = form.advanced, form.extent
-        self.image, self.scale, self.method = form.image_row, form.scale_row, form.method_row
-        self.mask, self.mask_saturated = advanced.mask, advanced.saturated
-        self.gain, self.noise = advanced.gain, advanced.noise
-        self.kernel, self.families = form.kernel_row, form.families
-        self.kernel_layer, self.weights = form.kernel_layer_row, advanced.weights
-        self.steps, self.seed, self.device = form.steps_row, form.seed_row, form.device_row
-        self.finish, self.quality = advanced.finish, advanced.quality
-        self.schedule, self.channels = advanced.schedule, advanced.channels
-        self.geometry, self.border = advanced.geometry, advanced.border
-        self.bounded, self.precision = advanced.bounded, advanced.precision
-        self.lacking, self.dtype = advanced.lacking, advanced.dtype
-        self.tiles, self.folder = advanced.tiles, advanced.folder
-        self.planes, self.range, self.sharing = extent.planes, extent.range, extent.kernels
-        self.region, self.warm_start = extent.region, extent.warm_start
-        self.uncertainty, self.field = advanced.uncertainty, advanced.field
-        self.advanced = form.advanced_row
-        self.run_button, self.stop_button = buttons.run, buttons.stop
-        self.pause_button = buttons.pause
-        self.compare_button, self.save_button = buttons.compare, buttons.save
-        self.torch_line, self.hint = torch.torch, torch.hint
-        self.verdict, self._torch = VerdictPanel(), torch
-        self._follower = LayerFollower(self.image, napari_viewer)
+        form, cancel = RunForm(napari_viewer.layers), self._make_buttons()
+        super().__init__(napari_viewer, form, self.run_button, cancel)
+        self.families = form.families
+        self.verdict = VerdictPanel()
+        self.torch_line = text_line("The installed torch and the devices that it can use.")
+        self.torch_line.value = f"{torch_build()} · looking for devices …"
+        self.hint = text_line("How to make runs faster on this machine.")
+        self.hint.visible = False
+        self._follow(self.image)
         self._previews = PreviewLayers(napari_viewer)
         self._pair: tuple[Layer, ...] = ()
         self._source_layer: Layer | None = None
         self._unit, self._pace = "step", Pace()
-        self.extend([buttons, self.progress, self.status, torch])
+        first = side_by_side(self.run_button, self.stop_button, self.pause_button, cancel)
+        second = side_by_side(self.compare_button, self.save_button)
+        self.extend([first, second, self.progress, self.status, self.torch_line, self.hint])
         # All but the buttons and the progress scrolls, so that the dock fits a low window.
         self.native.layout().insertWidget(0, Scroll(column(self.verdict, form.native)))
         self.native.layout().addWidget(about_line())
@@ -134,14 +112,37 @@ class RestoreWidget(RunDock[RestoreRun]):
         self._set_idle()
         self.status.value = "Choose an image and press Run."
 
-    def reset_choices(self, *_: Any) -> None:
-        """Update the list of images. napari calls this when layers come or go."""
-        if self._gone:
-            return
-        with self._follower.refreshing():
-            self._form.reset_choices()
-        self._show_comparable()
-        self._describe()
+    def _make_buttons(self) -> PushButton:
+        """Make the buttons; return the one that cancels, which all docks with runs have."""
+        self.run_button = PushButton(
+            text="Run",
+            tooltip="Estimate the blur of the image and reconstruct a sharper, finer image.\n"
+            "The viewer stays usable meanwhile.",
+        )
+        self.stop_button = PushButton(
+            text="Stop and keep",
+            tooltip="End the run after the current step and keep the best result so far.",
+        )
+        self.pause_button = PushButton(
+            text="Pause",
+            tooltip="Pause the run after the current step, or resume it. Its memory stays taken.",
+        )
+        cancel = PushButton(
+            text="Cancel", tooltip="End the run after the current step and drop its result."
+        )
+        self.compare_button = PushButton(
+            text="Compare",
+            tooltip="Compare the last result with its source: a curtain whose edge is dragged.",
+        )
+        self.save_button = PushButton(
+            text="Save result …",
+            tooltip="Save the selected results, or the last one, as OME-TIFF, ImageJ TIFF or\n"
+            "OME-Zarr, with pixel sizes, units, names and colours. Several become channels.",
+        )
+        press_with(self.run_button, "F5")
+        press_with(self.stop_button, "Shift+F5")
+        press_with(self.compare_button, "F6")
+        return cancel
 
     def _connect(self) -> None:
         form, dims = self._form, self._viewer.dims.events
@@ -152,19 +153,22 @@ class RestoreWidget(RunDock[RestoreRun]):
         self.seed.another.changed.connect(self._run_with_another_seed)
         form.python_button.changed.connect(lambda: self._copy("python"))
         form.command_button.changed.connect(lambda: self._copy("command"))
-        for row in (self.scale, self.planes, self.range, *form.costly):
+        for name in COSTLY:
+            form.fields[name].changed.connect(self._describe)
+        optics = form.optics
+        for row in (optics.kind, optics.aperture, optics.emission, optics.pixel_size):
             row.changed.connect(self._describe)
         self._listen([dims.ndisplay, dims.order, dims.current_step], self._describe)
-        size = ChoiceWatcher(self.image, placing, self._describe)
-        changes = partial(region_changes, self._viewer)
-        region = ChoiceWatcher(self.region, changes, self._describe)
-        self._ends += [self._follower.disconnect, size.disconnect, region.disconnect]
+        self._watch(self.image, placing)
+        self._watch(self.region, partial(region_changes, self._viewer))
 
     # What the user does
 
     def _start(self) -> None:
         if self.image.value is None or self._worker is not None:
             return
+        # That of an earlier run says nothing of this one, not even if it cannot begin.
+        self.verdict.show_verdict(None)
         try:
             request = read_request(self._form, self._viewer)
         except BlindSRError as error:
@@ -172,7 +176,6 @@ class RestoreWidget(RunDock[RestoreRun]):
             return
         self._source_layer, self._unit, self._pace = self.image.value, "step", Pace()
         self._form.optics.remember()
-        self.verdict.show_verdict(None)
         self._begin(RestoreRun(request), f"Restoring {request.source.name}")
 
     def _begin(self, run: RestoreRun, activity: str) -> None:
@@ -237,14 +240,9 @@ class RestoreWidget(RunDock[RestoreRun]):
         if self.image.value is None:
             return
         try:
-            given = recipe.Recipe(
-                request=read_request(self._form, self._viewer),
-                layer=self.image.value,
-                mask=self.mask.value,
-                kernel=self.kernel_layer.value,
-            )
+            request = read_request(self._form, self._viewer)
             make = recipe.python_text if kind == "python" else recipe.command_text
-            text = make(given)
+            text = make(request, self.image.value)
         except BlindSRError as error:
             self._fail(error)
             return
@@ -302,18 +300,20 @@ class RestoreWidget(RunDock[RestoreRun]):
             stored=run.stored,
         )
         added = [self._viewer.add_layer(Layer.create(*layer_data)) for layer_data in layers]
-        # Masks lie on the image, with which the user goes on.
-        images = [layer for layer in added if isinstance(layer, Image)]
-        self._viewer.layers.selection.active = images[-1]
+        # Masks, and the kernels of regions, lie on the image, with which the user goes on.
+        (restored,) = (layer for layer in added if is_restored(layer))
+        self._viewer.layers.selection.active = restored
         self._show(added)
-        self._pair = () if self._source_layer is None else (self._source_layer, images[-1])
+        self._pair = () if self._source_layer is None else (self._source_layer, restored)
         self._show_comparable()
         stored = "" if run.stored is None else f" Written to {run.stored.path}."
         self._show_end(ending_text(result) + stored, complete=True)
         keep_pace(self._pace.seconds, run.source, run.settings)
         verdict = judge(result, run.source, run.resolutions)
         self.verdict.show_verdict(verdict)
-        if verdict.level == "doubtful" or (verdict.level == "caution" and result.notes):
+        # Every stack has a note, that nothing is sharpened along Z.
+        left_out = bool(result.notes) and not isinstance(result, StackResult)
+        if verdict.level == "doubtful" or (verdict.level == "caution" and left_out):
             show_warning(verdict.text)
 
     def _show(self, added: list[Layer]) -> None:
@@ -344,7 +344,9 @@ class RestoreWidget(RunDock[RestoreRun]):
             self._timer.stop()
             report = self._devices.result()
             self._form.show_devices(report)
-            self._torch.show_devices(report)
+            found = ", ".join(device_label(name) for name in report.names)
+            self.torch_line.value = f"{torch_build()} · {found}"
+            self.hint.value, self.hint.visible = report.hint, bool(report.hint)
 
     def _set_idle(self) -> None:
         self.pause_button.text = "Pause"
@@ -354,6 +356,9 @@ class RestoreWidget(RunDock[RestoreRun]):
     def _show_comparable(self) -> None:
         # Layers that were removed are not kept alive here.
         if not all(layer in self._viewer.layers for layer in self._pair):
+            if self._pair and self._pair[-1] not in self._viewer.layers:
+                # There is nothing left that it says something of.
+                self.verdict.show_verdict(None)
             self._pair = ()
         allow(self.compare_button, "" if self._pair else NOTHING)
         results = any(map(is_restored, self._viewer.layers))
@@ -361,78 +366,24 @@ class RestoreWidget(RunDock[RestoreRun]):
 
     def _describe(self, *_: Any) -> None:
         """Show how large image and result are, or why the image cannot be restored."""
+        self._show_comparable()
         layer = self.image.value
         if layer is None:
             self._form.size_row.value = NO_IMAGE
             self._allow_start(NO_IMAGE)
             return
-        self._form.extent.show_layer(layer)
+        self._form.show_layer(layer)
         try:
             plane = find_plane(layer, self._viewer.dims)
+            size = nanometres(Frame.of_layer(layer), plane)
+            # Each change of a number comes here again: the text is the last to be made.
+            self._form.optics.show_layer(layer, size)
+            if size is not None:
+                self._form.show_pixel_size(size)
             text = size_text(self._form, plane, self._viewer)
         except BlindSRError as error:
             self._form.size_row.value = str(error)
             self._allow_start(str(error))
             return
         self._allow_start()
-        size = nanometres(layer, plane)
-        self._form.optics.show_layer(layer, size)
-        if size is not None:
-            self._form.show_pixel_size(size)
         self._form.size_row.value = text
-
-
-class RunButtons(Container[Widget]):
-    """Run, Stop and keep, Pause, Cancel; Compare, Save result."""
-
-    def __init__(self) -> None:
-        super().__init__(labels=False)
-        self.margins = (0, 0, 0, 0)
-        self.run = PushButton(
-            text="Run",
-            tooltip="Estimate the blur of the image and reconstruct a sharper, finer image.\n"
-            "The viewer stays usable meanwhile.",
-        )
-        self.stop = PushButton(
-            text="Stop and keep",
-            tooltip="End the run after the current step and keep the best result so far.",
-        )
-        self.pause = PushButton(
-            text="Pause",
-            tooltip="Pause the run after the current step, or resume it. Its memory stays taken.",
-        )
-        self.cancel = PushButton(
-            text="Cancel", tooltip="End the run after the current step and drop its result."
-        )
-        self.compare = PushButton(
-            text="Compare",
-            tooltip="Compare the last result with its source: a curtain whose edge is dragged.",
-        )
-        self.save = PushButton(
-            text="Save result …",
-            tooltip="Save the selected results, or the last one, as OME-TIFF, ImageJ TIFF or\n"
-            "OME-Zarr, with pixel sizes, units, names and colours. Several become channels.",
-        )
-        for button, key in ((self.run, "F5"), (self.stop, "Shift+F5"), (self.compare, "F6")):
-            press_with(button, key)
-        first = side_by_side(self.run, self.stop, self.pause, self.cancel)
-        self.extend([first, side_by_side(self.compare, self.save)])
-
-
-class TorchLines(Container[Widget]):
-    """The installed torch with its devices, and advice on faster ones."""
-
-    def __init__(self) -> None:
-        self.torch = text_line("The installed torch and the devices that it can use.")
-        self.hint = text_line("How to make runs faster on this machine.")
-        self.hint.visible = False
-        self.torch.value = f"{torch_build()} · looking for devices …"
-        super().__init__(widgets=[self.torch, self.hint], labels=False)
-        self.margins = (0, 0, 0, 0)
-
-    def show_devices(self, report: DeviceReport) -> None:
-        """Show which devices were found, and what may be missing."""
-        found = ", ".join(device_label(name) for name in report.names)
-        self.torch.value = f"{torch_build()} · {found}"
-        self.hint.value = report.hint
-        self.hint.visible = bool(report.hint)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -10,14 +9,8 @@ import numpy as np
 
 from napari_blindsr.errors import InputError
 from napari_blindsr.plugin.layers.inputs import LayerInput
-from napari_blindsr.plugin.layers.read import pixel_nanometres
-from napari_blindsr.plugin.widgets.texts import (
-    ending_text,
-    facts_of,
-    planes_asked,
-    planes_restored,
-    sentence,
-)
+from napari_blindsr.plugin.layers.read import nanometres
+from napari_blindsr.plugin.widgets.texts import ending_text, facts_of, planes_text, sentence
 from napari_blindsr.plugin.widgets.verdict import (
     Caution,
     Level,
@@ -31,7 +24,6 @@ from napari_blindsr.stacks.result import StackResult
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from napari_blindsr.plugin.layers.inputs import Source
     from napari_blindsr.restoration.result import Result
 
 WORDS: dict[Level, str] = {
@@ -58,12 +50,12 @@ class Resolutions:
         return f"resolution {before} → {after} nm"
 
 
-def resolutions(result: Result | StackResult, source: Source) -> Resolutions | None:
+def resolutions(result: Result | StackResult, source: LayerInput) -> Resolutions | None:
     """Return both resolutions, or None where the analysis fails. Slow: not for the main thread."""
     # Not before now: this imports scipy, which takes a while.
     from napari_blindsr.metrics.decorrelation import decorrelation  # noqa: PLC0415
 
-    if isinstance(result, StackResult) or not isinstance(source, LayerInput):
+    if isinstance(result, StackResult):
         return None
     scale = result.settings.scale
     box = source.region
@@ -87,17 +79,15 @@ def _analysed(image: NDArray[Any], side: int) -> NDArray[np.float64]:
 
 
 def judge(
-    result: Result | StackResult, source: Source, found: Resolutions | None = None
+    result: Result | StackResult, source: LayerInput, found: Resolutions | None = None
 ) -> Verdict:
     """Return the verdict on a result; `found` are the resolutions of the image and the result."""
-    size = pixel_nanometres(source.frame, source.plane)
+    size = nanometres(source.frame, source.plane)
     facts = (ending_text(result), *facts_of(result, size))
     if isinstance(result, StackResult):
-        flags = Counter(text for record in result.records for text in record.flags)
-        cautions = [Caution(message=f"{n} planes: {text}.") for text, n in flags.most_common()]
-        level: Level = "doubtful" if result.failures else "caution" if flags else "good"
-        done = f"{planes_restored(result)} of {planes_asked(result)} planes"
-        parts = ["Some planes failed" if result.failures else WORDS[level], done]
+        cautions = [*cautions_of(result.flags)]
+        level: Level = "doubtful" if result.failures else level_of(result.flags)
+        parts = ["Some planes failed" if result.failures else WORDS[level], planes_text(result)]
     else:
         # Notes say which settings the run could not apply.
         notes = [Caution(message=f"{sentence(note)}.") for note in result.notes]

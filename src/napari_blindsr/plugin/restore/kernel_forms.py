@@ -15,8 +15,8 @@ from napari_blindsr.physics.kernels.base import check_range
 from napari_blindsr.plugin.widgets.fields import Span, number, path_field
 
 AUTOMATIC = "\nAutomatic takes the range that is usual for the scale."
-KERNELS, PIXEL_SIZE, VARIANCE = "kernels", "pixel_size", "variance"
-"""Parameters that are a folder here, follow the image, and are shown as a standard deviation."""
+KERNELS, VARIANCE = "kernels", "variance"
+"""Parameters that are a folder here, and are shown as a standard deviation."""
 
 
 class FamilyForm:
@@ -24,21 +24,19 @@ class FamilyForm:
 
     Attributes
     ----------
-    rows : tuple of (str, BaseValueWidget)
-        Label and field of each parameter.
+    rows : tuple of BaseValueWidget
     """
 
     def __init__(self, family: type[KernelFamily]) -> None:
         self._family = family
         shown = [entry for entry in dataclasses.fields(family) if "label" in entry.metadata]
-        self._fields = {entry.name: _field(entry) for entry in shown}
+        self._fields = {entry.name: _field(family, entry) for entry in shown}
         self._names = {entry.metadata["name"] or entry.name: entry.name for entry in shown}
         # A folder stands above what it replaces.
         self.rows = tuple(
-            (entry.metadata["label"], self._fields[entry.name])
-            for entry in sorted(shown, key=lambda entry: entry.name != KERNELS)
+            self._fields[name] for name in sorted(self._fields, key=lambda name: name != KERNELS)
         )
-        self._taken = self._fields[PIXEL_SIZE].value if PIXEL_SIZE in self._fields else None
+        self._suggested = {name: field.value for name, field in self._fields.items()}
 
     def __getattr__(self, name: str) -> Any:
         names = self.__dict__.get("_names", {})
@@ -88,24 +86,37 @@ class FamilyForm:
                 root = name == VARIANCE
                 field.show_usual(*((math.sqrt(low), math.sqrt(high)) if root else (low, high)))
 
-    def show_pixel_size(self, size: float) -> None:
-        """Take the size of the image's pixel, in nm, unless the user has set another one."""
-        field: Any = self._fields.get(PIXEL_SIZE)
-        if field is not None and field.value == self._taken and field.min <= size <= field.max:
-            field.value = size
-            # The field rounds.
-            self._taken = field.value
+    def suggest(self, parameter: str, value: float) -> BaseValueWidget[Any] | None:
+        """Take a parameter that is known from elsewhere, unless the user has set another value.
+
+        Returns its field, if the value was taken.
+        """
+        field: Any = self._fields.get(parameter)
+        if field is None or field.value != self._suggested[parameter]:
+            return None
+        if not field.min <= value <= field.max:
+            return None
+        field.value = value
+        # The field rounds.
+        self._suggested[parameter] = field.value
+        taken: BaseValueWidget[Any] = field
+        return taken
 
 
-def _field(parameter: dataclasses.Field[Any]) -> BaseValueWidget[Any]:
+def _field(family: type[KernelFamily], parameter: dataclasses.Field[Any]) -> BaseValueWidget[Any]:
     shown, default = parameter.metadata, parameter.default
+    options = {
+        "name": f"{family.name}.{parameter.name}",
+        "label": shown["label"],
+        "tooltip": shown["help"],
+    }
     if parameter.name == KERNELS:
-        return path_field(FileDialogMode.EXISTING_DIRECTORY, tooltip=shown["help"])
-    bounds = {name: shown[name] for name in ("low", "high", "step")}
+        return path_field(FileDialogMode.EXISTING_DIRECTORY, **options)
+    options |= {name: shown[name] for name in ("low", "high", "step")}
     if isinstance(default, float):
-        return number(default, **bounds, tooltip=shown["help"])
-    text = shown["help"] + (AUTOMATIC if default is None else "")
-    return Span(default if isinstance(default, tuple) else None, **bounds, tooltip=text)
+        return number(default, **options)
+    options["tooltip"] += AUTOMATIC if default is None else ""
+    return Span(default if isinstance(default, tuple) else None, **options)
 
 
 def family_forms() -> dict[str, FamilyForm]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from magicgui.widgets import ComboBox, FloatSpinBox
-from magicgui.widgets.bases import Widget
 from napari.layers import Image
 
 from napari_blindsr.optics import RANGES, UNKNOWN, Optics
@@ -44,6 +43,10 @@ DYES = (
 )
 """Common fluorophores and the peaks of their emission, in nm."""
 
+AIR = 1.0
+MEDIA = ((1.3, 1.515), (1.0, 1.33))
+"""Least apertures of objectives for oil and water, and the refractive indices of these."""
+
 _remembered: dict[str, float] = {}
 """Aperture and wavelength of the last run; they hold for the session."""
 
@@ -53,33 +56,36 @@ class OpticsOptions:
 
     def __init__(self) -> None:
         self.kind = ComboBox(
+            name="kind",
+            label="What it is",
             value=OTHER,
             choices=list(KINDS),
             tooltip="What kind of image it is. The optics of a light microscope bound how narrow\n"
             "its blur can be.",
         )
-        self.objective = _list(OBJECTIVES, "Common objectives, by magnification and aperture.")
-        self.aperture = _number("numerical_aperture", 0.05, "Numerical aperture of the objective.")
-        self.dye = _list(DYES, "Common fluorophores, by the peak of their emission.")
-        self.emission = _number("emission_nm", 10, "Wavelength of the light, in nm.")
+        self.objective = _list(
+            "Objective", OBJECTIVES, "Common objectives, by magnification and aperture."
+        )
+        self.aperture = _number(
+            "Aperture (NA)", "numerical_aperture", 0.05, "Numerical aperture of the objective."
+        )
+        self.dye = _list("Fluorophore", DYES, "Common fluorophores, by the peak of their emission.")
+        self.emission = _number(
+            "Emission (nm)", "emission_nm", 10, "Wavelength of the light, in nm."
+        )
         self.pixel_size = _number(
+            "Pixel size (nm)",
             "pixel_size_nm",
             5,
             "Side of a pixel of the image at the specimen, in nm; taken from the layer's scale\n"
             "and unit until it is changed.",
         )
+        self.rows = (self.objective, self.aperture, self.dye, self.emission, self.pixel_size)
         self._suggested = (self.kind.value, float(self.pixel_size.value))
         self.aperture.value = _remembered.get("numerical_aperture", 0.0)
         self.emission.value = _remembered.get("emission_nm", 0.0)
         self.objective.changed.connect(lambda value: _take(self.aperture, value))
         self.dye.changed.connect(lambda value: _take(self.emission, value))
-        self.rows: tuple[tuple[str, Widget], ...] = (
-            ("Objective", self.objective),
-            ("Aperture (NA)", self.aperture),
-            ("Fluorophore", self.dye),
-            ("Emission (nm)", self.emission),
-            ("Pixel size (nm)", self.pixel_size),
-        )
 
     def optics(self) -> Optics:
         """Return the optics, if all numbers are known."""
@@ -88,6 +94,23 @@ class OpticsOptions:
             return UNKNOWN
         aperture, emission, pixel_size = map(float, numbers)
         return Optics(numerical_aperture=aperture, emission_nm=emission, pixel_size_nm=pixel_size)
+
+    @property
+    def index(self) -> float:
+        """Refractive index of the medium that an objective of this aperture needs, 0 if unknown."""
+        aperture = float(self.aperture.value)
+        if not aperture:
+            return 0.0
+        return next((index for least, index in MEDIA if aperture >= least), AIR)
+
+    @property
+    def hint(self) -> str:
+        """What to add if some numbers were given, but not all; else nothing."""
+        if not self.matters or self.optics() != UNKNOWN:
+            return ""
+        if not self.aperture.value and not self.emission.value:
+            return ""
+        return "the optics have no effect until aperture, emission and pixel size are all known"
 
     @property
     def matters(self) -> bool:
@@ -113,16 +136,23 @@ class OpticsOptions:
         self._suggested = (kind, shown)
 
 
-def _list(entries: tuple[tuple[str, float], ...], tooltip: str) -> ComboBox:
-    return ComboBox(
-        value=0.0,
-        choices=[("Choose, or type below", 0.0), *entries],
+def _list(label: str, entries: tuple[tuple[str, float], ...], tooltip: str) -> ComboBox:
+    choices = [("Choose, or type below", 0.0), *entries]
+    return ComboBox(name=label, label=label, value=0.0, choices=choices, tooltip=tooltip)
+
+
+def _number(label: str, name: str, step: float, tooltip: str) -> FloatSpinBox:
+    high = RANGES[name][1]
+    return number(
+        0,
+        name=name,
+        label=label,
+        low=0,
+        high=high,
+        step=step,
+        zero="unknown",
         tooltip=tooltip,
     )
-
-
-def _number(name: str, step: float, tooltip: str) -> FloatSpinBox:
-    return number(0, low=0, high=RANGES[name][1], step=step, zero="unknown", tooltip=tooltip)
 
 
 def _take(field: FloatSpinBox, value: float) -> None:

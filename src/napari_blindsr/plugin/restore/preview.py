@@ -16,20 +16,13 @@ from qtpy.QtCore import QTimer
 from napari_blindsr.errors import InputError
 from napari_blindsr.images.planes import Planes, to_intensities
 from napari_blindsr.plugin.layers.inputs import LayerInput
-from napari_blindsr.plugin.layers.outputs import (
-    METADATA_KEY,
-    as_rgb,
-    beside,
-    finer_frame,
-    in_plane,
-)
+from napari_blindsr.plugin.layers.outputs import METADATA_KEY, as_rgb, beside, finer_frame
 from napari_blindsr.plugin.layers.read import run_planes
 
 if TYPE_CHECKING:
     from napari.components import ViewerModel
     from numpy.typing import NDArray
 
-    from napari_blindsr.plugin.layers.inputs import Source
     from napari_blindsr.progress import Progress
     from napari_blindsr.settings import Settings
 
@@ -54,8 +47,8 @@ class Preview:
 class Previews:
     """Makes previews of a plane in the thread of a run, no more often than their cost allows."""
 
-    def __init__(self, source: Source | None, settings: Settings) -> None:
-        self._source = source if isinstance(source, LayerInput) else None
+    def __init__(self, source: LayerInput | None, settings: Settings) -> None:
+        self._source = None if source is None or source.options is not None else source
         self._settings = settings
         self._planes: Planes | None = None
         self._next = 0.0
@@ -67,6 +60,10 @@ class Previews:
             return None
         try:
             made = self._made(self._source, report.latest)
+        except InputError:
+            # The run says what is wrong with its source.
+            self._source = None
+            return None
         except Exception:  # noqa: BLE001 - of any kind
             # The run must not end with what is only shown of it.
             _log.exception("A preview could not be made.")
@@ -77,8 +74,7 @@ class Previews:
         return made
 
     def _made(self, source: LayerInput, latest: Any) -> Preview | None:
-        shape = source.plane.shape if source.region is None else source.region.shape
-        height, width = (self._settings.scale * n for n in shape)
+        height, width = (self._settings.scale * n for n in source.restored_shape)
         canvas = latest.image
         margins = [
             (have - want) // 2
@@ -87,27 +83,16 @@ class Previews:
         if min(margins) < 0:
             # A tile.
             return None
-        planes = self._known_planes(source)
-        if planes is None:
-            self._source = None
-            return None
+        if self._planes is None:
+            self._planes = run_planes(source, self._settings)
         top, left = margins
         part = canvas[:, top : top + height, left : left + width].detach().float().cpu().numpy()
-        values = to_intensities(part, planes)
+        values = to_intensities(part, self._planes)
         image = values[0]
         if source.is_rgb:
             image = as_rgb(np.moveaxis(values, 0, -1), source.kind)
         kernel = latest.kernel.detach().float().cpu().numpy()
         return Preview(image=image, psf=np.ascontiguousarray(kernel[::-1, ::-1]))
-
-    def _known_planes(self, source: LayerInput) -> Planes | None:
-        """Return the scaling of intensities in the run; None if the source cannot be used."""
-        if self._planes is None:
-            try:
-                self._planes = run_planes(source, self._settings)
-            except InputError:
-                return None
-        return self._planes
 
 
 class PreviewLayers:
@@ -117,9 +102,9 @@ class PreviewLayers:
         self._viewer = viewer
         self._layers: tuple[Image, ...] = ()
 
-    def show(self, preview: Preview, source: Source, settings: Settings) -> None:
+    def show(self, preview: Preview, source: LayerInput, settings: Settings) -> None:
         """Show a preview over its source and beside it."""
-        pictures = [in_plane(picture, source) for picture in (preview.image, preview.psf)]
+        pictures = [source.plane.expanded(picture) for picture in (preview.image, preview.psf)]
         if self._layers:
             for layer, picture in zip(self._layers, pictures, strict=True):
                 # Whoever removed one does not want to see it.
@@ -154,7 +139,7 @@ def _remove(viewer: ViewerModel, layer: Image) -> None:
             viewer.layers.remove(layer)
 
 
-def _layers(pictures: list[NDArray[Any]], source: Source, settings: Settings) -> list[Image]:
+def _layers(pictures: list[NDArray[Any]], source: LayerInput, settings: Settings) -> list[Image]:
     # What needs torch is loaded by the run by now.
     from napari_blindsr.physics.observation import phase  # noqa: PLC0415
 
@@ -175,6 +160,6 @@ def _layers(pictures: list[NDArray[Any]], source: Source, settings: Settings) ->
         colormap="inferno",
         contrast_limits=(0.0, float(pictures[1].max())),
         metadata=metadata,
-        **beside(frame, source, pictures[1].shape[-2:]).attributes(),
+        **beside(frame, source.frame, source.plane, pictures[1].shape[-2:]).attributes(),
     )
     return [image, psf]

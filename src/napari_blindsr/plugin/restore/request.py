@@ -9,22 +9,34 @@ from typing import TYPE_CHECKING
 
 from napari_blindsr.errors import InputError, SettingsError, WeightsError
 from napari_blindsr.images.axes import chain_axis, parse_selection
-from napari_blindsr.plugin.layers.inputs import LayerInput, Source
-from napari_blindsr.plugin.layers.kernel import read_kernel_layer
-from napari_blindsr.plugin.layers.read import find_plane, nanometres, read_layer, run_planes
+from napari_blindsr.methods import method_named
+from napari_blindsr.plugin.layers.inputs import LayerInput
+from napari_blindsr.plugin.layers.read import (
+    find_plane,
+    nanometres,
+    read_kernel_layer,
+    read_layer,
+    run_planes,
+)
 from napari_blindsr.plugin.layers.shapes import read_mask, read_region
-from napari_blindsr.plugin.layers.stacks import layer_layout, plane_text, read_part, read_stack
+from napari_blindsr.plugin.layers.stacks import (
+    axes_text,
+    layer_layout,
+    plane_text,
+    read_part,
+    read_stack,
+)
 from napari_blindsr.plugin.restore.form import RunForm
 from napari_blindsr.plugin.widgets.devices import computes_in_half, free_memory
 from napari_blindsr.plugin.widgets.texts import duration_text
 from napari_blindsr.restoration.memory import estimate_memory, result_memory
 from napari_blindsr.settings import Settings
+from napari_blindsr.stacks.options import StackOptions
 
 if TYPE_CHECKING:
     from napari.components import ViewerModel
 
     from napari_blindsr.plugin.layers.inputs import Plane
-    from napari_blindsr.types import OutputType
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -34,7 +46,7 @@ class Request:
     The kernel folder is read by the run; without a target folder the result stays in memory.
     """
 
-    source: Source
+    source: LayerInput
     settings: Settings
     kernel_folder: Path | None = None
     target_folder: Path | None = None
@@ -46,18 +58,18 @@ def read_request(form: RunForm, viewer: ViewerModel) -> Request:
     Raises a `BlindSRError` if a setting, a layer or the file of weights cannot be used.
     """
     settings = form.settings()
-    layer = form.image_row.value
-    form.extent.label_axes(layer)
+    layer = form.image.value
+    form.label_axes(layer)
     source = _read_source(form, viewer)
-    mask_layer, kernel_layer = form.advanced.mask.value, form.kernel_layer_row.value
-    if form.method.degradations and mask_layer is not None:
+    mask_layer, kernel_layer = form.mask.value, form.kernel_layer.value
+    if form.chosen_method.degradations and mask_layer is not None:
         # The mask on the plane on display holds for all planes of a stack.
         shown = replace(source, plane=find_plane(layer, viewer.dims))
         source = replace(source, mask=read_mask(mask_layer, shown, viewer.dims))
     if settings.kernel == "known":
         if kernel_layer is None:
             raise InputError("no kernel layer is chosen; expected an image layer with the kernel")
-        size = nanometres(layer, source.plane)
+        size = nanometres(source.frame, source.plane)
         kernel = read_kernel_layer(
             kernel_layer,
             viewer.dims,
@@ -65,7 +77,7 @@ def read_request(form: RunForm, viewer: ViewerModel) -> Request:
             pixel_size=None if size is None else size / settings.scale,
         )
         source = replace(source, kernel=kernel)
-    if isinstance(source, LayerInput) and source.region is None:
+    if source.options is None and source.region is None:
         # Pixels that are read lazily are checked by the run.
         run_planes(source, settings)
     if settings.used_finish == "usrnet" and settings.usrnet_weights is not None:
@@ -78,34 +90,27 @@ def read_request(form: RunForm, viewer: ViewerModel) -> Request:
         source=source,
         settings=settings,
         kernel_folder=folder,
-        target_folder=_target_folder(form),
+        target_folder=form.target_folder,
     )
 
 
-def _read_source(form: RunForm, viewer: ViewerModel) -> Source:
+def _read_source(form: RunForm, viewer: ViewerModel) -> LayerInput:
     """Read the image, or prepare it to be read plane by plane."""
-    layer, extent = form.image_row.value, form.extent
+    layer, many = form.image.value, form.is_stack
     plane = find_plane(layer, viewer.dims)
-    many = extent.is_stack(layer)
-    region = read_region(extent.region.value, layer, plane, viewer, any_slice=many)
-    options = extent.options(region, _result_type(form))
-    if many:
-        return read_stack(layer, plane, replace(options, warm_start=form.warm_starts))
-    if _target_folder(form) is not None:
+    region = read_region(form.region.value, layer, plane, viewer, any_slice=many)
+    if not many and form.target_folder is None:
+        return read_layer(layer, viewer.dims) if region is None else read_part(layer, plane, region)
+    options = StackOptions(
+        kernels=form.sharing.value,
         # Files are written plane by plane, even a single one.
-        return read_stack(layer, plane, replace(options, planes=plane_text(layer, plane)))
-    return read_layer(layer, viewer.dims) if region is None else read_part(layer, plane, region)
-
-
-def _target_folder(form: RunForm) -> Path | None:
-    folder = form.advanced.folder.value
-    return folder if isinstance(folder, Path) else None
-
-
-def _result_type(form: RunForm) -> OutputType:
-    """Return the type of a stack's result; that of RGB stays, as napari shows no other range."""
-    wanted: OutputType = form.advanced.dtype.value
-    return "source" if form.image_row.value.rgb else wanted
+        planes=form.chosen_planes if many else plane_text(layer, plane),
+        warm_start=form.warm_starts,
+        region=region,
+        # That of RGB stays, as napari shows no other range.
+        dtype="source" if layer.rgb else form.dtype.value,
+    )
+    return read_stack(layer, plane, options)
 
 
 MUCH = 0.25
@@ -119,23 +124,21 @@ def size_text(form: RunForm, plane: Plane, viewer: ViewerModel) -> str:
 
     Raises an `InputError` if the chosen region or planes do not exist.
     """
-    layer, extent, scale = form.image_row.value, form.extent, form.scale_row.value
-    many = extent.is_stack(layer)
-    if many:
-        extent.show_axes(layer, plane)
-    region = read_region(extent.region.value, layer, plane, viewer, any_slice=many)
+    layer, scale, many = form.image.value, form.scale.value, form.is_stack
+    region = read_region(form.region.value, layer, plane, viewer, any_slice=many)
     height, width = plane.shape if region is None else region.shape
     parts = [f"{height} × {width} → {scale * height} × {scale * width} px"]
     if layer.ndim > 2 and not many:
         parts.insert(0, f"Only the plane on display ({plane_text(layer, plane)})")
     count = 1
     if many:
-        wanted = extent.options(region, "float32").planes
         layout = layer_layout(layer, plane)
-        selection = parse_selection(wanted, layout)
+        form.range.native.setPlaceholderText(axes_text(layer, layout))
+        selection = parse_selection(form.chosen_planes, layout)
         count = math.prod(map(len, selection))
         form.show_neighbours(followed=chain_axis(layout.loop_axes, selection) is not None)
         parts.append(f"{count} planes" if count > 1 else "1 plane")
+    parts += [form.optics.hint] if form.optics.hint else []
     try:
         settings = form.settings()
     except SettingsError:
@@ -157,17 +160,18 @@ def _pace_key(settings: Settings) -> tuple[object, ...]:
     return settings.method, settings.device, settings.schedule.channels, known
 
 
-def keep_pace(seconds: float | None, source: Source, settings: Settings) -> None:
+def keep_pace(seconds: float | None, source: LayerInput, settings: Settings) -> None:
     """Keep how long a step of a finished run took, for `time_text`; a stack's do not count."""
-    if seconds is not None and isinstance(source, LayerInput):
-        height, width = source.plane.shape if source.region is None else source.region.shape
-        _paces[_pace_key(settings)] = seconds / (height * width * settings.scale**2)
+    if seconds is not None and source.options is None:
+        pixels = math.prod(source.restored_shape) * settings.scale**2
+        _paces[_pace_key(settings)] = seconds / pixels
 
 
 def time_text(shape: tuple[int, int], settings: Settings) -> list[str]:
     """Return about how long the steps for a plane (h, w) take, if an earlier run tells."""
     pace = _paces.get(_pace_key(settings))
-    if pace is None:
+    # Other methods take no such steps.
+    if pace is None or not method_named(settings.method).optimises:
         return []
     pixels = math.prod(shape) * settings.scale**2
     return [f"takes about {duration_text(pace * pixels * settings.schedule.image_steps)}"]
@@ -194,8 +198,7 @@ def memory_text(
     form: RunForm, settings: Settings, shape: tuple[int, int], *, channels: int, planes: int
 ) -> list[str]:
     """Return how much of the free memory a run of planes (h, w) takes, and advice if it is much."""
-    to_file = isinstance(form.advanced.folder.value, Path)
-    held = 0 if to_file else planes
+    held = planes if form.target_folder is None else 0
     half = computes_in_half(settings.device, settings.precision, form.found)
     needed = estimate_memory(shape, channels, settings, planes=held, half=half)
     free = free_memory(settings.device, form.found)

@@ -5,20 +5,19 @@ from __future__ import annotations
 import logging
 from contextlib import nullcontext
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from napari_blindsr.errors import EngineError
 from napari_blindsr.physics.kernels import Motion
-from napari_blindsr.plugin.layers.inputs import StackInput
-from napari_blindsr.plugin.layers.zarr_output import Stored, ZarrOutput
+from napari_blindsr.plugin.layers.zarr_output import ZarrOutput
 from napari_blindsr.plugin.restore.judge import Resolutions, resolutions
 from napari_blindsr.plugin.restore.preview import Preview, Previews
-from napari_blindsr.plugin.widgets.run import Run
+from napari_blindsr.plugin.widgets.dock import Run
 
 if TYPE_CHECKING:
     from collections.abc import Generator
 
-    from napari_blindsr.plugin.layers.inputs import Source
+    from napari_blindsr.plugin.layers.inputs import LayerInput
     from napari_blindsr.plugin.restore.request import Request
     from napari_blindsr.progress import Progress
     from napari_blindsr.restoration.result import Result
@@ -33,13 +32,13 @@ class RestoreRun(Run["Result | StackResult"]):
 
     Attributes
     ----------
-    source : LayerInput, StackInput or None
+    source : LayerInput or None
         None once the run is closed.
     preview : Preview or None
         The latest one, until the dock takes it.
     resolutions : Resolutions or None
         Of the image and of its result, at the end.
-    stored : Stored or None
+    stored : ZarrOutput or None
         Where the result was written.
     """
 
@@ -47,11 +46,11 @@ class RestoreRun(Run["Result | StackResult"]):
 
     def __init__(self, request: Request) -> None:
         super().__init__(request.source.name)
-        self.source: Source | None = request.source
+        self.source: LayerInput | None = request.source
         self.settings = request.settings
         self._kernel_folder = request.kernel_folder
         self._folder = request.target_folder
-        self.stored: Stored | None = None
+        self.stored: ZarrOutput | None = None
         self.resolutions: Resolutions | None = None
         self.preview: Preview | None = None
         self._previews = Previews(request.source, request.settings)
@@ -66,7 +65,11 @@ class RestoreRun(Run["Result | StackResult"]):
                 report = steps.send(answer)
             except StopIteration as end:
                 result: Result | StackResult = end.value
-                self.resolutions = _resolutions(result, source)
+                try:
+                    self.resolutions = resolutions(result, source)
+                except Exception:  # noqa: BLE001 - of any kind
+                    # The result must not be lost with what is only said about it.
+                    _log.exception("The resolution of a result could not be estimated.")
                 return result
             if (preview := self._previews.of(report)) is not None:
                 # The next one may come before the main thread has taken this one.
@@ -74,46 +77,27 @@ class RestoreRun(Run["Result | StackResult"]):
             # Tensors stay in this thread.
             answer = yield replace(report, latest=None)
 
-    def _open(self, source: Source) -> Generator[Progress, bool | None, Result | StackResult]:
-        # Not before now: this imports torch, which takes seconds.
+    def _open(self, source: LayerInput) -> Generator[Progress, bool | None, Result | StackResult]:
+        """Restore a plane, or a stack plane by plane, in memory or into a file."""
+        # Not before now: these import torch, which takes seconds.
         from napari_blindsr.restoration.restore import iterate  # noqa: PLC0415
-
-        settings = self._complete_settings()
-        kernel = None if source.kernel is None else source.kernel.kernel
-        mask = None if source.mask is None else source.mask.covered
-        if isinstance(source, StackInput):
-            return self._open_stack(source, settings)
-        return iterate(
-            source.data,
-            settings,
-            axes=source.axes,
-            known_kernel=kernel,
-            found=source.kernel is not None and source.kernel.estimated,
-            mask=mask,
-            region=source.region,
-        )
-
-    def _open_stack(
-        self, source: StackInput, settings: Settings
-    ) -> Generator[Progress, bool | None, StackResult]:
-        """Restore plane by plane, in memory or into a file."""
         from napari_blindsr.stacks.restore_stack import iterate_stack  # noqa: PLC0415
 
-        folder = self._folder
+        settings, folder = self._complete_settings(), self._folder
+        given: dict[str, Any] = {
+            "axes": source.axes,
+            "known_kernel": None if source.kernel is None else source.kernel.kernel,
+            "found": source.kernel is not None and source.kernel.estimated,
+            "mask": None if source.mask is None else source.mask.covered,
+        }
+        if source.options is None:
+            return (yield from iterate(source.data, settings, region=source.region, **given))
         output = None if folder is None else ZarrOutput(folder, source, settings)
         with nullcontext() if output is None else output.writing() as target:
             result = yield from iterate_stack(
-                source.data,
-                settings,
-                axes=source.layout.axes,
-                options=source.options,
-                known_kernel=None if source.kernel is None else source.kernel.kernel,
-                found=source.kernel is not None and source.kernel.estimated,
-                mask=None if source.mask is None else source.mask.covered,
-                target=target,
+                source.data, settings, options=source.options, target=target, **given
             )
-        if output is not None:
-            self.stored = output.open()
+        self.stored = output
         return result
 
     def _complete_settings(self) -> Settings:
@@ -130,12 +114,3 @@ class RestoreRun(Run["Result | StackResult"]):
         self.source = self.stored = self.preview = None
         self._previews = Previews(None, self.settings)
         super().close()
-
-
-def _resolutions(result: Result | StackResult, source: Source) -> Resolutions | None:
-    try:
-        return resolutions(result, source)
-    except Exception:  # noqa: BLE001 - of any kind
-        # The result must not be lost with what is only said about it.
-        _log.exception("The resolution of a result could not be estimated.")
-        return None

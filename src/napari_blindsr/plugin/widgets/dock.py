@@ -6,27 +6,76 @@ import atexit
 import logging
 import time
 import traceback
-from abc import abstractmethod
-from collections.abc import Callable, Sequence
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Generator, Sequence
 from functools import partial
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
 
 from magicgui.widgets import Container, ProgressBar, PushButton
-from magicgui.widgets.bases import Widget
+from magicgui.widgets.bases import CategoricalWidget, Widget
+from napari.layers import Layer
 from napari.qt.threading import GeneratorWorker, create_worker
 from napari.utils import progress as ActivityBar
 from napari.utils.notifications import show_error
 from qtpy.QtCore import Qt, QTimer
 from qtpy.QtWidgets import QDockWidget, QMainWindow, QWidget
 
-from napari_blindsr.errors import EngineError
+from napari_blindsr.errors import BlindSRError, EngineError
 from napari_blindsr.plugin.widgets.fields import text_line
-from napari_blindsr.plugin.widgets.run import Run
-from napari_blindsr.plugin.widgets.texts import progress_text, stage_text
+from napari_blindsr.plugin.widgets.follow import ChoiceWatcher, LayerFollower, is_source
+from napari_blindsr.plugin.widgets.texts import progress_text, sentence
 from napari_blindsr.progress import Progress
 
 if TYPE_CHECKING:
     import napari.viewer
+
+
+Returned = TypeVar("Returned")
+
+
+class Run(ABC, Generic[Returned]):
+    """Work for a generator worker; `close` frees its memory.
+
+    napari keeps every worker, and with it a suspended generator, until its window closes. What is
+    large is therefore held here.
+    """
+
+    kind: ClassVar[str]
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+        self._engine: Generator[Progress, bool | None, Returned] | None = None
+
+    def __repr__(self) -> str:
+        # napari shows this when it is closed during a run.
+        return f"{self.kind} of '{self._name}'"
+
+    def steps(self) -> Generator[Progress, bool | None, Returned]:
+        """Run step by step; a true value that is sent stops the run and keeps its result.
+
+        Every failure is raised as a `BlindSRError`: a worker swallows RuntimeErrors, torch's among
+        them, and then never ends.
+        """
+        try:
+            self._engine = self._work()
+            return (yield from self._engine)
+        except BlindSRError:
+            raise
+        except Exception as error:
+            text = " ".join(str(error).split()) or "no message"
+            raise EngineError(f"the {self!r} failed with {type(error).__name__}: {text}") from error
+        finally:
+            self._engine = None
+
+    @abstractmethod
+    def _work(self) -> Generator[Progress, bool | None, Returned]:
+        """Do the work."""
+
+    def close(self) -> None:
+        """Free all memory. Only while no step is being executed."""
+        engine, self._engine = self._engine, None
+        if engine is not None:
+            engine.close()
 
 
 MARK = "napari-blindsr-dock"
@@ -52,9 +101,43 @@ class Dock(Container[Widget]):
         self._viewer = viewer
         self._docked = self._gone = False
         self._ends: list[Callable[[], Any]] = []
+        self._form: Any = None
         super().__init__(labels=False)
         self.native_parent_changed.connect(self._on_parent)
         self.native.destroyed.connect(self._on_destroyed)
+
+    def __getattr__(self, name: str) -> Any:
+        """Return a field of the form."""
+        form = self.__dict__.get("_form")
+        if form is not None and name in form.fields:
+            return form.fields[name]
+        return super().__getattr__(name)
+
+    def reset_choices(self, *_: Any) -> None:
+        """Update the lists of layers. napari calls this when layers come or go."""
+        if self._gone:
+            return
+        with self._follower.refreshing():
+            self._form.reset_choices()
+        self._describe()
+
+    @abstractmethod
+    def _describe(self, *_: Any) -> None:
+        """Show what the form and the viewer say, and whether the dock can begin."""
+
+    def _follow(
+        self,
+        chooser: CategoricalWidget[Any],
+        *,
+        follows: Callable[[Layer | None], bool] = is_source,
+    ) -> None:
+        """Keep the chooser of the form's image at the selected layer."""
+        self._follower = LayerFollower(chooser, self._viewer, follows)
+        self._ends.append(self._follower.disconnect)
+
+    def _watch(self, chooser: CategoricalWidget[Any], emitters: Callable[[Any], Any]) -> None:
+        """Describe anew when another layer is chosen, or when one of its `emitters` fires."""
+        self._ends.append(ChoiceWatcher(chooser, emitters, self._describe).disconnect)
 
     def _listen(self, emitters: Sequence[Any], callback: Callable[..., None]) -> None:
         """Connect a callback until the dock ends."""
@@ -167,7 +250,7 @@ class RunDock(Dock, Generic[Job]):
         self.status.value = progress_text(progress)
         activity = self._activity
         if activity is not None:
-            activity.set_description(stage_text(progress))
+            activity.set_description(sentence(progress.stage))
             if counted and activity.total != progress.total:
                 activity.total = progress.total
             activity.update(progress.step - activity.n)
@@ -212,10 +295,6 @@ class RunDock(Dock, Generic[Job]):
         self._form.enabled = True
         allow(self.cancel_button, self.idle)
         self._describe()
-
-    @abstractmethod
-    def _describe(self, *_: Any) -> None:
-        """Show what the form and the viewer say, and whether a run can begin."""
 
     def _allow_start(self, reason: str = "") -> None:
         """Enable the start button, or say why it cannot be pressed, unless a run goes on."""
@@ -263,7 +342,9 @@ def share_tabs_when_docked(native: QWidget) -> None:
 
 def share_tabs(native: QWidget) -> None:
     """Put the dock of a widget before the plugin's other docks in the same place."""
-    own = _dock_of(native)
+    own = native.parentWidget()
+    while own is not None and not isinstance(own, QDockWidget):
+        own = own.parentWidget()
     window = None if own is None else own.parentWidget()
     if own is None or own.isFloating() or not isinstance(window, QMainWindow):
         return
@@ -284,13 +365,6 @@ def share_tabs(native: QWidget) -> None:
             window.tabifyDockWidget(first, other)
     own.show()
     own.raise_()
-
-
-def _dock_of(native: QWidget) -> QDockWidget | None:
-    parent = native.parentWidget()
-    while parent is not None and not isinstance(parent, QDockWidget):
-        parent = parent.parentWidget()
-    return parent
 
 
 def allow(button: PushButton, reason: str = "") -> None:

@@ -22,20 +22,16 @@ PLACING = ("data", "scale", "units", "translate", "rotate", "shear", "affine", "
 class LayerFollower:
     """Keeps a chooser of image layers at the selected layer, if `follows` accepts that.
 
-    Another choice of the user holds until that layer is removed or the selected one is chosen. By
-    default hidden layers and results are not followed, so that a run can be repeated.
+    Another choice of the user holds until that layer is removed or the selected one is chosen.
     """
 
     def __init__(
         self,
         chooser: CategoricalWidget[Image],
         viewer: ViewerModel,
-        *,
-        follows: Callable[[Layer | None], bool] | None = None,
+        follows: Callable[[Layer | None], bool],
     ) -> None:
-        self._follows = _is_source if follows is None else follows
-        self._chooser = chooser
-        self._viewer = viewer
+        self._chooser, self._viewer, self._follows = chooser, viewer, follows
         self._pinned: Layer | None = None
         self._busy = False
         viewer.layers.selection.events.active.connect(self._on_active)
@@ -140,5 +136,6 @@ def region_changes(viewer: ViewerModel, choice: Any) -> list[Any]:
     return [choice.events.data] if isinstance(choice, Layer) else view_emitters(viewer)
 
 
-def _is_source(layer: Layer | None) -> bool:
+def is_source(layer: Layer | None) -> bool:
+    """Tell whether a layer is a visible image, but no result, so that a run can be repeated."""
     return isinstance(layer, Image) and layer.visible and not is_result(layer)

@@ -1,15 +1,22 @@
-"""Text in CSV files."""
+"""Text in CSV files, and results in image files, which are written in the background."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
+from napari.layers import Image, Layer
+from napari.qt.threading import create_worker
 from napari.utils.notifications import show_error, show_info
 from qtpy.QtWidgets import QFileDialog, QWidget
 
 from napari_blindsr.errors import BlindSRError
 from napari_blindsr.images.atomic import check_output, replacing
+from napari_blindsr.plugin.layers.outputs import is_restored
+
+if TYPE_CHECKING:
+    from napari.components import ViewerModel
 
 
 def ask_and_export(parent: QWidget, title: str, name: str, export: Callable[[Path], None]) -> None:
@@ -32,3 +39,52 @@ def save_csv(path: Path, text: str) -> None:
     check_output(path, suffixes=(".csv",), force=True)
     with replacing(path, force=True) as stream:
         stream.write(text.encode("utf-8"))
+
+
+TITLE = "Save result"
+NOTHING = "There is no result yet: press Run first."
+
+
+def results_to_save(viewer: ViewerModel, last: Sequence[Layer]) -> list[Image]:
+    """Return the selected restored images or, without any, the last result.
+
+    `last` holds the source and the last result, or nothing.
+    """
+    chosen = [layer for layer in viewer.layers if layer in viewer.layers.selection]
+    images = [layer for layer in chosen if is_restored(layer)]
+    if images:
+        return images
+    left = [layer for layer in last if is_restored(layer) and layer in viewer.layers]
+    return left or [layer for layer in reversed(viewer.layers) if is_restored(layer)][:1]
+
+
+def ask_and_save(
+    parent: QWidget,
+    layers: Sequence[Image],
+    *,
+    saved: Callable[[Path], None],
+    failed: Callable[[Exception], None],
+) -> None:
+    """Ask for a file, and write layers to it in the background, several as its channels.
+
+    `saved` or `failed` is called on the main thread at the end.
+    """
+    # Not before now: this imports tifffile, which takes a while.
+    from napari_blindsr.plugin.layers.save_files import (  # noqa: PLC0415
+        FILTERS,
+        chosen_path,
+        layer_data,
+        write_image,
+    )
+
+    names = " + ".join(str(layer.name) for layer in layers)
+    plain = "".join(part if part.isalnum() or part in " -_.×+()" else "_" for part in names)
+    answer, chosen = QFileDialog.getSaveFileName(parent, TITLE, plain, ";;".join(FILTERS))
+    if not answer:
+        return
+    path = chosen_path(answer, chosen)
+    connected: dict[str, Callable[..., Any]] = {
+        "returned": lambda _: saved(path),
+        "errored": failed,
+    }
+    create_worker(write_image, str(path), layer_data(layers), _connect=connected)

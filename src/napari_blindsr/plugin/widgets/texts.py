@@ -52,11 +52,6 @@ def sentence(text: str) -> str:
     return text[:1].upper() + text[1:]
 
 
-def stage_text(progress: Progress) -> str:
-    """Return the stage of a run as a sentence."""
-    return sentence(progress.stage)
-
-
 def progress_text(progress: Progress) -> str:
     """Return step or stage, loss and time left in one line, which breaks between them only."""
     counted = progress.unit == "step" and progress.step > 0
@@ -64,7 +59,7 @@ def progress_text(progress: Progress) -> str:
         parts = [f"Step {progress.step} of {progress.total}"]
     else:
         # No image steps are being done: a warm-up, a reconstruction, planes or tiles.
-        parts = [stage_text(progress)]
+        parts = [sentence(progress.stage)]
     if progress.loss is not None:
         parts.append(f"loss {progress.loss:.4g}")
     if progress.remaining is not None:
@@ -77,37 +72,23 @@ def ending_text(result: Result | StackResult) -> str:
     text = f"{ENDINGS[str(result.reason)]} in {duration_text(result.seconds)}"
     if isinstance(result, StackResult):
         device = "" if result.example is None else f" ({device_label(result.example.device)})"
-        return f"{text}{device}: {planes_restored(result)} of {planes_asked(result)} planes."
+        return f"{text}{device}: {planes_text(result)}."
     steps = ""
     if method_named(result.settings.method).optimises:
         steps = f", {result.trace.size} of {result.settings.schedule.image_steps} steps"
     return f"{text} ({device_label(result.device)}{steps})."
 
 
-def planes_asked(result: StackResult) -> int:
-    """Return how many planes were to be restored."""
-    return math.prod(map(len, result.selection))
-
-
-def planes_restored(result: StackResult) -> int:
+def planes_text(result: StackResult) -> str:
     """Return how many planes are restored, those of an earlier run included."""
-    return len(result.records) - len(result.failures) + result.kept
+    restored = len(result.records) - len(result.failures) + result.kept
+    return f"{restored} of {math.prod(map(len, result.selection))} planes"
 
 
 def facts_of(result: Result | StackResult, nanometres: float | None = None) -> list[str]:
     """Return failures, estimates and the networks used in sentences; a coarse pixel in nm."""
     facts = _failures(result) if isinstance(result, StackResult) else []
-    entries = result.kernels if isinstance(result, StackResult) else [result]
-    blurs = [entry for entry in entries if entry.blur is not None]
-    for entry in blurs[:NAMED]:
-        assert entry.blur is not None
-        plane = ""
-        if isinstance(result, StackResult) and isinstance(entry, StackKernel) and len(blurs) > 1:
-            plane = f"{plane_name(result, entry.indices[0])}: "
-        facts.append(plane + blur_text(entry.blur, nanometres))
-    if len(blurs) > NAMED:
-        facts.append(f"And {len(blurs) - NAMED} more kernels.")
-    facts += [field_text(entry.field) for entry in entries if entry.field is not None][:1]
+    facts += blur_facts(result, nanometres)
     if not isinstance(result, StackResult):
         for label, value, asked in (
             ("Estimated gain:", result.gain, result.settings.gain),
@@ -120,9 +101,29 @@ def facts_of(result: Result | StackResult, nanometres: float | None = None) -> l
         facts.append(f"Neural networks used: {', '.join(result.learned_priors)}.")
     if isinstance(result, StackResult):
         counted = Counter(text for record in result.records for text in record.notes)
-        notes = [f"{count} planes: {text}" for text, count in counted.most_common(NAMED)]
+        notes = [
+            f"{count} plane{'' if count == 1 else 's'}: {text}"
+            for text, count in counted.most_common(NAMED)
+        ]
         facts += [f"{sentence(note)}." for note in (*result.notes, *notes)]
     return facts
+
+
+def blur_facts(result: Result | StackResult, nanometres: float | None = None) -> list[str]:
+    """Return the estimated blurs in sentences; a coarse pixel in nm."""
+    facts = []
+    entries = result.kernels if isinstance(result, StackResult) else [result]
+    blurs = [entry for entry in entries if entry.blur is not None]
+    for entry in blurs[:NAMED]:
+        assert entry.blur is not None
+        plane = ""
+        if isinstance(result, StackResult) and isinstance(entry, StackKernel) and len(blurs) > 1:
+            plane = f"{plane_name(result, entry.indices[0])}: "
+        facts.append(plane + blur_text(entry.blur, nanometres))
+    if len(blurs) > NAMED:
+        more = len(blurs) - NAMED
+        facts.append(f"And {more} more kernel{'' if more == 1 else 's'}.")
+    return facts + [field_text(entry.field) for entry in entries if entry.field is not None][:1]
 
 
 def blur_text(blur: BlurEstimate, nanometres: float | None = None) -> str:
