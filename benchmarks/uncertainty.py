@@ -28,7 +28,7 @@ from skimage import data
 
 from napari_blindsr.physics.simulate import Degradation, degrade
 from napari_blindsr.progress import drained
-from napari_blindsr.restoration.reconstruct import Restored, restored
+from napari_blindsr.restoration.reconstruct import restored
 from napari_blindsr.restoration.restore import make_settings
 from napari_blindsr.restoration.setup import prepare, with_blur
 from napari_blindsr.restoration.uncertainty import (
@@ -46,6 +46,7 @@ from napari_blindsr.restoration.uncertainty import (
 
 if TYPE_CHECKING:
     from napari_blindsr.restoration.problem import Job
+    from napari_blindsr.restoration.reconstruct import Restored
 
 NORMAL = math.sqrt(2 / math.pi)
 COUNTS = (1, 3, 5)

@@ -6,10 +6,12 @@ failure would never reach the user.
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
+    from pathlib import Path
 
 
 class BlindSRError(Exception):
@@ -70,6 +72,27 @@ class WeightsError(BlindSRError):
 def needs(what: str, extra: str) -> str:
     """Return the sentence that says how to install the packages of an extra."""
     return f'{what} needs packages that are not installed: pip install "napari-blindsr[{extra}]"'
+
+
+def first_line(error: BaseException) -> str:
+    """Return the first line of an error's text, or the name of its class if it has none."""
+    return str(error).strip().split("\n", 1)[0] or type(error).__name__
+
+
+@contextmanager
+def reading(path: Path, problem: str = "{}") -> Iterator[None]:
+    """Turn any error of a library, which fails in its own ways, into a `FileError`.
+
+    `problem` says what is wrong with the file; the error's first line takes the place of the
+    braces.
+    """
+    try:
+        yield
+    except BlindSRError:
+        raise
+    except Exception as error:
+        text = problem.format(first_line(error))
+        raise FileError(f"cannot read {path}: {text}") from error
 
 
 def require(condition: bool, message: str) -> None:

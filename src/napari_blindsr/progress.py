@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass, field
 from enum import Enum
-from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator
@@ -13,9 +13,6 @@ if TYPE_CHECKING:
 
 Returned = TypeVar("Returned")
 Report = TypeVar("Report")
-
-REFINING = "improving the estimate of the blur"
-"""Stage of the refinement of a blur estimate."""
 
 
 def drained(
@@ -34,47 +31,6 @@ def drained(
             result: Returned = end.value
             return result
         stop = None if progress is None else bool(progress(report))
-
-
-def reported(
-    steps: Generator[Done, bool | None, Returned], *, stage: str, start: float
-) -> Generator[Progress, bool | None, tuple[Returned, bool]]:
-    """Run steps, yield a `Progress` for each, and return the result and whether to stop.
-
-    Parameters
-    ----------
-    steps : generator
-        Yields the number of parts done, and their total.
-    stage : str
-        Shown to the user.
-    start : float
-        When the run began.
-    """
-    counter = ProgressCounter(start=start, unit="part")
-    stop: bool | None = None
-    stopped = False
-    while True:
-        try:
-            counter.done, counter.total = steps.send(stop)
-        except StopIteration as end:
-            result: Returned = end.value
-            return result, stopped
-        stop = yield counter.progress(stage)
-        stopped = stopped or bool(stop)
-
-
-def one_of(
-    steps: Generator[Done, bool | None, Returned], number: int, count: int
-) -> Generator[Done, bool | None, Returned]:
-    """Run one of `count` similar pieces of work, and yield the progress of all of them."""
-    stop: bool | None = None
-    while True:
-        try:
-            done, total = steps.send(stop)
-        except StopIteration as end:
-            result: Returned = end.value
-            return result
-        stop = yield number * total + done, count * total
 
 
 class StopReason(str, Enum):
@@ -160,7 +116,3 @@ class ProgressCounter:
             remaining=None if pace is None else pace * (self.total - self.done),
             unit=self.unit,
         )
-
-
-Done: TypeAlias = tuple[int, int]
-"""Number of parts that are done, and their total."""

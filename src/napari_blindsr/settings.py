@@ -91,9 +91,9 @@ class Settings:
     usrnet_weights : str or None
         File with the published weights of USRNet; None uses the cache, or fetches them.
     quality : {"fast", "refined"}
-        Whether "fast" also refines the network's blur estimate by how well the restored image
-        explains the data: some seconds more, a gain where the estimate is uncertain, and not for
-        camera shake.
+        "refined": the image prior restores the image in four rotations, and their mean is the
+        result. It takes four times as long, is a little nearer to the truth, and has fewer
+        artefacts. No effect on other reconstructions.
     schedule : Schedule
         Of the optimisation; not used by "fast".
     seed : int
@@ -167,6 +167,31 @@ class Settings:
             self.finish is None or self.finish in FINISHES,
             f"finish is {self.finish!r}; expected one of {list(FINISHES)}",
         )
+        self._check_method(method)
+        require(
+            isinstance(self.seed, int) and 0 <= self.seed < 2**63,
+            f"seed is {self.seed!r}; expected a whole number from 0 to 2**63 − 1",
+        )
+        require(
+            self.threads is None or (_is_whole(self.threads) and self.threads >= 1),
+            f"threads is {self.threads!r}; it must be at least 1",
+        )
+        require(
+            self.tile is None
+            or self.tile == "auto"
+            or (isinstance(self.tile, int) and self.tile >= SMALLEST_TILE),
+            f"tile is {self.tile!r}; expected a whole number from {SMALLEST_TILE}, 'auto' or None",
+        )
+        self._check_uncertainty()
+        require(
+            isinstance(self.optics, Optics),
+            f"optics is {self.optics!r}; expected an Optics, such as "
+            "Optics(numerical_aperture=1.2, emission_nm=520, pixel_size_nm=65)",
+        )
+        self._check_field(method)
+
+    def _check_method(self, method: Method) -> None:
+        """Check what only some methods take."""
         require(
             method.degradations or (self.gain == 1 and not self.mask_saturated),
             f"method {self.method!r} takes no gain and no mask; use one of "
@@ -182,21 +207,8 @@ class Settings:
             f"bounded is {self.bounded}, but method {self.method!r} has no image generator to "
             "bound",
         )
-        require(
-            isinstance(self.seed, int) and 0 <= self.seed < 2**63,
-            f"seed is {self.seed!r}; expected a whole number from 0 to 2**63 − 1",
-        )
-        require(
-            self.threads is None or (_is_whole(self.threads) and self.threads >= 1),
-            f"threads is {self.threads!r}; it must be at least 1",
-        )
-        require(
-            self.tile is None
-            or self.tile == "auto"
-            or (isinstance(self.tile, int) and self.tile >= SMALLEST_TILE),
-            f"tile is {self.tile!r}; expected a whole number from {SMALLEST_TILE}, 'auto' or None",
-        )
 
+    def _check_uncertainty(self) -> None:
         require(
             isinstance(self.uncertainty, int)
             and (self.uncertainty == 0 or self.uncertainty >= self.fewest_restorations),
@@ -210,12 +222,6 @@ class Settings:
             f"({[m.name for m in METHOD_TABLE if not m.optimises]}), or a known kernel with a "
             "finish",
         )
-        require(
-            isinstance(self.optics, Optics),
-            f"optics is {self.optics!r}; expected an Optics, such as "
-            "Optics(numerical_aperture=1.2, emission_nm=520, pixel_size_nm=65)",
-        )
-        self._check_field(method)
 
     def _check_field(self, method: Method) -> None:
         rows_and_columns = (

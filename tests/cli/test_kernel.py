@@ -14,7 +14,6 @@ from PIL import Image
 from skimage import data
 
 from napari_blindsr.cli.kernel import (
-    FWHM,
     Reader,
     axes_in_micrometres,
     report_of,
@@ -29,6 +28,7 @@ from napari_blindsr.evaluation.samples import fluorescence
 from napari_blindsr.images.files import read_image
 from napari_blindsr.images.metadata import PixelSize
 from napari_blindsr.physics.kernels import Disk, Motion
+from napari_blindsr.physics.kernels.base import FWHM
 from tests.cli.command_line import call, check_refused, run_here
 
 

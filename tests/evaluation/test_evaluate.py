@@ -22,15 +22,16 @@ from napari_blindsr.evaluation import evaluate
 from napari_blindsr.evaluation.dataset import Case, DataSet, Layout, open_dataset
 from napari_blindsr.evaluation.evaluate import (
     Row,
+    evaluation_table,
     mean_row,
     restored_rows,
     score,
     scored_rows,
     settings_for,
+    write_csv,
 )
 from napari_blindsr.evaluation.prepare import Preparation, prepare_dataset
 from napari_blindsr.evaluation.results import peak_memory, run_folder, settings_digest
-from napari_blindsr.evaluation.table import evaluation_table, write_csv
 from napari_blindsr.methods import Schedule
 from napari_blindsr.metrics import SCORES
 from napari_blindsr.metrics.kernel import same_size

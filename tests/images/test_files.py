@@ -346,14 +346,14 @@ def test_colour_is_the_last_axis(tmp_path: Path) -> None:
 
 def test_finer_descriptions() -> None:
     coarse = described("ZYX", origin=(10.0, 20.0))
-    fine = coarse.finer(4, shift=-0.375)
+    fine = coarse.finer(4, first=(-0.375, -0.375))
     assert fine.pixel_size == PixelSize(y=0.05, x=0.025, unit="µm")
     assert fine.origin == pytest.approx((10 - 0.075, 20 - 0.0375))
     assert fine.steps == coarse.steps
     assert fine.step("Z") == STEPS[1]
     assert fine.step("T") is None
     plain = Description(axes="YX")
-    assert plain.finer(4, shift=-0.375) == plain
+    assert plain.finer(4, first=(-0.375, -0.375)) == plain
 
 
 @pytest.mark.parametrize(

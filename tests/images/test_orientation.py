@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from napari_blindsr.images.orientation import Orientation, canonical
+from napari_blindsr.images.planes import Orientation, canonical
 
 ALL = [
     Orientation(rows=rows, columns=columns, transposed=transposed)

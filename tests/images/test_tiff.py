@@ -257,7 +257,7 @@ def test_only_what_is_asked_for_is_read(tmp_path: Path, options: dict[str, Any])
 
 
 def test_large_planes_are_read_by_strips(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("napari_blindsr.images.tiff_pages.WHOLE_PAGE", 1000)
+    monkeypatch.setattr("napari_blindsr.images.tiff.WHOLE_PAGE", 1000)
     path = tmp_path / "a.tif"
     tifffile.imwrite(path, STACK[0, 0, 0], rowsperstrip=8, compression="zlib")
     with tifffile.TiffFile(path) as tif:

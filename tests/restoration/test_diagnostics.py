@@ -22,12 +22,12 @@ from napari_blindsr.evaluation.samples import fluorescence, photograph
 from napari_blindsr.optics import Optics
 from napari_blindsr.physics.acquisition import compressed
 from napari_blindsr.physics.kernels import Gaussian, Line
+from napari_blindsr.physics.kernels.base import FWHM
 from napari_blindsr.physics.observation import kernel_center
 from napari_blindsr.physics.simulate import Degradation, degrade, gaussian_kernel
 from napari_blindsr.restoration.diagnostics import (
     BLOCKY,
     FLAGS,
-    FWHM,
     RunEvidence,
     run_checks,
 )

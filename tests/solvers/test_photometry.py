@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from napari_blindsr.images.orientation import Orientation
+from napari_blindsr.images.planes import Orientation
 from napari_blindsr.metrics.residual import predict
 from napari_blindsr.physics.kernels import render_gaussian
 from napari_blindsr.physics.observation import kernel_center

@@ -20,7 +20,7 @@ from napari_blindsr.images.files import open_image
 from napari_blindsr.images.tiling import Box, count_tiles, shared_side
 from napari_blindsr.physics.kernels import Automatic
 from napari_blindsr.progress import Progress, StopReason
-from napari_blindsr.stacks import dask_tiles
+from napari_blindsr.stacks import dask_executor
 from napari_blindsr.stacks.batch import digest, file_job, open_file, restore_file
 from napari_blindsr.stacks.dask_executor import ClusterExecutor
 from napari_blindsr.stacks.dask_tasks import tile_payload
@@ -174,7 +174,7 @@ def test_no_more_is_held_than_a_few_tiles(client: Client, monkeypatch: pytest.Mo
         if report.unit == "tile":
             most = max(most, len(asked) - report.step)
 
-    monkeypatch.setattr(dask_tiles, "tile_payload", counted)
+    monkeypatch.setattr(dask_executor, "tile_payload", counted)
     image = cells(40, 1100)
     restore_stack(image, TILED, axes="YX", known_kernel=KERNEL, client=client, progress=look)
     assert asked == list(range(9))
@@ -243,14 +243,14 @@ def test_tiles_are_made_smaller_where_memory_is_short(
             return errors.OutOfMemoryError("the device ran out of memory")
         return dask_tasks.run_tile(payload)
 
-    monkeypatch.setattr(dask_tiles, "run_tile", short)
+    monkeypatch.setattr(dask_executor, "run_tile", short)
     image = cells(40, 300)
     wide = replace(TILED, tile=512)
     found = restore_stack(image, wide, axes="YX", known_kernel=KERNEL, client=client)
     expected = restore_stack(image, TILED, axes="YX", known_kernel=KERNEL)
     np.testing.assert_array_equal(found.image, expected.image)
     assert any("memory was short" in note for note in found.records[0].notes)
-    monkeypatch.setattr(dask_tiles, "SMALLEST_TILE", 400)
+    monkeypatch.setattr(dask_executor, "SMALLEST_TILE", 400)
     with pytest.raises(OutOfMemoryError):
         restore_stack(image, wide, axes="YX", known_kernel=KERNEL, client=client)
 

@@ -23,7 +23,7 @@ from napari_blindsr.methods import CONTINUED, Schedule
 from napari_blindsr.progress import drained
 from napari_blindsr.stacks.batch import digest, file_job, open_file, restore_file
 from napari_blindsr.stacks.plan import prepare_stack
-from napari_blindsr.stacks.warm_start import COLD_START, WarmStarts
+from napari_blindsr.stacks.shared_kernel import COLD_START, WarmStarts
 from tests.cli.command_line import check_refused, run_here
 from tests.stacks.test_cluster import check_same
 from tests.stacks.test_restore_stack import KERNEL

@@ -10,8 +10,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from napari_blindsr.cli.measure import square_pixel
-from napari_blindsr.cli.options import FAILED, STOPPED
-from napari_blindsr.cli.printing import say, warnings_of
+from napari_blindsr.cli.options import FAILED, STOPPED, say, warnings_of
 from napari_blindsr.cli.terminal import machine, release, watch
 from napari_blindsr.errors import BlindSRError, EngineError, FileError
 from napari_blindsr.stacks.batch import (
@@ -49,14 +48,9 @@ def restore_many(
     console: Console,
     cluster: ClusterChoice | None = None,
 ) -> int:
-    """Restore files; returns the exit code.
+    """Restore files; returns the exit code. Files that are complete are skipped.
 
-    Files that are complete are skipped. A file that fails does not end the run.
-
-    Raises
-    ------
-    BlindSRError
-        If there is one file only, and it fails; or if the cluster cannot be reached, or is lost.
+    A file that fails does not end the run, unless it is the only one; a lost cluster does.
     """
     summary = _Outcomes(alone=len(jobs) == 1, console=console)
     opened: list[tuple[OpenFile, str]] = []
@@ -204,9 +198,7 @@ def _planes(count: int) -> str:
 
 
 def _summary(jobs: Sequence[FileJob], outcomes: dict[FileJob, str]) -> Table:
-    table = Table(title="Summary")
-    table.add_column("file")
-    table.add_column("outcome")
+    table = Table("file", "outcome", title="Summary")
     for job in jobs:
         table.add_row(escape(job.source.name), escape(outcomes.get(job, "not started")))
     return table

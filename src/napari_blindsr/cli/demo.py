@@ -3,24 +3,23 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
-from napari_blindsr.cli.options import DeviceOption, MethodOption, UsrnetOption
-from napari_blindsr.cli.printing import error_console, print_tables, say
+from napari_blindsr.cli.options import (
+    DeviceOption,
+    MethodOption,
+    UsrnetOption,
+    error_console,
+    print_tables,
+    say,
+)
 from napari_blindsr.cli.restore import conclude
-from napari_blindsr.errors import FileError
-from napari_blindsr.images.atomic import check_output
+from napari_blindsr.images.atomic import check_output, make_folder
 from napari_blindsr.methods import METHODS
 from napari_blindsr.settings import Settings
 from napari_blindsr.types import SCALES
-
-if TYPE_CHECKING:
-    from rich.console import Console
-
-    from napari_blindsr.evaluation.samples import Sample
-    from napari_blindsr.restoration.result import Result
 
 
 def demo(
@@ -49,7 +48,7 @@ def demo(
     # Checked before torch is imported, and before a folder is made.
     Settings(scale=SCALES[0], method=method)
     picture = output / "comparison.png"
-    _make_folder(output)
+    make_folder(output, parents=False)
     check_output(picture, suffixes=(".png",), force=True)
     from napari_blindsr.cli.terminal import run, score_table  # noqa: PLC0415
     from napari_blindsr.evaluation.demo import (  # noqa: PLC0415
@@ -68,22 +67,11 @@ def demo(
     write_image(picture, side_by_side(case, result), dtype="uint8", force=True)
     code = conclude(result, [picture], console)
     if viewer:
-        _show(case.sample, result, console)
+        from napari_blindsr.plugin.restore.viewer import open_viewer, why_not  # noqa: PLC0415
+
+        reason = why_not()
+        if reason is None:
+            open_viewer(case.sample, result)
+        else:
+            say(console, f"napari is not opened: {reason}")
     return code
-
-
-def _make_folder(folder: Path) -> None:
-    try:
-        folder.mkdir(exist_ok=True)
-    except OSError as error:
-        raise FileError(f"cannot make the folder {folder}: {error.strerror}") from error
-
-
-def _show(sample: Sample, result: Result, console: Console) -> None:
-    from napari_blindsr.plugin.restore.viewer import open_viewer, why_not  # noqa: PLC0415
-
-    reason = why_not()
-    if reason is not None:
-        say(console, f"napari is not opened: {reason}")
-        return
-    open_viewer(sample, result)

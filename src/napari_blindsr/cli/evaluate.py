@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import suppress
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -15,11 +15,13 @@ from napari_blindsr.cli.options import (
     MethodOptions,
     QuietOption,
     ScaleOption,
+    error_console,
     flattened,
     number_or_auto,
+    print_tables,
+    say,
 )
 from napari_blindsr.cli.prepare import DatasetArgument, ModelOption
-from napari_blindsr.cli.printing import error_console, print_tables, say
 from napari_blindsr.errors import FileError, SettingsError
 from napari_blindsr.evaluation.dataset import MODEL
 from napari_blindsr.images.atomic import check_output
@@ -38,19 +40,17 @@ if TYPE_CHECKING:
     from napari_blindsr.settings import Settings
 
 
-@flattened
-def evaluate(
-    dataset: DatasetArgument,
-    *,
-    scale: ScaleOption,
-    model: ModelOption = MODEL,
+@dataclass(frozen=True, kw_only=True)
+class EvaluationOptions:
+    """Which images are evaluated with which settings, and where the results go."""
+
     images: Annotated[
         str | None,
         typer.Option(
             metavar="A,B", help="Names of the images to evaluate.", show_default="all of them"
         ),
-    ] = None,
-    csv: Annotated[Path | None, typer.Option(help="File for the table: .csv.")] = None,
+    ] = None
+    csv: Annotated[Path | None, typer.Option(help="File for the table: .csv.")] = None
     results: Annotated[
         Path | None,
         typer.Option(
@@ -59,7 +59,7 @@ def evaluate(
             "otherwise each set of settings gets a subfolder.",
             show_default="DATASET/<MODEL>_results_x<SCALE>",
         ),
-    ] = None,
+    ] = None
     kernel: Annotated[
         str | None,
         typer.Option(
@@ -68,11 +68,11 @@ def evaluate(
             "kernel is given.",
             show_default="the manifest's family, or gaussian",
         ),
-    ] = None,
+    ] = None
     gain: Annotated[
         str | None,
         typer.Option(metavar="NUMBER|auto", help="As for restore.", show_default="the manifest's"),
-    ] = None,
+    ] = None
     noise: Annotated[
         str | None,
         typer.Option(
@@ -80,7 +80,16 @@ def evaluate(
             help="As for restore.",
             show_default="auto if the manifest has noise, else 0",
         ),
-    ] = None,
+    ] = None
+
+
+@flattened
+def evaluate(
+    dataset: DatasetArgument,
+    *,
+    scale: ScaleOption,
+    model: ModelOption = MODEL,
+    given: EvaluationOptions,
     chosen: MethodOptions,
     force: Annotated[bool, typer.Option("--force", help="Replace an existing CSV file.")] = False,
     quiet: QuietOption = False,
@@ -91,40 +100,43 @@ def evaluate(
     evaluation. The table also has cubic interpolation and, if its weights are on this machine,
     USRNet with the true kernel.
     """
-    if csv is not None:
-        check_output(csv, suffixes=(".csv",), force=force)
+    if given.csv is not None:
+        check_output(given.csv, suffixes=(".csv",), force=force)
     asked = chosen.settings(scale=scale, kernel="known")
-    wanted = _family(kernel)
-    brightness = None if gain is None else number_or_auto("gain", gain)
-    deviation = None if noise is None else number_or_auto("noise", noise)
+    wanted = _family(given.kernel)
+    gain = None if given.gain is None else number_or_auto("gain", given.gain)
+    noise = None if given.noise is None else number_or_auto("noise", given.noise)
     if not dataset.is_dir():
         raise FileError(f"there is no data set {dataset}; expected a folder")
     from napari_blindsr.evaluation.dataset import open_dataset  # noqa: PLC0415
     from napari_blindsr.evaluation.evaluate import settings_for  # noqa: PLC0415
 
-    names = None if images is None else [name.strip() for name in images.split(",")]
+    names = None if given.images is None else [n.strip() for n in given.images.split(",")]
     data = open_dataset(dataset, scale=scale, model=model, images=names)
     for name in data.names:
         # Damaged images are reported before hours of work.
         data.load(name)
-    settings = settings_for(data, asked, kernel=wanted, gain=brightness, noise=deviation)
+    settings = settings_for(data, asked, kernel=wanted, gain=gain, noise=noise)
     # The schedule depends on the kernel family.
     schedule = chosen.settings(scale=scale, kernel=settings.kernel).schedule
     settings = replace(settings, schedule=schedule)
     console = error_console(quiet=quiet)
-    root = results if results is not None else dataset / f"{model}_results_x{scale}"
+    root = given.results if given.results is not None else dataset / f"{model}_results_x{scale}"
     title, rows, count = _rows(data, settings, root, chosen.usrnet_weights, console)
-    done = _drain(rows)
-    from napari_blindsr.evaluation.table import evaluation_table, write_csv  # noqa: PLC0415
+    done: list[Row] = []
+    with suppress(KeyboardInterrupt):
+        for row in rows:
+            done.append(row)  # noqa: PERF402  (an interrupt keeps those before it)
+    from napari_blindsr.evaluation.evaluate import evaluation_table, write_csv  # noqa: PLC0415
 
     if done:
         print_tables(evaluation_table(done, title=f"{dataset.resolve().name} ×{scale}, {title}"))
     if len(done) < count:
         console.print(f"stopped after {len(done)} of {count} images; the same command resumes")
         return FAILED
-    if csv is not None:
-        write_csv(csv, done, force=force)
-        say(console, f"wrote {csv}")
+    if given.csv is not None:
+        write_csv(given.csv, done, force=force)
+        say(console, f"wrote {given.csv}")
     return 0
 
 
@@ -160,15 +172,6 @@ def _rows(
 
     rows = restored_rows(data, settings, folder, run=run, network=network)
     return settings.method, rows, len(data.names)
-
-
-def _drain(rows: Iterator[Row]) -> list[Row]:
-    """Return the rows that are complete, all of them unless the user interrupts."""
-    done = []
-    with suppress(KeyboardInterrupt):
-        for row in rows:
-            done.append(row)  # noqa: PERF402  (an interrupt keeps those before it)
-    return done
 
 
 def _family(kernel: str | None) -> KernelFamily | Literal["known"] | None:

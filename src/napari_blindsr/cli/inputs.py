@@ -1,4 +1,4 @@
-"""Options of ``restore``: files, planes and regions, and workers."""
+"""Options of ``restore``: files, planes and regions, workers, and what is written."""
 
 from __future__ import annotations
 
@@ -8,10 +8,21 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from napari_blindsr.cli.options import IMAGE_SUFFIXES, READ_SUFFIXES
+from napari_blindsr.cli.options import (
+    FLOAT_SUFFIXES,
+    IMAGE_SUFFIXES,
+    KERNEL_SUFFIXES,
+    MASK_SUFFIXES,
+    READ_SUFFIXES,
+    REPORT_SUFFIXES,
+    KernelOutOption,
+    check_files,
+    parsed,
+)
 from napari_blindsr.errors import BlindSRError, FileError, SettingsError
-from napari_blindsr.images.atomic import check_suffix
+from napari_blindsr.images.atomic import Bundle, check_suffix, complete
 from napari_blindsr.images.tiling import Box
+from napari_blindsr.settings import FEWEST_RESTORATIONS
 from napari_blindsr.stacks.dask_client import ClusterChoice
 from napari_blindsr.stacks.options import StackOptions
 from napari_blindsr.types import FileFormat, OutputType, Sharing
@@ -19,6 +30,10 @@ from napari_blindsr.types import FileFormat, OutputType, Sharing
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from rich.console import Console
+
+    from napari_blindsr.images.files import LoadedImage
+    from napari_blindsr.restoration.result import Result
     from napari_blindsr.stacks.batch import FileJob
 
 
@@ -81,6 +96,9 @@ class FileOptions:
             )
         if self.output is not None:
             check_suffix(self.output, OUTPUT_SUFFIXES, "write")
+        folder = self.output_dir
+        if folder is not None and folder.exists() and not folder.is_dir():
+            raise FileError(f"cannot write to {folder}: it is a file; expected a folder")
 
     def single_image(self, images: Sequence[Path], options: StackOptions) -> Path | None:
         """Return the INPUT if it is one grey or RGB image in a plain file, or seems to be one."""
@@ -208,24 +226,137 @@ class ClusterOptions:
 
 def parse_roi(text: str) -> Box:
     """Return the region that ROWS,COLUMNS names, such as 100:200,50:150."""
-    try:
+
+    def convert(text: str) -> Box:
         rows, columns = (part.split(":") for part in text.split(","))
         top, bottom = map(int, rows)
         left, right = map(int, columns)
-    except ValueError:
-        raise SettingsError(
-            f"roi is {text!r}; expected rows and columns such as 100:200,50:150"
-        ) from None
-    return Box(top=top, left=left, bottom=bottom, right=right)
+        return Box(top=top, left=left, bottom=bottom, right=right)
+
+    return parsed("roi", text, convert, "rows and columns such as 100:200,50:150")
 
 
 def parse_tile(text: str) -> int | Literal["auto"] | None:
     """Return the value of --tile."""
     if text == "auto":
         return "auto"
-    if text == "none":
-        return None
-    try:
-        return int(text)
-    except ValueError:
-        raise SettingsError(f"tile is {text!r}; expected a number, 'auto' or 'none'") from None
+    return None if text == "none" else parsed("tile", text, int, "a number, 'auto' or 'none'")
+
+
+@dataclass(frozen=True, kw_only=True)
+class OutputOptions:
+    """What is written beside the image."""
+
+    kernel_out: KernelOutOption = None
+    mask_out: Annotated[
+        Path | None,
+        typer.Option(
+            help="Where the mask of the filled-in pixels of the result goes, 255 where filled "
+            "in: .png or .tif."
+        ),
+    ] = None
+    uncertainty: Annotated[
+        int,
+        typer.Option(
+            metavar="N",
+            help="Compute the standard deviation of each pixel from so many additional "
+            f"restorations, at least 1 with the image prior, {FEWEST_RESTORATIONS} without; 0 is "
+            "off. Not where an optimisation would be repeated.",
+        ),
+    ] = 0
+    uncertainty_out: Annotated[
+        Path | None,
+        typer.Option(
+            help="Where the standard deviation of each pixel goes, in the input's intensities: "
+            ".tif or .npy."
+        ),
+    ] = None
+    report: Annotated[Path | None, typer.Option(help="Where a report of the run goes: .json.")] = (
+        None
+    )
+
+    def __post_init__(self) -> None:
+        if (self.uncertainty > 0) != (self.uncertainty_out is not None):
+            raise SettingsError(
+                f"--uncertainty is {self.uncertainty} and --uncertainty-out is "
+                f"{'missing' if self.uncertainty_out is None else 'given'}; expected both or none"
+            )
+
+    def _files(self, image: Path) -> tuple[tuple[Path | None, tuple[str, ...]], ...]:
+        """Return the files in the order in which they are written, and their extensions."""
+        return (
+            (image, IMAGE_SUFFIXES),
+            (self.kernel_out, KERNEL_SUFFIXES),
+            (self.mask_out, MASK_SUFFIXES),
+            (self.uncertainty_out, FLOAT_SUFFIXES),
+            (self.report, REPORT_SUFFIXES),
+        )
+
+    def written(self, image: Path) -> list[Path]:
+        """Return the files that are asked for."""
+        return [path for path, _ in self._files(image) if path is not None]
+
+    def check(self, image: Path, *inputs: Path | None, force: bool) -> None:
+        """Check that all outputs can be written before any input is read."""
+        # An earlier run may have been killed while it renamed its files.
+        complete(image, self.written(image))
+        check_files(*inputs, outputs=self._files(image), force=force)
+
+    def check_none(self) -> None:
+        """Raise a `FileError` if any is given; they are written for a single image only."""
+        for name in ("kernel_out", "mask_out", "uncertainty_out", "report"):
+            path = getattr(self, name)
+            if path is not None:
+                raise FileError(
+                    f"--{name.replace('_', '-')} is {path}, which goes with one grey or RGB image "
+                    "that this process restores; kernels and report of a stack, of files in "
+                    "--output-dir, and of what a cluster restores, are written beside the results"
+                )
+
+    def write(
+        self, image: Path, result: Result, loaded: LoadedImage, *, force: bool, console: Console
+    ) -> list[Path]:
+        """Write a result; returns the files."""
+        import numpy as np  # noqa: PLC0415
+
+        from napari_blindsr.images import files, plain  # noqa: PLC0415
+        from napari_blindsr.physics import kernel_files  # noqa: PLC0415
+
+        dtype, size = loaded.array.dtype, loaded.pixel_size
+        fine = None if size is None else size.divided(result.settings.scale)
+        written = self.written(image)
+        with Bundle(image) as bundle:
+            options: dict[str, Any] = {"force": force, "bundle": bundle}
+            clipped = plain.write_image(
+                image,
+                result.image,
+                dtype=dtype,
+                pixel_size=fine,
+                description=loaded.description,
+                **options,
+            )
+            if self.kernel_out is not None:
+                kernel_files.write_kernel(self.kernel_out, result.kernels, **options)
+            if self.mask_out is not None:
+                covered = result.covered
+                if covered is None:
+                    covered = np.zeros(result.support.shape, dtype=bool)
+                files.write_mask(self.mask_out, covered, **options)
+            if self.uncertainty_out is not None and result.uncertainty is None:
+                # The run was stopped before it had one.
+                written.remove(self.uncertainty_out)
+            elif self.uncertainty_out is not None:
+                spread = result.uncertainty
+                assert spread is not None
+                plain.write_image(
+                    self.uncertainty_out, spread, dtype=spread.dtype, pixel_size=fine, **options
+                )
+            if self.report is not None:
+                plain.write_report(self.report, result.report(), **options)
+        bundle.commit()
+        if clipped:
+            console.print(
+                f"clipped {clipped} of {result.support.size} pixels to the range of {dtype}; "
+                ".tif and .npy keep them"
+            )
+        return written

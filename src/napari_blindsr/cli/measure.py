@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -16,8 +17,11 @@ from napari_blindsr.cli.options import (
     GeometryOption,
     QuietOption,
     check_files,
+    error_console,
+    flattened,
+    print_tables,
+    say,
 )
-from napari_blindsr.cli.printing import error_console, print_tables, say
 from napari_blindsr.errors import InputError, SettingsError
 from napari_blindsr.images.atomic import check_suffix, replacing
 from napari_blindsr.types import SCALES, Criterion
@@ -35,30 +39,102 @@ CSV_SUFFIXES = (".csv",)
 NANOMETRES = 1e9
 
 
-def measure(
-    image: Annotated[
-        Path,
-        typer.Argument(metavar="RESULT", help="The image to measure: .png, .tif or .npy."),
-    ],
-    *,
+@dataclass(frozen=True, kw_only=True)
+class InputOptions:
+    """What is known of an image; the fields are those of `metrics.MetricInputs`."""
+
     reference: Annotated[
         Path | None,
         typer.Option(help="The true image, of RESULT's size: PSNR, SSIM, NRMSE, MS-SSIM."),
-    ] = None,
+    ] = None
     source: Annotated[
         Path | None,
         typer.Option(help="The image that RESULT was made from: RSP and RSE, resolution before."),
-    ] = None,
+    ] = None
     kernel: Annotated[
         Path | None,
         typer.Option(
             help="The correlation kernel, as restore --kernel-out writes it: its widths and, with "
             "--source, the residual."
         ),
-    ] = None,
+    ] = None
     true_kernel: Annotated[
         Path | None, typer.Option(help="The true kernel: kernel PSNR and e_k.")
-    ] = None,
+    ] = None
+    second: Annotated[
+        Path | None,
+        typer.Option(
+            help="Another image of the same thing with independent noise, of RESULT's size: "
+            "Fourier ring correlation."
+        ),
+    ] = None
+    second_source: Annotated[
+        Path | None, typer.Option(help="A second acquisition, of the size of --source.")
+    ] = None
+    geometry: GeometryOption = "camera"
+    border: BorderOption = "extend"
+    gain: Annotated[float, typer.Option(help="How bright --source is compared with RESULT.")] = 1.0
+    noise: Annotated[
+        float | None,
+        typer.Option(help="Standard deviation of the noise in --source.", show_default="estimated"),
+    ] = None
+    crop: Annotated[
+        int, typer.Option(help="Pixels left out at each border beside --reference.")
+    ] = 0
+    registers: Annotated[
+        bool,
+        typer.Option(
+            "--register/--no-register",
+            help="Align images with each other, to a fraction of a pixel.",
+        ),
+    ] = True
+    fits_intensity: Annotated[
+        bool,
+        typer.Option(
+            "--fit-intensity", help="Fit RESULT to the reference with a factor and an offset."
+        ),
+    ] = False
+    data_range: Annotated[
+        float | None,
+        typer.Option(
+            help="Range of intensities, for PSNR and SSIM.",
+            show_default="255, or the reference's range",
+        ),
+    ] = None
+    criterion: Annotated[Criterion, typer.Option(help="Threshold of Fourier ring correlation.")] = (
+        "one-seventh"
+    )
+    pixel_size: Annotated[
+        float | None,
+        typer.Option(
+            help="Side of RESULT's pixels at the specimen, in nm.",
+            show_default="the pixel size in RESULT's file",
+        ),
+    ] = None
+    numerical_aperture: Annotated[
+        float | None, typer.Option("--na", help="Numerical aperture.")
+    ] = None
+    wavelength: Annotated[float | None, typer.Option(help="Emission wavelength, in nm.")] = None
+
+    def read(self) -> dict[str, Any]:
+        """Return the inputs, with the images and kernels instead of their files."""
+        images = ("reference", "source", "second", "second_source")
+        return {
+            **vars(self),
+            **{name: _image(getattr(self, name)) for name in images},
+            "kernel": _kernel(self.kernel),
+            "true_kernel": _kernel(self.true_kernel),
+        }
+
+
+@flattened
+def measure(
+    image: Annotated[
+        Path,
+        typer.Argument(metavar="RESULT", help="The image to measure: .png, .tif or .npy."),
+    ],
+    *,
+    given: InputOptions,
     scale: Annotated[
         int | None,
         typer.Option(
@@ -68,58 +144,6 @@ def measure(
             show_default="the ratio of their sizes",
         ),
     ] = None,
-    second: Annotated[
-        Path | None,
-        typer.Option(
-            help="Another image of the same thing with independent noise, of RESULT's size: "
-            "Fourier ring correlation."
-        ),
-    ] = None,
-    second_source: Annotated[
-        Path | None, typer.Option(help="A second acquisition, of the size of --source.")
-    ] = None,
-    geometry: GeometryOption = "camera",
-    border: BorderOption = "extend",
-    gain: Annotated[float, typer.Option(help="How bright --source is compared with RESULT.")] = 1.0,
-    noise: Annotated[
-        float | None,
-        typer.Option(help="Standard deviation of the noise in --source.", show_default="estimated"),
-    ] = None,
-    crop: Annotated[
-        int, typer.Option(help="Pixels left out at each border beside --reference.")
-    ] = 0,
-    register: Annotated[
-        bool,
-        typer.Option(
-            "--register/--no-register",
-            help="Align images with each other, to a fraction of a pixel.",
-        ),
-    ] = True,
-    fit_intensity: Annotated[
-        bool,
-        typer.Option(
-            "--fit-intensity", help="Fit RESULT to the reference with a factor and an offset."
-        ),
-    ] = False,
-    data_range: Annotated[
-        float | None,
-        typer.Option(
-            help="Range of intensities, for PSNR and SSIM.",
-            show_default="255, or the reference's range",
-        ),
-    ] = None,
-    criterion: Annotated[
-        Criterion, typer.Option(help="Threshold of Fourier ring correlation.")
-    ] = "one-seventh",
-    pixel_size: Annotated[
-        float | None,
-        typer.Option(
-            help="Side of RESULT's pixels at the specimen, in nm.",
-            show_default="the pixel size in RESULT's file",
-        ),
-    ] = None,
-    na: Annotated[float | None, typer.Option("--na", help="Numerical aperture.")] = None,
-    wavelength: Annotated[float | None, typer.Option(help="Emission wavelength, in nm.")] = None,
     csv: Annotated[
         Path | None,
         typer.Option(help="Where the scores go, with definitions and caveats: .csv."),
@@ -128,7 +152,7 @@ def measure(
     quiet: QuietOption = False,
 ) -> None:
     """Compute quality scores from the images you choose: fidelity, residual, resolution, kernel."""
-    _check_options(scale=scale, source=source, na=na, wavelength=wavelength)
+    _check_options(given, scale)
     check_files(outputs=((csv, CSV_SUFFIXES),), force=force)
     from napari_blindsr.images import files  # noqa: PLC0415
     from napari_blindsr.metrics import MetricInputs  # noqa: PLC0415
@@ -136,31 +160,12 @@ def measure(
     from napari_blindsr.metrics.measure import to_csv  # noqa: PLC0415
 
     loaded = files.read_image(image)
-    size, notes = (pixel_size, ()) if pixel_size is not None else square_pixel(loaded.pixel_size)
-    evidence = MetricInputs(
-        image=loaded.array,
-        reference=_image(reference),
-        source=_image(source),
-        kernel=_kernel(kernel),
-        true_kernel=_kernel(true_kernel),
-        second=_image(second),
-        second_source=_image(second_source),
-        geometry=geometry,
-        border=border,
-        gain=gain,
-        noise=noise,
-        pixel_size=size,
-        numerical_aperture=na,
-        wavelength=wavelength,
-        registers=register,
-        fits_intensity=fit_intensity,
-        data_range=data_range,
-        crop=crop,
-        criterion=criterion,
-    )
+    own = square_pixel(loaded.pixel_size)
+    size, notes = own if given.pixel_size is None else (given.pixel_size, ())
+    evidence = MetricInputs(image=loaded.array, **{**given.read(), "pixel_size": size})
     if scale is not None and scale != evidence.scale:
         raise InputError(
-            f"--scale is {scale}, but {image} has {evidence.scale} times the size of {source}"
+            f"--scale is {scale}, but {image} has {evidence.scale} times the size of {given.source}"
         )
     scores = measure_all(evidence)
     if csv is not None:
@@ -173,19 +178,17 @@ def measure(
         say(console, f"wrote {csv}")
 
 
-def _check_options(
-    *, scale: int | None, source: Path | None, na: float | None, wavelength: float | None
-) -> None:
+def _check_options(given: InputOptions, scale: int | None) -> None:
     """Raise a `SettingsError` for options that do not go together."""
-    if scale is not None and source is None:
+    if scale is not None and given.source is None:
         raise SettingsError("--scale relates RESULT to --source, which is not given")
     if scale is not None and scale not in SCALES:
         raise SettingsError(f"--scale is {scale}; expected {SCALES[0]} to {SCALES[-1]}")
-    if (na is None) != (wavelength is None):
-        given, missing = (
-            ("--na", "--wavelength") if wavelength is None else ("--wavelength", "--na")
-        )
-        raise SettingsError(f"{given} is given without {missing}; the diffraction limit needs both")
+    if (given.numerical_aperture is None) != (given.wavelength is None):
+        one, missing = "--na", "--wavelength"
+        if given.wavelength is not None:
+            one, missing = missing, one
+        raise SettingsError(f"{one} is given without {missing}; the diffraction limit needs both")
 
 
 def square_pixel(size: PixelSize | None) -> tuple[float | None, tuple[str, ...]]:

@@ -15,9 +15,10 @@ from napari_blindsr.cli.options import (
     ScaleOption,
     SeedOption,
     choose_kernel,
+    error_console,
     flattened,
+    say,
 )
-from napari_blindsr.cli.printing import error_console, say
 from napari_blindsr.errors import FileError
 from napari_blindsr.evaluation.dataset import MODEL
 from napari_blindsr.physics.kernels import FAMILY_NAMES

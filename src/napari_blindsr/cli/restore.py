@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from napari_blindsr.cli.inputs import ClusterOptions, FileOptions, PlaneOptions, parse_tile
+from napari_blindsr.cli.inputs import (
+    ClusterOptions,
+    FileOptions,
+    OutputOptions,
+    PlaneOptions,
+    parse_tile,
+)
 from napari_blindsr.cli.measure import square_pixel
 from napari_blindsr.cli.options import (
     FAILED,
@@ -22,45 +28,49 @@ from napari_blindsr.cli.options import (
     QuietOption,
     ScaleOption,
     choose_kernel,
+    error_console,
     flattened,
     number_or_auto,
     parse_field,
+    say,
+    warnings_of,
 )
-from napari_blindsr.cli.outputs import OutputOptions
-from napari_blindsr.cli.printing import error_console, say, warnings_of
-from napari_blindsr.errors import FileError
 from napari_blindsr.methods import method_named
 from napari_blindsr.physics.kernels import FAMILY_NAMES, KernelFamily
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    import numpy as np
+    from numpy.typing import NDArray
     from rich.console import Console
 
+    from napari_blindsr.images.files import LoadedImage
     from napari_blindsr.restoration.result import Result
 
 
-@flattened
-def restore(
-    images: Annotated[
-        list[Path],
-        typer.Argument(
-            metavar="INPUT...",
-            help="Images or stacks: .tif, .ome.tif, .zarr, .npy, .png, .jpg; folders and patterns "
-            "stand for the images in them.",
-        ),
-    ],
-    *,
-    files: FileOptions,
-    stack: PlaneOptions,
+ImagesArgument = Annotated[
+    list[Path],
+    typer.Argument(
+        metavar="INPUT...",
+        help="Images or stacks: .tif, .ome.tif, .zarr, .npy, .png, .jpg; folders and patterns "
+        "stand for the images in them.",
+    ),
+]
+
+
+@dataclass(frozen=True, kw_only=True)
+class ProblemOptions:
+    """What is known of the image and its blur, and how the result is made."""
+
     tile: Annotated[
         str,
         typer.Option(
             metavar="NUMBER|auto|none",
             help="Largest side of the tiles that large results are made in, in their pixels.",
         ),
-    ] = "auto",
-    scale: ScaleOption,
+    ] = "auto"
+    scale: ScaleOption
     kernel: Annotated[
         str,
         typer.Option(
@@ -70,10 +80,10 @@ def restore(
             "regions (rows × columns × K × K; .npy or .tif), or a folder of kernels that the "
             "blur may resemble (.npy or .mat).",
         ),
-    ] = "auto",
-    field: FieldOption = "1x1",
-    geometry: GeometryOption = "camera",
-    border: BorderOption = "extend",
+    ] = "auto"
+    field: FieldOption = "1x1"
+    geometry: GeometryOption = "camera"
+    border: BorderOption = "extend"
     bounded: Annotated[
         bool | None,
         typer.Option(
@@ -81,18 +91,18 @@ def restore(
             help="Keep the result within the input's range, which a blurred input understates.",
             show_default="bounded for benchmark geometry alone",
         ),
-    ] = None,
+    ] = None
     mask: Annotated[
         Path | None,
         typer.Option(
             help="Image that is nonzero where pixels are to be ignored; they are filled in. Not "
             "for MLMC."
         ),
-    ] = None,
+    ] = None
     mask_saturated: Annotated[
         bool,
         typer.Option("--mask-saturated", help="Ignore saturated pixels. Not for MLMC."),
-    ] = False,
+    ] = False
     gain: Annotated[
         str,
         typer.Option(
@@ -100,7 +110,7 @@ def restore(
             help="How bright the input is compared with the result; below 1 for a dark one. "
             "Not for MLMC.",
         ),
-    ] = "1",
+    ] = "1"
     noise: Annotated[
         str,
         typer.Option(
@@ -108,7 +118,45 @@ def restore(
             help="Standard deviation of the noise in the input's intensities. MLMC without a "
             "non-blind reconstruction ignores it.",
         ),
-    ] = "0",
+    ] = "0"
+
+    def values(self) -> dict[str, Any]:
+        """Return the settings that these options stand for, except the kernel's."""
+        return {
+            "scale": self.scale,
+            "geometry": self.geometry,
+            "border": self.border,
+            "bounded": self.bounded,
+            "gain": number_or_auto("gain", self.gain),
+            "noise": number_or_auto("noise", self.noise),
+            "mask_saturated": self.mask_saturated,
+            "tile": parse_tile(self.tile),
+            "field": parse_field(self.field),
+        }
+
+    def read_mask(self) -> NDArray[np.bool_] | None:
+        """Return the pixels to be ignored, if they are given."""
+        from napari_blindsr.images.files import read_mask  # noqa: PLC0415
+
+        return None if self.mask is None else read_mask(self.mask)
+
+    def read(self, image: Path, output: Path) -> tuple[LoadedImage, NDArray[np.bool_] | None]:
+        """Return an image and its mask, before torch is imported, which takes seconds."""
+        from napari_blindsr.images.files import read_image  # noqa: PLC0415
+        from napari_blindsr.images.plain import check_image_type  # noqa: PLC0415
+
+        loaded, mask = read_image(image), self.read_mask()
+        check_image_type(output, loaded.array)
+        return loaded, mask
+
+
+@flattened
+def restore(
+    images: ImagesArgument,
+    *,
+    files: FileOptions,
+    stack: PlaneOptions,
+    problem: ProblemOptions,
     chosen: MethodOptions,
     processes: ClusterOptions,
     given: FamilyOptions,
@@ -125,60 +173,41 @@ def restore(
     cluster = processes.cluster(chosen.threads)
     # A cluster restores one image as a stack of one plane.
     alone = files.single_image(images, options) if cluster is None else None
-    if alone is not None:
-        assert files.output is not None
-        outputs.check(files.output, alone, mask, force=force)
-    else:
+    if alone is None or files.output is None:
         outputs.check_none()
-        folder = files.output_dir
-        if folder is not None and folder.exists() and not folder.is_dir():
-            raise FileError(f"cannot write to {folder}: it is a file; expected a folder")
-    source = choose_kernel(kernel, given)
+    else:
+        outputs.check(files.output, alone, problem.mask, force=force)
+    source = choose_kernel(problem.kernel, given)
     settings = chosen.settings(
-        scale=scale,
         kernel=source if isinstance(source, KernelFamily) else "known",
-        geometry=geometry,
-        border=border,
-        bounded=bounded,
-        gain=number_or_auto("gain", gain),
-        noise=number_or_auto("noise", noise),
-        mask_saturated=mask_saturated,
-        tile=parse_tile(tile),
         uncertainty=outputs.uncertainty,
-        field=parse_field(field),
-        optics=given.optics(kernel),
+        optics=given.optics(problem.kernel),
+        **problem.values(),
     )
-    # Files are read before torch is imported, which takes seconds.
-    from napari_blindsr.images.files import read_image, read_mask  # noqa: PLC0415
-    from napari_blindsr.images.plain import check_image_type  # noqa: PLC0415
-
     known = None if isinstance(source, KernelFamily) else source
     console = error_console(quiet=quiet)
     if alone is None or files.output is None:
         from napari_blindsr.cli.batch import restore_many  # noqa: PLC0415
 
         return restore_many(
-            files.jobs(images, scale=scale),
+            files.jobs(images, scale=problem.scale),
             settings,
             options,
             axes=files.axes,
             known=known,
-            mask=None if mask is None else read_mask(mask),
+            mask=problem.read_mask(),
             force=force,
             console=console,
             cluster=cluster,
         )
-    loaded = read_image(alone)
-    settings = replace(settings, optics=loaded.known_optics(settings.optics))
-    covered = None if mask is None else read_mask(mask)
-    check_image_type(files.output, loaded.array)
+    loaded, mask = problem.read(alone, files.output)
     from napari_blindsr.cli.terminal import run  # noqa: PLC0415
 
     result = run(
         loaded.array,
-        settings,
+        replace(settings, optics=loaded.known_optics(settings.optics)),
         known=known,
-        mask=covered,
+        mask=mask,
         region=options.region,
         notes=loaded.notes,
         console=console,

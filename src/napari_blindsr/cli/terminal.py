@@ -15,7 +15,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, TextColumn
 from rich.progress import Progress as Bar
 from rich.table import Table
 
-from napari_blindsr.cli.printing import say
+from napari_blindsr.cli.options import say
 from napari_blindsr.progress import StopReason
 from napari_blindsr.restoration.restore import iterate
 from napari_blindsr.solvers.device import choose_compute
@@ -46,11 +46,7 @@ def run(
 ) -> Result:
     """Restore an array with a progress bar; `notes` are printed once the image is checked.
 
-    Raises
-    ------
-    BlindSRError
-    KeyboardInterrupt
-        On a second Ctrl-C; the first one ends the run and returns the best state so far.
+    The first Ctrl-C ends the run and returns the best state so far; a second one interrupts.
     """
     steps = iterate(image, settings, known_kernel=known, mask=mask, region=region)
     result, stopped = watch(steps, console=console, lines=(machine(settings), *notes))
@@ -71,14 +67,8 @@ def watch(
 ) -> tuple[Returned, bool]:
     """Run a generator with a progress bar; returns its result, and whether Ctrl-C was pressed.
 
-    The first Ctrl-C asks the generator to stop. `lines` are printed after the first step, which
-    raises the errors of bad input.
-
-    Raises
-    ------
-    BlindSRError
-    KeyboardInterrupt
-        On a second Ctrl-C.
+    The first Ctrl-C asks the generator to stop; a second one interrupts. `lines` are printed after
+    the first step, which raises the errors of bad input.
     """
     progress = next(steps)
     with _interruptible(console) as interrupted:

@@ -21,20 +21,17 @@ from napari_blindsr.images.planes import check_axes, plane_shape
 from napari_blindsr.images.tiling import Box, region_middles
 from napari_blindsr.optics import UNKNOWN
 from napari_blindsr.physics.kernels import Automatic, Gaussian
-from napari_blindsr.physics.noise import estimate_noise
-from napari_blindsr.progress import drained, one_of
 from napari_blindsr.settings import Settings, as_family
 
 if TYPE_CHECKING:
-    from collections.abc import Generator, Sequence
+    from collections.abc import Sequence
 
     from numpy.typing import ArrayLike, NDArray
 
     from napari_blindsr.estimation.posterior import BlurPosterior
     from napari_blindsr.optics import Optics
     from napari_blindsr.physics.kernels import KernelFamily
-    from napari_blindsr.progress import Done
-    from napari_blindsr.types import Border, Geometry, Quality
+    from napari_blindsr.types import Border, Geometry
 
 
 SMALLEST_REGION = 24

@@ -18,7 +18,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from napari_blindsr.estimation.posterior import BlurPosterior
-from napari_blindsr.images.orientation import canonical
+from napari_blindsr.images.planes import canonical
 from napari_blindsr.solvers.nonblind.conditions import Decision
 from napari_blindsr.weights.tensors import fill, read_tensors, shipped_file
 

@@ -1,15 +1,18 @@
-"""Scores a method on a prepared data set, with baselines."""
+"""Scores a method on a prepared data set, with baselines; the scores as a table and as CSV."""
 
 from __future__ import annotations
 
+import csv
+import io
 import math
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import torch
+from rich.table import Table
 
-from napari_blindsr.errors import FileError, InputError
+from napari_blindsr.errors import InputError
 from napari_blindsr.evaluation.prepare import LEVELS, published_variances
 from napari_blindsr.evaluation.results import (
     Outcome,
@@ -19,6 +22,7 @@ from napari_blindsr.evaluation.results import (
     peak_memory,
     save_outcome,
 )
+from napari_blindsr.images.atomic import make_folder, replacing
 from napari_blindsr.metrics import SCORES, MetricInputs, to_8bit
 from napari_blindsr.physics.kernel_files import check_kernel
 from napari_blindsr.physics.kernels import Gaussian
@@ -42,6 +46,7 @@ if TYPE_CHECKING:
     from napari_blindsr.solvers.nonblind.usrnet import USRNet
 
     Restoring = Callable[[Case, Settings, NDArray[np.float32] | None], Result]
+    from collections.abc import Callable
 
 
 Scores = dict[str, float]
@@ -203,14 +208,6 @@ def scored_rows(data: DataSet, folder: Path, *, network: USRNet | None = None) -
         yield _row(data, case, load_others_outcome(folder, case), network)
 
 
-def make_folder(folder: Path) -> None:
-    """Make a folder and those above it."""
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise FileError(f"cannot make the folder {folder}: {error.strerror}") from error
-
-
 def _restored(case: Case, settings: Settings, known: NDArray[np.float32] | None) -> Result:
     return drained(iterate(case.coarse, settings, known_kernel=known))
 
@@ -286,3 +283,84 @@ def _mean(values: list[Any]) -> float | None:
     if not values or None in values:
         return None
     return math.fsum(values) / len(values)
+
+
+MEBIBYTE = 2**20
+
+
+@dataclass(frozen=True, kw_only=True)
+class Column:
+    """One column of numbers: `key` is its heading in a CSV file, `heading` that in a table."""
+
+    key: str
+    heading: str
+    digits: int
+    value: Callable[[Row], float | None]
+
+
+def columns() -> list[Column]:
+    """Return the columns: those of the result, then those of the baselines."""
+    found = []
+    parts: tuple[tuple[str, str, Callable[[Row], dict[str, float]]], ...] = (
+        ("", "", lambda row: row.restored),
+        ("interpolation_", "cubic\n", lambda row: row.interpolation),
+        ("usrnet_true_kernel_", "USRNet,\ntrue kernel\n", lambda row: row.usrnet),
+    )
+    for prefix, group, pick in parts:
+        for metric in SCORES:
+            if prefix and metric.subject == "kernel":
+                continue
+            unit = f" [{metric.unit}]" if metric.unit else ""
+            found.append(
+                Column(
+                    key=prefix + metric.name,
+                    heading=group + metric.label + unit,
+                    digits=2 if metric.unit == "dB" else 3,
+                    value=lambda row, pick=pick, name=metric.name: pick(row).get(name),  # type: ignore[misc]
+                )
+            )
+        if not prefix:
+            found += [
+                Column(key="seconds", heading="time [s]", digits=1, value=lambda row: row.seconds),
+                Column(
+                    key="peak_memory_mib",
+                    heading="memory [MiB]",
+                    digits=0,
+                    value=lambda row: row.peak_memory and row.peak_memory / MEBIBYTE,
+                ),
+            ]
+    return found
+
+
+def evaluation_table(rows: list[Row], *, title: str) -> Table:
+    """Return the scores of some images and their mean; columns without any are left out."""
+    table = Table(title=title)
+    table.add_column("image", justify="left")
+    shown = [column for column in columns() if any(column.value(row) is not None for row in rows)]
+    for column in shown:
+        # Brackets would be taken for markup.
+        table.add_column(column.heading.replace("[", r"\["), justify="right")
+    for row in [*rows, mean_row(rows)]:
+        if row.name == "mean":
+            table.add_section()
+        values = [column.value(row) for column in shown]
+        cells = [
+            "–" if value is None else f"{value:.{column.digits}f}"
+            for column, value in zip(shown, values, strict=True)
+        ]
+        unusual = row.reason not in ("", "completed")
+        table.add_row(f"{row.name} ({row.reason})" if unusual else row.name, *cells)
+    return table
+
+
+def write_csv(path: Path, rows: list[Row], *, force: bool = False) -> None:
+    """Write the scores of some images and their mean; unknown values are empty."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    shown = columns()
+    writer.writerow(["image", *(column.key for column in shown)])
+    for row in [*rows, mean_row(rows)]:
+        values = [column.value(row) for column in shown]
+        writer.writerow([row.name, *("" if value is None else repr(value) for value in values)])
+    with replacing(path, force=force) as stream:
+        stream.write(text.getvalue().encode())

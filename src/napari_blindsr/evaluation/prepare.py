@@ -18,11 +18,11 @@ from scipy.io import savemat
 
 from napari_blindsr.errors import FileError, InputError, SettingsError, require, require_choices
 from napari_blindsr.evaluation.dataset import ImageRecord, Layout, Manifest, read_sharp
-from napari_blindsr.physics.centring import locate, shift
 from napari_blindsr.physics.kernel_files import check_kernel
 from napari_blindsr.physics.kernels import Gaussian, KernelFamily, kernel_size
 from napari_blindsr.physics.observation import kernel_center
 from napari_blindsr.physics.simulate import Degradation, Degraded, degrade
+from napari_blindsr.restoration.problem import centred
 from napari_blindsr.restoration.restore import versions
 from napari_blindsr.types import BORDERS, GEOMETRIES
 
@@ -104,7 +104,9 @@ class Preparation:
         """Return a kernel (K, K) of sum 1, centred for the geometry."""
         family = self.family
         if family is None:
-            return _placed(check_kernel(np.asarray(self.kernel)), self.scale, self.geometry)
+            given = check_kernel(np.asarray(self.kernel))
+            # Interpolation would change a kernel that is in place already.
+            return centred(given, self.scale, self.geometry, negligible=0.1)
         # The published kernel size cuts off the widest of the published kernels.
         size = kernel_size(self.scale) if self.is_published else family.size(self.scale)
         kernels = family.sample(
@@ -249,21 +251,6 @@ def _prepare_file(
         seed=seed,
     )
     return record, len(kernel)
-
-
-def _placed(kernel: NDArray[np.float32], scale: int, geometry: Geometry) -> NDArray[np.float32]:
-    """Move a given kernel so that its centre lies where the geometry has it."""
-    wanted = kernel_center(len(kernel), scale, geometry)
-    row, column = locate(torch.from_numpy(kernel))
-    offset = (row - wanted, column - wanted)
-    # Interpolation would change a kernel that is in place already.
-    if max(map(abs, offset)) < 0.1:
-        return kernel
-    margin = int(np.ceil(max(map(abs, offset))))
-    # Zeros on both sides leave K//2, and so the geometry, in the middle.
-    padded = torch.from_numpy(np.pad(kernel, margin))
-    moved = shift(padded, offset, border="zero").clamp_min(0)
-    return np.asarray((moved / moved.sum()).numpy(), dtype=np.float32)
 
 
 @contextmanager

@@ -26,22 +26,14 @@ SCALE = 4
 
 @dataclass(frozen=True, kw_only=True)
 class Sample:
-    """A degraded image, its true image and its kernel.
+    """A degraded image (h, w) or (h, w, 3), its true image and its kernel (K, K), of sum 1.
 
     Attributes
     ----------
-    name : str
     label : str
         Name in a menu.
-    image : ndarray, (h, w) or (h, w, 3)
-        The low-resolution image.
     truth : ndarray, (s·h, s·w) or (s·h, s·w, 3)
-        In the same unit.
-    kernel : ndarray, float32, (K, K)
-        Correlation kernel of sum 1.
-    scale : int
-        s.
-    geometry : {"camera", "benchmark"}
+        In the unit of the image.
     offset : float
         δ: low-resolution pixel i lies at pixel s·i + δ of the truth.
     pixel_size : float or None
@@ -200,7 +192,10 @@ def fluorescent_cells(shape: tuple[int, int], *, seed: int) -> NDArray[np.float6
     for _ in range(max(4, round(area / 2500))):
         _draw_filament(structures, rng)
     for _ in range(max(6, round(area / 900))):
-        _draw_vesicle(structures, rng)
+        # Points.
+        peak = rng.uniform(*VESICLE) * 2 * np.pi * STRUCTURE_SIGMA**2
+        where = np.array([rng.uniform(0, side) for side in shape])
+        _splat(structures, where[:1], where[1:], peak)
     return np.asarray(photons + gaussian_filter(structures, STRUCTURE_SIGMA, mode="constant"))
 
 
@@ -229,13 +224,6 @@ def _draw_filament(image: NDArray[np.float64], rng: Generator) -> None:
     # Blurring a line of one photon a pixel leaves a peak of 1/(σ√2π).
     peak = FILAMENT * rng.uniform(0.4, 1.0) * STRUCTURE_SIGMA * np.sqrt(2 * np.pi)
     _splat(image, row, column, peak * length)
-
-
-def _draw_vesicle(image: NDArray[np.float64], rng: Generator) -> None:
-    """Draw a point."""
-    peak = rng.uniform(*VESICLE) * 2 * np.pi * STRUCTURE_SIGMA**2
-    where = np.array([rng.uniform(0, side) for side in image.shape])
-    _splat(image, where[:1], where[1:], peak)
 
 
 def _splat(

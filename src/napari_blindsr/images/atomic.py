@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Iterator
     from pathlib import Path
 
+    from typing_extensions import Self
+
 
 def check_plain(path: Path, refusal: str) -> None:
     """Raise a `FileError`, which begins with `refusal`, unless a path is a file with content.
@@ -94,6 +96,14 @@ def check_folder(path: Path) -> None:
             part.unlink(missing_ok=True)
 
 
+def make_folder(folder: Path, *, parents: bool = True) -> None:
+    """Make a folder, and those above it."""
+    try:
+        folder.mkdir(parents=parents, exist_ok=True)
+    except OSError as error:
+        raise FileError(f"cannot make the folder {folder}: {error.strerror}") from error
+
+
 def check_suffix(path: Path, suffixes: Collection[str], purpose: str) -> str:
     """Return the extension of a path in lower case; a `FileError` if it is none of some."""
     suffix = path.suffix.lower()
@@ -113,10 +123,7 @@ def listed(words: Collection[str]) -> str:
 def replacing(path: Path, *, force: bool, bundle: Bundle | None = None) -> Iterator[BinaryIO]:
     """Open a file for writing that takes its name once it is complete, or when a bundle commits.
 
-    Raises
-    ------
-    FileError
-        If it cannot be written, or has come into being meanwhile and `force` is not set.
+    A `FileError` if it cannot be written, or has come into being meanwhile without `force`.
     """
     part = part_of(path)
     kept = False
@@ -140,7 +147,8 @@ class Bundle:
     """Files that take their names together, or none of them.
 
     `commit` writes its intention down first, beside the file `main` that the others belong to. If
-    the process is killed in between, `complete` does the rest.
+    the process is killed in between, `complete` does the rest. As a context, a bundle is discarded
+    by an error.
     """
 
     def __init__(self, main: Path) -> None:
@@ -150,6 +158,13 @@ class Bundle:
     def add(self, part: Path, path: Path) -> None:
         """Take a complete file, or folder, that has a temporary name beside its own."""
         self._moves.append((part, path, part_of(path)))
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        if kind is not None:
+            self.discard()
 
     def commit(self) -> None:
         """Give all files their names; raises a `FileError` if one cannot have it."""

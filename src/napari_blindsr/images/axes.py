@@ -186,19 +186,11 @@ def parse_axes(axes: str | None, shape: Sequence[int]) -> Layout:
 
 
 def parse_selection(selection: str | None, layout: Layout) -> tuple[range, ...]:
-    """Return which planes along each loop axis are selected.
+    """Return which planes along each loop axis are selected; None is everything.
 
-    Parameters
-    ----------
-    selection : str or None
-        For instance "T=0:10,C=1": axes with an index or a range, its end excluded, negative
-        numbers from the end; axes that are not named in full. None is everything.
-    layout : Layout
-
-    Raises
-    ------
-    InputError
-        If an axis is not there, or nothing is selected.
+    Such as "T=0:10,C=1": axes with an index or a range, its end excluded, negative numbers from the
+    end; axes that are not named in full. An `InputError` if an axis is not there, or nothing is
+    selected.
     """
     chosen = {axis: range(n) for axis, n in zip(layout.loop_axes, layout.loop_shape, strict=True)}
     for entry in (selection or "").split(","):

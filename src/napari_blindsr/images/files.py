@@ -14,7 +14,7 @@ import tifffile
 from PIL import Image
 
 from napari_blindsr.errors import FileError, InputError
-from napari_blindsr.images import microscopes, ome_zarr, pictures, plain, tiff
+from napari_blindsr.images import ome_zarr, pictures, plain, tiff
 from napari_blindsr.images.atomic import (
     check_readable,
     check_suffix,
@@ -24,10 +24,8 @@ from napari_blindsr.images.atomic import (
     replacing,
 )
 from napari_blindsr.images.metadata import (
-    AxisStep,
     Description,
     ImageFile,
-    LazyArray,
     PixelSize,
     checked,
     known_optics,
@@ -49,21 +47,6 @@ if TYPE_CHECKING:
     from napari_blindsr.images.atomic import Bundle
 
 
-__all__ = [
-    "AxisStep",
-    "Description",
-    "ImageFile",
-    "ImageWriter",
-    "LazyArray",
-    "check_image",
-    "create_image",
-    "find_images",
-    "image_suffixes",
-    "open_image",
-    "read_image",
-]
-
-
 def image_suffixes(purpose: str = "read") -> tuple[str, ...]:
     """Return the extensions of images that can be read, or written, with their dot."""
     return tuple(
@@ -79,24 +62,22 @@ def open_image(
 ) -> ImageFile:
     """Open an image without reading its pixels (those of JPEG, GIF and the like are read).
 
+    Of an OME-Zarr folder it is the level of full size. Samples come out last, without alpha.
+
     Parameters
     ----------
     path : path
-        Of a TIFF file (plain, ImageJ hyperstack or OME-TIFF), an OME-Zarr folder (its level of
-        full size), a .npy file, a PNG, JPEG, BMP, WebP or GIF file, or a microscope's own file.
     axes : str, optional
         What the axes of the array in the file are, one letter each, where the file names none or
-        wrong ones. Samples come out last, without alpha.
+        wrong ones.
     series : int, optional
         Which image of a file with several, from 0.
 
     Raises
     ------
-    FileError
-        If there is no such image, or it is damaged.
-    InputError
-        If it holds something else than integers or floating point, nothing at all, axes that
-        are no image's, or several images of which none was chosen.
+    FileError, InputError
+        If there is no such image, it is damaged, it has axes that are no image's, or there are
+        several and none was chosen.
     """
     file = Path(path)
     mode = mode_of(file, f"cannot read {file}")
@@ -129,18 +110,14 @@ def create_image(
     resume: bool = False,
     run: str = "",
 ) -> ImageWriter:
-    """Begin an image file that takes its pixels as they come.
+    """Begin an image file that takes its pixels as they come; pixels that were not written are 0.
 
-    Nothing stands under the final name before `ImageWriter.finish`.
+    Nothing stands under the final name before `ImageWriter.finish`. The extension says the format.
+    TIFF becomes OME-TIFF if it is named so or has more axes than Y, X and S; a hyperstack of ImageJ
+    stays one where it can.
 
     Parameters
     ----------
-    path : path
-        Its extension says the format. TIFF becomes OME-TIFF if it is named so or has more axes
-        than Y, X and S; a hyperstack of ImageJ stays one where it can.
-    shape : tuple of int
-    dtype : dtype
-        Integer or floating point; pixels that were not written are 0.
     description : Description
         Its axes are those of `shape` and of the blocks. Formats with an order of their own store
         the axes in that order.
@@ -148,16 +125,12 @@ def create_image(
         Replace what exists.
     resume : bool
         Go on with an OME-Zarr that an earlier run has not finished, if shape, type, axes and
-        `run` are the same.
-    run : str
-        What identifies the computation, such as a checksum of its settings.
+        `run`, which identifies the computation, are the same.
 
     Raises
     ------
-    FileError
-        If it cannot be written there, or the format cannot hold it.
-    InputError
-        If shape, type and axes do not fit each other.
+    FileError, InputError
+        If the format cannot hold it, or it cannot be written there.
     """
     output = _output(Path(path), shape, dtype, description, force=force, resume=resume, run=run)
     entry = _checked_format(output)
@@ -212,17 +185,10 @@ def _format_of(path: Path, purpose: str) -> Format:
 def find_images(paths: Sequence[str | os.PathLike[str]]) -> list[Path]:
     """Return the images that are meant by files, folders and patterns.
 
-    Parameters
-    ----------
-    paths : sequence of path
-        A folder stands for the images in it (not for those in its folders) by their extensions,
-        in natural order: 2 before 10. A pattern with ``*``, ``?`` or ``[…]`` that is not the name
-        of a file is expanded. Files are taken as they are, whether or not they exist.
-
-    Raises
-    ------
-    FileError
-        If a folder has no images, or nothing matches a pattern.
+    A folder stands for the images in it (not for those in its folders) by their extensions, in
+    natural order: 2 before 10. A pattern with ``*``, ``?`` or ``[…]`` that is not the name of a
+    file is expanded. Files are taken as they are, whether or not they exist. A `FileError` if a
+    folder has no images, or nothing matches a pattern.
     """
     found: dict[Path, None] = {}
     for given in map(Path, paths):
@@ -267,7 +233,7 @@ FORMATS: tuple[Format, ...] = (
     plain.PNG,
     pictures.FORMAT,
     tiff.KIN,
-    microscopes.FORMAT,
+    pictures.MICROSCOPES,
 )
 """A new format is appended here; opening, writing, listing folders and tests take it from here."""
 
@@ -301,20 +267,12 @@ class LoadedImage:
 
 
 def read_image(path: str | os.PathLike[str]) -> LoadedImage:
-    """Read one grey or RGB image.
-
-    Parameters
-    ----------
-    path : path
-        Of a PNG, JPEG, BMP, WebP, GIF, TIFF or .npy file. Axes of length 1 and real alpha are
-        dropped.
+    """Read one grey or RGB image; axes of length 1 and real alpha are dropped.
 
     Raises
     ------
-    FileError
-        If there is no such file, or it is no such image.
-    InputError
-        If it holds something other than one grey or RGB image.
+    FileError, InputError
+        If there is no such image, or it holds something other than one grey or RGB image.
     """
     file = Path(path)
     suffix = check_suffix(file, READ_SUFFIXES, "read")

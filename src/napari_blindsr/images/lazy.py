@@ -27,10 +27,7 @@ if TYPE_CHECKING:
 def full_index(index: Part | tuple[Part, ...], shape: Sequence[int]) -> FullIndex:
     """Return an index with one entry an axis, none negative and every slice with its ends.
 
-    Raises
-    ------
-    IndexError
-        If it is outside the array, has too many entries, or steps backwards.
+    An `IndexError` if it is outside the array, has too many entries, or steps backwards.
     """
     parts = list(index) if isinstance(index, tuple) else [index]
     if Ellipsis not in parts:
@@ -116,13 +113,8 @@ def file_of(array: Any) -> Path | None:
 class View(Derived):
     """A part of another array, its axes in another order.
 
-    Attributes
-    ----------
-    order : tuple of int
-        The axes of the source that are kept, in the order of this one; of the others the first
-        position is taken.
-    lengths : tuple of int
-        How much of each axis of the source is kept, from its start.
+    `order` has the axes of the source that are kept, in the order of this array, and of the others
+    the first position is taken; `lengths` says how much of each axis of the source is kept.
     """
 
     order: tuple[int, ...]

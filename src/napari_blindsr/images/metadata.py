@@ -1,10 +1,13 @@
-"""What an image file holds: lazy pixels, axes, and the size of a pixel."""
+"""What an image file says besides the pixels: axes, the size of a pixel, channels."""
 
 from __future__ import annotations
 
+import itertools
 import math
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal, Protocol
+
+import numpy as np
 
 from napari_blindsr.errors import InputError
 from napari_blindsr.images.axes import distinct_axes
@@ -12,12 +15,10 @@ from napari_blindsr.optics import RANGES as OPTICS_RANGES
 from napari_blindsr.optics import Optics
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
     from types import EllipsisType
 
-    import numpy as np
     from numpy.typing import NDArray
-
-    from napari_blindsr.images.channels import ChannelDisplay
 
 
 class LazyArray(Protocol):
@@ -56,7 +57,7 @@ class AxisStep:
 
 @dataclass(frozen=True, kw_only=True)
 class Description:
-    """What a file says of its image besides the pixels.
+    """What a file says of its image besides the pixels; an `InputError` if its axes are none.
 
     Attributes
     ----------
@@ -64,32 +65,21 @@ class Description:
         One capital letter an axis, in the order of the array: Y, X, Z, T, "C" for channels
         that have nothing to do with each other, "S" for the red, green and blue of a colour
         image (always last, of length 3), other letters for what a file does not name.
-    pixel_size : PixelSize or None
-        None if the file has none.
     origin : (float, float)
         y and x of the centre of the first pixel, in the unit of `pixel_size`; 0 without one.
     steps : tuple of AxisStep
         Of the other axes, as far as the file has them.
-    channel_names : tuple of str
-        One for each channel, one for an image without axis C, or none.
-    channel_colors : tuple of str
-        As `channel_names`: red, green and blue in hexadecimal, such as "00FF00".
-    displays : tuple of ChannelDisplay
-        How the channels are shown: one for each, one for an image without axis C, or none.
+    channel_names, channel_colors, displays : tuple
+        One for each channel, one for an image without axis C, or none; colours are red, green and
+        blue in hexadecimal, such as "00FF00".
     mode : str
         Of ImageJ: how channels are shown together, such as "composite".
     labels : tuple of str
         Of ImageJ: one for each plane, in the order T, Z, C.
     flavour : {"imagej", "ome", "tags"} or None
-        The kind of TIFF file that it comes from; a TIFF file of it becomes the same kind where
-        that can hold it.
+        The kind of TIFF file that it comes from, and becomes again where that can hold it.
     notes : tuple of str
         What was left out on reading, for people.
-
-    Raises
-    ------
-    InputError
-        If the axes are no such letters.
     """
 
     axes: str
@@ -119,10 +109,10 @@ class Description:
         """Return the step along an axis, or None if the file has none."""
         return next((step for step in self.steps if step.axis == axis), None)
 
-    def finer(self, scale: int, *, shift: float = 0.0) -> Description:
+    def finer(self, scale: int, *, first: tuple[float, float] = (0.0, 0.0)) -> Description:
         """Return the description of an image that is `scale` times finer in y and x.
 
-        Its first pixel's centre lies at `shift`, in pixels of this image.
+        Its first pixel's centre lies at row and column `first` of this image.
         """
         if self.pixel_size is None:
             return self
@@ -131,7 +121,7 @@ class Description:
         return replace(
             self,
             pixel_size=size.divided(scale),
-            origin=(y + shift * size.y, x + shift * size.x),
+            origin=(y + first[0] * size.y, x + first[1] * size.x),
         )
 
 
@@ -247,16 +237,21 @@ def metres(value: float, unit: str) -> float | None:
     return None if factor is None else value * factor
 
 
+def as_number(value: Any) -> float | None:
+    """Return what a file has as a number, or None if it is none."""
+    try:
+        return float(value)
+    except (TypeError, ValueError):
+        return None
+
+
 def known_optics(**values: Any) -> Optics:
     """Return the optics that some numbers of a file mean; senseless ones are left out."""
     sensible: dict[str, float] = {}
     for name, value in values.items():
         low, high = OPTICS_RANGES[name]
-        try:
-            number = float(value)
-        except (TypeError, ValueError):
-            continue
-        if low <= number <= high:
+        number = as_number(value)
+        if number is not None and low <= number <= high:
             sensible[name] = number
     return Optics(**sensible)
 
@@ -275,3 +270,153 @@ def doubts_about(size: PixelSize | None) -> tuple[str, ...]:
         sides = f"{size.y:.3g} × {size.x:.3g} {size.unit}"
         return (f"a pixel of {sides} (height × width) is unlikely: check the file's metadata",)
     return ()
+
+
+def ome_names(pixels: Mapping[str, Any]) -> tuple[str, ...]:
+    """Return the names of the channels of OME's element Pixels, or none if one has no name."""
+    names = [channel.get("Name") for channel in several(pixels.get("Channel"))]
+    return tuple(map(str, names)) if all(name is not None for name in names) else ()
+
+
+def ome_colors(pixels: Mapping[str, Any]) -> tuple[str, ...]:
+    """Return the colours of the channels, or none if one has no colour."""
+    colors = [channel.get("Color") for channel in several(pixels.get("Channel"))]
+    # 32 bits with a sign: red, green, blue, and how opaque.
+    known = [color for color in colors if isinstance(color, int)]
+    if len(known) < len(colors):
+        return ()
+    return tuple(f"{(color & 0xFFFFFFFF) >> 8:06X}" for color in known)
+
+
+def ome_channels(description: Description) -> dict[str, list[Any]]:
+    """Return what OME-XML says of channels, as `tifffile` takes it."""
+    stored: dict[str, list[Any]] = {}
+    if description.channel_names:
+        stored["Name"] = list(description.channel_names)
+    if description.channel_colors:
+        stored["Color"] = [_signed(color) for color in description.channel_colors]
+    return stored
+
+
+def _signed(color: str) -> int:
+    value = int(color, 16) << 8 | 0xFF
+    return value - (1 << 32) if value >= 1 << 31 else value
+
+
+def imagej_names(metadata: Mapping[str, Any]) -> tuple[str, ...]:
+    """Return the names of the channels, if all slices of a channel have the same label."""
+    labels = several(metadata.get("Labels"))
+    count = int(metadata.get("channels", 1))
+    if not labels or len(labels) % count:
+        return ()
+    # Channels lie next to each other, before any other axis.
+    alike = all(len(set(labels[channel::count])) == 1 for channel in range(count))
+    names = tuple(str(label) for label in labels[:count])
+    return names if alike and all(names) else ()
+
+
+def imagej_colors(metadata: Mapping[str, Any]) -> tuple[str, ...]:
+    """Return the brightest colours of the lookup tables."""
+    tables = several(metadata.get("LUTs"))
+    return tuple("".join(f"{int(value):02X}" for value in table[:, -1]) for table in tables)
+
+
+def several(value: Any) -> list[Any]:
+    """Return the entries of metadata of which there may be one, several or none."""
+    # tifffile hands out a single entry without its list.
+    if value is None:
+        return []
+    return value if isinstance(value, list) else [value]
+
+
+def imagej_channels(description: Description, shape: Sequence[int]) -> dict[str, Any]:
+    """Return what a hyperstack of ImageJ says of channels, as `tifffile` takes it.
+
+    The axes of the description, and the shape, are in the order of ImageJ.
+    """
+    stored: dict[str, Any] = {}
+    displays, colors = description.displays, description.channel_colors
+    own = [one.table for one in displays] or [None] * len(colors)
+    if colors or any(own):
+        stored["LUTs"] = [
+            ramp(colors[number] if number < len(colors) else "FFFFFF")
+            if table is None
+            else np.frombuffer(table, np.uint8).reshape(3, 256)
+            for number, table in enumerate(own)
+        ]
+    if colors and "C" in description.axes:
+        stored["mode"] = "composite"
+    names = description.channel_names
+    if names:
+        axes = zip(description.axes, shape, strict=True)
+        loops = [(axis, length) for axis, length in axes if axis not in "YXS"]
+        where = [axis for axis, _ in loops]
+        channel = where.index("C") if "C" in where else None
+        slices = itertools.product(*(range(length) for _, length in loops))
+        stored["Labels"] = [names[0 if channel is None else at[channel]] for at in slices]
+    limits = [one.limits for one in displays if one.limits is not None]
+    if limits and len(limits) == len(displays):
+        stored["Ranges"] = tuple(value for pair in limits for value in pair)
+        stored["min"], stored["max"] = limits[0]
+    return stored
+
+
+def ramp(color: str) -> NDArray[np.uint8]:
+    """Return the lookup table (3, 256) from black to a colour."""
+    brightest = np.array([int(color[at : at + 2], 16) for at in (0, 2, 4)])
+    return np.rint(np.outer(brightest, np.linspace(0, 1, 256))).astype(np.uint8)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ChannelDisplay:
+    """How a channel is shown.
+
+    `table` is a lookup table that is no ramp from black to one colour, 256 values of red, of green
+    and of blue; `limits` are the intensities that are shown darkest and brightest.
+    """
+
+    table: bytes | None = None
+    limits: tuple[float, float] | None = None
+
+
+def known_displays(displays: Sequence[ChannelDisplay]) -> tuple[ChannelDisplay, ...]:
+    """Return how channels are shown, if anything is known of it."""
+    return tuple(displays) if any(one != ChannelDisplay() for one in displays) else ()
+
+
+def of_imagej(
+    metadata: Mapping[str, Any], colour_map: NDArray[np.uint8] | None
+) -> tuple[ChannelDisplay, ...]:
+    """Return how ImageJ shows the channels of an image, as far as its metadata say."""
+    tables = several(metadata.get("LUTs"))
+    if not tables and colour_map is not None:
+        tables = [colour_map]
+    limits = _pairs(metadata.get("Ranges") or [metadata.get("min"), metadata.get("max")])
+    return known_displays(
+        [
+            ChannelDisplay(
+                table=_table(tables[number]) if number < len(tables) else None,
+                limits=limits[number] if number < len(limits) else None,
+            )
+            for number in range(max(len(tables), len(limits)))
+        ]
+    )
+
+
+def _table(table: Any) -> bytes | None:
+    values = np.asarray(table)
+    if values.shape != (3, 256) or values.dtype != np.uint8:
+        return None
+    # A ramp is described by its colour.
+    brightest = bytes(values[:, -1].tolist()).hex()
+    return None if np.array_equal(values, ramp(brightest)) else values.tobytes()
+
+
+def _pairs(values: Any) -> list[tuple[float, float]]:
+    try:
+        flat = [float(value) for value in values]
+    except (TypeError, ValueError):
+        return []
+    pairs = list(zip(flat[::2], flat[1::2], strict=False))
+    usable = all(math.isfinite(low) and math.isfinite(high) and low < high for low, high in pairs)
+    return pairs if usable else []

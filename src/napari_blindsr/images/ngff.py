@@ -11,8 +11,13 @@ from typing import TYPE_CHECKING, Any
 
 from napari_blindsr.errors import FileError
 from napari_blindsr.images.axes import distinct_axes
-from napari_blindsr.images.channels import ChannelDisplay, known_displays
-from napari_blindsr.images.metadata import AxisStep, Description, PixelSize
+from napari_blindsr.images.metadata import (
+    AxisStep,
+    ChannelDisplay,
+    Description,
+    PixelSize,
+    known_displays,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

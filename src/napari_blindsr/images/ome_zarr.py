@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from napari_blindsr.errors import BlindSRError, FileError, needs
+from napari_blindsr.errors import FileError, needs, reading
 from napari_blindsr.images.atomic import (
     Bundle,
     check_folder,
@@ -43,9 +43,6 @@ if TYPE_CHECKING:
     from napari_blindsr.images.writer import Region
 
 
-__all__ = ["FORMAT", "is_zarr", "open_zarr"]
-
-
 @dataclass(frozen=True)
 class ZarrArray(Stored):
     """A `zarr.Array` in a folder."""
@@ -65,12 +62,8 @@ class ZarrArray(Stored):
         return stored.newbyteorder("=")
 
     def _read(self, parts: FullIndex) -> NDArray[Any]:
-        try:
+        with reading(self.path, "damaged Zarr array ({})"):
             return np.asarray(self.array[parts], self.dtype)
-        except Exception as error:
-            # Damaged chunks fail in as many ways as there are compressions.
-            reason = str(error).split("\n", 1)[0] or type(error).__name__
-            raise FileError(f"cannot read {self.path}: damaged Zarr array ({reason})") from error
 
 
 def zarr_package() -> Any:
@@ -89,16 +82,10 @@ def open_zarr(path: Path, axes: str | None, series: int | None) -> ImageFile:
         raise FileError(
             f"cannot read {path}: its Zarr format 3 needs zarr 3; here is {zarr.__version__}"
         )
-    try:
+    with reading(path, "it is no OME-Zarr image ({})"):
         # What is pickled must be found from wherever it is unpickled.
         node = zarr.open(path.absolute(), mode="r")
         return _open(path, node, axes, series)
-    except BlindSRError:
-        raise
-    except Exception as error:
-        # Metadata of any content fail in every way there is, nested ones by recursion.
-        reason = str(error).split("\n", 1)[0] or type(error).__name__
-        raise FileError(f"cannot read {path}: it is no OME-Zarr image ({reason})") from error
 
 
 def _open(path: Path, node: Any, axes: str | None, series: int | None = None) -> ImageFile:
@@ -240,11 +227,8 @@ _HEADS = (".zgroup", ".zarray", "zarr.json")
 
 def is_zarr(path: Path) -> bool:
     """Return whether a folder is, or is meant to be, an image rather than one of images."""
-    return path.is_dir() and (path.suffix.lower() in SUFFIXES or _has_head(path))
-
-
-def _has_head(path: Path) -> bool:
-    return any((path / name).is_file() for name in _HEADS)
+    named = path.suffix.lower() in SUFFIXES
+    return path.is_dir() and (named or any((path / name).is_file() for name in _HEADS))
 
 
 def part_name(path: Path) -> Path:

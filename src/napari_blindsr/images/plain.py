@@ -173,16 +173,9 @@ def write_image(
 ) -> int:
     """Write an image (H, W) or (H, W, 3), and return how many pixels were clipped.
 
-    Parameters
-    ----------
-    path : Path
-        PNG: rounded to `dtype`, the input's, and clipped to its range. TIFF and .npy: as float32.
-    pixel_size : PixelSize, optional
-        Of this image, for a TIFF file.
-    description : Description, optional
-        Of the image that it was made of: names and colours of a TIFF file are kept.
-    bundle : Bundle, optional
-        Files with which it takes its name together.
+    PNG is rounded to `dtype`, the input's, and clipped to its range; TIFF and .npy are float32.
+    `pixel_size` is of this image, `description` of the one that it was made of: a TIFF file keeps
+    its names and colours. It takes its name together with the other files of a `bundle`.
     """
     suffix = check_suffix(path, IMAGE_SUFFIXES, "write")
     clipped = 0

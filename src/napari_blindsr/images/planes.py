@@ -1,4 +1,4 @@
-"""Arrays of any axes, type and intensity range, to scaled float planes and back."""
+"""Arrays of any axes, type and intensity range, to scaled float planes and back; orientations."""
 
 from __future__ import annotations
 
@@ -24,20 +24,11 @@ input overstates its gaps as it understates its peaks."""
 
 @dataclass(frozen=True, kw_only=True)
 class Planes:
-    """Float planes, and what turns a result back into the user's array.
+    """Float planes (C, h, w), and what turns a result back into an array.
 
-    Attributes
-    ----------
-    data : ndarray, float32, (C, h, w)
-        (intensity − low) / span, 0 where pixels are missing.
-    measured : ndarray, bool, (h, w), or None
-        Valid pixels; None means all.
-    gain : float
-        Brightness of the data relative to the result.
-    low, span : float
-        In the intensity unit of the input; the result's 0 and 1.
-    axes : str
-        "YX", "YXC" or "CYX".
+    `data` is (intensity − low) / span, 0 where pixels are missing; `measured` (h, w) has the valid
+    pixels, None means all; `gain` is the brightness of the data relative to the result; `axes` are
+    "YX", "YXC" or "CYX".
     """
 
     data: NDArray[np.float32]
@@ -58,24 +49,14 @@ def to_planes(
 ) -> Planes:
     """Check an image, (h, w), (h, w, 3) or, by `axes`, (C, h, w), and scale it.
 
-    Parameters
-    ----------
-    image : array_like
-        Finite where not covered.
-    axes : str or None
-        None guesses from the shape.
-    geometry : {"camera", "benchmark"}
-        The published test data use the whole range of their type; a camera's image uses
-        the range that its data have.
-    covered : ndarray, bool, (h, w), optional
-        True for missing pixels.
-    gain : float or "auto"
-        A gain other than 1 multiplies intensities, so zero then means no light.
+    Values must be finite where not `covered` (h, w). The published test data (`geometry`
+    "benchmark") use the whole range of their type; a camera's image uses the range that its data
+    have. A `gain` other than 1 multiplies intensities, so zero then means no light.
 
     Raises
     ------
     InputError
-        If it is no such image; says what came and what is expected.
+        If it is no such image.
     """
     array = np.asarray(image)
     axes = check_axes(array, axes)
@@ -109,15 +90,10 @@ def to_planes(
 def find_covered(
     image: ArrayLike, *, axes: str | None, mask: ArrayLike | None, saturated: bool
 ) -> NDArray[np.bool_]:
-    """Return the missing pixels (h, w) of an image.
+    """Return the missing pixels (h, w) of an image; an `InputError` if no pixel is left.
 
     Missing are pixels that are not finite or masked (`numpy.ma`) in any channel, those where `mask`
     is not zero, and, if `saturated`, those of an integer type at the `white_level`.
-
-    Raises
-    ------
-    InputError
-        If the mask has another size, or no pixel is left.
     """
     array = np.asarray(image)
     axes = check_axes(array, axes)
@@ -311,3 +287,64 @@ def _range(array: NDArray[Any], geometry: Geometry) -> tuple[float, float]:
     if smallest >= 0:
         low = max(low, 0.0)
     return low, largest - low
+
+
+@dataclass(frozen=True, kw_only=True)
+class Orientation:
+    """How to turn planes (..., h, w): flipped rows, flipped columns, then transposed.
+
+    Networks, blocks of pixels and borders treat the eight orientations of an image slightly
+    differently. What is computed in the canonical one is the same for all eight.
+    """
+
+    rows: bool = False
+    columns: bool = False
+    transposed: bool = False
+
+    def apply(self, planes: Any) -> Any:
+        """Return planes, an array or a tensor, in this orientation."""
+        turned = _flip(planes, rows=self.rows, columns=self.columns)
+        return turned.swapaxes(-2, -1) if self.transposed else turned
+
+    def rotations(self) -> tuple[Orientation, ...]:
+        """Return this orientation and those that are rotated by 180° and ±90° against it."""
+        rows, columns, transposed = self.rows, self.columns, self.transposed
+        return (
+            self,
+            Orientation(rows=not rows, columns=not columns, transposed=transposed),
+            Orientation(rows=not rows, columns=columns, transposed=not transposed),
+            Orientation(rows=rows, columns=not columns, transposed=not transposed),
+        )
+
+    def undo(self, planes: Any) -> Any:
+        """Return planes that are in this orientation as they were."""
+        back = planes.swapaxes(-2, -1) if self.transposed else planes
+        return _flip(back, rows=self.rows, columns=self.columns)
+
+
+def _flip(planes: Any, *, rows: bool, columns: bool) -> Any:
+    axes = [axis for axis, wanted in ((-2, rows), (-1, columns)) if wanted]
+    if not axes:
+        return planes
+    return np.flip(planes, tuple(axes)) if isinstance(planes, np.ndarray) else planes.flip(axes)
+
+
+def canonical(planes: NDArray[np.floating]) -> Orientation:
+    """Return the orientation in which planes (C, h, w) are brightest at the lower right.
+
+    The first moments of the intensities about the middle decide: both are made positive, and that
+    of the rows the larger one. An image whose moments are equal has no orientation of its own.
+    """
+    mean = np.asarray(planes, dtype=np.float64).mean(axis=0)
+    mean = mean - mean.mean()
+    profiles = mean.mean(axis=1), mean.mean(axis=0)
+    moments = []
+    for profile in profiles:
+        half = len(profile) // 2
+        # Differences of mirrored places: exactly the negative for the mirrored image.
+        differences = profile[::-1][:half] - profile[:half]
+        weights = np.arange(len(profile) - 1, 0, -2)[:half]
+        moments.append(float(np.dot(differences, weights)) / len(profile))
+    return Orientation(
+        rows=moments[0] < 0, columns=moments[1] < 0, transposed=abs(moments[1]) > abs(moments[0])
+    )

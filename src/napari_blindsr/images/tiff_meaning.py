@@ -219,20 +219,10 @@ def _of_ome(tif: tifffile.TiffFile, series: tifffile.TiffPageSeries, number: int
 class Meaning:
     """What the stored values of a page mean.
 
-    Attributes
-    ----------
-    colours : bool
-        Whether its samples are red, green and blue; else they are channels.
-    alpha : bool
-        Whether the last sample is opacity.
-    orientation : int
-        As in tag 274.
-    table : ndarray or None
-        The colours of a palette, (n,) or (n, 3).
-    linear : (float, float, dtype) or None
-        Offset and factor of intensities, and their type.
-    colour_map : ndarray, uint8, (3, 256), or None
-        The colours in which intensities are shown.
+    `colours` says whether its samples are red, green and blue, else they are channels; `alpha`
+    whether the last sample is opacity. `orientation` is as in tag 274. `table` (n,) or (n, 3) has
+    the colours of a palette; `linear` offset, factor and type of intensities; `colour_map` the
+    colours in which intensities are shown, uint8, (3, 256).
     """
 
     colours: bool = False

@@ -7,26 +7,23 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import tifffile
 
-from napari_blindsr.images.channels import (
-    as_imagej,
-    imagej_channels,
-    imagej_colors,
-    imagej_names,
-    listed_texts,
-    of_imagej,
-    ome_channels,
-    ome_colors,
-    ome_names,
-    several,
-)
 from napari_blindsr.images.metadata import (
     METRES,
     AxisStep,
     Description,
     Flavour,
     PixelSize,
+    as_number,
+    imagej_channels,
+    imagej_colors,
+    imagej_names,
     known_optics,
     metres,
+    of_imagej,
+    ome_channels,
+    ome_colors,
+    ome_names,
+    several,
 )
 from napari_blindsr.optics import Optics
 
@@ -83,8 +80,8 @@ def read_metadata(
         axes="YX",
         flavour="tags",
         steps=_steps(shaped),
-        channel_names=listed_texts(shaped, "ChannelNames"),
-        channel_colors=listed_texts(shaped, "ChannelColors"),
+        channel_names=tuple(map(str, several(shaped.get("ChannelNames")))),
+        channel_colors=tuple(map(str, several(shaped.get("ChannelColors")))),
         pixel_size=_shaped_size(shaped) or size,
     )
 
@@ -97,13 +94,6 @@ def _ome_pixels(xml: str, number: int) -> Mapping[str, Any]:
     return pixels if isinstance(pixels, dict) else {}
 
 
-def _number(value: Any) -> float | None:
-    try:
-        return float(value)
-    except (TypeError, ValueError):
-        return None
-
-
 def _imagej_unit(metadata: Mapping[str, Any], *keys: str) -> str:
     """Return the unit under the first of some keys that is there; empty for pixels."""
     found = next((metadata[key] for key in keys if key in metadata), "")
@@ -114,7 +104,7 @@ def _imagej_unit(metadata: Mapping[str, Any], *keys: str) -> str:
 def _steps(attributes: Mapping[str, Any]) -> tuple[AxisStep, ...]:
     found = []
     for axis, (name, default) in _OME_STEPS.items():
-        size = _number(attributes.get(name))
+        size = as_number(attributes.get(name))
         if size is not None:
             unit = str(attributes.get(f"{name}Unit", default))
             found.append(AxisStep(axis=axis, size=size, unit=unit))
@@ -124,10 +114,10 @@ def _steps(attributes: Mapping[str, Any]) -> tuple[AxisStep, ...]:
 def _imagej_steps(metadata: Mapping[str, Any]) -> tuple[AxisStep, ...]:
     found = []
     unit = _imagej_unit(metadata, "zunit", "unit")
-    spacing = _number(metadata.get("spacing"))
+    spacing = as_number(metadata.get("spacing"))
     if spacing is not None and unit:
         found.append(AxisStep(axis="Z", size=spacing, unit=unit))
-    interval = _number(metadata.get("finterval"))
+    interval = as_number(metadata.get("finterval"))
     if interval is not None:
         unit = str(metadata.get("tunit", "")).strip()
         found.append(AxisStep(axis="T", size=interval, unit=_SECONDS.get(unit, unit)))
@@ -172,10 +162,8 @@ def _first(value: Any) -> dict[str, Any]:
 
 def _nanometres(record: dict[str, Any], name: str) -> float | None:
     """Return a length in nm, its unit by itself, from an element of XML."""
-    try:
-        value = metres(float(record[name]), str(record.get(f"{name}Unit", "nm")))
-    except (KeyError, TypeError, ValueError):
-        return None
+    number = as_number(record.get(name))
+    value = None if number is None else metres(number, str(record.get(f"{name}Unit", "nm")))
     return None if value is None else 1e9 * value
 
 
@@ -195,10 +183,9 @@ def read_pixel_size(tif: tifffile.TiffFile) -> PixelSize | None:
 
 def _from_ome(xml: str) -> PixelSize | None:
     pixels = _ome_pixels(xml, 0)
-    try:
-        x = float(pixels["PhysicalSizeX"])
-        y = float(pixels.get("PhysicalSizeY", x))
-    except (KeyError, TypeError, ValueError):
+    x = as_number(pixels.get("PhysicalSizeX"))
+    y = as_number(pixels.get("PhysicalSizeY", x))
+    if x is None or y is None:
         return None
     # The schema's default unit.
     unit = str(pixels.get("PhysicalSizeXUnit", "µm"))
@@ -251,7 +238,7 @@ def _resolution(tif: tifffile.TiffFile) -> tuple[float, float] | None:
 
 
 def _shaped_size(attributes: Mapping[str, Any]) -> PixelSize | None:
-    y, x = (_number(attributes.get(f"PhysicalSize{axis}")) for axis in "YX")
+    y, x = (as_number(attributes.get(f"PhysicalSize{axis}")) for axis in "YX")
     unit = attributes.get("PhysicalSizeXUnit")
     if y is None or x is None or not min(y, x) > 0 or not isinstance(unit, str):
         return None
@@ -347,7 +334,11 @@ def imagej_options(description: Description, shape: Sequence[int]) -> dict[str, 
         metadata["unit"] = unit
     if depth is not None:
         # One unit is that of all of space.
-        if size is None or not _same_unit(depth.unit, size.unit):
+        same = size is not None and (
+            depth.unit == size.unit
+            or (depth.unit in METRES and METRES[depth.unit] == METRES.get(size.unit))
+        )
+        if not same:
             return None
         metadata["spacing"] = depth.size
     if time is not None:
@@ -355,13 +346,8 @@ def imagej_options(description: Description, shape: Sequence[int]) -> dict[str, 
             return None
         metadata |= {"finterval": time.size, "tunit": "sec"}
     metadata |= imagej_channels(description, shape)
-    metadata |= as_imagej(description.displays, description.channel_colors)
     if description.mode:
         metadata["mode"] = description.mode
     if description.labels:
         metadata["Labels"] = list(description.labels)
     return options
-
-
-def _same_unit(one: str, other: str) -> bool:
-    return one == other or (one in METRES and METRES.get(one) == METRES.get(other))

@@ -230,12 +230,8 @@ def cut_tiles(
 ) -> list[list[Tile]]:
     """Cut a region of an image (h, w) into rows of tiles.
 
-    Parameters
-    ----------
-    tile : int or None
-        Largest side of a tile in the result, without its overlaps; None is one tile.
-    context : int
-        Pixels of the image that a tile sees on each side of its inner region, where it has them.
+    `tile` is the largest side of a tile in the result, without its overlaps; None is one tile.
+    `context` are the pixels of the image that a tile sees on each side of its inner region.
     """
     side = None if tile is None else max(1, tile // scale)
     overlap = max(1, BLEND // scale)
@@ -375,21 +371,6 @@ def _ramps(pieces: list[tuple[int, int]], index: int, scale: int) -> NDArray[np.
     if index + 1 < len(pieces) and (shared := scale * (stop - pieces[index + 1][0])) > 0:
         weights[-shared:] *= 1 - (np.arange(shared) + 0.5) / shared
     return weights
-
-
-RESTORED = 128
-"""Side in HR pixels of the crop, which is restored once for each kernel."""
-
-SMALLEST_CROP = 32
-"""Least side in LR pixels of the crop, in an image that is not smaller."""
-
-TOGETHER = 4
-"""Restorations at a time, which bounds the memory."""
-
-
-def crop_side(scale: int) -> int:
-    """Return the side in LR pixels of the crop that candidate kernels are compared on."""
-    return max(SMALLEST_CROP, RESTORED // scale)
 
 
 def region_middles(length: int, count: int) -> NDArray[np.float64]:

@@ -58,13 +58,7 @@ class ImageWriter(ABC):
 
     The index is in the axes of the description, without steps. Assignment raises a `FileError` if
     the disk is full, for one; call `suspend` or `abort` then. Blocks may come from several threads.
-
-    Attributes
-    ----------
-    path : Path
-        The final name.
-    resumed : bool
-        Whether the file has pixels of an earlier run.
+    `path` is the final name; `resumed` says whether the file has pixels of an earlier run.
     """
 
     resumed = False
@@ -117,19 +111,8 @@ class RawWriter(ImageWriter):
     """Writes a file whose pixels lie in one piece, under a temporary name until it is complete.
 
     Pixels are written, not mapped: a full disk is an error of a write, but kills a process
-    that writes to mapped memory.
-
-    Parameters
-    ----------
-    output : Output
-    part : Path
-        The file, with its head written and room for its pixels.
-    offset : int
-        Of the pixels, in bytes.
-    dtype : dtype
-        With the byte order of the file.
-    stored : str
-        The axes of the output in the order of the file.
+    that writes to mapped memory. `part` has its head written and room for its pixels, `offset`
+    bytes in; `dtype` has the byte order of the file, and `stored` its order of axes.
     """
 
     def __init__(
@@ -185,21 +168,10 @@ class RawWriter(ImageWriter):
 class Format:
     """A file format.
 
-    Attributes
-    ----------
-    suffixes : tuple of str
-        In lower case, with their dot.
-    open : callable
-        From a path, the axes that the caller names or None, and which image of the file or None, to
-        an `ImageFile`.
-    check : callable
-        Raises a `BlindSRError` if an output cannot be written, before any work.
-    create : callable or None
-        Begins an output that was checked; None for formats that are only read.
-    folder : bool
-        Whether an image is a folder.
-    several : bool
-        Whether a file may hold several images.
+    `suffixes` are in lower case, with their dot; `open` takes a path, the axes that the caller
+    names or None, and which image of the file or None; `check` raises a `BlindSRError` if an output
+    cannot be written, before any work; `create` is None for formats that are only read. `folder`
+    says whether an image is a folder, `several` whether a file may hold several images.
     """
 
     name: str

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from scipy.ndimage import convolve, gaussian_filter, uniform_filter
 
-from napari_blindsr.images.orientation import canonical
+from napari_blindsr.images.planes import canonical
 
 if TYPE_CHECKING:
     import torch

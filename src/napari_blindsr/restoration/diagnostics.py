@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from napari_blindsr.physics.kernels.base import CORE
+from napari_blindsr.physics.kernels.base import CORE, FWHM
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -60,9 +60,6 @@ NARROW = 0.25
 """Standard deviation in LR pixels below which a kernel hardly blurs."""
 
 
-FWHM = 2 * math.sqrt(2 * math.log(2))
-"""Full width at half maximum of a Gaussian, in standard deviations."""
-
 UNCERTAIN = 1.27
 """Largest uncertainty of the blur's width, as a factor, that is not reported."""
 
@@ -96,12 +93,7 @@ class Flag:
 
     def report(self) -> dict[str, str]:
         """Return the flag as plain JSON types."""
-        return {
-            "name": self.name,
-            "message": self.message,
-            "meaning": self.meaning,
-            "advice": self.advice,
-        }
+        return dict(vars(self))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -110,27 +102,14 @@ class RunEvidence:
 
     Attributes
     ----------
-    scale : int
     kernel : ndarray, (K, K)
         The kernel that was used, in HR pixels.
     widths : tuple of float
         Standard deviations along the principal axes of its core in HR pixels, the larger first.
-    known : bool
-        Whether the kernel was given rather than estimated.
-    blur : BlurEstimate or None
-        Estimate from the image; None if there is none.
-    agreement : Consistency or None
-        Whether the blurs of the image's parts agree, and the blur that they give together.
-    residual : Residual or None
-        Residual of the forward model; None if it cannot be computed.
-    saturated : float
-        Fraction of the pixels at the upper end of the range.
-    covered : float
-        Fraction of missing pixels.
+    saturated, covered : float
+        Fractions of the pixels at the upper end of the range, and of the missing pixels.
     noise : float
         Standard deviation of the noise, relative to that of the image.
-    blocking : float
-        Strength of JPEG blocks.
     """
 
     scale: int
@@ -155,25 +134,19 @@ class Check:
     advice: str
     find: Callable[[RunEvidence], str | None]
 
+    def flag(self, message: str) -> Flag:
+        """Return the warning with a message."""
+        return Flag(name=self.name, message=message, meaning=self.meaning, advice=self.advice)
+
 
 def run_checks(evidence: RunEvidence) -> tuple[Flag, ...]:
     """Return the flags of a result with one kernel."""
     messages = ((check, check.find(evidence)) for check in FLAGS)
-    return tuple(
-        Flag(name=check.name, message=message, meaning=check.meaning, advice=check.advice)
-        for check, message in messages
-        if message is not None
-    )
+    return tuple(check.flag(message) for check, message in messages if message is not None)
 
 
 def run_field_checks(evidence: Mapping[tuple[int, int], RunEvidence]) -> tuple[Flag, ...]:
-    """Return the flags of a result whose kernel varies across the image.
-
-    Parameters
-    ----------
-    evidence : dict of (row, column) to RunEvidence
-        Evidence of each region.
-    """
+    """Return the flags of a result whose kernel varies, from each (row, column) of its field."""
     flags = []
     for check in FLAGS:
         outcomes = {place: check.find(region) for place, region in evidence.items()}
@@ -187,9 +160,7 @@ def run_field_checks(evidence: Mapping[tuple[int, int], RunEvidence]) -> tuple[F
                 f"in {len(messages)} of {len(evidence)} regions, such as row {row}, column "
                 f"{column} of the grid: {message}"
             )
-        flags.append(
-            Flag(name=check.name, message=message, meaning=check.meaning, advice=check.advice)
-        )
+        flags.append(check.flag(message))
     return tuple(flags)
 
 

@@ -52,6 +52,7 @@ def run_flags(
     the image or of one tile.
     """
     data, measured = planes.data, planes.measured
+    complete = data if guess is None else guess.cpu().numpy()
     values = data if measured is None else data[:, measured]
     gaps = measured is not None and guess is None
     # A kernel estimated from other planes is checked on those; a field allows each part of the
@@ -63,16 +64,14 @@ def run_flags(
         widths=kernel_widths(kernel),
         known=settings.kernel == "known",
         blur=blur,
-        agreement=quadrant_consistency(
-            data if guess is None else guess.cpu().numpy(), settings.scale, device=device
-        )
+        agreement=quadrant_consistency(complete, settings.scale, device=device)
         if own and field is None and not gaps
         else None,
         residual=residual,
         saturated=piled_up(values),
         covered=0.0 if measured is None else 1 - float(measured.mean()),
         noise=estimate_noise(data, measured) / float(values.std()),
-        blocking=0.0 if gaps else _blocks(data if guess is None else guess),
+        blocking=0.0 if gaps else blocking(complete.mean(axis=0)),
     )
     if field is None:
         return run_checks(evidence)
@@ -97,11 +96,6 @@ def blur_flags(kernel: NDArray[np.float32], blur: BlurEstimate) -> tuple[Flag, .
     """Return the flags of a kernel (K, K) that was estimated for several images together."""
     evidence = RunEvidence(scale=blur.scale, kernel=kernel, widths=kernel_widths(kernel), blur=blur)
     return tuple(flag for flag in run_checks(evidence) if flag.name in ESTIMATED)
-
-
-def _blocks(data: NDArray[np.float32] | Tensor) -> float:
-    """Return how strong the JPEG blocks of planes are."""
-    return blocking(np.asarray(data if isinstance(data, np.ndarray) else data.cpu()).mean(axis=0))
 
 
 def kernel_widths(kernel: NDArray[np.float32]) -> tuple[float, float]:

@@ -11,9 +11,7 @@ from typing import TYPE_CHECKING
 from napari_blindsr.images.tiling import (
     BLEND,
     OPTIMISED_SIDE,
-    TOGETHER,
     context_for,
-    crop_side,
     field_tile,
     tile_side,
 )
@@ -111,9 +109,6 @@ def _largest_part(
         seen = (rows + size) * (columns + size)
         feature, step = (FEATURE_HALF, STEP_HALF) if half else (FEATURE, STEP)
         needed = WEIGHTS * generator**2 + seen * (feature * generator + step)
-    elif settings.kernel != "known" and settings.quality == "refined" and family.told_by_widths:
-        rows, columns = (scale * min(n, crop_side(scale)) + 2 * margin for n in shape)
-        needed = max(needed, TOGETHER * rows * columns * (prior + PLANE))
     if settings.used_finish != "none":
         reach = context_for(size, scale) * scale
         rows, columns = ((_piece(n, tile, reach) + 2 * margin) for n in (height, width))

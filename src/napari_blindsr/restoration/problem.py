@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from napari_blindsr.solvers.loop import Weights
     from napari_blindsr.solvers.nonblind.conditions import Conditions
     from napari_blindsr.solvers.nonblind.restorers import NonblindRestorer
-    from napari_blindsr.types import Border
+    from napari_blindsr.types import Border, Geometry
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -49,7 +49,6 @@ class Job:
 
     Attributes
     ----------
-    settings : Settings
     planes : Planes
         The input region.
     wanted : Box
@@ -58,8 +57,6 @@ class Job:
         What is assumed beyond the planes' borders.
     source : KernelFamily, ndarray or KernelField
         Family of the kernel, or the kernel (K, K), or the kernels of the image's regions.
-    compute : Compute
-    restorer : NonblindRestorer
     noise : float
         Standard deviation of the noise, in the planes' unit.
     light : ShotNoise or None
@@ -72,8 +69,6 @@ class Job:
         Whether the channels are red, green and blue that share their detail.
     conditions : Conditions or None
         Unit and noise for the image prior; None without it.
-    blur : BlurEstimate or None
-    notes : tuple of str
     link : Link or None
         None without a warm start.
     """
@@ -200,14 +195,16 @@ def kernel_source(
             _check_field(known_kernel.shape, settings, shape)
             kernels = known_kernel.kernels
             if settings.recentres and known_kernel.gaussians is None:
-                kernels = _centred(kernels, settings)
+                # Kernels with different centres would distort the image.
+                kernels = centred(kernels, settings.scale, settings.geometry)
             return replace(known_kernel, kernels=kernels, extent=Box.whole(shape))
         if known_kernel is not None:
             known = check_kernels(known_kernel)
             if known.ndim == 4:
                 _check_field((known.shape[0], known.shape[1]), settings, shape)
-                kernels = _centred(known, settings) if settings.recentres else known
-                return KernelField(kernels=kernels, extent=Box.whole(shape))
+                if settings.recentres:
+                    known = centred(known, settings.scale, settings.geometry)
+                return KernelField(kernels=known, extent=Box.whole(shape))
             _check_grid(settings, ONE_BLUR)
             return _with_room(known, settings) if settings.recentres else known
     elif known_kernel is None:
@@ -247,26 +244,29 @@ def _check_grid(settings: Settings, grid: tuple[int, int]) -> None:
         )
 
 
-def _centred(kernels: NDArray[np.float32], settings: Settings) -> NDArray[np.float32]:
-    """Centre each kernel (R, C, K, K): kernels with different centres would distort the image."""
+def centred(
+    kernels: NDArray[np.float32], scale: int, geometry: Geometry, *, negligible: float = NEGLIGIBLE
+) -> NDArray[np.float32]:
+    """Centre each kernel (..., K, K), padded as far as that needs, unless it hardly moves."""
     size = kernels.shape[-1]
-    center = kernel_center(size, settings.scale, settings.geometry)
+    center = kernel_center(size, scale, geometry)
     flat = torch.from_numpy(kernels.reshape(-1, size, size))
     offsets = [(row - center, column - center) for row, column in map(locate, flat)]
     farthest = max(max(map(abs, offset)) for offset in offsets)
-    if farthest < NEGLIGIBLE:
+    if farthest < negligible:
         return kernels
+    # Zeros on both sides leave K//2, and so the geometry, in the middle.
     margin = math.ceil(farthest)
     padded = F.pad(flat, (margin,) * 4)
     moved = [
         kernel
-        if max(map(abs, offset)) < NEGLIGIBLE
+        if max(map(abs, offset)) < negligible
         else shift(kernel, offset, border="zero").clamp_min(0)
         for kernel, offset in zip(padded, offsets, strict=True)
     ]
     stacked = torch.stack([kernel / kernel.sum() for kernel in moved])
     side = size + 2 * margin
-    return np.asarray(stacked.numpy().reshape(*kernels.shape[:2], side, side), dtype=np.float32)
+    return np.asarray(stacked.numpy().reshape(*kernels.shape[:-2], side, side), dtype=np.float32)
 
 
 def _with_room(kernel: NDArray[np.float32], settings: Settings) -> NDArray[np.float32]:

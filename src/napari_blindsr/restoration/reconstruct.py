@@ -12,7 +12,13 @@ import torch
 
 from napari_blindsr.estimation.kernel_field import KernelField
 from napari_blindsr.images.planes import result_array, to_intensities
-from napari_blindsr.images.tiling import OPTIMISED_SIDE, context_for, cut_tiles, most_detailed
+from napari_blindsr.images.tiling import (
+    OPTIMISED_SIDE,
+    TileBlender,
+    context_for,
+    cut_tiles,
+    most_detailed,
+)
 from napari_blindsr.physics.centring import recentre
 from napari_blindsr.physics.kernels import KernelFamily
 from napari_blindsr.physics.kernels.base import CORE
@@ -20,9 +26,8 @@ from napari_blindsr.progress import Progress, ProgressCounter, StopReason, drain
 from napari_blindsr.restoration.evidence import find_residual
 from napari_blindsr.restoration.problem import Job, cut, local, size_of, wrapped
 from napari_blindsr.restoration.setup import observe, solver_for
-from napari_blindsr.restoration.tiles import TileJoiner, TileOutcome, TilePlan
 from napari_blindsr.settings import SMALLEST_TILE
-from napari_blindsr.solvers.loop import Outcome, Solver, solve
+from napari_blindsr.solvers.loop import Outcome, solve
 from napari_blindsr.solvers.nonblind.restorers import finishing
 
 if TYPE_CHECKING:
@@ -34,36 +39,57 @@ if TYPE_CHECKING:
     from napari_blindsr.images.tiling import Target, Tile
     from napari_blindsr.metrics.residual import Residual
     from napari_blindsr.physics.observation import Observation
-    from napari_blindsr.restoration.tiles import TileRestorer
+    from napari_blindsr.progress import Progress
+    from napari_blindsr.restoration.problem import Job
     from napari_blindsr.solvers.loop import Weights
+
+    Deliver = Callable[[int, "Restored"], None]
+    TileRestorer = Callable[..., Generator[Progress, bool | None, None]]
+    """Restores tiles, as `restore_tiles`: delivers each by its number, in any order, and ends early
+    if asked to stop."""
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class TilePlan:
+    """The tiles of a result, row by row, and the problem with the kernel of all of them."""
+
+    job: Job
+    rows: list[list[Tile]]
+    notes: tuple[str, ...] = ()
+
+    @property
+    def parts(self) -> list[Tile]:
+        """The tiles, row by row."""
+        return [part for line in self.rows for part in line]
+
+    def is_examined(self, number: int) -> bool:
+        """Return whether to compute the residual of a tile: the first and the middle one."""
+        return number in (0, sum(map(len, self.rows)) // 2)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Restored:
-    """The stitched reconstruction.
+    """The reconstruction of an image, or of one tile.
 
     Attributes
     ----------
     image : ndarray, float32
-        In the axes and intensities of the input.
-    support : ndarray, (s·h, s·w)
-    kernel : ndarray, (K, K)
-        The kernel; of a field, the one in the middle.
+        In the axes and intensities of the input; of a tile, (s·h, s·w, C) in scaled intensities.
+    support : ndarray, float32, (s·h, s·w)
+    kernel : ndarray, float32, (K, K)
+        Of a field, the one in the middle.
     center, offset : float
         As in `Observation`.
     losses : ndarray, float32, (n,)
         Of the last tile.
-    reason : StopReason
-        Why the run ended.
+    residual : Residual or None
+        Of the image, or of the tile in the middle; None if it was not asked for.
     guess : Tensor, (C, h, w), or None
         The image with missing pixels filled in, if it has any and was solved at once.
     weights : Weights or None
         For the warm start of the next plane; None if the optimisation diverged.
     tiles : int
         Number of tiles.
-    residual : Residual or None
-        Of the image, or of the tile in the middle.
-    notes : tuple of str
     """
 
     image: NDArray[np.float32]
@@ -73,22 +99,68 @@ class Restored:
     offset: float
     losses: NDArray[np.float32]
     reason: StopReason
+    residual: Residual | None = None
     guess: Tensor | None = None
     weights: Weights | None = None
-    tiles: int
-    residual: Residual | None
+    tiles: int = 1
     notes: tuple[str, ...] = ()
 
 
-class _Delivery:
-    """Converts pixels to the user's intensities and writes them to the target.
+class TileJoiner:
+    """Stitches tiles that arrive in any order, and keeps what the result needs of them.
 
-    Parameters
-    ----------
-    job : Job
-    target : Target or None
-        None makes an array.
+    `last` is the tile furthest down and right so far; `residual` that of the tile in the middle,
+    or of the first one.
     """
+
+    def __init__(self, plan: TilePlan, *, image: Target, support: Target | None) -> None:
+        scale = plan.job.settings.scale
+        self._plan = plan
+        self._image = TileBlender(plan.rows, scale=scale, target=image)
+        self._support = (
+            None if support is None else TileBlender(plan.rows, scale=scale, target=support)
+        )
+        self._places = [(r, c) for r, line in enumerate(plan.rows) for c in range(len(line))]
+        self._ahead: dict[int, Restored] = {}
+        self._next = 0
+        self._last = self._examined = -1
+        self.last: Restored | None = None
+        self.residual: Residual | None = None
+
+    def take(self, number: int, outcome: Restored) -> None:
+        """Add the outcome of a tile."""
+        if number > self._last:
+            self._last, self.last = number, outcome
+        if self._plan.is_examined(number) and number > self._examined:
+            self._examined, self.residual = number, outcome.residual
+        self._ahead[number] = outcome
+        while self._next in self._ahead:
+            given = self._ahead.pop(self._next)
+            self._add(given.image, given.support)
+
+    def fill(self) -> None:
+        """Fill all missing tiles with NaN."""
+        scale, channels = self._plan.job.settings.scale, len(self._plan.job.planes.data)
+        parts = self._plan.parts
+        while self._next < len(parts):
+            given = self._ahead.pop(self._next, None)
+            if given is not None:
+                self._add(given.image, given.support)
+                continue
+            shape = parts[self._next].inner.scaled(scale).shape
+            nothing = np.full((*shape, channels), np.nan, dtype=np.float32)
+            self._add(nothing, np.zeros(shape, dtype=np.float32))
+
+    def _add(self, image: NDArray[np.float32], support: NDArray[np.float32]) -> None:
+        place = self._places[self._next]
+        self._image.add(*place, image)
+        if self._support is not None:
+            self._support.add(*place, support)
+        self._next += 1
+
+
+class _Delivery:
+    """Converts pixels to the user's intensities and writes them to the target, or to an array."""
 
     def __init__(self, job: Job, target: Target | None) -> None:
         self._planes = job.planes
@@ -129,47 +201,36 @@ def restored(
             possible = job.restorer.name != "none" and tile >= SMALLEST_TILE
             if not possible or not is_lack_of_memory(error):
                 raise
-        _free_memory(job)
+        # The caches that the failed attempt has left.
+        gc.collect()
+        if job.compute.device.type == "cuda":
+            torch.cuda.empty_cache()
         notes = (short_of_memory(tile),)
 
 
 def _in_one_go(
     job: Job, target: Target | None, *, start: float, stop: bool
 ) -> Generator[Progress, bool | None, Restored]:
-    observation = observe(job)
-    # The solver works at normal brightness, unless the published way is asked for.
-    solved = observation.brightened() if job.settings.schedule.brighten else observation
-    solver = solver_for(job, solved)
-    if stop:
-        outcome = _at_once(solver, solved)
-    else:
-        outcome = yield from solve(solver, solved)
+    observation, outcome, total = yield from _solved(job, stop=stop)
     if job.restorer.name != "none":
-        yield finishing(job.restorer.name, solver.total, time.perf_counter() - start)
+        yield finishing(job.restorer.name, total, time.perf_counter() - start)
     inner = job.wanted.scaled(job.settings.scale).slices
     whole = _reconstruct(job, outcome, observation, inner, examined=True)
     delivery = _Delivery(job, target)
     delivery[:, :] = whole.image
-    return Restored(
+    return replace(
+        whole,
         image=delivery.array,
-        support=whole.support,
-        kernel=whole.kernel,
-        center=whole.center,
-        offset=whole.offset,
-        losses=whole.losses,
-        reason=outcome.reason,
         guess=observation.guess,
         weights=None if outcome.reason is StopReason.DIVERGED else outcome.estimate.weights,
         notes=outcome.notes,
-        tiles=1,
-        residual=whole.residual,
     )
 
 
 def restore_tiles(
     plan: TilePlan,
     counter: ProgressCounter,
-    deliver: Callable[[int, TileOutcome], None],
+    deliver: Deliver,
     *,
     stop: bool,
 ) -> Generator[Progress, bool | None, None]:
@@ -214,7 +275,7 @@ def join_tiles(
     joiner = TileJoiner(plan, image=delivery, support=support if supported else None)
     counter = ProgressCounter(start=start, unit="tile", total=len(plan.parts))
 
-    def deliver(number: int, outcome: TileOutcome) -> None:
+    def deliver(number: int, outcome: Restored) -> None:
         joiner.take(number, outcome)
         counter.done += 1
 
@@ -229,15 +290,12 @@ def join_tiles(
             *notes,
             f"{counter.done} of {counter.total} tiles were restored; the others have no values",
         )
-    return Restored(
+    field = job.source if isinstance(job.source, KernelField) else None
+    return replace(
+        last,
         image=delivery.array,
         support=support,
-        kernel=job.source.middle_of(job.wanted)
-        if isinstance(job.source, KernelField)
-        else last.kernel,
-        center=last.center,
-        offset=last.offset,
-        losses=last.losses,
+        kernel=last.kernel if field is None else field.middle_of(job.wanted),
         reason=StopReason.COMPLETED if whole else StopReason.STOPPED,
         tiles=counter.total,
         residual=joiner.residual,
@@ -245,11 +303,9 @@ def join_tiles(
     )
 
 
-def restore_tile(piece: Job, part: Tile, *, examined: bool) -> TileOutcome:
+def restore_tile(piece: Job, part: Tile, *, examined: bool) -> Restored:
     """Restore a tile with the kernel of its problem; if it is examined, with its residual."""
-    observation = observe(piece)
-    solved = observation.brightened()
-    outcome = drained(solve(solver_for(piece, solved, held=True), solved))
+    observation, outcome, _ = drained(_solved(piece, held=True))
     inner = part.inner.moved(-part.outer.top, -part.outer.left).scaled(piece.settings.scale).slices
     return _reconstruct(piece, outcome, observation, inner, examined=examined)
 
@@ -261,7 +317,7 @@ def _reconstruct(
     inner: tuple[slice, slice],
     *,
     examined: bool,
-) -> TileOutcome:
+) -> Restored:
     """Centre kernel and image of a solver's outcome, restore the image, and crop it to `inner`.
 
     If it is examined, also compute the residual.
@@ -289,13 +345,14 @@ def _reconstruct(
         residual = find_residual(
             job.planes, image, weights, settings, border=job.border, noise=job.unexplained
         )
-    return TileOutcome(
+    return Restored(
         image=np.moveaxis(image[(..., *inner)], 0, -1),
         support=support[inner],
         kernel=weights,
         center=observation.center,
         offset=observation.offset,
         losses=outcome.losses.numpy(),
+        reason=outcome.reason,
         residual=residual,
     )
 
@@ -307,9 +364,7 @@ def _with_optimised_kernel(
     box = most_detailed(job.planes.data[(..., *job.wanted.slices)], OPTIMISED_SIDE)
     box = box.moved(job.wanted.top, job.wanted.left)
     piece = replace(cut(job, box), border="extend")
-    observation = observe(piece)
-    solved = observation.brightened() if job.settings.schedule.brighten else observation
-    outcome = yield from solve(solver_for(piece, solved), solved)
+    observation, outcome, _ = yield from _solved(piece)
     canvas, kernel = outcome.estimate.image.float(), outcome.estimate.kernel.float()
     if job.settings.recentres:
         _, kernel = recentre(canvas, kernel, center=observation.center, border="extend")
@@ -320,10 +375,23 @@ def _with_optimised_kernel(
     return replace(job, source=kernel.cpu().numpy()), (note,)
 
 
-def _at_once(solver: Solver[Any], observation: Observation) -> Outcome:
-    """Return the state before the first step, for a run that is stopped by then."""
-    estimate = solver.estimate(solver.init(observation))
-    return Outcome(estimate=estimate, losses=torch.empty(0), reason=StopReason.STOPPED)
+def _solved(
+    job: Job, *, held: bool = False, stop: bool = False
+) -> Generator[Progress, bool | None, tuple[Observation, Outcome, int]]:
+    """Solve a problem; returns its observation, the outcome, and the number of steps.
+
+    With `held`, the kernel is kept; with `stop`, the outcome is the state before the first step.
+    """
+    observation = observe(job)
+    # The solver works at normal brightness, unless the published way is asked for.
+    brighten = held or job.settings.schedule.brighten
+    solved = observation.brightened() if brighten else observation
+    solver = solver_for(job, solved, held=held)
+    if not stop:
+        return observation, (yield from solve(solver, solved)), solver.total
+    estimate = solver.estimate(solver.init(solved))
+    outcome = Outcome(estimate=estimate, losses=torch.empty(0), reason=StopReason.STOPPED)
+    return observation, outcome, solver.total
 
 
 def short_of_memory(tile: int) -> str:
@@ -338,10 +406,3 @@ def is_lack_of_memory(error: BaseException) -> bool:
     # torch has no exception type for this on the CPU and on Apple GPUs.
     text = str(error).lower()
     return "can't allocate memory" in text or "out of memory" in text or "not enough memory" in text
-
-
-def _free_memory(job: Job) -> None:
-    """Empty the caches that a failed attempt has left."""
-    gc.collect()
-    if job.compute.device.type == "cuda":
-        torch.cuda.empty_cache()

@@ -15,7 +15,13 @@ from typing import TYPE_CHECKING, Any, Literal, TypedDict
 import numpy as np
 import torch
 
-from napari_blindsr.errors import EngineError, InputError, OutOfMemoryError, SettingsError
+from napari_blindsr.errors import (
+    EngineError,
+    InputError,
+    OutOfMemoryError,
+    SettingsError,
+    first_line,
+)
 from napari_blindsr.estimation.kernel_field import KernelField
 from napari_blindsr.images.planes import check_axes, plane_shape
 from napari_blindsr.images.tiling import Box, as_box
@@ -23,7 +29,7 @@ from napari_blindsr.methods import METHODS, plan_schedule
 from napari_blindsr.optics import UNKNOWN
 from napari_blindsr.physics.kernel_files import check_kernels, read_kernel
 from napari_blindsr.physics.kernels import FAMILY_NAMES, KernelFamily
-from napari_blindsr.progress import Progress, drained
+from napari_blindsr.progress import ProgressCounter, drained
 from napari_blindsr.restoration.evidence import run_flags
 from napari_blindsr.restoration.reconstruct import is_lack_of_memory, restored
 from napari_blindsr.restoration.result import Result
@@ -40,6 +46,7 @@ if TYPE_CHECKING:
     from napari_blindsr.images.tiling import Target
     from napari_blindsr.methods import Schedule, ScheduleName
     from napari_blindsr.optics import Optics
+    from napari_blindsr.progress import Progress
     from napari_blindsr.restoration.problem import Job, Link
     from napari_blindsr.restoration.reconstruct import Restored
     from napari_blindsr.types import Border, Finish, Geometry, Precision, Quality
@@ -177,8 +184,9 @@ def iterate(
         stop: bool | None = None
         with cpu_threads(settings.threads):
             if job.estimates_blur:
-                stop = yield _estimating(time.perf_counter() - start)
-                job, stop = yield from with_blur(job, start=start, stop=bool(stop))
+                counter = ProgressCounter(start=start, unit="step", total=1)
+                stop = yield counter.progress("estimating the blur")
+                job = with_blur(job)
             joined = yield from restored(job, target, start=start, stop=bool(stop))
             uncertainty: NDArray[np.float32] | None = None
             more_notes: tuple[str, ...] = ()
@@ -236,13 +244,6 @@ def conclude(job: Job, joined: Restored, *, seconds: float) -> Result:
     )
 
 
-def _estimating(seconds: float) -> Progress:
-    """Return the report that the blur is being estimated."""
-    return Progress(
-        step=0, total=1, stage="estimating the blur", loss=None, seconds=seconds, remaining=None
-    )
-
-
 @contextmanager
 def translated_errors() -> Iterator[None]:
     """Turn torch's errors into ours; napari would swallow a RuntimeError."""
@@ -250,15 +251,11 @@ def translated_errors() -> Iterator[None]:
         yield
     except (MemoryError, RuntimeError) as error:
         if not is_lack_of_memory(error):
-            raise EngineError(f"the computation failed: {_first_line(error)}") from error
+            raise EngineError(f"the computation failed: {first_line(error)}") from error
         raise OutOfMemoryError(
-            f"the device ran out of memory ({_first_line(error)}); "
+            f"the device ran out of memory ({first_line(error)}); "
             "try a smaller image or scale, or device 'cpu'"
         ) from error
-
-
-def _first_line(error: BaseException) -> str:
-    return str(error).strip().split("\n", 1)[0] or type(error).__name__
 
 
 @contextmanager
@@ -290,13 +287,14 @@ def make_settings(
 ) -> tuple[Settings, NDArray[np.float32] | KernelField | None]:
     """Return the settings that options of `restore` stand for, and the known kernel, if any.
 
-    Raises
-    ------
-    BlindSRError
-        If an option is unknown or out of its range, or the kernel cannot be read.
+    A `BlindSRError` if an option is unknown or out of its range, or the kernel cannot be read.
     """
+    known_names = [*Options.__annotations__]
     for name in options:
-        _check_option(name)
+        if name not in known_names:
+            near = " or ".join(map(repr, difflib.get_close_matches(name, known_names)))
+            hint = f"did you mean {near}?" if near else f"expected one of {known_names}"
+            raise SettingsError(f"there is no option {name!r}; {hint}")
     values: dict[str, Any] = {"kernel": "auto", "schedule": "published"}
     if settings is not None:
         values |= {field.name: getattr(settings, field.name) for field in fields(settings)}
@@ -315,17 +313,6 @@ def make_settings(
         "optics": UNKNOWN if values.get("optics") is None else values["optics"],
     }
     return Settings(**values), known
-
-
-def _check_option(name: str) -> None:
-    known = [*Options.__annotations__]
-    if name in known:
-        return
-    near = difflib.get_close_matches(name, known)
-    raise SettingsError(
-        f"there is no option {name!r}; "
-        + (f"did you mean {' or '.join(map(repr, near))}?" if near else f"expected one of {known}")
-    )
 
 
 def _kernel_model(

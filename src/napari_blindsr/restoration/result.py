@@ -123,8 +123,7 @@ class Result:
         if self.field is not None:
             blurs += [blur for line in self.field.blurs for blur in line]
         names = ["kernel estimator"] if blurs else []
-        refined = any(blur.refined for blur in blurs)
-        if refined or self.finish == "prior":
+        if self.finish == "prior":
             names.append("image prior")
         if self.finish == "usrnet":
             names.append("USRNet")

@@ -29,7 +29,6 @@ from napari_blindsr.physics.defects import without_defects
 from napari_blindsr.physics.kernels import KernelFamily
 from napari_blindsr.physics.noise import ShotNoise, estimate_noise, shot_noise
 from napari_blindsr.physics.observation import Observation
-from napari_blindsr.progress import REFINING, reported
 from napari_blindsr.restoration.problem import Job, kernel_source, moved, size_of
 from napari_blindsr.settings import ONE_BLUR, Settings
 from napari_blindsr.solvers.blind.alternating import AlternatingSolver
@@ -41,12 +40,9 @@ from napari_blindsr.solvers.nonblind.image_prior import CHANNELS, shares_detail
 from napari_blindsr.solvers.nonblind.restorers import load_restorer
 
 if TYPE_CHECKING:
-    from collections.abc import Generator
-
     from numpy.typing import ArrayLike, NDArray
 
-    from napari_blindsr.estimation.posterior import BlurPosterior
-    from napari_blindsr.progress import Progress
+    from napari_blindsr.restoration.problem import Source
     from napari_blindsr.solvers.device import Compute
     from napari_blindsr.solvers.loop import Solver
     from napari_blindsr.types import Finish
@@ -69,12 +65,7 @@ def prepare(
     region: Box | None,
     found: bool = False,
 ) -> Job:
-    """Check image and settings, and return the problem; parameters as in `iterate`.
-
-    Raises
-    ------
-    BlindSRError
-    """
+    """Check image and settings, and return the problem; parameters as in `iterate`."""
     array: Any = image if hasattr(image, "shape") else np.asarray(image)
     axes = check_axes(array, axes)
     shape = plane_shape(array, axes)
@@ -82,41 +73,25 @@ def prepare(
     estimates_field = settings.field != ONE_BLUR and isinstance(source, KernelFamily)
     if estimates_field:
         check_regions(settings.field, shape)
-    seen, wanted = Box.whole(shape), Box.whole(shape)
-    if region is not None:
-        check_region(region, shape)
-        wanted = region
-        # The regions of a field divide the whole image.
-        if settings.border == "extend" and not estimates_field:
-            size = size_of(source, settings)
-            reach = max(context_for(size, settings.scale), WIDE)
-            seen = region.grown(reach, shape).at_least(SMALLEST_WINDOW, shape)
-            wanted = region.moved(-seen.top, -seen.left)
-            source = moved(source, -seen.top, -seen.left)
+    seen, wanted, source = _input_region(region, shape, source, settings)
     planes, defects = _planes(array, settings, axes=axes, mask=mask, window=seen)
     tile = tile_side(wanted.scaled(settings.scale).shape, settings.tile)
-    _check_tiles(settings, settings.used_finish, tile, wanted)
     if estimates_field or isinstance(source, KernelField):
         grid = source.shape if isinstance(source, KernelField) else settings.field
         tile = field_tile(shape, grid, scale=settings.scale, tile=settings.tile)
+    # Those of a field may have been estimated from an image.
+    found = found or (isinstance(known, KernelField) and bool(known.blurs))
     compute = choose_compute(settings.device, settings.precision)
     restorer, notes = load_restorer(settings, compute)
-    # Replaced by another restorer if its weights are missing.
     _check_tiles(settings, restorer.name, tile, wanted)
-    finishes = restorer.name != "none"
-    estimated = settings.estimates_noise if finishes else settings.noise == "auto"
-    noise = noise_level(planes, settings, estimated=estimated)
+    noise = noise_level(planes, settings, finishes=restorer.name != "none")
     light = estimate_shot_noise(planes, settings, compute) if restorer.uses_shot_noise else None
     colour = restorer.prior is not None and _is_colour(planes, noise, light)
     conditions: Conditions | None = None
     if restorer.prior is not None:
-        conditions = conditions_of(
-            planes.data, measured=planes.measured, together=colour, device=compute.device
-        )
         # The network that estimates one kernel also corrects the noise estimate.
-        if known is not None or estimates_field or method_named(settings.method).optimises:
-            decision = decide(planes.data, settings, measured=planes.measured, compute=compute)
-            conditions = replace(conditions, decision=decision)
+        decides = known is not None or estimates_field or method_named(settings.method).optimises
+        conditions = _conditions(planes, settings, compute, colour=colour, decides=decides)
     job = Job(
         settings=settings,
         planes=planes,
@@ -128,7 +103,7 @@ def prepare(
         noise=noise,
         light=light,
         tile=tile,
-        kernel_is_known=known is not None and not (found or _is_estimated(known)),
+        kernel_is_known=known is not None and not found,
         colour=colour,
         conditions=conditions,
         notes=(*notes, *defects),
@@ -138,34 +113,46 @@ def prepare(
     return job
 
 
-def with_blur(
-    job: Job, *, start: float, stop: bool = False
-) -> Generator[Progress, bool | None, tuple[Job, bool]]:
-    """Return the problem with its estimated kernel, and whether to stop.
+def _input_region(
+    region: Box | None, shape: tuple[int, int], source: Source, settings: Settings
+) -> tuple[Box, Box, Source]:
+    """Return what is read of an image (h, w), the output region within it, and its kernel."""
+    seen = Box.whole(shape)
+    if region is None:
+        return seen, seen, source
+    check_region(region, shape)
+    # The regions of a field divide the whole image.
+    whole = settings.field != ONE_BLUR and isinstance(source, KernelFamily)
+    if settings.border == "extend" and not whole:
+        reach = max(context_for(size_of(source, settings), settings.scale), WIDE)
+        seen = region.grown(reach, shape).at_least(SMALLEST_WINDOW, shape)
+    place = -seen.top, -seen.left
+    return seen, region.moved(*place), moved(source, *place)
 
-    `stop` skips the refinement of the estimate.
-    """
+
+def _conditions(
+    planes: Planes, settings: Settings, compute: Compute, *, colour: bool, decides: bool
+) -> Conditions:
+    """Return unit and noise for the image prior, if `decides` with the correction of the noise."""
+    data, measured = planes.data, planes.measured
+    conditions = conditions_of(data, measured=measured, together=colour, device=compute.device)
+    if not decides:
+        return conditions
+    decision = decide(data, settings, measured=measured, compute=compute)
+    return replace(conditions, decision=decision)
+
+
+def with_blur(job: Job) -> Job:
+    """Return the problem with its estimated kernel."""
     settings, planes = job.settings, job.planes
-    settings = replace(settings, quality="fast") if stop else settings
     if settings.field != ONE_BLUR:
-        regions = field_of_image(planes.data, settings, measured=planes.measured, noise=job.noise)
-        field, asked = yield from reported(regions, stage=REFINING, start=start)
-        return replace(job, source=field), stop or asked
-    steps = estimate_blur(planes.data, settings, measured=planes.measured, noise=job.noise)
-    blur, asked = yield from reported(steps, stage=REFINING, start=start)
-    return replace(_decided(job, blur.posterior), source=blur.kernel, blur=blur), stop or asked
-
-
-def _decided(job: Job, posterior: BlurPosterior | None) -> Job:
-    """Return the problem with the network's correction of its noise."""
-    if job.conditions is None or posterior is None:
-        return job
-    return replace(job, conditions=replace(job.conditions, decision=posterior.decision))
-
-
-def _is_estimated(known: NDArray[Any] | KernelField) -> bool:
-    """Return whether the kernels of a field were estimated from an image."""
-    return isinstance(known, KernelField) and bool(known.blurs)
+        field = field_of_image(planes.data, settings, measured=planes.measured)
+        return replace(job, source=field)
+    blur = estimate_blur(planes.data, settings, measured=planes.measured)
+    if job.conditions is not None and blur.posterior is not None:
+        # The network corrects the noise, too.
+        job = replace(job, conditions=replace(job.conditions, decision=blur.posterior.decision))
+    return replace(job, source=blur.kernel, blur=blur)
 
 
 def _is_colour(planes: Planes, noise: float, light: ShotNoise | None) -> bool:
@@ -242,12 +229,15 @@ LEAST_BRIGHT = 1e-3
 """Least brightness of the brightest pixel, and least range, in units of the image's range."""
 
 
-def noise_level(planes: Planes, settings: Settings, *, estimated: bool) -> float:
-    """Return the standard deviation of the noise in the planes' unit: estimated, or as set."""
-    if estimated:
+def noise_level(planes: Planes, settings: Settings, *, finishes: bool) -> float:
+    """Return the standard deviation of the noise in the planes' unit: estimated, or as set.
+
+    `finishes` says whether a reconstruction uses it, or the optimisation.
+    """
+    given = settings.noise
+    if given == "auto" or (finishes and settings.estimates_noise):
         return estimate_noise(planes.data, planes.measured)
-    assert settings.noise != "auto"
-    return settings.noise / planes.span
+    return given / planes.span
 
 
 def estimate_shot_noise(planes: Planes, settings: Settings, compute: Compute) -> ShotNoise | None:
@@ -284,7 +274,7 @@ def observe(job: Job) -> Observation:
         measured = None
     noise = job.noise
     if job.optimises:
-        noise = noise_level(planes, settings, estimated=settings.noise == "auto")
+        noise = noise_level(planes, settings, finishes=False)
     observation = Observation(
         data=torch.from_numpy(planes.data).to(device),
         scale=settings.scale,
@@ -324,7 +314,11 @@ def solver_for(job: Job, observation: Observation, *, held: bool = False) -> Sol
             # The published runs on dark images have no gradient prior.
             schedule = replace(schedule, prior_weight=0.0)
         if observation.noise > 0:
-            noise_power = _noise_power(observation)
+            # The mean squared error that the noise explains: missing pixels are 0 in data and
+            # prediction.
+            noise_power = observation.noise**2
+            if observation.measured is not None:
+                noise_power *= float(observation.measured.float().mean())
     return AlternatingSolver(
         schedule=schedule,
         bounded=settings.is_bounded,
@@ -350,14 +344,3 @@ def check_size(observation: Observation, settings: Settings) -> None:
             f"the image is {height} × {width} pixels; at scale {settings.scale} with a kernel of "
             f"{size} × {size} expected at least {-(-smallest // settings.scale)} on each side"
         )
-
-
-def _noise_power(observation: Observation) -> float:
-    """Return the mean squared error that the noise explains."""
-    power = observation.noise**2
-    # Missing pixels are 0 in data and prediction.
-    return (
-        power
-        if observation.measured is None
-        else power * float(observation.measured.float().mean())
-    )

@@ -195,29 +195,17 @@ class Rule:
 
     So it has the unit of the image. Fitted by ``benchmarks/uncertainty.py --fit``.
 
-    Attributes
-    ----------
-    factor : float
-    expected : float
-        Power of the error map.
-    kernel : float
-        Power of the change with the kernel.
-    data : float
-        Of the change with the data.
-    detail : float
-        Of the local standard deviation of the result.
-    typical : float
-        Of the root mean square change with the data over the whole image.
-    contrast : float
-        Of the standard deviation of the whole image.
+    The factors are the error map (`expected`), the change with the kernel and with the data, the
+    local standard deviation of the result (`detail`), the root mean square change with the data
+    over the whole image (`typical`), and the standard deviation of the whole image (`contrast`).
     """
 
     factor: float
     expected: float = 0.0
-    kernel: float
-    data: float
+    kernel: float = 0.0
+    data: float = 0.0
     detail: float
-    typical: float
+    typical: float = 0.0
     contrast: float
 
 
@@ -233,36 +221,26 @@ LEARNED_BLIND = Rule(
 """For the image prior with an estimated kernel."""
 
 LEARNED_KNOWN = Rule(
-    factor=1.93, expected=0.85, kernel=0.0, data=0.17, detail=-0.005, typical=0.092, contrast=-0.107
+    factor=1.93, expected=0.85, data=0.17, detail=-0.005, typical=0.092, contrast=-0.107
 )
 """For the image prior with a known kernel."""
 
-LEARNED_ALONE = Rule(
-    factor=0.88, expected=0.925, kernel=0.0, data=0.0, detail=0.02, typical=0.0, contrast=0.055
-)
+LEARNED_ALONE = Rule(factor=0.88, expected=0.925, detail=0.02, contrast=0.055)
 """For the image prior, with its error map alone."""
 
 LIGHT_BLIND = Rule(
     factor=0.99, expected=0.69, kernel=0.01, data=0.25, detail=0.07, typical=0.08, contrast=-0.1
 )
 LIGHT_KNOWN = Rule(
-    factor=0.89,
-    expected=0.71,
-    kernel=0.0,
-    data=0.285,
-    detail=0.052,
-    typical=-0.029,
-    contrast=-0.018,
+    factor=0.89, expected=0.71, data=0.285, detail=0.052, typical=-0.029, contrast=-0.018
 )
-LIGHT_ALONE = Rule(
-    factor=0.727, expected=0.886, kernel=0.0, data=0.0, detail=0.104, typical=0.0, contrast=0.01
-)
+LIGHT_ALONE = Rule(factor=0.727, expected=0.886, detail=0.104, contrast=0.01)
 """The same three with shot noise."""
 
 BLIND = Rule(factor=1.23, kernel=0.2, data=0.49, detail=0.29, typical=-0.335, contrast=0.355)
 """For other reconstructions with an estimated kernel."""
 
-KNOWN = Rule(factor=0.96, kernel=0.0, data=0.685, detail=0.325, typical=-0.435, contrast=0.425)
+KNOWN = Rule(factor=0.96, data=0.685, detail=0.325, typical=-0.435, contrast=0.425)
 """For other reconstructions with a known kernel."""
 
 
@@ -270,14 +248,8 @@ KNOWN = Rule(factor=0.96, kernel=0.0, data=0.685, detail=0.325, typical=-0.435, 
 class Changes:
     """Mean squared differences to the result, in the result's axes and squared unit.
 
-    Attributes
-    ----------
-    expected : ndarray or None
-        Square of the error map.
-    data : ndarray or None
-        Of restorations of the result, blurred again, with fresh noise.
-    kernel : ndarray or None
-        Of restorations of the data with other kernels.
+    `expected` is the square of the error map; `data` is of restorations of the result, blurred
+    again, with fresh noise; `kernel` of restorations of the data with other kernels.
     """
 
     expected: NDArray[np.float32] | None = None

@@ -13,10 +13,10 @@ import numpy as np
 
 from napari_blindsr.errors import BlindSRError, ClusterError, FileError
 from napari_blindsr.images.atomic import Bundle, check_output, complete
-from napari_blindsr.images.files import check_image, image_suffixes, open_image
+from napari_blindsr.images.files import check_image, create_image, image_suffixes, open_image
 from napari_blindsr.images.plain import write_report
 from napari_blindsr.physics.kernel_files import write_kernel
-from napari_blindsr.progress import Progress
+from napari_blindsr.progress import ProgressCounter
 from napari_blindsr.stacks.executor import interleaved
 from napari_blindsr.stacks.outputs import FileTarget, can_go_on, journal_of
 from napari_blindsr.stacks.plan import prepare_stack
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
 
     from napari_blindsr.images.metadata import Description
+    from napari_blindsr.progress import Progress
     from napari_blindsr.settings import Settings
     from napari_blindsr.stacks.executor import Executor
     from napari_blindsr.stacks.options import StackOptions
@@ -242,14 +243,16 @@ def restore_file(
         Executor that restores the planes; by default this process.
     """
     stack, job = opened.stack, opened.job
-    target = FileTarget(
+    writer = create_image(
         job.image,
-        layout=stack.result,
+        shape=stack.result.shape,
         dtype=stack.dtype,
         description=opened.description,
-        run=run,
         force=force,
+        resume=True,
+        run=run,
     )
+    target = FileTarget(writer)
     bundle = Bundle(job.image)
     try:
         result = yield from run_stack(stack, target=target, executor=executor)
@@ -300,37 +303,23 @@ def stacked_kernels(result: StackResult) -> NDArray[np.float32] | None:
 
 def _described(given: Description, stack: StackJob) -> Description:
     """Return the description of a result: finer pixels, with the origin of its region."""
-    settings = stack.settings
+    settings, region = stack.settings, stack.region
     # The position of the first fine pixel, in camera or benchmark geometry.
     shift = (1 - settings.scale) / 2 / settings.scale
     if settings.geometry == "benchmark":
         shift = -shift
-    fine = given.finer(settings.scale)
-    names, colors = given.channel_names, given.channel_colors
-    shown = given.displays
+    channels = {
+        name: getattr(given, name) for name in ("channel_names", "channel_colors", "displays")
+    }
     if "C" in stack.layout.loop_axes:
         chosen = stack.selection[stack.layout.loop_axes.index("C")]
-        names = tuple(names[at] for at in chosen) if len(names) > 1 else names
-        colors = tuple(colors[at] for at in chosen) if len(colors) > 1 else colors
-        shown = tuple(shown[at] for at in chosen) if len(shown) > 1 else shown
-    whole = all(
-        len(part) == n for part, n in zip(stack.selection, stack.layout.loop_shape, strict=True)
-    )
-    if given.pixel_size is not None:
-        size = given.pixel_size
-        y, x = given.origin
-        fine = replace(
-            fine,
-            origin=(
-                y + (stack.region.top + shift) * size.y,
-                x + (stack.region.left + shift) * size.x,
-            ),
-        )
+        for name, values in channels.items():
+            if len(values) > 1:
+                channels[name] = tuple(values[at] for at in chosen)
+    whole = tuple(map(len, stack.selection)) == stack.layout.loop_shape
     return replace(
-        fine,
-        channel_names=names,
-        channel_colors=colors,
-        displays=shown,
+        given.finer(settings.scale, first=(region.top + shift, region.left + shift)),
+        **channels,
         labels=given.labels if whole else (),
         notes=(),
     )
@@ -372,6 +361,7 @@ def restore_files(
     """
     start = time.perf_counter()
     total = sum(len(opened.stack.indices) for opened, _ in files)
+    counter = ProgressCounter(start=start, unit="plane", total=total, began=start)
     # By file: the planes that are done.
     done: list[int] = []
 
@@ -382,18 +372,9 @@ def restore_files(
         ended(opened, outcome)
 
     def progress(reports: Sequence[Progress]) -> Progress:
-        planes = sum(done) + sum(map(_planes_of, reports))
-        seconds = time.perf_counter() - start
+        counter.done = sum(done) + sum(map(_planes_of, reports))
         stage = f"{len(done)} of {len(files)} files"
-        return Progress(
-            step=planes,
-            total=total,
-            stage=f"{stage}; {reports[0].stage}" if reports else stage,
-            loss=None,
-            seconds=seconds,
-            remaining=seconds / planes * (total - planes) if planes else None,
-            unit="plane",
-        )
+        return counter.progress(f"{stage}; {reports[0].stage}" if reports else stage)
 
     steps = (
         (opened, restore_file(opened, run=run, force=force, executor=executor))

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
-from napari_blindsr.errors import ClusterError, SettingsError
+from napari_blindsr.errors import ClusterError, SettingsError, first_line
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -83,7 +83,7 @@ def local_client(workers: int, *, threads: int = 1) -> Iterator[Client]:
             workers, environment={"OMP_NUM_THREADS": count, "MKL_NUM_THREADS": count}
         )
     except (RuntimeError, OSError) as error:
-        raise ClusterError(f"the workers cannot be started: {_first_line(error)}") from error
+        raise ClusterError(f"the workers cannot be started: {first_line(error)}") from error
     with cluster, Client(cluster, security=security, set_as_default=False) as client:
         client.register_plugin(IgnoreInterrupts(), name="napari-blindsr-interrupts")
         yield client
@@ -116,12 +116,12 @@ def remote_client(address: str, *, patience: float | None = None) -> Iterator[Cl
         client = Client(address, timeout=patience, set_as_default=False)
     except ValueError as error:
         raise ClusterError(
-            f"dask is {address!r} ({_first_line(error)}); expected the address of a scheduler, "
+            f"dask is {address!r} ({first_line(error)}); expected the address of a scheduler, "
             "such as tcp://10.0.0.1:8786"
         ) from error
     except OSError as error:
         raise ClusterError(
-            f"no scheduler answers at {address} within {patience:g} s ({_first_line(error)}); "
+            f"no scheduler answers at {address} within {patience:g} s ({first_line(error)}); "
             "expected the address of a Dask scheduler that is running"
         ) from error
     with client:
@@ -148,7 +148,3 @@ async def _reach(address: str, patience: float) -> None:
     options: dict[str, Any] = Security().get_connection_args("client")
     comm = await connect(address, timeout=patience, **options)
     await comm.close()
-
-
-def _first_line(error: BaseException) -> str:
-    return str(error).strip().split("\n", 1)[0] or type(error).__name__

@@ -1,13 +1,14 @@
-"""Executor that restores planes on the workers of a Dask cluster."""
+"""Restores planes on the workers of a Dask cluster: one task a plane, or one a tile."""
 
 from __future__ import annotations
 
+import math
 import pickle
 import time
 import uuid
-from collections import deque
 from contextlib import suppress
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from functools import partial
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
@@ -17,35 +18,172 @@ from distributed import CancelledError, KilledWorker
 
 from napari_blindsr.errors import BlindSRError, ClusterError, EngineError, OutOfMemoryError
 from napari_blindsr.images.lazy import file_of
-from napari_blindsr.images.tiling import shared_side, tile_side
+from napari_blindsr.images.tiling import count_tiles, shared_side, tile_side
 from napari_blindsr.methods import method_named, repeats_cheaply
+from napari_blindsr.restoration.reconstruct import join_tiles, short_of_memory
+from napari_blindsr.settings import SMALLEST_TILE
 from napari_blindsr.stacks.dask_client import check_client
 from napari_blindsr.stacks.dask_tasks import (
     as_payload,
+    conclude_plane,
     find_kernel,
     installed_version,
+    plan_plane,
     restore_plane,
+    result_payload,
+    run_tile,
     stamp,
+    tile_payload,
 )
-from napari_blindsr.stacks.dask_tiles import TiledPlanes
-from napari_blindsr.stacks.executor import PlaneOutcome
-from napari_blindsr.stacks.shared_kernel import spread
-from napari_blindsr.stacks.warm_start import WarmStarts
+from napari_blindsr.stacks.executor import (
+    PlaneOutcome,
+    interleaved,
+    keep,
+    plane_report,
+    restore_planes,
+    uninterrupted,
+)
+from napari_blindsr.stacks.shared_kernel import WarmStarts, spread
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Generator, Mapping, Sequence
     from pathlib import Path
 
     from distributed import Client, Future
-    from numpy.typing import NDArray
 
-    from napari_blindsr.estimation.kernel_field import KernelField
     from napari_blindsr.images.axes import Index
-    from napari_blindsr.progress import Progress
-    from napari_blindsr.stacks.executor import Clock
-    from napari_blindsr.stacks.outputs import StackTarget
+    from napari_blindsr.progress import Progress, ProgressCounter
+    from napari_blindsr.restoration.reconstruct import Restored, TilePlan
+    from napari_blindsr.stacks.executor import Steps
     from napari_blindsr.stacks.plan import StackJob
+    from napari_blindsr.stacks.restore_stack import StackRun
     from napari_blindsr.stacks.result import GroupKernel
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class TiledPlanes:
+    """Restores planes in tiles on a cluster: several planes at once if one has too few tiles."""
+
+    executor: ClusterExecutor
+    run: StackRun
+    tile: int
+
+    def at_once(self) -> int:
+        """Return how many planes keep all workers busy, plus one."""
+        job = self.run.job
+        tiles = count_tiles(job.region.shape, job.settings.scale, self.tile)
+        return 1 + math.ceil(self.executor.capacity() / tiles)
+
+    def progress(self, reports: Sequence[Progress]) -> Progress:
+        """Return the progress of the first plane's tiles, if there is one plane, or of the run."""
+        inner = reports[0] if reports else None
+        if inner is not None and inner.unit == "tile" and self.run.counter.total == 1:
+            return inner
+        return plane_report(self.run.counter, inner)
+
+    def plane(self, index: Index) -> Steps[PlaneOutcome | None]:
+        """Restore a plane, in smaller tiles if memory is short; None if that was stopped."""
+        tile = self.tile
+        notes: tuple[str, ...] = ()
+        while True:
+            try:
+                return (yield from self._attempt(index, tile, notes))
+            except OutOfMemoryError:
+                tile //= 2
+                if tile < SMALLEST_TILE:
+                    raise
+                notes = (short_of_memory(tile),)
+
+    def _attempt(
+        self, index: Index, tile: int, notes: tuple[str, ...]
+    ) -> Steps[PlaneOutcome | None]:
+        job, kernel, start = self.run.job, self.run.kernel(index), time.perf_counter()
+        plan: TilePlan | None = yield from self._task(
+            plan_plane,
+            index,
+            lambda: (self.executor.payload(job, [index]), kernel, tile),
+            "getting ready",
+        )
+        if plan is None:
+            return None
+        place = job.place(self.run.target, index)
+        covers = plan.job.planes.measured is not None
+        joined = yield from join_tiles(
+            plan, self._tiles, place, start=start, stop=False, supported=covers
+        )
+        if joined is None:
+            return None
+        payload = result_payload(plan, joined)
+        result = yield from uninterrupted(
+            self._task(conclude_plane, index, lambda: (payload,), "checking the result")
+        )
+        result = replace(
+            result,
+            covered=joined.support == 0 if covers else None,
+            region=job.part,
+            seconds=time.perf_counter() - start,
+            notes=(*result.notes, *notes),
+        )
+        return PlaneOutcome(index=index, result=result, clipped=place.clipped)
+
+    def _task(
+        self,
+        function: Callable[..., Any],
+        index: Index,
+        arguments: Callable[[], tuple[Any, ...]],
+        stage: str,
+    ) -> Steps[Any]:
+        """Run one task of a plane; None if a stop was requested before it ended."""
+        executor = self.executor
+        return executor.run(
+            function,
+            arguments,
+            name=_name(index),
+            progress=lambda: executor.named(replace(plane_report(self.run.counter), stage=stage)),
+            keeps_begun=False,
+        )
+
+    def _tiles(
+        self,
+        plan: TilePlan,
+        counter: ProgressCounter,
+        deliver: Callable[[int, Restored], None],
+        *,
+        stop: bool,
+    ) -> Generator[Progress, bool | None, None]:
+        """Restore tiles, one task per tile; after a stop, tiles that have begun are completed.
+
+        No tile is submitted that is further ahead of the first missing one than there are tasks at
+        a time, so at most that many tiles are held here.
+        """
+        executor, missing = self.executor, set(range(counter.total))
+
+        def progress(_: Sequence[Progress] = ()) -> Progress:
+            return executor.named(counter.progress())
+
+        def tile(number: int) -> Steps[Restored | None]:
+            return executor.run(
+                run_tile,
+                lambda: (tile_payload(plan, number),),
+                name=f"tile {number}",
+                progress=progress,
+            )
+
+        def ended(number: int, outcome: Restored | BlindSRError | None, _: object) -> None:
+            if isinstance(outcome, BlindSRError):
+                raise outcome
+            if outcome is not None:
+                missing.remove(number)
+                deliver(number, outcome)
+
+        if not stop:
+            yield from interleaved(
+                [(number, tile(number)) for number in range(counter.total)],
+                at_once=executor.capacity,
+                ended=ended,
+                progress=progress,
+                allowed=lambda number: number < min(missing) + executor.capacity(),
+            )
 
 
 AHEAD = 2
@@ -55,22 +193,23 @@ COUNTED = 1.0
 """Seconds after which workers are counted again."""
 
 
-class Workers:
-    """Submits tasks, which can be repeated, to the workers that are connected.
+class ClusterExecutor:
+    """Restores planes on a Dask cluster.
 
     Several runs may share one object; together they submit no more tasks than one run. `patience`
     is the time in seconds to wait when there is nothing new to report.
     """
 
-    def __init__(self, client: Client, *, patience: float) -> None:
+    def __init__(self, client: Client, *, patience: float = 0.05) -> None:
         check_client(client)
         self._client = client
-        self.patience = patience
+        self._patience = patience
         self._outstanding = 0
         self._workers = 0
         self._counted = 0.0
         self._checked = False
         self._sent: set[Path] = set()
+        self._shared_out: WeakKeyDictionary[StackJob, int] = WeakKeyDictionary()
 
     def describe(self) -> str:
         """Return a description of the cluster."""
@@ -96,87 +235,146 @@ class Workers:
             self._counted = now
         return self._workers
 
-    def sends(self, array: Any) -> bool:
-        """Return whether workers are sent the pixels of an array, not the name of its file."""
-        path = file_of(array)
-        return path is None or path in self._sent
+    def kernels(self, run: StackRun, groups: Mapping[Index, Sequence[Index]]) -> Steps[bool]:
+        """Estimate the kernel of each group of planes, one task per group."""
+        stage = f"estimating the blur, {len(groups)} kernel{'' if len(groups) == 1 else 's'}"
 
-    def unseen(self, array: Any) -> Path | None:
-        """Return the file of an array, if not all workers can read it."""
-        path = file_of(array)
-        return path if path in self._sent else None
+        def progress(_: Sequence[Progress] = ()) -> Progress:
+            return self.named(replace(plane_report(run.counter), stage=stage))
 
-    def ready(
-        self, array: Any, progress: Callable[[], Progress]
-    ) -> Generator[Progress, bool | None, bool]:
+        def kernel(group: Index) -> Steps[GroupKernel | None]:
+            return self.run(
+                find_kernel,
+                lambda: (self.payload(run.job, spread(groups[group])),),
+                name=_name(group),
+                progress=progress,
+                keeps_begun=False,
+            )
+
+        if (yield from self._ready(run)):
+            return True
+        return (
+            yield from interleaved(
+                [(group, kernel(group)) for group in groups],
+                at_once=self.capacity,
+                ended=partial(keep, run.kernels),
+                progress=progress,
+                patience=self._patience,
+            )
+        )
+
+    def planes(self, run: StackRun) -> Steps[bool]:
+        """Restore planes, each in one task or tile by tile; deliver them in the order they end."""
+        warm_starts = WarmStarts(run.job, run.todo)
+
+        def progress(_: Sequence[Progress] = ()) -> Progress:
+            return self.named(plane_report(run.counter))
+
+        def plane(index: Index) -> Steps[PlaneOutcome | None]:
+            def arguments() -> tuple[Any, ...]:
+                given = self.payload(run.job, [index]), run.kernel(index)
+                start = warm_starts.start(index)
+                return given if start is None else (*given, pickle.dumps(start, protocol=5))
+
+            return self.run(restore_plane, arguments, name=_name(index), progress=progress)
+
+        if not run.todo:
+            return False
+        if (yield from self._ready(run)):
+            return True
+        tile = self._tile(run)
+        tiled = None if tile is None else TiledPlanes(executor=self, run=run, tile=tile)
+        return (
+            yield from restore_planes(
+                run,
+                warm_starts,
+                plane if tiled is None else tiled.plane,
+                at_once=self.capacity if tiled is None else tiled.at_once,
+                progress=progress if tiled is None else tiled.progress,
+                patience=self._patience,
+            )
+        )
+
+    def notes(self, job: StackJob) -> tuple[str, ...]:
+        """Return notes on what differs from a run in one process."""
+        notes = []
+        path = file_of(job.array)
+        if path in self._sent:
+            notes.append(f"not all workers can read {path}: its planes were sent to them")
+        if job in self._shared_out:
+            tile = self._shared_out[job]
+            notes.append(
+                f"restored in tiles of at most {tile} pixels a side, to give every worker "
+                f"something to do: one process makes the same with tile={tile}, and none with "
+                "tile=None"
+            )
+        return tuple(notes)
+
+    def payload(self, job: StackJob, indices: Sequence[Index]) -> bytes:
+        """Return planes of a stack for a worker: the name of the file, or else their pixels."""
+        path = file_of(job.array)
+        return as_payload(job, indices, send=path is None or path in self._sent)
+
+    def run(
+        self,
+        function: Callable[..., Any],
+        arguments: Callable[[], tuple[Any, ...]],
+        *,
+        name: str,
+        progress: Callable[[], Progress],
+        keeps_begun: bool = True,
+    ) -> Steps[Any]:
+        """Run a task, which can be repeated, as soon as there is room for it.
+
+        Returns its result, or None if a stop was requested before it began, or without
+        `keeps_begun` before it ended.
+        """
+        while self._outstanding >= self.capacity():
+            if (yield progress()):
+                return None
+        key = f"{function.__name__}-{uuid.uuid4().hex}"
+        # Dask warns of large tasks; an array in memory can only be sent this way.
+        with dask.config.set({"distributed.admin.large-graph-warning-threshold": "1TB"}):
+            future = self._client.submit(function, *arguments(), key=key, pure=False)
+        self._outstanding += 1
+        stopped = False
+        try:
+            while not future.done():
+                if (yield progress()) and not stopped:
+                    stopped = True
+                    if not keeps_begun or not self._has_begun(future):
+                        return None
+            answer = _answer(future, name)
+        finally:
+            self._outstanding -= 1
+            if not future.done() and self._client.status == "running":
+                future.cancel()
+        if isinstance(answer, BlindSRError):
+            raise answer
+        return answer
+
+    def named(self, report: Progress) -> Progress:
+        """Return a report with the number of workers."""
+        count = self.count()
+        workers = _in_words(count) if count else "no worker left, waiting"
+        return replace(report, stage=f"{report.stage}, {workers}")
+
+    def _ready(self, run: StackRun) -> Steps[bool]:
         """Wait until there are workers, and check them; return whether to stop."""
         while not self.count():
-            time.sleep(self.patience)
-            if (yield replace(progress(), stage="waiting for a worker")):
+            time.sleep(self._patience)
+            if (yield replace(plane_report(run.counter), stage="waiting for a worker")):
                 return True
         if not self._checked:
             self._check_versions()
             self._checked = True
-        path = file_of(array)
+        path = file_of(run.job.array)
         if path is not None and path not in self._sent:
             seen = self._client.run(stamp, path, on_error="return")
             mine = stamp(path)
             if any(theirs != mine for theirs in seen.values()):
                 self._sent.add(path)
         return False
-
-    def work(
-        self,
-        function: Callable[..., Any],
-        items: Iterable[Index],
-        *,
-        arguments: Callable[[Index], tuple[Any, ...]],
-        take: Callable[[Index, Any], None],
-        progress: Callable[[], Progress],
-        called: str = "plane",
-        allowed: Callable[[Index], bool] | None = None,
-        keeps_begun: bool = True,
-        waits: bool = True,
-    ) -> Generator[Progress, bool | None, bool]:
-        """Submit tasks, and handle their results in the order in which they end.
-
-        There is one task for each item. An error that `arguments` raises counts as the task's
-        result. Returns whether a stop was requested, which cancels the tasks that have not begun,
-        or without `keeps_begun` all.
-        """
-        waiting = deque(items)
-        running: dict[Index, Future[Any]] = {}
-        name = f"{function.__name__}-{uuid.uuid4().hex}"
-        stop, ended = False, False
-        try:
-            while running or (waiting and not stop):
-                while waiting and not stop and self._has_room():
-                    item = next((i for i in waiting if allowed is None or allowed(i)), None)
-                    if item is None:
-                        break
-                    waiting.remove(item)
-                    try:
-                        given = arguments(item)
-                    except BlindSRError as error:
-                        take(item, error)
-                        continue
-                    running[item] = self._submit(function, given, key=f"{name}-{item}")
-                done = [item for item, future in running.items() if future.done()]
-                for item in done:
-                    take(item, _answer(running[item], f"{called} {_numbers(item)}"))
-                    self._forget({item: running.pop(item)})
-                    stop = bool((yield self._named(progress()))) or stop
-                if not done:
-                    if waits:
-                        time.sleep(self.patience)
-                    stop = bool((yield self._named(progress()))) or stop
-                if stop and not ended:
-                    ended = True
-                    idle = self._not_begun(running) if keeps_begun else list(running)
-                    self._forget({item: running.pop(item) for item in idle})
-            return stop
-        finally:
-            self._forget(running)
 
     def _check_versions(self) -> None:
         mine = version("napari-blindsr")
@@ -191,43 +389,35 @@ class Workers:
                     f"the worker {worker} has napari-blindsr {theirs}; expected {mine}, as here"
                 )
 
-    def _has_room(self) -> bool:
-        return self._outstanding < self.capacity()
-
-    def _submit(
-        self, function: Callable[..., Any], given: tuple[Any, ...], *, key: str
-    ) -> Future[Any]:
-        # Dask warns of large tasks; an array in memory can only be sent this way.
-        with dask.config.set({"distributed.admin.large-graph-warning-threshold": "1TB"}):
-            future = self._client.submit(function, *given, key=key, pure=False)
-        self._outstanding += 1
-        return future
-
-    def _forget(self, futures: Mapping[Index, Future[Any]]) -> None:
-        """Release tasks; those that are not done are cancelled."""
-        left = [future for future in futures.values() if not future.done()]
-        self._outstanding -= len(futures)
-        if left and self._client.status == "running":
-            self._client.cancel(left)
-
-    def _not_begun(self, running: Mapping[Index, Future[Any]]) -> list[Index]:
-        """Return the tasks that no worker has begun."""
+    def _has_begun(self, future: Future[Any]) -> bool:
+        """Return whether a worker has begun a task."""
         if self._client.status != "running":
             raise _lost()
-        begun: set[Any] = set()
         # A worker that is just dying does not answer.
         with suppress(OSError):
-            begun = {key for keys in self._client.call_stack().values() for key in keys}
-        return [
-            item
-            for item, future in running.items()
-            if not future.done() and future.key not in begun
-        ]
+            return any(future.key in keys for keys in self._client.call_stack().values())
+        return False
 
-    def _named(self, report: Progress) -> Progress:
-        count = self.count()
-        workers = _in_words(count) if count else "no worker left, waiting"
-        return replace(report, stage=f"{report.stage}, {workers}")
+    def _tile(self, run: StackRun) -> int | None:
+        """Return the side of the tiles that planes are restored in, or None."""
+        job, settings = run.job, run.job.settings
+        tile = tile_side(job.result.plane_shape, settings.tile)
+        known = settings.kernel == "known" or all(run.kernel(i) is not None for i in run.todo)
+        method = method_named(settings.method)
+        # Tiles do not speed up an optimisation, and leave it less data to estimate the kernel from.
+        shares = repeats_cheaply(method, known=known, finish=settings.used_finish)
+        if settings.tile != "auto" or not shares or job.passes_weights:
+            return tile
+        side = shared_side(
+            job.region.shape,
+            scale=settings.scale,
+            planes=len(run.todo),
+            workers=self.count(),
+            tile=tile,
+        )
+        if side is not None and side != tile:
+            self._shared_out[job] = side
+        return side
 
 
 def _answer(future: Future[Any], name: str) -> Any:
@@ -242,8 +432,8 @@ def _answer(future: Future[Any], name: str) -> Any:
         return EngineError(f"{name} ended its worker several times, perhaps for lack of memory")
 
 
-def _numbers(item: Index) -> str:
-    return " ".join(map(str, item)) or "0"
+def _name(index: Index) -> str:
+    return f"plane {' '.join(map(str, index)) or 0}"
 
 
 def _in_words(workers: int) -> str:
@@ -254,133 +444,3 @@ def _lost() -> ClusterError:
     return ClusterError(
         "the cluster was lost during the run; complete planes are kept if the result is an OME-Zarr"
     )
-
-
-class ClusterExecutor:
-    """Restores planes on a Dask cluster."""
-
-    def __init__(self, client: Client, *, patience: float = 0.05) -> None:
-        self._workers = Workers(client, patience=patience)
-        self._shared_out: WeakKeyDictionary[StackJob, int] = WeakKeyDictionary()
-
-    def describe(self) -> str:
-        """Return a description of the cluster."""
-        return self._workers.describe()
-
-    def capacity(self) -> int:
-        """Return how many tasks are submitted at a time."""
-        return self._workers.capacity()
-
-    def kernels(
-        self,
-        job: StackJob,
-        groups: Mapping[Index, Sequence[Index]],
-        clock: Clock,
-        estimated: dict[Index, GroupKernel],
-    ) -> Generator[Progress, bool | None, bool]:
-        """Estimate the kernel of each group of planes, one task per group."""
-        workers = self._workers
-        stage = f"estimating the blur, {len(groups)} kernel{'' if len(groups) == 1 else 's'}"
-
-        def arguments(group: Index) -> tuple[bytes]:
-            return (as_payload(job, spread(groups[group]), send=workers.sends(job.array)),)
-
-        def take(group: Index, answer: GroupKernel | BlindSRError | None) -> None:
-            if isinstance(answer, BlindSRError):
-                raise answer
-            if answer is not None:
-                estimated[group] = answer
-
-        if (yield from workers.ready(job.array, clock.progress)):
-            return True
-        return (
-            yield from workers.work(
-                find_kernel,
-                groups,
-                arguments=arguments,
-                take=take,
-                progress=lambda: replace(clock.progress(), stage=stage),
-                keeps_begun=False,
-            )
-        )
-
-    def planes(
-        self,
-        job: StackJob,
-        todo: Sequence[tuple[Index, NDArray[Any] | KernelField | None]],
-        target: StackTarget,
-        clock: Clock,
-        deliver: Callable[[PlaneOutcome], None],
-    ) -> Generator[Progress, bool | None, bool]:
-        """Restore planes, each in one task or tile by tile; deliver them in the order they end."""
-        workers, kernels = self._workers, dict(todo)
-        warm_starts = WarmStarts(job, kernels)
-
-        def arguments(index: Index) -> tuple[Any, ...]:
-            given = as_payload(job, [index], send=workers.sends(job.array)), kernels[index]
-            start = warm_starts.start(index)
-            return given if start is None else (*given, pickle.dumps(start, protocol=5))
-
-        def take(index: Index, answer: PlaneOutcome | BlindSRError) -> None:
-            if isinstance(answer, OutOfMemoryError):
-                raise answer
-            if isinstance(answer, BlindSRError):
-                answer = PlaneOutcome(index=index, error=answer)
-            deliver(replace(answer, result=warm_starts.end(index, answer.result)))
-
-        if not todo:
-            return False
-        if (yield from workers.ready(job.array, clock.progress)):
-            return True
-        tile = self._tile(job, todo)
-        if tile is not None:
-            tiled = TiledPlanes(workers, job, tile=tile, target=target, clock=clock)
-            return (yield from tiled.run(todo, deliver))
-        return (
-            yield from workers.work(
-                restore_plane,
-                warm_starts.order,
-                arguments=arguments,
-                take=take,
-                progress=clock.progress,
-                allowed=warm_starts.is_next,
-            )
-        )
-
-    def notes(self, job: StackJob) -> tuple[str, ...]:
-        """Return notes on what differs from a run in one process."""
-        notes = []
-        path = self._workers.unseen(job.array)
-        if path is not None:
-            notes.append(f"not all workers can read {path}: its planes were sent to them")
-        if job in self._shared_out:
-            tile = self._shared_out[job]
-            notes.append(
-                f"restored in tiles of at most {tile} pixels a side, to give every worker "
-                f"something to do: one process makes the same with tile={tile}, and none with "
-                "tile=None"
-            )
-        return tuple(notes)
-
-    def _tile(
-        self, job: StackJob, todo: Sequence[tuple[Index, NDArray[Any] | KernelField | None]]
-    ) -> int | None:
-        """Return the side of the tiles that planes are restored in, or None."""
-        settings = job.settings
-        tile = tile_side(job.result.plane_shape, settings.tile)
-        known = settings.kernel == "known" or all(kernel is not None for _, kernel in todo)
-        method = method_named(settings.method)
-        # Tiles do not speed up an optimisation, and leave it less data to estimate the kernel from.
-        shares = repeats_cheaply(method, known=known, finish=settings.used_finish)
-        if settings.tile != "auto" or not shares or job.passes_weights:
-            return tile
-        side = shared_side(
-            job.region.shape,
-            scale=settings.scale,
-            planes=len(todo),
-            workers=self._workers.count(),
-            tile=tile,
-        )
-        if side is not None and side != tile:
-            self._shared_out[job] = side
-        return side

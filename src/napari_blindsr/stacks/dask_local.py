@@ -53,12 +53,7 @@ class IgnoreInterrupts(WorkerPlugin):
 def local_cluster(workers: int, *, environment: Mapping[str, str]) -> tuple[SpecCluster, Security]:
     """Start worker processes; returns the cluster, and the keys that its clients need.
 
-    Raises
-    ------
-    ClusterError
-        If no keys can be made.
-    RuntimeError, OSError
-        If the processes cannot be started.
+    A `ClusterError` if no keys can be made; other errors if the processes cannot be started.
     """
     try:
         security = Security.temporary()

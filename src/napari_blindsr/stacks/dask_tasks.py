@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import pickle
 import threading
-import time
 from dataclasses import dataclass, replace
 from functools import lru_cache, wraps
 from importlib.metadata import version
@@ -16,7 +15,7 @@ import torch
 from napari_blindsr.errors import BlindSRError, EngineError, FileError
 from napari_blindsr.progress import drained
 from napari_blindsr.restoration.problem import Job, local
-from napari_blindsr.restoration.reconstruct import Restored, plan_tiles, restore_tile
+from napari_blindsr.restoration.reconstruct import plan_tiles, restore_tile
 from napari_blindsr.restoration.restore import conclude, cpu_threads, translated_errors
 from napari_blindsr.restoration.setup import with_blur
 from napari_blindsr.solvers.device import choose_compute
@@ -33,8 +32,8 @@ if TYPE_CHECKING:
 
     from napari_blindsr.estimation.kernel_field import KernelField
     from napari_blindsr.images.axes import Index
+    from napari_blindsr.restoration.reconstruct import Restored, TilePlan
     from napari_blindsr.restoration.result import Result
-    from napari_blindsr.restoration.tiles import TileOutcome, TilePlan
     from napari_blindsr.settings import Settings
     from napari_blindsr.stacks.plan import StackJob
     from napari_blindsr.stacks.result import GroupKernel
@@ -87,12 +86,7 @@ def as_payload(job: StackJob, indices: Sequence[Index], *, send: bool) -> bytes:
     """Return a stack pickled for a worker.
 
     The scheduler only passes on the bytes: it needs neither this package nor the file. With `send`,
-    the planes are read here; those that cannot be read are left out.
-
-    Raises
-    ------
-    BlindSRError
-        If no plane can be read.
+    the planes are read here; those that cannot be read are left out, unless that are all.
     """
     array = _read(job, indices) if send else job.array
     mask = None if job.mask is None else np.asarray(job.mask)
@@ -181,10 +175,14 @@ def plan_plane(payload: bytes, kernel: NDArray[Any] | KernelField | None, tile: 
     with translated_errors(), cpu_threads(stack.settings.threads):
         job = stack.prepared(index, kernel)
         if job.estimates_blur:
-            job, _ = drained(with_blur(job, start=time.perf_counter()))
+            job = with_blur(job)
         # If the blur varies, tiles are small on every executor.
         plan = drained(plan_tiles(job, min(tile, job.tile or tile)))
-    return replace(plan, job=_bare(plan.job))
+    # Without networks, and with nothing on a device.
+    job = plan.job
+    light = None if job.light is None else job.light.to(torch.device("cpu"))
+    restorer = replace(job.restorer, prior=None, usrnet=None)
+    return replace(plan, job=replace(job, restorer=restorer, light=light))
 
 
 def tile_payload(plan: TilePlan, number: int) -> bytes:
@@ -199,7 +197,7 @@ def tile_payload(plan: TilePlan, number: int) -> bytes:
 
 
 @task
-def run_tile(payload: bytes) -> TileOutcome:
+def run_tile(payload: bytes) -> Restored:
     """Restore a tile."""
     piece, part, examined = pickle.loads(payload)  # noqa: S301 - from `tile_payload`
     with translated_errors(), cpu_threads(piece.settings.threads):
@@ -220,19 +218,10 @@ def conclude_plane(payload: bytes) -> Result:
         return conclude(_equipped(job), joined, seconds=0.0)
 
 
-def _bare(job: Job) -> Job:
-    """Return a problem without networks, and with nothing on a device."""
-    light = None if job.light is None else job.light.to(torch.device("cpu"))
-    return replace(job, restorer=replace(job.restorer, prior=None, usrnet=None), light=light)
-
-
 def _equipped(job: Job) -> Job:
     """Return a problem with the device and the networks of this process.
 
-    Raises
-    ------
-    EngineError
-        If a network is missing here that the plane was prepared for.
+    An `EngineError` if a network is missing here that the plane was prepared for.
     """
     # The kernel does not decide which networks are needed.
     restorer = _restorer(replace(job.settings, kernel="known"))

@@ -3,31 +3,32 @@
 from __future__ import annotations
 
 import time
-from collections import deque
-from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
+from collections.abc import Generator
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, TypeVar
 
-from napari_blindsr.errors import BlindSRError, OutOfMemoryError
+from napari_blindsr.errors import BlindSRError, ClusterError, OutOfMemoryError
 from napari_blindsr.progress import Progress
 from napari_blindsr.stacks.outputs import OutputError
-from napari_blindsr.stacks.shared_kernel import find_shared
-from napari_blindsr.stacks.warm_start import WarmStarts
+from napari_blindsr.stacks.shared_kernel import WarmStarts, find_shared
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from numpy.typing import NDArray
 
-    from napari_blindsr.estimation.kernel_field import KernelField
     from napari_blindsr.images.axes import Index
+    from napari_blindsr.progress import ProgressCounter
     from napari_blindsr.restoration.result import Result
-    from napari_blindsr.stacks.outputs import StackTarget
     from napari_blindsr.stacks.plan import StackJob
+    from napari_blindsr.stacks.restore_stack import StackRun
     from napari_blindsr.stacks.result import GroupKernel
 
 
 Item = TypeVar("Item")
 Returned = TypeVar("Returned")
+Steps: TypeAlias = Generator[Progress, "bool | None", Returned]
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -45,174 +46,157 @@ class PlaneOutcome:
     pixels: NDArray[Any] | None = None
 
 
-@dataclass(kw_only=True)
-class Clock:
-    """Counts the planes that are done, and the time since the start."""
-
-    start: float
-    total: int
-    done: int = 0
-    began: float = field(default_factory=time.perf_counter)
-
-    def progress(self, inner: Progress | None = None) -> Progress:
-        """Return the progress of the run, and of the current plane."""
-        now = time.perf_counter()
-        pace = (now - self.began) / self.done if self.done else None
-        stage = f"plane {min(self.done + 1, self.total)} of {self.total}"
-        return Progress(
-            step=self.done,
-            total=self.total,
-            stage=stage if inner is None else f"{stage}: {inner.stage}",
-            loss=None if inner is None else inner.loss,
-            seconds=now - self.start,
-            remaining=None if pace is None else pace * (self.total - self.done),
-            unit="plane",
-        )
-
-
 class Executor(Protocol):
-    """Restores planes.
+    """Restores planes; both generators return whether a stop was requested."""
 
-    Both generators yield `Progress` and return whether a stop was requested.
-    """
-
-    def kernels(
-        self,
-        job: StackJob,
-        groups: Mapping[Index, Sequence[Index]],
-        clock: Clock,
-        estimated: dict[Index, GroupKernel],
-    ) -> Generator[Progress, bool | None, bool]:
+    def kernels(self, run: StackRun, groups: Mapping[Index, Sequence[Index]]) -> Steps[bool]:
         """Estimate the kernel of each group of planes; groups without one are left out."""
 
-    def planes(
-        self,
-        job: StackJob,
-        todo: Sequence[tuple[Index, NDArray[Any] | KernelField | None]],
-        target: StackTarget,
-        clock: Clock,
-        deliver: Callable[[PlaneOutcome], None],
-    ) -> Generator[Progress, bool | None, bool]:
-        """Restore planes, each with a given kernel or an estimated one."""
+    def planes(self, run: StackRun) -> Steps[bool]:
+        """Restore the planes of a run, and deliver them."""
 
-    def notes(self, job: StackJob) -> tuple[str, ...]:
+    def notes(self, job: StackJob) -> tuple[str, ...]:  # noqa: ARG002
         """Return notes on how the planes were restored."""
-
-
-class LocalExecutor:
-    """Restores planes in this process, in their order."""
-
-    def kernels(
-        self,
-        job: StackJob,
-        groups: Mapping[Index, Sequence[Index]],
-        clock: Clock,
-        estimated: dict[Index, GroupKernel],
-    ) -> Generator[Progress, bool | None, bool]:
-        """Estimate the kernel of each group of planes."""
-        stop = False
-        for number, (group, indices) in enumerate(groups.items()):
-            if stop:
-                break
-            stage = f"estimating the blur, kernel {number + 1} of {len(groups)}"
-            stop = bool((yield replace(clock.progress(), stage=stage)))
-            shared, asked = yield from _watched(find_shared(job, indices), clock)
-            stop = stop or asked
-            if shared is not None:
-                estimated[group] = shared
-        return stop
-
-    def planes(
-        self,
-        job: StackJob,
-        todo: Sequence[tuple[Index, NDArray[Any] | KernelField | None]],
-        target: StackTarget,
-        clock: Clock,
-        deliver: Callable[[PlaneOutcome], None],
-    ) -> Generator[Progress, bool | None, bool]:
-        """Restore planes; the target receives the pixels as they are computed."""
-        stop = False
-        kernels = dict(todo)
-        warm_starts = WarmStarts(job, kernels)
-        for index in warm_starts.order:
-            if stop:
-                break
-            place = job.place(target, index)
-            run = job.run(index, kernels[index], target=place, start=warm_starts.start(index))
-            try:
-                result, stop = yield from _watched(run, clock)
-            except (OutOfMemoryError, OutputError):
-                raise
-            except BlindSRError as error:
-                warm_starts.end(index, None)
-                deliver(PlaneOutcome(index=index, error=error))
-            else:
-                kept = warm_starts.end(index, result)
-                deliver(PlaneOutcome(index=index, result=kept, clipped=place.clipped))
-            stop = bool((yield clock.progress())) or stop
-        return stop
-
-    def notes(self, job: StackJob) -> tuple[str, ...]:  # noqa: ARG002 - this process is not news
-        """Return no notes."""
         return ()
 
 
-def _watched(
-    run: Generator[Progress, bool | None, Returned], clock: Clock
-) -> Generator[Progress, bool | None, tuple[Returned, bool]]:
-    """Run a generator to its end; a stop request takes effect afterwards."""
-    stop = False
+class LocalExecutor(Executor):
+    """Restores planes in this process, in their order."""
+
+    def kernels(self, run: StackRun, groups: Mapping[Index, Sequence[Index]]) -> Steps[bool]:
+        """Estimate the kernel of each group of planes."""
+
+        def kernel(number: int, indices: Sequence[Index]) -> Steps[GroupKernel | None]:
+            stage = f"estimating the blur, kernel {number} of {len(groups)}"
+            yield replace(plane_report(run.counter), stage=stage)
+            steps = find_shared(run.job, indices)
+            return (yield from uninterrupted(steps, partial(plane_report, run.counter)))
+
+        return interleaved(
+            [(group, kernel(n, groups[group])) for n, group in enumerate(groups, 1)],
+            at_once=lambda: 1,
+            ended=partial(keep, run.kernels),
+            progress=partial(_first, run.counter),
+        )
+
+    def planes(self, run: StackRun) -> Steps[bool]:
+        """Restore planes; the target receives the pixels as they are computed."""
+        warm_starts = WarmStarts(run.job, run.todo)
+
+        def plane(index: Index) -> Steps[PlaneOutcome]:
+            place, start = run.job.place(run.target, index), warm_starts.start(index)
+            steps = run.job.run(index, run.kernel(index), target=place, start=start)
+            result = yield from uninterrupted(steps, partial(plane_report, run.counter))
+            return PlaneOutcome(index=index, result=result, clipped=place.clipped)
+
+        return restore_planes(
+            run, warm_starts, plane, at_once=lambda: 1, progress=partial(_first, run.counter)
+        )
+
+
+def _first(counter: ProgressCounter, reports: Sequence[Progress]) -> Progress:
+    return reports[0] if reports else plane_report(counter)
+
+
+def plane_report(counter: ProgressCounter, inner: Progress | None = None) -> Progress:
+    """Return the progress of a run, and of the current plane."""
+    stage = f"plane {min(counter.done + 1, counter.total)} of {counter.total}"
+    if inner is None:
+        return counter.progress(stage)
+    return replace(counter.progress(f"{stage}: {inner.stage}"), loss=inner.loss)
+
+
+def uninterrupted(
+    steps: Steps[Returned], shown: Callable[[Progress], Progress] | None = None
+) -> Steps[Returned]:
+    """Run steps to their end, whether or not a stop is requested; `shown` changes the reports."""
     while True:
         try:
-            inner = next(run)
+            report = next(steps)
         except StopIteration as end:
             result: Returned = end.value
-            return result, stop
-        stop = bool((yield clock.progress(inner))) or stop
+            return result
+        yield report if shown is None else shown(report)
 
 
-@dataclass(eq=False)
-class _Running(Generic[Item, Returned]):
-    """A generator that is run by turns with others, and its last report."""
+def keep(
+    found: dict[Item, Returned], item: Item, outcome: Returned | BlindSRError | None, _: object
+) -> None:
+    """Put a result into a dict, or raise the error."""
+    if isinstance(outcome, BlindSRError):
+        raise outcome
+    if outcome is not None:
+        found[item] = outcome
 
-    item: Item
-    steps: Generator[Progress, bool | None, Returned]
-    report: Progress | None = None
+
+def restore_planes(
+    run: StackRun,
+    warm_starts: WarmStarts,
+    plane: Callable[[Index], Steps[PlaneOutcome] | Steps[PlaneOutcome | None]],
+    **options: Any,
+) -> Steps[bool]:
+    """Restore planes, each by steps of its own; `options` are those of `interleaved`."""
+
+    def ended(index: Index, outcome: PlaneOutcome | BlindSRError | None, _: object) -> None:
+        if isinstance(outcome, OutOfMemoryError | OutputError | ClusterError):
+            raise outcome
+        if isinstance(outcome, BlindSRError):
+            outcome = PlaneOutcome(index=index, error=outcome)
+        if outcome is not None:
+            run.deliver(replace(outcome, result=warm_starts.end(index, outcome.result)))
+
+    return interleaved(
+        [(index, plane(index)) for index in warm_starts.order],
+        ended=ended,
+        allowed=warm_starts.is_next,
+        **options,
+    )
 
 
 def interleaved(
-    todo: Iterable[tuple[Item, Generator[Progress, bool | None, Returned]]],
+    todo: Iterable[tuple[Item, Steps[Returned]]],
     *,
     at_once: Callable[[], int],
     ended: Callable[[Item, Returned | BlindSRError, Progress | None], None],
     progress: Callable[[Sequence[Progress]], Progress],
-    patience: float,
-) -> Generator[Progress, bool | None, bool]:
-    """Run several generators by turns, every `patience` seconds; returns whether to stop.
+    patience: float = 0.0,
+    allowed: Callable[[Item], bool] | None = None,
+) -> Steps[bool]:
+    """Run several generators by turns; returns whether to stop, which they are sent, too.
 
     `ended` is called with each item, its result or error, and its last report; `progress` with the
-    last reports of those that are running.
+    last reports of those that are running. `allowed` says whether an item may begin; `patience` are
+    the seconds between two rounds in which nothing ends.
     """
-    waiting = deque(todo)
-    running: list[_Running[Item, Returned]] = []
+    waiting = list(todo)
+    running: dict[Item, Steps[Returned]] = {}
+    reports: dict[Item, Progress] = {}
     stop = False
     try:
         while running or (waiting and not stop):
             while waiting and not stop and len(running) < at_once():
-                running.append(_Running(*waiting.popleft()))
-            for entry in list(running):
+                entry = next((e for e in waiting if allowed is None or allowed(e[0])), None)
+                if entry is None:
+                    break
+                waiting.remove(entry)
+                running[entry[0]] = entry[1]
+            count = len(running)
+            for item, steps in list(running.items()):
+                outcome: Returned | BlindSRError
                 try:
-                    entry.report = entry.steps.send(None if entry.report is None else stop)
+                    reports[item] = steps.send(stop if item in reports else None)
+                    continue
                 except StopIteration as end:
-                    running.remove(entry)
-                    ended(entry.item, end.value, entry.report)
+                    outcome = end.value
                 except BlindSRError as error:
-                    running.remove(entry)
-                    ended(entry.item, error, entry.report)
-            time.sleep(patience)
-            reports = [entry.report for entry in running if entry.report is not None]
-            stop = bool((yield progress(reports))) or stop
+                    outcome = error
+                del running[item]
+                ended(item, outcome, reports.pop(item, None))
+                stop = bool((yield progress(list(reports.values())))) or stop
+            if len(running) == count:
+                time.sleep(patience)
+                stop = bool((yield progress(list(reports.values())))) or stop
         return stop
     finally:
-        for entry in running:
-            entry.steps.close()
+        for steps in running.values():
+            steps.close()

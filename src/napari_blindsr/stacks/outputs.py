@@ -11,7 +11,6 @@ import numpy as np
 
 from napari_blindsr.errors import FileError
 from napari_blindsr.images.atomic import writing
-from napari_blindsr.images.files import create_image
 from napari_blindsr.stacks.result import PlaneRecord, StackKernel
 
 if TYPE_CHECKING:
@@ -22,7 +21,7 @@ if TYPE_CHECKING:
 
     from napari_blindsr.images.atomic import Bundle
     from napari_blindsr.images.axes import Index, Layout
-    from napari_blindsr.images.metadata import Description
+    from napari_blindsr.images.writer import ImageWriter
     from napari_blindsr.types import OutputType
 
 
@@ -59,17 +58,19 @@ class StackTarget(Protocol):
     def write(self, index: tuple[int | slice, ...], block: NDArray[Any]) -> None:
         """Write a block of the result, in its axes."""
 
-    def finished(self, position: Index) -> bool:
+    def finished(self, position: Index) -> bool:  # noqa: ARG002
         """Return whether a plane is complete, by its position in the result."""
+        return False
 
     def note(self, position: Index, record: PlaneRecord, kernel: StackKernel | None = None) -> None:
         """Record that a plane is complete, and with which kernel."""
 
     def kept(self) -> Sequence[Kept]:
         """Return the records of the planes that an earlier run completed."""
+        return ()
 
 
-class ArrayTarget:
+class ArrayTarget(StackTarget):
     """An array in memory, or a file of which no earlier run has written anything."""
 
     def __init__(self, array: Any) -> None:
@@ -79,16 +80,8 @@ class ArrayTarget:
         """Write a block of the result."""
         self.array[index] = block
 
-    def finished(self, position: Index) -> bool:  # noqa: ARG002 - no earlier run left anything
-        """Return False: no plane is complete yet."""
-        return False
-
     def note(self, position: Index, record: PlaneRecord, kernel: StackKernel | None = None) -> None:
         """Ignore the record of a complete plane."""
-
-    def kept(self) -> Sequence[Kept]:
-        """Return nothing."""
-        return ()
 
 
 class PlaneTarget:
@@ -170,33 +163,16 @@ def converted(block: NDArray[Any], dtype: np.dtype[Any]) -> tuple[NDArray[Any], 
 class FileTarget:
     """An image file in any writable format.
 
-    An OME-Zarr that an earlier run of the same computation (`run`, of `batch.digest`) left
-    incomplete is resumed; a journal beside it lists the complete planes.
+    One that an earlier run left incomplete is resumed; a journal beside it lists the complete
+    planes.
     """
 
-    def __init__(
-        self,
-        path: Path,
-        *,
-        layout: Layout,
-        dtype: np.dtype[Any],
-        description: Description,
-        run: str,
-        force: bool,
-    ) -> None:
-        self._writer = create_image(
-            path,
-            shape=layout.shape,
-            dtype=dtype,
-            description=description,
-            force=force,
-            resume=True,
-            run=run,
-        )
-        self._journal = journal_of(path)
+    def __init__(self, writer: ImageWriter) -> None:
+        self._writer = writer
+        self._journal = journal_of(writer.path)
         self._done: dict[Index, Kept | None] = {}
-        with writing(path):
-            if self._writer.resumed:
+        with writing(writer.path):
+            if writer.resumed:
                 self._read()
             else:
                 self._journal.unlink(missing_ok=True)

@@ -135,29 +135,26 @@ class StackJob:
         settings = self.settings_with(kernel)
         if start is not None:
             settings = replace(settings, schedule=settings.schedule.continued())
+        link = Link(start=start) if self.passes_weights else None
+        plane = self.layout.plane(self.array, index)
         return iterate(
-            self.layout.plane(self.array, index),
-            settings,
-            axes=self.layout.plane_axes,
-            known_kernel=kernel,
-            found=self.found or self.known is None,
-            mask=self.mask,
-            region=self.part,
-            target=target,
-            link=Link(start=start) if self.passes_weights else None,
+            plane, settings, known_kernel=kernel, target=target, link=link, **self._given
         )
 
     def prepared(self, index: Index, kernel: NDArray[Any] | KernelField | None) -> Job:
         """Prepare one plane, to be restored step by step."""
-        return prepare(
-            self.layout.plane(self.array, index),
-            self.settings_with(kernel),
-            axes=self.layout.plane_axes,
-            known=kernel,
-            mask=self.mask,
-            region=self.part,
-            found=self.found or self.known is None,
-        )
+        plane = self.layout.plane(self.array, index)
+        return prepare(plane, self.settings_with(kernel), known=kernel, **self._given)
+
+    @property
+    def _given(self) -> dict[str, Any]:
+        """What is given of every plane."""
+        return {
+            "axes": self.layout.plane_axes,
+            "found": self.found or self.known is None,
+            "mask": self.mask,
+            "region": self.part,
+        }
 
 
 def prepare_stack(
@@ -170,12 +167,7 @@ def prepare_stack(
     found: bool = False,
     mask: ArrayLike | None = None,
 ) -> StackJob:
-    """Check a stack before any work; parameters as in `restore_stack`.
-
-    Raises
-    ------
-    BlindSRError
-    """
+    """Check a stack before any work; parameters as in `restore_stack`."""
     options = StackOptions() if options is None else options
     array: Any = image if hasattr(image, "shape") else np.asarray(image)
     layout = parse_axes(axes, array.shape)
@@ -183,12 +175,6 @@ def prepare_stack(
     if kind.kind not in "iuf":
         raise InputError(
             f"the image has values of type {kind}; expected integers or floating point"
-        )
-    if (settings.kernel == "known") != (known_kernel is not None):
-        raise InputError(
-            f"kernel is {settings.kernel!r} and known_kernel is "
-            f"{'missing' if known_kernel is None else 'given'}; a known kernel goes with "
-            "kernel='known', and only with it"
         )
     if settings.uncertainty:
         raise SettingsError(

@@ -100,15 +100,9 @@ class PlaneRecord:
     @classmethod
     def from_json(cls, entry: Mapping[str, Any]) -> PlaneRecord:
         """Return a record from the output of `to_json`."""
-        return cls(
-            index=tuple(int(at) for at in entry["index"]),
-            seconds=float(entry["seconds"]),
-            noise=float(entry["noise"]),
-            clipped=int(entry["clipped"]),
-            flags=tuple(Flag(**flag) for flag in entry["flags"]),
-            notes=tuple(map(str, entry["notes"])),
-            error=entry["error"],
-        )
+        flags = tuple(Flag(**flag) for flag in entry["flags"])
+        lists = {name: tuple(entry[name]) for name in ("index", "notes")}
+        return cls(**{**entry, **lists, "flags": flags})
 
     def to_json(self) -> dict[str, Any]:
         """Return the record as plain JSON types."""

@@ -17,6 +17,9 @@ if TYPE_CHECKING:
     from typing_extensions import Self
 
 
+FWHM = 2 * math.sqrt(2 * math.log(2))
+"""Full width at half maximum of a Gaussian, in standard deviations."""
+
 CORE = 0.1
 """The core of a kernel, from which its centre is taken, exceeds this fraction of its peak."""
 
@@ -87,14 +90,10 @@ class KernelFamily(ABC):
     Attributes
     ----------
     name, label : str
-    told_by_widths : bool
-        Whether kernels of the same widths are much alike, so that little is left to be known of a
-        blur once its widths are.
     """
 
     name: ClassVar[str]
     label: ClassVar[str]
-    told_by_widths: ClassVar[bool] = True
 
     @abstractmethod
     def reach(self, scale: int) -> float:

@@ -40,7 +40,6 @@ class Motion(KernelFamily):
 
     name: ClassVar[str] = "motion"
     label: ClassVar[str] = "Camera shake"
-    told_by_widths: ClassVar[bool] = False
 
     extent: tuple[float, float] | None = field(
         default=None,

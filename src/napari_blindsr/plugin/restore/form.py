@@ -188,7 +188,7 @@ class RunForm(Rows):
             # A known kernel is one kernel or a grid by itself.
             "field": not method.optimises and not known,
             "uncertainty": repeats_cheaply(method, known=known, finish=self._finish),
-            "quality": not method.optimises and chosen is not None and chosen.is_refined,
+            "quality": self._finish == "prior",
         }
         effects |= dict.fromkeys(("steps", "schedule", "channels", "bounded"), method.optimises)
         effects |= dict.fromkeys(("mask", "mask_saturated", "gain"), method.degradations)
@@ -280,8 +280,7 @@ class RunForm(Rows):
         for form in self.families.values():
             field = form.suggest(parameter, value)
             if field is not None:
-                names = [name for name, row in self._kept.items() if row is field]
-                self._defaults |= dict.fromkeys(names, field.value)
+                self._defaults[field.name] = field.value
 
     def _suggest_optics(self, *_: Any) -> None:
         """Pass the microscope that is chosen above to the kernel families."""

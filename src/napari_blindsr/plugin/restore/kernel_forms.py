@@ -57,11 +57,6 @@ class FamilyForm:
         path = self._fields[KERNELS].value if KERNELS in self._fields else None
         return path if isinstance(path, Path) else None
 
-    @property
-    def is_refined(self) -> bool:
-        """Whether the estimate of such a blur can be refined."""
-        return self._family.told_by_widths
-
     def kernel(self) -> KernelFamily:
         """Return the family with the parameters that are set; a folder is read later.
 

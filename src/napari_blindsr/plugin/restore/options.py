@@ -38,8 +38,8 @@ RESTORATIONS = (5, 9, 17)
 MOST_REGIONS = 32
 """Most regions along each axis."""
 
-TIMES: dict[Quality, str] = {"fast": "Fast (seconds)", "refined": "Careful (a minute)"}
-"""Names of the qualities of the blur estimate."""
+TIMES: dict[Quality, str] = {"fast": "Fast (seconds)", "refined": "Careful (four times as long)"}
+"""Names of the qualities."""
 
 FINISH_LABELS: dict[Finish, str] = {
     "prior": "Image prior",
@@ -136,9 +136,8 @@ def scale_fields() -> list[Widget]:
         name="quality",
         label="How much time",
         choices=[(TIMES[name], name) for name in QUALITIES],
-        tooltip="Fast: a network estimates the blur, in seconds. Careful: the estimate is\n"
-        "then improved by how well the restored image explains the data; half a minute more,\n"
-        "for small or unusual images. Camera shake is not improved.",
+        tooltip="Fast: the image is restored once. Careful: it is restored in four rotations,\n"
+        "whose mean is a little nearer to the truth and has fewer artefacts.",
     )
     advanced = CheckBox(
         name="advanced",

@@ -12,7 +12,7 @@ from napari_blindsr.solvers.nonblind.data_step import transfer_function
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from napari_blindsr.images.orientation import Orientation
+    from napari_blindsr.images.planes import Orientation
 
 REGION = 16
 """Side in LR pixels of the regions whose mean brightness is kept."""

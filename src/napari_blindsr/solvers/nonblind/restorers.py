@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from napari_blindsr.errors import WeightsError
-from napari_blindsr.images.orientation import canonical
+from napari_blindsr.images.planes import canonical
 from napari_blindsr.methods import method_named
 from napari_blindsr.progress import Progress
 from napari_blindsr.solvers.nonblind.image_prior import unfolded
