@@ -22,7 +22,6 @@ from numpy.typing import NDArray
 from napari_blindsr.evaluation.results import peak_memory
 from napari_blindsr.evaluation.samples import fluorescent_cells
 from napari_blindsr.methods import Schedule
-from napari_blindsr.physics.kernels import Disk
 from napari_blindsr.restoration.memory import estimate_memory
 from napari_blindsr.restoration.restore import iterate
 from napari_blindsr.settings import Settings
@@ -34,8 +33,6 @@ CASES: dict[str, Settings] = {
     "fast": Settings(scale=2),
     "fast, whole": Settings(scale=2, tile=None),
     "fast, x4": Settings(scale=4),
-    "fast, refined": Settings(scale=2, quality="refined"),
-    "fast, refined, disc": Settings(scale=2, quality="refined", kernel=Disk()),
     "fast, tiles of 512": Settings(scale=2, tile=512),
     "measurement": Settings(scale=2, finish="measurement", tile=None),
     "measurement, tiles of 512": Settings(scale=2, finish="measurement", tile=512),

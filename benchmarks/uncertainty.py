@@ -147,7 +147,7 @@ def run(case: Case, counts: tuple[int, ...], *, known: bool = False) -> Run:
     )
     job = prepare(case.lr, settings, axes=None, known=kernel, mask=None, region=None)
     if job.estimates_blur:
-        job, _ = drained(with_blur(job, start=time.perf_counter()))
+        job = with_blur(job)
     joined = restored_at_once(job)
     image = joined.image
     result = Run(

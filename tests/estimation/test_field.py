@@ -40,7 +40,6 @@ from napari_blindsr.physics.simulate import (
     degrade_field,
     gaussian_kernel,
 )
-from napari_blindsr.progress import drained
 from napari_blindsr.restoration.diagnostics import FLAGS, RunEvidence, run_field_checks
 from napari_blindsr.restoration.problem import kernel_source
 from napari_blindsr.restoration.result import Result
@@ -574,7 +573,7 @@ def test_regions_of_a_stack_have_one_family() -> None:
     assert estimate_kernel(moved, scale=SCALE, device="cpu").family == "line"
     wanted = Settings(scale=SCALE, field=(1, 2), finish="measurement", device="cpu", threads=1)
     stack = prepare_stack(np.stack([moved, moved]), wanted, axes="TYX")
-    field = drained(shared_field(informative_planes(stack, stack.indices), stack))
+    field = shared_field(informative_planes(stack, stack.indices), stack.settings)
     alone = estimate_field(moved, scale=SCALE, field=(1, 2), device="cpu")
     for found in (field, alone):
         assert {blur.family for line in found.blurs for blur in line} == {"gaussian"}

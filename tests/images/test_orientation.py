@@ -55,6 +55,16 @@ def test_undoing_inverts(turn: Orientation, shape: tuple[int, ...]) -> None:
     np.testing.assert_array_equal(turn.undo(tensor).numpy(), turn.undo(planes))
 
 
+@pytest.mark.parametrize("turn", ALL, ids=str)
+def test_the_rotations_of_an_orientation(turn: Orientation) -> None:
+    planes = np.random.default_rng(0).random((2, 5, 7))
+    upright = turn.apply(planes)
+    found = [one.apply(planes).tobytes() for one in turn.rotations()]
+    expected = [np.rot90(upright, count, (1, 2)).tobytes() for count in range(4)]
+    assert found[:2] == expected[::2]
+    assert sorted(found) == sorted(expected)
+
+
 def test_the_eight_are_all_there_are() -> None:
     planes = np.random.default_rng(0).random((1, 4, 4))
     found = {turn.apply(planes).tobytes() for turn in ALL}

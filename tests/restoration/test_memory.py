@@ -54,13 +54,6 @@ def test_larger_runs_take_more(method: str) -> None:
     assert more - small == 10 * result_memory((128, 128), 1, settings) == 10 * 4 * 256 * 256
 
 
-def test_refinement_counts_where_the_image_is_small() -> None:
-    plain, refined = Settings(scale=2), Settings(scale=2, quality="refined")
-    assert estimate_memory((64, 64), 1, refined) > 1.5 * estimate_memory((64, 64), 1, plain)
-    # What is looked at does not grow with the image.
-    assert estimate_memory((512, 512), 1, refined) == estimate_memory((512, 512), 1, plain)
-
-
 def test_tiles_bound_what_a_run_takes() -> None:
     settings = Settings(scale=2)
     assert estimate_memory((2048, 2048), 1, settings) < 3e9

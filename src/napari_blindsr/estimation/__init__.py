@@ -1,1 +1,1 @@
-"""Estimate the blur of an image: network, spectrum, refinement, a kernel for each region."""
+"""Estimate the blur of an image: network, spectrum, a kernel for each region."""

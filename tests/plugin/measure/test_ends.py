@@ -10,6 +10,7 @@ import pytest
 from pytestqt.qtbot import QtBot
 
 import napari_blindsr.metrics.measure as library
+from napari_blindsr.plugin.measure.dock import NOT_CHOSEN
 from tests.helpers import PATIENCE
 from tests.plugin.conftest import Notifications
 from tests.plugin.dock import click
@@ -148,4 +149,6 @@ def test_without_an_image_there_is_nothing_to_measure(
     widget = open_measure(measured)
     widget.form.image.value = None
     assert not widget.measure_button.enabled
+    assert widget.measure_button.tooltip == NOT_CHOSEN
+    measured.layers.clear()
     assert "open an image first" in widget.measure_button.tooltip

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,12 +12,9 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 from pytestqt.qtbot import QtBot
-from torch import Tensor
 
 from napari_blindsr import weights
-from napari_blindsr.estimation import refine
 from napari_blindsr.estimation.network import load_kernel_estimator
-from napari_blindsr.estimation.refine import DRAWN
 from napari_blindsr.plugin.widgets.texts import NO_BREAK
 from napari_blindsr.settings import Settings
 from napari_blindsr.solvers.blind.alternating import AlternatingSolver
@@ -115,49 +111,6 @@ def test_a_run_without_steps_tells_what_it_does(
         "image 0 PSF ×2 (fast)",
         "image 0 ×2 (fast)",
     ]
-
-
-def test_a_stop_during_refinement_keeps_the_unrefined_estimate(
-    open_dock: DockMaker,
-    blurred: NDArray[Any],
-    qtbot: QtBot,
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    weigh = refine._residuals
-
-    def weigh_slowly(kernels: Tensor, **options: Any) -> Tensor:
-        # The image is so small that all may be done before the viewer takes the click.
-        time.sleep(0.3)
-        return weigh(kernels, **options)
-
-    monkeypatch.setattr(refine, "_residuals", weigh_slowly)
-    viewer, widget = open_dock(blurred, method="fast")
-    widget.quality.value = "refined"
-    report = widget._on_progress
-    said: list[str] = []
-    weighed = 0
-
-    def listen(progress: Any) -> None:
-        nonlocal weighed
-        report(progress)
-        if progress.stage != "improving the estimate of the blur":
-            return
-        weighed = progress.step
-        text = widget.status.value.replace(NO_BREAK, " ")
-        # The text is not renewed each time, and some more may be weighed by the time of the stop.
-        if not said and text.endswith(" left"):
-            said.append(text)
-            click(widget.stop_button)
-
-    widget._on_progress = listen
-    click(widget.run_button)
-    wait_idle(qtbot, widget)
-    assert said[0].startswith("Improving the estimate of the blur · ")
-    # It is heard before all kernels were weighed.
-    assert weighed < DRAWN
-    assert widget.status.value.startswith("Stopped")
-    record = viewer.layers["image 0 ×2 (fast)"].metadata["napari-blindsr"]
-    assert not record["blur"]["refined"]
 
 
 def test_the_bar_of_a_run_ends_full_where_pixels_are_covered(

@@ -117,9 +117,9 @@ def test_the_optics_of_a_micrograph_are_asked_for(open_dock: DockMaker) -> None:
 def test_quality_is_asked_for_only_where_it_makes_a_difference(open_dock: DockMaker) -> None:
     _, widget = open_dock(PIXELS, method="fast")
     widget.advanced.value = True
-    for kernel, matters in (("auto", True), ("line", True), ("motion", False), ("known", False)):
-        widget.kernel.value = kernel
-        assert widget._form.is_shown(widget.quality) == matters
+    for finish in widget.finish.choices:
+        widget.finish.value = finish
+        assert widget._form.is_shown(widget.quality) == (finish in (None, "prior"))
 
 
 def test_the_controls_make_the_settings(open_dock: DockMaker) -> None:

@@ -138,7 +138,7 @@ def test_the_command_names_channel_axes_and_plane_as_the_layer_does(
     assert words[words.index("--axes") + 1] == "CYX"
     assert words[words.index("--planes") + 1] == f"C={viewer.dims.current_step[0]}"
     assert words[words.index("--kernels") + 1] == "plane"
-    widget._form.extent.axes.value = "QYX"
+    widget._form.axes.value = "QYX"
     words = shlex.split(copied(widget._form.command_button))
     assert words[words.index("--output") + 1].endswith("x2.tif"), "OME has no such axis"
 
