@@ -366,7 +366,7 @@ BAD: dict[str, tuple[type[BlindSRError], str, dict[str, Any]]] = {
     "stack": (InputError, "expected a grey image", {"image": np.ones((2, 40, 40))}),
     "complex": (InputError, "values of type complex128", {"image": PICTURE * 1j}),
     "empty": (InputError, "empty", {"image": np.ones((0, 40))}),
-    "nan": (InputError, "whole image", {"image": np.full((40, 40), np.nan)}),
+    "nan": (InputError, "no valid pixels", {"image": np.full((40, 40), np.nan)}),
     "small": (
         InputError,
         f"{SMALLEST_SIDE - 1} × 42 pixels; expected at least {SMALLEST_SIDE}",

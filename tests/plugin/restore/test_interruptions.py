@@ -75,7 +75,10 @@ def test_removing_the_dock_during_a_run_cancels_it(
     qtbot.waitUntil(worker_ended(worker), timeout=1000 * PATIENCE)
     qtbot.wait(100)
     assert run._engine is None
-    assert [layer.name for layer in viewer.layers] == ["image 0"]
+    # The two layers of the preview go one by one.
+    qtbot.waitUntil(
+        lambda: [layer.name for layer in viewer.layers] == ["image 0"], timeout=1000 * PATIENCE
+    )
     assert notifications.errors() == []
     # Layers come and go as before.
     viewer.add_image(blurred)
