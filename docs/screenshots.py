@@ -79,6 +79,7 @@ def show_options(output: Path) -> None:
     image = widget.image.value
     dust = viewer.add_labels(mask, name="dust", scale=image.scale, units=image.units)
     widget.method.value, widget.kernel.value = "ddsr", "airy"
+    widget.advanced.value = True
     widget.mask.value, widget.noise.value = dust, "auto"
     fit(viewer)
     save(viewer, output / "options.png")

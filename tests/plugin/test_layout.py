@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from pytestqt.qtbot import QtBot
-from qtpy.QtWidgets import QDockWidget
+from qtpy.QtWidgets import QDockWidget, QFormLayout, QLabel
 
 from tests.plugin.dock import click, wait_idle
 
@@ -21,6 +21,18 @@ def docks_of(viewer: Any) -> list[QDockWidget]:
     window = viewer.window._qt_window
     found = window.findChildren(QDockWidget)
     return [dock for title in TITLES for dock in found if dock.windowTitle().startswith(title)]
+
+
+def labels_of(dock: QDockWidget) -> list[str]:
+    """Return the labels of the rows of a dock's forms."""
+    role = QFormLayout.ItemRole.LabelRole
+    items = [
+        form.itemAt(row, role)
+        for form in dock.findChildren(QFormLayout)
+        for row in range(form.rowCount())
+    ]
+    widgets = [item.widget() for item in items if item is not None]
+    return [widget.text().strip() for widget in widgets if isinstance(widget, QLabel)]
 
 
 def test_the_docks_are_tabs_of_one_group_and_fit_a_low_window(
@@ -53,6 +65,9 @@ def test_the_docks_are_tabs_of_one_group_and_fit_a_low_window(
     qtbot.waitUntil(lambda: measure._worker is None, timeout=60_000)
     assert window.minimumSizeHint().height() <= max(LOWEST, alone + 2)
     for dock in docks_of(viewer):
+        for label in labels_of(dock):
+            # A field without a label shows none, and no name of the program.
+            assert not label or label[0].isupper(), (dock.windowTitle(), label)
         assert dock.minimumSizeHint().height() <= LOWEST, dock.windowTitle()
 
 

@@ -114,6 +114,19 @@ def test_the_optics_of_a_micrograph_are_asked_for(open_dock: DockMaker) -> None:
     assert widget._form.settings().optics == Optics()
 
 
+def test_kind_and_pixel_size_follow_the_chosen_layer(open_dock: DockMaker) -> None:
+    viewer, widget = open_dock(PIXELS, PIXELS, PIXELS, method="fast")
+    for layer, size in zip(viewer.layers, (0.26, 0.065), strict=False):
+        layer.scale, layer.units = (size, size), ("um", "um")
+    optics = widget._form.optics
+    wanted = (("fluorescence", 260), ("other", 0), ("fluorescence", 65), ("fluorescence", 260))
+    for number, (kind, size) in zip((0, 2, 1, 0), wanted, strict=True):
+        widget.image.value = viewer.layers[number]
+        assert (optics.kind.value, optics.pixel_size.value) == (kind, size)
+        widget.kernel.value = "airy"
+        assert not size or widget.families["airy"].kernel().pixel_size == size
+
+
 def test_quality_is_asked_for_only_where_it_makes_a_difference(open_dock: DockMaker) -> None:
     _, widget = open_dock(PIXELS, method="fast")
     widget.advanced.value = True

@@ -84,7 +84,6 @@ class CompareWidget(Dock):
             tooltip="Where the edge is.",
         )
         self.linked = CheckBox(
-            label="",
             text="Link contrast, gamma and colormap",
             tooltip="While layers are compared, all have the colormap and gamma of the lowest one\n"
             "and contrast limits that span those of all, and change together. Afterwards each\n"

@@ -57,7 +57,6 @@ class ProfilePanel(Container[Widget]):
             tooltip="Width across the line over which intensities are averaged.",
         )
         self.scaled = CheckBox(
-            label="",
             text="Scale curves to 0 … 1",
             tooltip="Draw each curve from its least value to its greatest.",
         )

@@ -14,6 +14,7 @@ from napari_blindsr.plugin.measure.partners import (
     find_source,
 )
 from napari_blindsr.plugin.widgets.fields import (
+    NO_LABEL,
     LayerChooser,
     Rows,
     border_field,
@@ -175,13 +176,14 @@ class MeasureForm(Rows):
         )
         advanced = CheckBox(
             name="advanced",
-            label="",
             text="Advanced settings",
             tooltip="Show settings that seldom need a change.",
         )
         numbers = Label(value="NA"), self.numerical_aperture, Label(value="λ"), self.wavelength
         optics = side_by_side(*numbers, name="optics", label="Optics")
-        comparing = side_by_side(self.registers, self.fits_intensity, name="comparing", label="")
+        comparing = side_by_side(
+            self.registers, self.fits_intensity, name="comparing", label=NO_LABEL
+        )
         self.add(geometry_field(), border_field(), optics, comparing, advanced, crop, criterion)
 
 

@@ -21,7 +21,7 @@ from napari_blindsr.plugin.restore.kernel_forms import FamilyForm, family_forms
 from napari_blindsr.plugin.restore.optics import OpticsOptions
 from napari_blindsr.plugin.restore.options import CURRENT, RANGE
 from napari_blindsr.plugin.widgets.devices import DeviceReport, device_label, free_threads
-from napari_blindsr.plugin.widgets.fields import Rows, heading_line, side_by_side
+from napari_blindsr.plugin.widgets.fields import NO_LABEL, Rows, heading_line, side_by_side
 from napari_blindsr.settings import Settings
 from napari_blindsr.types import Finish
 
@@ -86,7 +86,7 @@ class RunForm(Rows):
             tooltip="Copy a command line that repeats this run to the clipboard.",
         )
         buttons = self.defaults_button, self.python_button, self.command_button
-        self.add(side_by_side(*buttons, name="actions", label=""))
+        self.add(side_by_side(*buttons, name="actions", label=NO_LABEL))
 
     def _connect(self, kept: list[Any]) -> None:
         self.defaults_button.changed.connect(self.restore_defaults)

@@ -126,14 +126,17 @@ class OpticsOptions:
     def show_layer(self, layer: Image, size: float | None) -> None:
         """Show a layer's pixel size in nm and the likely kind of image, unless the user chose."""
         kind, shown = self._suggested
-        if self.kind.value == kind:
-            likely = OTHER if size is None else BRIGHTFIELD if layer.rgb else FLUORESCENCE
-            self.kind.value = kind = likely
+        # What listens to the fields may come here again.
         if self.pixel_size.value == shown:
-            self.pixel_size.value = 0.0 if size is None else float(size)
+            with self.pixel_size.changed.blocked():
+                self.pixel_size.value = 0.0 if size is None else float(size)
             # As the field rounds it.
             shown = float(self.pixel_size.value)
-        self._suggested = (kind, shown)
+        likely = OTHER if size is None else BRIGHTFIELD if layer.rgb else FLUORESCENCE
+        follows = self.kind.value == kind
+        self._suggested = (likely if follows else kind, shown)
+        if follows:
+            self.kind.value = likely
 
 
 def _list(label: str, entries: tuple[tuple[str, float], ...], tooltip: str) -> ComboBox:

@@ -16,6 +16,7 @@ from napari_blindsr.plugin.layers.outputs import is_result
 from napari_blindsr.plugin.layers.shapes import VIEW
 from napari_blindsr.plugin.widgets.devices import device_label
 from napari_blindsr.plugin.widgets.fields import (
+    NO_LABEL,
     AutoNumber,
     LayerChooser,
     OptionalChoice,
@@ -99,7 +100,7 @@ def extent_fields(layers: LayerList) -> list[Widget]:
     )
     planes_range = LineEdit(
         name="range",
-        label="",
+        label=NO_LABEL,
         tooltip="Planes such as T=0:10,C=1: an index, or a range whose end is excluded, along\n"
         "some axes; all planes along the other axes. The letters are the labels of the\n"
         "layer's axes.",
@@ -130,7 +131,7 @@ def scale_fields() -> list[Widget]:
         "adds pixels, but no information.",
     )
     size = text_line(
-        "Height × width in pixels, of the image and of the result.", name="size_row", label=""
+        "Height × width in pixels, of the image and of the result.", name="size_row", label=NO_LABEL
     )
     quality = ComboBox(
         name="quality",
@@ -141,7 +142,6 @@ def scale_fields() -> list[Widget]:
     )
     advanced = CheckBox(
         name="advanced",
-        label="",
         text="Advanced settings",
         tooltip="Show settings that seldom need a change.",
     )
@@ -242,7 +242,6 @@ def blur_fields(layers: LayerList, families: list[Widget]) -> list[Widget]:
     )
     warm_start = CheckBox(
         name="warm_start",
-        label="",
         text="Start from the previous plane",
         tooltip="MLMC and DDSR start each plane from the result of the plane before it in\n"
         "time, or in depth, within its channel, and take fewer steps. Fast, with a\n"
@@ -286,7 +285,6 @@ def input_fields(layers: LayerList) -> list[Widget]:
     )
     saturated = CheckBox(
         name="mask_saturated",
-        label="",
         text="Ignore saturated pixels",
         tooltip="Ignore pixels at the largest value of an integer type; they are filled in.",
     )
@@ -315,7 +313,6 @@ def result_fields() -> list[Widget]:
     )
     lacking = CheckBox(
         name="lacking",
-        label="",
         text="Mark poorly supported pixels",
         tooltip="Add a Labels layer of pixels that less than half of their data support: at\n"
         "the border, and where pixels of the image are missing.",

@@ -16,7 +16,13 @@ from magicgui.widgets import (
     PushButton,
     SpinBox,
 )
-from magicgui.widgets.bases import CategoricalWidget, RangedWidget, ValuedContainerWidget, Widget
+from magicgui.widgets.bases import (
+    ButtonWidget,
+    CategoricalWidget,
+    RangedWidget,
+    ValuedContainerWidget,
+    Widget,
+)
 from napari.components import LayerList
 from napari.layers import Image, Layer
 from qtpy.QtCore import Qt
@@ -33,6 +39,10 @@ from qtpy.QtWidgets import (
 from napari_blindsr.types import BORDERS, GEOMETRIES
 
 LARGEST_SEED = 2**31 - 1
+
+
+NO_LABEL = " "
+"""Label of a field with a text of its own; magicgui would show its name instead of an empty one."""
 
 
 class Rows:
@@ -80,7 +90,8 @@ class Rows:
                     QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon
                 )
                 native.setMinimumContentsLength(12)
-            text = QLabel(field.label)
+            # A check box has its text beside it.
+            text = QLabel("" if isinstance(field, ButtonWidget) else field.label.strip())
             text.setToolTip(native.toolTip())
             text.setBuddy(native)
             self.layout.addRow(text, native)
@@ -105,7 +116,7 @@ class Rows:
 def heading_line(text: str) -> Label:
     """Return a heading between the rows of a form."""
     tooltip = f"Settings of the group {text.lower()}."
-    return Label(name=text, label="", value=f"<b>{text}</b>", tooltip=tooltip)
+    return Label(name=text, label=NO_LABEL, value=f"<b>{text}</b>", tooltip=tooltip)
 
 
 class Joined(ValuedContainerWidget[Any]):
