@@ -241,6 +241,8 @@ def test_unwritable_folder(folder: Path) -> None:
     [
         "--help",
         "restore --help",
+        "-h",
+        "prepare -h",
         "prepare --help",
         "evaluate --help",
         "demo --help",

@@ -17,7 +17,7 @@ from napari_blindsr.errors import InputError, SettingsError
 from napari_blindsr.evaluation.samples import Camera, fluorescent_cells
 from napari_blindsr.images.axes import Layout, parse_axes, parse_selection
 from napari_blindsr.methods import Schedule
-from napari_blindsr.physics.kernels import Gaussian
+from napari_blindsr.physics.kernels import Disk, Gaussian
 from napari_blindsr.progress import Progress, StopReason
 from napari_blindsr.restoration.diagnostics import Flag
 from napari_blindsr.stacks.result import PlaneRecord
@@ -67,6 +67,29 @@ def test_every_plane_is_restored_in_its_place(axes: str) -> None:
         )
         block = result.image[whole.place(index, slice(None), slice(None))]
         np.testing.assert_array_equal(block, whole.arranged(alone.image))
+
+
+@pytest.mark.parametrize("method", ["fast", "mlmc"])
+def test_a_plane_that_shares_with_none_is_restored_as_an_image_is(method: str) -> None:
+    image = planes(2, side=32)
+    settings = Settings(
+        scale=2,
+        method=method,
+        kernel=Disk(),
+        schedule=Schedule(image_steps=6, warmup_steps=5, structural_steps=3, channels=32),
+        device="cpu",
+        threads=1,
+    )
+    stages: list[str] = []
+    stack = restore_stack(
+        image, settings, axes="CYX", progress=lambda report: stages.append(report.stage)
+    )
+    for plane, found, entry in zip(image, stack.image, stack.kernels, strict=True):
+        alone = restore(plane, settings)
+        np.testing.assert_array_equal(found, alone.image)
+        np.testing.assert_array_equal(entry.kernel, alone.kernel)
+    # Each is optimised once.
+    assert not any(stage.startswith("estimating the blur, kernel") for stage in stages)
 
 
 def test_planes_of_a_channel_share_a_kernel_that_is_read_once() -> None:

@@ -37,6 +37,7 @@ app = typer.Typer(
     name="napari-blindsr",
     help="Blind super-resolution: estimate the blur and a finer image from one image.",
     add_completion=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
     pretty_exceptions_enable=False,
 )
 

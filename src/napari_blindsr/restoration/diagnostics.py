@@ -367,7 +367,7 @@ FLAGS: tuple[Check, ...] = (
         name="residual_not_white",
         meaning="Do not trust fine detail: the kernel is too wide or of another shape, or the "
         "result too smooth. This check does not show too narrow a kernel.",
-        advice="Set the noise yourself, try another blur type, or run more steps.",
+        advice="Set the noise yourself, try another blur type, or run more steps of MLMC or DDSR.",
         find=_not_white,
     ),
     Check(

@@ -149,6 +149,9 @@ def run_stack(
     elif job.options.kernels != "plane" or (job.filters_kernels and run.todo):
         # Planes that are already complete count as neighbours, too.
         groups = _groups(job, job.indices if job.filters_kernels else run.todo)
+        if not job.filters_kernels:
+            # A plane that shares with none is restored as a single image is.
+            groups = {group: planes for group, planes in groups.items() if len(planes) > 1}
         stop = yield from executor.kernels(run, groups)
         if job.filters_kernels and not stop:
             run.kernels.update(kalman_smoothed(job, run.kernels))
