@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import shlex
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,11 +18,13 @@ from pytestqt.qtbot import QtBot
 from qtpy.QtWidgets import QApplication
 from typer.testing import CliRunner
 
+from napari_blindsr import Optics, Schedule, Settings
 from napari_blindsr.cli.app import app
 from napari_blindsr.cli.options import FamilyOptions, choose_family
 from napari_blindsr.images.files import create_image, open_image
 from napari_blindsr.images.metadata import Description
 from napari_blindsr.physics.kernels import Airy, Disk, Gaussian, KernelFamily, Line, Motion
+from napari_blindsr.plugin.layers.outputs import METADATA_KEY
 from napari_blindsr.plugin.restore.recipe import _kernel_words
 from tests.plugin.conftest import DockMaker, Notifications
 from tests.plugin.dock import click, wait_idle
@@ -160,3 +164,60 @@ def test_the_script_takes_drawn_masks_and_leaves_out_alpha(
     exec(text, names)  # noqa: S102  (this is what is tested)
     restored = np.clip(np.rint(names["result"].image), 0, 255)
     np.testing.assert_array_equal(restored, viewer.layers["photo ×2 (fast)"].data)
+
+
+LOADED = {
+    "defaults": Settings(scale=2),
+    "fast": Settings(
+        scale=3, finish="measurement", kernel=Disk(radius=(1.5, 3.0)), noise=12.5, seed=5, tile=512
+    ),
+    "careful": Settings(
+        scale=1, quality="refined", uncertainty=1, field=(1, 1), precision="float32"
+    ),
+    "field": Settings(scale=2, kernel=Gaussian(variance=(0.25, 4.0)), field=(2, 3), gain="auto"),
+    "microscope": Settings(
+        scale=2,
+        optics=Optics(numerical_aperture=1.2, emission_nm=520, pixel_size_nm=65),
+        mask_saturated=True,
+        geometry="benchmark",
+        border="circular",
+    ),
+    "mlmc": Settings(
+        scale=4,
+        method="mlmc",
+        kernel=Line(half_length=(1.0, 4.0)),
+        schedule=replace(Schedule.named("reference", kernel="line").scaled(150), channels=32),
+        bounded=True,
+    ),
+    "ddsr": Settings(
+        scale=2, method="ddsr", noise="auto", gain=0.5, schedule=Schedule().scaled(200)
+    ),
+}
+
+
+@pytest.mark.parametrize("name", LOADED)
+def test_settings_of_a_result_are_loaded(open_dock: DockMaker, name: str) -> None:
+    viewer, widget = open_dock(np.eye(24), method="fast")
+    wanted = LOADED[name]
+    for number, settings in enumerate((Settings(scale=8, seed=99), wanted)):
+        record = {"settings": json.loads(json.dumps(settings.to_json()))}
+        viewer.add_image(np.eye(24), name=f"result {number}", metadata={METADATA_KEY: record})
+    widget.image.value = viewer.layers[0]
+    widget._form.load_button.native.click()
+    assert "Set by hand" not in widget.status.value
+    made = widget._form.settings()
+    assert made == replace(wanted, threads=made.threads)
+    # The selected one counts, and what no field can hold is named.
+    viewer.layers.selection.active = viewer.layers["result 0"]
+    widget._form.load_button.native.click()
+    assert (widget.scale.value, widget.seed.value) == (8, 99)
+
+
+def test_settings_that_no_field_can_hold_are_named(open_dock: DockMaker) -> None:
+    viewer, widget = open_dock(np.eye(24), method="fast")
+    widget._form.load_button.native.click()
+    assert widget.status.value.startswith("There are no settings")
+    record = {"settings": Settings(scale=2, uncertainty=77).to_json()}
+    viewer.add_image(np.eye(24), name="result", metadata={METADATA_KEY: record})
+    widget._form.load_button.native.click()
+    assert widget.status.value.endswith("Set by hand: uncertainty.")

@@ -15,8 +15,8 @@ from qtpy.QtWidgets import QApplication
 
 from napari_blindsr.errors import BlindSRError
 from napari_blindsr.plugin.layers.inputs import Frame
-from napari_blindsr.plugin.layers.outputs import is_restored, result_layers
-from napari_blindsr.plugin.layers.read import find_plane, nanometres
+from napari_blindsr.plugin.layers.outputs import is_restored, record_of, result_layers
+from napari_blindsr.plugin.layers.read import find_plane, nanometres, quoted
 from napari_blindsr.plugin.layers.shapes import VIEW
 from napari_blindsr.plugin.restore.form import RunForm
 from napari_blindsr.plugin.restore.judge import judge
@@ -42,6 +42,7 @@ from napari_blindsr.plugin.widgets.save import (
 from napari_blindsr.plugin.widgets.scroll import Scroll, column
 from napari_blindsr.plugin.widgets.texts import ending_text
 from napari_blindsr.plugin.widgets.verdict import VerdictPanel
+from napari_blindsr.settings import Settings
 from napari_blindsr.stacks.result import StackResult
 
 if TYPE_CHECKING:
@@ -153,6 +154,7 @@ class RestoreWidget(RunDock[RestoreRun]):
         self.seed.another.changed.connect(self._run_with_another_seed)
         form.python_button.changed.connect(lambda: self._copy("python"))
         form.command_button.changed.connect(lambda: self._copy("command"))
+        form.load_button.changed.connect(self._load_settings)
         for name in COSTLY:
             form.fields[name].changed.connect(self._describe)
         optics = form.optics
@@ -232,6 +234,19 @@ class RestoreWidget(RunDock[RestoreRun]):
     def _on_saved(self, path: Path) -> None:
         if not self._gone:
             self.status.value = f"Saved to {path}."
+
+    def _load_settings(self) -> None:
+        """Set everything as it was for the selected result, or for the last one."""
+        active = self._viewer.layers.selection.active
+        layers = [*self._viewer.layers, *([] if active is None else [active])]
+        found = [layer for layer in layers if "settings" in record_of(layer)]
+        if not found:
+            self.status.value = f"There are no settings: {NOTHING}"
+            return
+        layer = found[-1]
+        missing = self._form.take(Settings.from_json(record_of(layer)["settings"]))
+        rest = f" Set by hand: {', '.join(missing)}." if missing else ""
+        self.status.value = f"Settings of {quoted(layer)}.{rest}"
 
     def _copy(self, kind: str) -> None:
         """Copy what repeats the run to the clipboard."""

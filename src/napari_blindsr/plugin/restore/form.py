@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -12,8 +13,9 @@ from magicgui.widgets.bases import Widget
 from napari.components import LayerList
 from napari.layers import Image
 
-from napari_blindsr.errors import InputError
+from napari_blindsr.errors import InputError, SettingsError
 from napari_blindsr.methods import Method, Schedule, method_named, repeats_cheaply
+from napari_blindsr.physics.kernels import KernelFamily
 from napari_blindsr.plugin.layers.read import holds_own_kernel
 from napari_blindsr.plugin.layers.stacks import label_axes, likely_letters
 from napari_blindsr.plugin.restore import options
@@ -85,8 +87,15 @@ class RunForm(Rows):
             text="Copy as command",
             tooltip="Copy a command line that repeats this run to the clipboard.",
         )
-        buttons = self.defaults_button, self.python_button, self.command_button
-        self.add(side_by_side(*buttons, name="actions", label=NO_LABEL))
+        self.load_button = PushButton(
+            text="Load settings",
+            tooltip="Set everything as it was for the selected result, or for the last one.",
+        )
+        for name, *buttons in (
+            ("actions", self.defaults_button, self.load_button),
+            ("copies", self.python_button, self.command_button),
+        ):
+            self.add(side_by_side(*buttons, name=name, label=NO_LABEL))
 
     def _connect(self, kept: list[Any]) -> None:
         self.defaults_button.changed.connect(self.restore_defaults)
@@ -210,7 +219,7 @@ class RunForm(Rows):
             for row, visible in zip(rows, matter, strict=True):
                 self.show(row, visible=visible)
             self.show(self._headings[title], visible=any(matter))
-        self.show(self.actions, visible=opened)
+        self.show(self.actions, self.copies, visible=opened)
         self.seed.another.visible = self.chosen_method.optimises
         changed = len(self._changed(effects))
         text = "Advanced settings" + (f" ({changed} changed)" if changed else "")
@@ -230,6 +239,40 @@ class RunForm(Rows):
             if self.fields[name].value != default:
                 self.fields[name].value = default
         self._suggested_steps = self.steps.value
+
+    def take(self, settings: Settings) -> list[str]:
+        """Set the fields as settings are; returns the names of those that no field can hold."""
+        kernel = settings.kernel
+        self.method.value, self.scale.value = settings.method, settings.scale
+        self.kernel.value = options.KNOWN if kernel == "known" else kernel.name
+        if self.family is not None and isinstance(kernel, KernelFamily):
+            self.family.take(kernel)
+        self.optics.take(settings.optics)
+        if self.chosen_method.optimises:
+            self._take_schedule(settings.schedule)
+        values = {name: getattr(settings, name) for name in NAMES & set(self.fields)}
+        values |= {"quality": settings.quality, "tiles": settings.tile}
+        if settings.usrnet_weights is not None:
+            values["weights"] = settings.usrnet_weights
+        # How the image is reconstructed says which uncertainties there are.
+        for name in sorted(values.keys() - {"schedule"}, key=lambda name: name != "finish"):
+            # A list may lack the value.
+            with suppress(ValueError):
+                self.fields[name].value = values[name]
+        try:
+            made = self.settings().to_json()
+        except SettingsError:
+            return ["the kernel's parameters"]
+        wanted = settings.to_json() | {"threads": made["threads"]}
+        return [name for name, value in wanted.items() if made[name] != value]
+
+    def _take_schedule(self, schedule: Schedule) -> None:
+        steps = schedule.image_steps
+        for name in self.schedule.choices:
+            usual = Schedule.named(name, kernel=self.kernel.value).scaled(steps)
+            if usual == replace(schedule, channels=usual.channels):
+                self.schedule.value = name
+        self.steps.value, self.channels.value = steps, schedule.channels
 
     # What is shown of the image and the machine
 

@@ -72,6 +72,15 @@ class FamilyForm:
             values[VARIANCE] = (sigma[0] ** 2, sigma[1] ** 2)
         return self._family(**values)
 
+    def take(self, kernel: KernelFamily) -> None:
+        """Set the fields as the parameters of a kernel family are."""
+        for name, field in self._fields.items():
+            value = getattr(kernel, name)
+            if name == VARIANCE and value is not None:
+                value = tuple(map(math.sqrt, value))
+            if name != KERNELS:
+                field.value = value
+
     def show_usual(self, scale: int) -> None:
         """Show the automatic ranges at a scale."""
         for name, field in self._fields.items():

@@ -95,6 +95,17 @@ class OpticsOptions:
         aperture, emission, pixel_size = map(float, numbers)
         return Optics(numerical_aperture=aperture, emission_nm=emission, pixel_size_nm=pixel_size)
 
+    def take(self, optics: Optics) -> None:
+        """Set the numbers as optics are; unknown ones stay if they have no effect."""
+        if optics == self.optics():
+            return
+        if not self.matters:
+            self.kind.value = FLUORESCENCE
+        self.aperture.value = optics.numerical_aperture or 0.0
+        self.emission.value = optics.emission_nm or 0.0
+        if optics.pixel_size_nm is not None:
+            self.pixel_size.value = optics.pixel_size_nm
+
     @property
     def index(self) -> float:
         """Refractive index of the medium that an objective of this aperture needs, 0 if unknown."""
