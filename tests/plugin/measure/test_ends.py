@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from threading import Event
 from typing import Any
 
 import numpy as np
 import pytest
 from pytestqt.qtbot import QtBot
+from qtpy.QtCore import Qt
 
 import napari_blindsr.metrics.measure as library
 from napari_blindsr.plugin.measure.dock import NOT_CHOSEN
@@ -129,12 +131,18 @@ def test_layers_may_go_meanwhile(
     widget.add_map("residual")
 
 
+@pytest.mark.parametrize("late", [False, True])
 def test_closing_ends_the_measurement(
-    make_napari_viewer_proxy: Callable[[], Any], qtbot: QtBot
+    make_napari_viewer_proxy: Callable[[], Any], qtbot: QtBot, *, late: bool
 ) -> None:
     viewer = filled(make_napari_viewer_proxy())
     native, widget = viewer.window.add_plugin_dock_widget("napari-blindsr", "Measure quality")
     click(widget.measure_button)
+    if late:
+        # All is measured, and the result is on its way to this thread.
+        done = Event()
+        widget._worker.finished.connect(done.set, type=Qt.ConnectionType.DirectConnection)
+        assert done.wait(PATIENCE)
     native.destroyOnClose()
     qtbot.waitUntil(lambda: widget._worker is None, timeout=1000 * PATIENCE)
     assert "measurements" not in restored(viewer).metadata["napari-blindsr"]

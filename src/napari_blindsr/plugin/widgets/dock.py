@@ -256,8 +256,9 @@ class RunDock(Dock, Generic[Job]):
             activity.update(progress.step - activity.n)
 
     def _on_result(self, result: Any) -> None:
-        run = self._run
-        if self._gone or run is None:
+        run, worker = self._run, self._worker
+        # It may have been under way when the user cancelled, or closed the dock.
+        if self._gone or run is None or worker is None or worker.abort_requested:
             return
         try:
             self._show_result(result, run)
