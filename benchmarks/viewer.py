@@ -27,8 +27,8 @@ from napari_blindsr.plugin.restore.preview import PreviewLayers, Previews
 
 PLUGIN = "napari-blindsr"
 DOCK = "Blind super-resolution"
-QUIET = 1.0
-"""Seconds to wait until a viewer has painted what it has."""
+QUIET, PAINTED = 1.0, 0.05
+"""Seconds to wait until a viewer has painted all that it has, or a change."""
 
 
 class Stalls:
@@ -161,8 +161,12 @@ def soaked(runs: int) -> list[list[str]]:
         return megabytes(), threading.active_count(), psutil.Process().num_fds()
 
     def forget() -> list[Any]:
-        added = [layer.as_layer_data_tuple() for layer in viewer.layers[1:]]
-        del viewer.layers[1:]
+        layers = viewer.layers[1:]
+        added = [layer.as_layer_data_tuple() for layer in layers]
+        for layer in layers:
+            # napari ends the process in Mesa's OpenGL if two go between two paints.
+            viewer.layers.remove(layer)
+            wait(PAINTED)
         return added
 
     # What is loaded once is no growth.
