@@ -2,15 +2,18 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from pathlib import Path
 
+import numpy as np
 import pytest
+import tifffile
 
 WITHOUT_NAPARI = """
 import sys
 
 class Absent:
     def find_spec(self, name, path=None, target=None):
-        if name.partition(".")[0] in {"napari", "qtpy", "PyQt6"}:
+        if name.partition(".")[0] in {"napari", "qtpy", "PyQt6", "PySide6"}:
             raise ModuleNotFoundError(f"No module named {name!r}", name=name)
 
 sys.meta_path.insert(0, Absent())
@@ -29,6 +32,33 @@ def test_napari_is_not_needed(code: str) -> None:
     run = subprocess.run(
         [sys.executable, "-c", WITHOUT_NAPARI + code],
         env={"PATH": ""},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert run.returncode == 0, run.stderr
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        "restore a.tif -o b.tif -s 2",
+        "restore stack.tif -o b.ome.tif -s 2 --axes TYX",
+        "kernel a.tif -s 2",
+        "measure a.tif",
+        "demo",
+    ],
+)
+def test_the_command_line_needs_neither_napari_nor_qt(arguments: str, tmp_path: Path) -> None:
+    pixels = np.random.default_rng(0).poisson(100, (2, 24, 24)).astype(np.uint16)
+    tifffile.imwrite(tmp_path / "a.tif", pixels[0])
+    tifffile.imwrite(tmp_path / "stack.tif", pixels)
+    code = f"sys.argv[1:] = {arguments.split()!r}\nfrom napari_blindsr.cli.app import main; main()"
+    run = subprocess.run(
+        [sys.executable, "-c", WITHOUT_NAPARI + code],
+        cwd=tmp_path,
+        # Without a display the demonstration does not look for napari.
+        env={"PATH": "", "HOME": str(tmp_path)},
         capture_output=True,
         text=True,
         check=False,

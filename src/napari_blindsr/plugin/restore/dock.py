@@ -25,13 +25,12 @@ from napari_blindsr.plugin.restore.request import keep_pace, read_request, size_
 from napari_blindsr.plugin.restore.worker import RestoreRun
 from napari_blindsr.plugin.widgets.devices import (
     DeviceReport,
-    about_line,
     device_label,
     probe_devices,
     torch_build,
 )
 from napari_blindsr.plugin.widgets.dock import NO_IMAGE, RunDock, allow, press_with
-from napari_blindsr.plugin.widgets.fields import side_by_side, text_line
+from napari_blindsr.plugin.widgets.fields import about_line, side_by_side, text_line
 from napari_blindsr.plugin.widgets.follow import placing, region_changes
 from napari_blindsr.plugin.widgets.pace import Pace
 from napari_blindsr.plugin.widgets.save import (

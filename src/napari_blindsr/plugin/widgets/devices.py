@@ -1,4 +1,4 @@
-"""The installed package, the devices of this machine and their memory, as texts for the docks."""
+"""The devices of this machine and their memory, as texts; the command line uses them without Qt."""
 
 from __future__ import annotations
 
@@ -7,13 +7,10 @@ import shutil
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
-from html import escape
-from importlib.metadata import PackageNotFoundError, metadata, version
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 import psutil
-from qtpy.QtCore import Qt
-from qtpy.QtWidgets import QLabel
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -117,22 +114,3 @@ def free_threads() -> int | None:
     else:
         cores = os.cpu_count() or 1
     return cores - 1 if cores > 1 else None
-
-
-PACKAGE = "napari-blindsr"
-
-
-def about_line() -> QLabel:
-    """Return a line with the version and, if the package names it, a link to its documentation."""
-    package = metadata(PACKAGE)
-    entries = package.get_all("Project-URL") or []
-    addresses = dict(entry.split(", ", 1) for entry in entries)
-    address = addresses.get("Documentation")
-    text = escape(f"{PACKAGE} {package['Version']}")
-    if address is not None:
-        text += f' · <a href="{escape(address)}">Documentation</a>'
-    line = QLabel(text)
-    line.setTextFormat(Qt.TextFormat.RichText)
-    line.setOpenExternalLinks(True)
-    line.setToolTip("The installed version. Nothing is opened unless you click.")
-    return line
