@@ -140,7 +140,7 @@ def scores(
 
 
 def restored(picture: Picture, **options: Any) -> tuple[Result, float]:
-    """Restore a picture as the published data are, by MLMC unless told; also return seconds."""
+    """Restore a picture as the published data are, by default by MLMC; also return seconds."""
     start = time.perf_counter()
     options.setdefault("method", "mlmc")
     lr = options.pop("lr", picture.lr)
@@ -220,11 +220,11 @@ def finish_cases() -> Iterable[Case]:
             name=f"mlmc/{label}",
             run=partial(unfinished_run, data_set, name, seed),
         )
-        for told in UNEXPLAINED:
+        for unexplained in UNEXPLAINED:
             yield Case(
                 section="finish",
-                name=f"mlmc-usrnet {told}/{label}",
-                run=partial(finished_run, data_set, name, seed, told),
+                name=f"mlmc-usrnet {unexplained}/{label}",
+                run=partial(finished_run, data_set, name, seed, unexplained),
             )
     for data_set, names in (("lane128", LANE), ("Set5", ("baby", "bird", *LANE[::2], "woman"))):
         for name in names:
@@ -241,7 +241,7 @@ def unfinished_run(data_set: str, name: str, seed: int) -> dict[str, float]:
     return scores(image / 255, load(data_set, name), kernel)
 
 
-def finished_run(data_set: str, name: str, seed: int, told: int) -> dict[str, float]:
+def finished_run(data_set: str, name: str, seed: int, unexplained: int) -> dict[str, float]:
     """Finish what MLMC has found, telling USRNet that the kernel leaves so much of 255 unexplained.
 
     With what the schedule says, that is the second stage of method mlmc-usrnet.
@@ -264,7 +264,7 @@ def finished_run(data_set: str, name: str, seed: int, told: int) -> dict[str, fl
         border="circular",
     )
     with torch.no_grad():
-        image = dataclasses.replace(restorer, unexplained=told / 255)(
+        image = dataclasses.replace(restorer, unexplained=unexplained / 255)(
             observation, torch.from_numpy(kernel), noise=0.0, measured=None
         )
     return scores(np.moveaxis(image.numpy(), 0, -1), picture, kernel)
@@ -370,7 +370,7 @@ def masked_psnr(image: NDArray[Any], picture: Picture, where: NDArray[np.bool_])
 
 
 def dark_run(name: str) -> dict[str, float]:
-    """Restore a picture of 0.3 of its brightness, told the gain."""
+    """Restore a picture of 0.3 of its brightness, with the gain given."""
     picture = load("lane128", name)
     dark = np.floor(0.3 * picture.lr).astype(np.uint8)
     record = solve(picture, lr=dark, method="ddsr", gain=0.3)
@@ -456,7 +456,7 @@ def finish_summary(rows: dict[str, dict[str, float]]) -> None:
     pictures = list(dict.fromkeys((data_set, name) for data_set, name, _ in FINISHED))
     print("\n| | " + " | ".join(f"{'/'.join(picture)}" for picture in pictures) + " | mean |")
     print("|---" * (len(pictures) + 2) + "|")
-    for method in ("mlmc", *(f"mlmc-usrnet {told}" for told in UNEXPLAINED)):
+    for method in ("mlmc", *(f"mlmc-usrnet {unexplained}" for unexplained in UNEXPLAINED)):
         means = [
             statistics.mean(row["psnr"] for name, row in rows.items() if name.startswith(start))
             for start in (f"{method}/{'/'.join(picture)}/" for picture in pictures)

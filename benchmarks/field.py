@@ -1,8 +1,8 @@
 """What a blur of its own for each region brings, where the blur varies over the field.
 
 Simulated cells are blurred by Gaussians whose width grows from the left border to the right one,
-sampled, and disturbed by noise. They are restored with one kernel that is read off the image, with
-those of regions, and with the true ones.
+sampled, and disturbed by noise. They are restored with one kernel that is estimated from the image,
+with those of regions, and with the true ones.
 
 Run with ``python -m benchmarks.field [--side 192] [--seeds 3] [--field 2x4]``.
 """

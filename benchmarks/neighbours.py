@@ -1,4 +1,4 @@
-"""What planes gain from their neighbours: warm starts, and readings that steady each other.
+"""What planes gain from their neighbours: warm starts, and filtered blur estimates.
 
     python benchmarks/neighbours.py [warm] [steady] [--frames 3] [--side 36] [--steps 300]
         [--width 32] [--noise 0] [--scenes 6]
@@ -122,7 +122,7 @@ def scores(
 
 
 def steady(side: int, frames: int, scenes: int) -> None:
-    """Print how far readings are off, with and without their neighbours."""
+    """Print how far estimates are off, with and without their neighbours."""
     for walk in WALKS:
         alone: list[float] = []
         together: list[float] = []
@@ -131,17 +131,17 @@ def steady(side: int, frames: int, scenes: int) -> None:
             logarithm = np.array([*rng.uniform(-1, 0.8, 2), rng.uniform(-0.4, 0.4)])
             photons = rng.choice([60, 400])
             speed = tuple(rng.uniform(-2, 2, 2))
-            truths, readings = [], []
+            truths, posteriors = [], []
             for canvas in scene(side, frames, seed=number, speed=speed):
                 logarithm = logarithm + walk * rng.standard_normal(3)
                 light = blurred(canvas, gaussian(logarithm)).clip(0)
                 counts = rng.poisson(light * photons + 10) + rng.normal(0, 2, light.shape)
-                reading = estimate_kernel(counts.astype(np.float32), scale=SCALE).posterior
-                assert reading is not None
-                readings.append(reading)
+                posterior = estimate_kernel(counts.astype(np.float32), scale=SCALE).posterior
+                assert posterior is not None
+                posteriors.append(posterior)
                 truths.append(logarithm)
-            told = smoothed(readings, steps=[1] * (frames - 1))
-            for errors, found in ((alone, readings), (together, told)):
+            filtered = smoothed(posteriors, steps=[1] * (frames - 1))
+            for errors, found in ((alone, posteriors), (together, filtered)):
                 means = torch.stack([entry.mean for entry in found]).double().numpy()
                 errors.append(np.mean((means - truths) ** 2))
         before, after = math.sqrt(np.mean(alone)), math.sqrt(np.mean(together))

@@ -138,20 +138,20 @@ def intervals_section() -> None:
         groups[f"other pictures ×{scale}"] = other_pictures((scale,))
     rows = []
     for label, cases in groups.items():
-        readings = [read(case) for case in cases]
+        estimates = [read(case) for case in cases]
         truths = [kernel_widths(np.array(case.kernel, dtype=np.float32)) for case in cases]
         covered = [
             low <= width <= high
-            for blur, widths in zip(readings, truths, strict=True)
+            for blur, widths in zip(estimates, truths, strict=True)
             for (low, high), width in zip(blur.intervals, widths, strict=True)
         ]
         ratios = [
             math.sqrt(math.prod(blur.widths) / math.prod(widths)) - 1
-            for blur, widths in zip(readings, truths, strict=True)
+            for blur, widths in zip(estimates, truths, strict=True)
         ]
         errors = [
             kernel_error(blur.kernel, case.kernel)
-            for blur, case in zip(readings, cases, strict=True)
+            for blur, case in zip(estimates, cases, strict=True)
         ]
         rows.append(
             [
@@ -250,12 +250,12 @@ def robustness_section() -> None:
                 image, _ = finished(case, finish, kernel=_stretched(case, factor))
                 losses.setdefault(label, []).append(right - case.psnr(image))
             noisy = _noisy(case, 5.0)
-            told = noisy.psnr(finished(noisy, finish, noise=5.0)[0])
+            right = noisy.psnr(finished(noisy, finish, noise=5.0)[0])
             for label, noise in (("noise / 2", 2.5), ("noise × 2", 10.0)):
                 image, _ = finished(noisy, finish, noise=noise)
-                losses.setdefault(label, []).append(told - noisy.psnr(image))
+                losses.setdefault(label, []).append(right - noisy.psnr(image))
         rows.append([finish, *(f"{statistics.mean(v):.2f}" for v in losses.values())])
-    table("Loss in dB on the mean of Set5 ×4, told something wrong", ["finish", *losses], rows)
+    table("Loss in dB on the mean of Set5 ×4 with something wrong", ["finish", *losses], rows)
     rng = np.random.default_rng(0)
     empty = 100 + rng.poisson(5, (64, 64)) + rng.normal(0, 1.5, (64, 64))
     # One bead, so that there is something to restore.

@@ -126,7 +126,7 @@ def kernel_runs() -> Iterable[Run]:
 
 
 def family_runs() -> Iterable[Run]:
-    """Other blurs, and noise, of Set5 ×4: fast, told the family."""
+    """Other blurs, and noise, of Set5 ×4: fast, with the family given."""
     for family in ("line", "disk", "airy"):
         kernels = drawn(kernel_family(family), 5, seed=17)
         for name, kernel in zip(SET5, kernels, strict=True):
@@ -212,7 +212,7 @@ def beside_published(
     noise: float | Literal["auto"] = 0.0,
     kept: dict[str, float] | None = None,
 ) -> dict[str, float]:
-    """Score fast and a published method, told the same.
+    """Score fast and a published method with the same family and noise.
 
     Runs of the published method that were kept, with as many threads, are not repeated.
     """
@@ -230,8 +230,8 @@ def beside_published(
     if kept is not None and kept.get("threads") != torch.get_num_threads():
         kept = None
     runs = {
-        "fast": told(case, "fast", family, noise),
-        method: kept or told(case, method, family, noise),
+        "fast": scored(case, "fast", family, noise),
+        method: kept or scored(case, method, family, noise),
     }
     for name, run in runs.items():
         record[name] = run["psnr"]
@@ -241,8 +241,10 @@ def beside_published(
     return record
 
 
-def told(case: Case, method: str, family: str, noise: float | Literal["auto"]) -> dict[str, float]:
-    """Score a method that is told the family and the noise."""
+def scored(
+    case: Case, method: str, family: str, noise: float | Literal["auto"]
+) -> dict[str, float]:
+    """Score a method with the family and the noise given."""
     result, taken = solved(case, method=method, kernel=family, noise=noise)
     return {
         "psnr": case.psnr(result.image),

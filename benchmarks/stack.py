@@ -38,11 +38,11 @@ def main() -> None:
     settings = Settings(scale=SCALE)
     restore(image[0, 0, :64, :64], scale=SCALE)
     kernel = estimate_kernel(image[0, 0], scale=SCALE).kernel
-    reading, finishing = [], []
+    estimating, finishing = [], []
     for frame in range(3):
         start = time.perf_counter()
         estimate_kernel(image[frame, 0], scale=SCALE)
-        reading.append(time.perf_counter() - start)
+        estimating.append(time.perf_counter() - start)
         start = time.perf_counter()
         restore(image[frame, 0], scale=SCALE, kernel=kernel)
         finishing.append(time.perf_counter() - start)
@@ -50,12 +50,12 @@ def main() -> None:
     result = restore_stack(image, settings, axes="TCYX")
     seconds = time.perf_counter() - start
     count = options.frames * CHANNELS
-    alone = count * min(finishing) + CHANNELS * min(reading)
+    alone = count * min(finishing) + CHANNELS * min(estimating)
     print(f"torch {torch.__version__}, {options.threads} threads, {image.dtype} {image.shape} TCYX")
     print(
         f"stack {seconds:.1f} s with {len(result.kernels)} kernels; {count} finishes of "
-        f"{min(finishing):.2f} s and {CHANNELS} readings of {min(reading):.2f} s: {alone:.1f} s; "
-        f"ratio {seconds / alone:.2f}"
+        f"{min(finishing):.2f} s and {CHANNELS} estimates of {min(estimating):.2f} s: "
+        f"{alone:.1f} s; ratio {seconds / alone:.2f}"
     )
     assert result.image.shape == (options.frames, CHANNELS, *[SCALE * options.side] * 2)
 

@@ -17,6 +17,7 @@ from napari_blindsr.plugin.widgets.fields import (
     NO_LABEL,
     LayerChooser,
     Rows,
+    advanced_field,
     border_field,
     geometry_field,
     kernel_layer_field,
@@ -174,11 +175,7 @@ class MeasureForm(Rows):
             tooltip="Threshold of the Fourier ring correlation, below which detail is taken for\n"
             "noise.",
         )
-        advanced = CheckBox(
-            name="advanced",
-            text="Advanced settings",
-            tooltip="Show settings that seldom need a change.",
-        )
+        advanced = advanced_field()
         numbers = Label(value="NA"), self.numerical_aperture, Label(value="λ"), self.wavelength
         optics = side_by_side(*numbers, name="optics", label="Optics")
         comparing = side_by_side(

@@ -21,6 +21,7 @@ from napari_blindsr.plugin.widgets.fields import (
     LayerChooser,
     OptionalChoice,
     SeedField,
+    advanced_field,
     border_field,
     geometry_field,
     kernel_layer_field,
@@ -140,12 +141,7 @@ def scale_fields() -> list[Widget]:
         tooltip="Fast: the image is restored once. Careful: it is restored in four rotations,\n"
         "whose mean is a little nearer to the truth and has fewer artefacts.",
     )
-    advanced = CheckBox(
-        name="advanced",
-        text="Advanced settings",
-        tooltip="Show settings that seldom need a change.",
-    )
-    return [scale, size, quality, advanced]
+    return [scale, size, quality, advanced_field()]
 
 
 def method_fields() -> list[Widget]:

@@ -292,6 +292,15 @@ def side_by_side(*widgets: Widget, **options: Any) -> Container[Widget]:
     return row
 
 
+def advanced_field() -> CheckBox:
+    """Return the box that shows the settings that seldom matter."""
+    return CheckBox(
+        name="advanced",
+        text="Advanced settings",
+        tooltip="Show settings that seldom need a change.",
+    )
+
+
 def text_line(tooltip: str, **options: Any) -> Label:
     """Return a text in the width of the dock, with as many lines as it needs."""
     line = Label(value="", tooltip=tooltip, **options)
