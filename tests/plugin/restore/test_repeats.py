@@ -11,7 +11,7 @@ from pytestqt.qtbot import QtBot
 from qtpy.QtWidgets import QLabel
 
 from napari_blindsr.plugin.restore import request
-from napari_blindsr.plugin.widgets import devices
+from napari_blindsr.plugin.widgets import fields
 from napari_blindsr.plugin.widgets.texts import duration_text
 from tests.plugin.conftest import DockMaker
 from tests.plugin.dock import assert_free, click, wait_idle
@@ -70,7 +70,7 @@ def test_the_last_line_has_the_version_and_a_link(
     if address is not None:
         package["Project-URL"] = "Source, https://example.org"
         package["Project-URL"] = f"Documentation, {address}"
-    monkeypatch.setattr(devices, "metadata", lambda _: package)
+    monkeypatch.setattr(fields, "metadata", lambda _: package)
     _, widget = open_dock()
     labels = widget.native.findChildren(QLabel)
     (line,) = (label for label in labels if label.text().startswith("napari-blindsr"))
