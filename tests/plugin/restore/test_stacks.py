@@ -412,6 +412,7 @@ def test_a_result_on_disk_is_the_same_and_is_read_lazily(
         image, axis_labels=labels, scale=(1, 2, 0.2, 0.2), units=("pixel", "s", "um", "um")
     )
     widget.planes.value, widget.folder.value = "all", tmp_path
+    viewer.layers["stack"].contrast_limits = (0.25, 0.75)
     run(qtbot, widget)
     fine = viewer.layers["stack ×2 (fast)"]
     (path,) = tmp_path.iterdir()
@@ -427,6 +428,8 @@ def test_a_result_on_disk_is_the_same_and_is_read_lazily(
     step = opened.description.step("T")
     assert step is not None
     assert (step.size, step.unit) == (2, "s")
+    channels = 2 if "c" in labels else 1
+    assert [shown.limits for shown in opened.description.displays] == [(0.25, 0.75)] * channels
 
 
 def test_a_plane_on_disk_and_one_that_is_cancelled(

@@ -137,7 +137,8 @@ class RestoreWidget(RunDock[RestoreRun]):
         self.save_button = PushButton(
             text="Save result …",
             tooltip="Save the selected results, or the last one, as OME-TIFF, ImageJ TIFF or\n"
-            "OME-Zarr, with pixel sizes, units, names and colours. Several become channels.",
+            "OME-Zarr, with pixel sizes, units, names, colours and contrast limits.\n"
+            "Several become channels.",
         )
         press_with(self.run_button, "F5")
         press_with(self.stop_button, "Shift+F5")
