@@ -172,9 +172,7 @@ def layer_description(
         ),
         channel_names=tuple(map(channel_name, layers)) if plain else (),
         channel_colors=tuple(map(_color, layers)) if plain else (),
-        displays=known_displays([_display(one) for one in layers] * alike)
-        if "S" not in axes
-        else (),
+        displays=known_displays(displays),
     )
 
 
