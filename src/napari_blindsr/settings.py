@@ -21,7 +21,7 @@ from napari_blindsr.methods import (
     repeats_cheaply,
 )
 from napari_blindsr.optics import UNKNOWN, Optics
-from napari_blindsr.physics.kernels import FAMILIES, Automatic, KernelFamily
+from napari_blindsr.physics.kernels import FAMILIES, Airy, Automatic, KernelFamily
 from napari_blindsr.types import (
     BORDERS,
     FINISHES,
@@ -318,9 +318,14 @@ def kernel_family(name: str) -> KernelFamily:
     raise SettingsError(f"kernel is {name!r}; expected one of {[f.name for f in FAMILIES]}")
 
 
-def as_family(kernel: str | KernelFamily) -> KernelFamily:
-    """Return a kernel family, or that of a name with its default parameters."""
+def as_family(kernel: str | KernelFamily, optics: Optics | None) -> KernelFamily:
+    """Return a kernel family, or that of a name with its default parameters.
+
+    The parameters of "airy" are the optics, which must be known.
+    """
     family = kernel_family(kernel) if isinstance(kernel, str) else kernel
+    if isinstance(kernel, str) and kernel == Airy.name:
+        return Airy.of(UNKNOWN if optics is None else optics)
     if not isinstance(family, KernelFamily):
         raise SettingsError(
             f"kernel is a {type(kernel).__name__}; expected a kernel family or the name of one"

@@ -35,7 +35,7 @@ from napari_blindsr.restoration.reconstruct import is_lack_of_memory, restored
 from napari_blindsr.restoration.result import Result
 from napari_blindsr.restoration.setup import prepare, with_blur
 from napari_blindsr.restoration.uncertainty import find_uncertainty
-from napari_blindsr.settings import Settings, kernel_family
+from napari_blindsr.settings import Settings, as_family
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterator
@@ -299,7 +299,7 @@ def make_settings(
     if settings is not None:
         values |= {field.name: getattr(settings, field.name) for field in fields(settings)}
     values |= options
-    family, known = _kernel_model(values["kernel"])
+    family, known = _kernel_model(values["kernel"], values.get("optics"))
     path = values.get("usrnet_weights")
     values |= {
         "kernel": family,
@@ -317,6 +317,7 @@ def make_settings(
 
 def _kernel_model(
     kernel: str | os.PathLike[str] | KernelFamily | KernelField | NDArray[Any],
+    optics: Optics | None,
 ) -> tuple[KernelFamily | Literal["known"], NDArray[np.float32] | KernelField | None]:
     """Return the family of a kernel that is to be estimated, or "known" and the known kernel."""
     if isinstance(kernel, KernelFamily):
@@ -326,7 +327,7 @@ def _kernel_model(
     if isinstance(kernel, str) and kernel == "known":
         return "known", None
     if isinstance(kernel, str) and kernel in FAMILY_NAMES:
-        return kernel_family(kernel), None
+        return as_family(kernel, optics), None
     if isinstance(kernel, str | os.PathLike):
         if not Path(kernel).exists():
             raise InputError(

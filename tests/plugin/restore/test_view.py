@@ -121,13 +121,16 @@ def test_one_kernel_per_channel_obeys_the_axes(
     assert len(record["correlation_kernels"]) == 2
 
 
+mouse: Any = QTest
+
+
 def choose(qtbot: QtBot, viewer: Any, *path: str) -> None:
     """Click through the menus of the window to an entry, and choose it."""
     menu: Any = viewer.window._qt_window.menuBar()
     for text in path:
         qtbot.waitUntil(menu.isVisible)
         entry = next(one for one in menu.actions() if one.text().replace("&", "").startswith(text))
-        QTest.mouseClick(menu, Qt.MouseButton.LeftButton, pos=menu.actionGeometry(entry).center())
+        mouse.mouseClick(menu, Qt.MouseButton.LeftButton, pos=menu.actionGeometry(entry).center())
         menu = entry.menu()
 
 
@@ -159,7 +162,7 @@ def test_two_choices_lead_to_a_visible_result(
     (widget,) = viewer.window.dock_widgets.values()
     button = widget.run_button.native
     qtbot.waitUntil(button.isVisible)
-    qtbot.mouseClick(button, Qt.MouseButton.LeftButton)
+    mouse.mouseClick(button, Qt.MouseButton.LeftButton)
     assert widget._worker is not None
     wait_idle(qtbot, widget)
     result = viewer.layers.selection.active

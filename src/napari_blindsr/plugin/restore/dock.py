@@ -158,7 +158,8 @@ class RestoreWidget(RunDock[RestoreRun]):
         for name in COSTLY:
             form.fields[name].changed.connect(self._describe)
         optics = form.optics
-        for row in (optics.kind, optics.aperture, optics.emission, optics.pixel_size):
+        known = (optics.kind, optics.aperture, optics.emission, optics.pixel_size)
+        for row in (*known, *(row for one in self.families.values() for row in one.instrument)):
             row.changed.connect(self._describe)
         self._listen([dims.ndisplay, dims.order, dims.current_step], self._describe)
         self._watch(self.image, placing)
