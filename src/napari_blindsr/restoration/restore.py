@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import os
 import platform
 import time
@@ -21,6 +20,7 @@ from napari_blindsr.errors import (
     OutOfMemoryError,
     SettingsError,
     first_line,
+    near,
 )
 from napari_blindsr.estimation.kernel_field import KernelField
 from napari_blindsr.images.planes import check_axes, plane_shape
@@ -292,9 +292,7 @@ def make_settings(
     known_names = [*Options.__annotations__]
     for name in options:
         if name not in known_names:
-            near = " or ".join(map(repr, difflib.get_close_matches(name, known_names)))
-            hint = f"did you mean {near}?" if near else f"expected one of {known_names}"
-            raise SettingsError(f"there is no option {name!r}; {hint}")
+            raise SettingsError(f"there is no option {name!r}; {near(name, known_names)}")
     values: dict[str, Any] = {"kernel": "auto", "schedule": "published"}
     if settings is not None:
         values |= {field.name: getattr(settings, field.name) for field in fields(settings)}

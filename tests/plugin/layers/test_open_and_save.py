@@ -19,6 +19,7 @@ from napari_blindsr.images.files import create_image, open_image
 from napari_blindsr.images.metadata import AxisStep, Description, PixelSize
 from napari_blindsr.plugin.layers.open_files import get_reader
 from napari_blindsr.plugin.layers.save_files import FILTERS, collect, layer_data, write_image
+from napari_blindsr.plugin.widgets.save import ask_and_save
 from tests.plugin.dock import click, wait_idle
 
 NAMES = ["a.ome.tif", "a.tif", "a.ome.zarr"]
@@ -231,6 +232,20 @@ def test_what_is_opened_restored_and_saved_says_the_same(
     if not plain:
         assert open_image(path).description.channel_names == ("DAPI", "GFP")
         assert [layer.name for layer in again] == ["DAPI [1]", "GFP [1]"]
+
+
+def test_a_file_is_not_replaced_under_a_name_that_was_not_asked_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    layer = ViewerModel().add_image(STACK[0, 0, 0])
+    (tmp_path / "a.ome.tif").write_bytes(b"precious")
+    asked = (str(tmp_path / "a"), next(iter(FILTERS)))
+    monkeypatch.setattr("qtpy.QtWidgets.QFileDialog.getSaveFileName", lambda *_, **__: asked)
+    failed: list[Exception] = []
+    parent: Any = None
+    ask_and_save(parent, [layer], saved=lambda _: None, failed=failed.append)
+    assert "exists already" in str(failed[0])
+    assert (tmp_path / "a.ome.tif").read_bytes() == b"precious"
 
 
 @pytest.mark.parametrize("name", ["a.ome.tif", "a.tif", "a.ome.zarr", "shaped.tif"])

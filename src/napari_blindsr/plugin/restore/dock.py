@@ -5,13 +5,14 @@ from __future__ import annotations
 import logging
 from concurrent.futures import Future, ThreadPoolExecutor
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from magicgui.widgets import PushButton
 from napari.layers import Layer
 from napari.utils.notifications import show_warning
 from qtpy.QtCore import QTimer
-from qtpy.QtWidgets import QApplication
+from qtpy.QtWidgets import QApplication, QFileDialog
 
 from napari_blindsr.errors import BlindSRError
 from napari_blindsr.plugin.layers.inputs import Frame
@@ -20,6 +21,7 @@ from napari_blindsr.plugin.layers.read import find_plane, nanometres, quoted
 from napari_blindsr.plugin.layers.shapes import VIEW
 from napari_blindsr.plugin.restore.form import RunForm
 from napari_blindsr.plugin.restore.judge import judge
+from napari_blindsr.plugin.restore.presets import load_preset, save_preset
 from napari_blindsr.plugin.restore.preview import PreviewLayers
 from napari_blindsr.plugin.restore.request import keep_pace, read_request, size_text
 from napari_blindsr.plugin.restore.worker import RestoreRun
@@ -35,6 +37,7 @@ from napari_blindsr.plugin.widgets.follow import placing, region_changes
 from napari_blindsr.plugin.widgets.pace import Pace
 from napari_blindsr.plugin.widgets.save import (
     NOTHING,
+    ask_and_export,
     ask_and_save,
     results_to_save,
 )
@@ -45,8 +48,6 @@ from napari_blindsr.settings import Settings
 from napari_blindsr.stacks.result import StackResult
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     import napari.viewer
 
     from napari_blindsr.progress import Progress
@@ -155,6 +156,8 @@ class RestoreWidget(RunDock[RestoreRun]):
         form.python_button.changed.connect(lambda: self._copy("python"))
         form.command_button.changed.connect(lambda: self._copy("command"))
         form.load_button.changed.connect(self._load_settings)
+        form.save_file_button.changed.connect(self._save_preset)
+        form.load_file_button.changed.connect(self._load_preset)
         for name in COSTLY:
             form.fields[name].changed.connect(self._describe)
         optics = form.optics
@@ -245,9 +248,31 @@ class RestoreWidget(RunDock[RestoreRun]):
             self.status.value = f"There are no settings: {NOTHING}"
             return
         layer = found[-1]
-        missing = self._form.take(Settings.from_json(record_of(layer)["settings"]))
+        try:
+            missing = self._form.take(Settings.from_json(record_of(layer)["settings"]))
+        except BlindSRError as error:
+            self._fail(error)
+        else:
+            self._show_loaded(quoted(layer), missing)
+
+    def _show_loaded(self, source: str, missing: list[str]) -> None:
         rest = f" Set by hand: {', '.join(missing)}." if missing else ""
-        self.status.value = f"Settings of {quoted(layer)}.{rest}"
+        self.status.value = f"Settings of {source}.{rest}"
+
+    def _save_preset(self) -> None:
+        export = partial(save_preset, form=self._form)
+        ask_and_export(self.native, "Save settings", "settings.json", export)
+
+    def _load_preset(self) -> None:
+        answer, _ = QFileDialog.getOpenFileName(self.native, "Load settings", "", "JSON (*.json)")
+        if not answer:
+            return
+        try:
+            missing = load_preset(Path(answer), self._form)
+        except BlindSRError as error:
+            self._fail(error)
+        else:
+            self._show_loaded(answer, missing)
 
     def _copy(self, kind: str) -> None:
         """Copy what repeats the run to the clipboard."""
