@@ -19,6 +19,7 @@ from napari_blindsr.plugin.layers.inputs import Frame
 from napari_blindsr.plugin.layers.outputs import is_restored, record_of, result_layers
 from napari_blindsr.plugin.layers.read import find_plane, nanometres, quoted
 from napari_blindsr.plugin.layers.shapes import VIEW
+from napari_blindsr.plugin.restore.advice import ScaleAdvice
 from napari_blindsr.plugin.restore.form import RunForm
 from napari_blindsr.plugin.restore.judge import judge
 from napari_blindsr.plugin.restore.presets import load_preset, save_preset
@@ -95,6 +96,7 @@ class RestoreWidget(RunDock[RestoreRun]):
         self.hint.visible = False
         self._follow(self.image)
         self._previews = PreviewLayers(napari_viewer)
+        self._advice = ScaleAdvice(self.native, self._show_advice)
         self._pair: tuple[Layer, ...] = ()
         self._source_layer: Layer | None = None
         self._unit, self._pace = "step", Pace()
@@ -388,6 +390,11 @@ class RestoreWidget(RunDock[RestoreRun]):
             found = ", ".join(device_label(name) for name in report.names)
             self.torch_line.value = f"{torch_build()} · {found}"
             self.hint.value, self.hint.visible = report.hint, bool(report.hint)
+            self._describe()
+
+    def _show_advice(self) -> None:
+        if not self._gone:
+            self._form.show_advice(self._advice.text)
 
     def _set_idle(self) -> None:
         self.pause_button.text = "Pause"
@@ -411,6 +418,8 @@ class RestoreWidget(RunDock[RestoreRun]):
         layer = self.image.value
         if layer is None:
             self._form.size_row.value = NO_IMAGE
+            self._advice.forget()
+            self._show_advice()
             self._allow_start(NO_IMAGE)
             return
         self._form.show_layer(layer)
@@ -422,6 +431,10 @@ class RestoreWidget(RunDock[RestoreRun]):
             if size is not None:
                 self._form.show_pixel_size(size)
             text = size_text(self._form, plane, self._viewer)
+            if self._form.found and self._worker is None:
+                # torch is imported by now, and no run computes that would be slowed down.
+                self._advice.ask(layer, plane)
+                self._show_advice()
         except BlindSRError as error:
             self._form.size_row.value = str(error)
             self._allow_start(str(error))

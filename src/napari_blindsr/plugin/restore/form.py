@@ -74,6 +74,7 @@ class RunForm(Rows):
         self.uncertainty.choices = lambda _: options.uncertainties(self._finish)
         self._show_usual()
         self._show_what_matters()
+        self.show_advice("")
         self._connect(kept)
 
     def _make_buttons(self) -> None:
@@ -322,6 +323,11 @@ class RunForm(Rows):
         found = [(device_label(name), name) for name in ("auto", *report.names)]
         # A function, because magicgui keeps it as the default; a list would not last.
         self.device.choices = lambda _: found
+
+    def show_advice(self, text: str) -> None:
+        """Show which scale is suggested, or nothing."""
+        self.advice.value = text
+        self.show(self.advice, visible=bool(text))
 
     def show_pixel_size(self, size: float) -> None:
         """Pass the size of the image's pixel, in nm, to the kernel families."""
