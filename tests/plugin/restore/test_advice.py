@@ -15,6 +15,7 @@ from napari_blindsr.evaluation.samples import fluorescent_cells
 from napari_blindsr.restoration.diagnostics import OVERSAMPLED, finest_detail, finest_scale
 from napari_blindsr.restoration.evidence import suggested_scale
 from tests.plugin.conftest import DockMaker
+from tests.plugin.dock import wait_advice
 
 CELLS = np.asarray(fluorescent_cells((128, 140), seed=4), np.float32)
 BLURRED = gaussian_filter(CELLS, 3)
@@ -25,7 +26,7 @@ SHARP = 100 * CELLS / CELLS.max()
 def advised(qtbot: QtBot, widget: Any) -> str:
     """Return what the dock suggests, once it knows."""
     form = widget._form
-    qtbot.waitUntil(lambda: bool(form.found) and widget._advice._answer is None, timeout=5000)
+    wait_advice(qtbot, widget)
     assert form.is_shown(form.advice) == bool(form.advice.value)
     text: str = form.advice.value
     return text

@@ -26,7 +26,7 @@ from napari_blindsr.plugin.layers.read import find_plane
 from napari_blindsr.plugin.layers.stacks import axes_text, layer_layout
 from napari_blindsr.plugin.restore.request import read_request
 from tests.plugin.conftest import DockMaker, Notifications
-from tests.plugin.dock import assert_free, click, wait_first_step, wait_idle
+from tests.plugin.dock import assert_free, click, wait_advice, wait_first_step, wait_idle
 
 KERNEL = np.full((5, 5), 1 / 25, np.float32)
 HELD = Settings(scale=2, kernel="known", finish="measurement", device="cpu")
@@ -246,6 +246,7 @@ def test_of_a_lazy_stack_only_what_is_needed_is_read(
     stack, watched = lazy(PLANES)
     viewer, widget = stack_dock(stack, axis_labels=("t", "y", "x"))
     widget.planes.value, widget.range.value = "range", "T=2:4"
+    wait_advice(qtbot, widget)
     watched.log.clear()
     read_request(widget._form, viewer)
     assert watched.log == []
