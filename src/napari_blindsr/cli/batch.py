@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from rich.markup import escape
@@ -26,7 +26,8 @@ from napari_blindsr.stacks.batch import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Mapping, Sequence
+    from pathlib import Path
 
     from numpy.typing import NDArray
     from rich.console import Console
@@ -47,16 +48,19 @@ def restore_many(
     mask: NDArray[Any] | None,
     force: bool,
     console: Console,
+    about: Callable[[Path], Mapping[str, Any]],
     cluster: ClusterChoice | None = None,
 ) -> int:
     """Restore files; returns the exit code. Files that are complete are skipped.
 
+    What `about` returns of a source is part of its report.
     A file that fails does not end the run, unless it is the only one; a lost cluster does.
     """
     summary = _Outcomes(alone=len(jobs) == 1, console=console)
-    model: dict[str, Any] = {"axes": axes, "known": known, "mask": mask}
+    model: dict[str, Any] = {"settings": settings, "options": options}
+    model |= {"axes": axes, "known": known, "mask": mask}
     with without_empty_folders(job.image.parent for job in jobs):
-        opened = _opened(jobs, settings, options, model, summary, force=force)
+        opened = _opened(jobs, model, about, summary, force=force)
         if opened and cluster is None:
             say(console, machine(settings))
             _one_by_one(opened, summary, force=force)
@@ -71,9 +75,8 @@ def restore_many(
 
 def _opened(
     jobs: Sequence[FileJob],
-    settings: Settings,
-    options: StackOptions,
     model: dict[str, Any],
+    about: Callable[[Path], Mapping[str, Any]],
     summary: _Outcomes,
     *,
     force: bool,
@@ -83,14 +86,15 @@ def _opened(
     for job in jobs:
         try:
             job.image.parent.mkdir(parents=True, exist_ok=True)
-            run = digest(job, settings, options, **model)
+            run = digest(job, **model)
             if not force and is_finished(job, run):
                 summary.outcomes[job] = "already complete"
                 if summary.alone:
                     text = f"{job.image} is already complete; --force restores it again"
                     say(summary.console, text)
                 continue
-            given = open_file(job, settings, options, force=force, **model)
+            given = open_file(job, force=force, **model)
+            given = replace(given, about=about(job.source))
         except (BlindSRError, OSError) as error:
             summary.fail(job, error)
         else:
