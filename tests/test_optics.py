@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from napari_blindsr.cli.app import app
 from napari_blindsr.errors import SettingsError
 from napari_blindsr.images.files import LoadedImage, read_image
 from napari_blindsr.optics import RANGES
+from napari_blindsr.physics.kernels import Airy
 
 KNOWN = Optics(numerical_aperture=1.2, emission_nm=520, pixel_size_nm=65)
 
@@ -228,3 +230,30 @@ def test_the_commands_take_it_from_the_file(tmp_path: Path) -> None:
         assert optics.numerical_aperture == 0.9
         assert optics.emission_nm == pytest.approx(520)
         assert optics.pixel_size_nm == pytest.approx(65)
+
+
+def test_the_kernels_of_a_microscope_need_it() -> None:
+    """Nothing is assumed of a microscope that was only named."""
+    unknown = r"unknown: numerical_aperture \(--na\), emission_nm \(--emission\), pixel_size_nm"
+    for call in (estimate_kernel, restore):
+        with pytest.raises(SettingsError, match=unknown):
+            call(image(), scale=2, kernel="airy", device="cpu")
+    with pytest.raises(SettingsError, match=r"unknown: emission_nm \(--emission\)$"):
+        restore(image(), scale=2, kernel="airy", optics=replace(KNOWN, emission_nm=None))
+    known = Optics(numerical_aperture=0.6, emission_nm=600, pixel_size_nm=200)
+    result = restore(image(), scale=2, kernel="airy", optics=known, device="cpu")
+    assert result.settings.kernel == Airy(numerical_aperture=0.6, wavelength=600, pixel_size=200)
+
+
+@pytest.mark.parametrize("command", ["restore", "kernel"])
+def test_the_kernels_of_a_microscope_take_it_from_the_file(tmp_path: Path, command: str) -> None:
+    path = ome(tmp_path, objectives='<Objective ID="Objective:0" LensNA="0.6"/>')
+    report = tmp_path / "report.json"
+    words = [command, str(path), "-s", "2", "--kernel", "airy", "--emission", "600", "--quiet"]
+    words += ["--report", str(report), "--device", "cpu"]
+    words += ["-o", str(tmp_path / "out.tif")] if command == "restore" else []
+    ran = CliRunner().invoke(app, words)
+    assert ran.exit_code == 0, ran.output
+    kernel = json.loads(report.read_text(encoding="utf-8"))["settings"]["kernel"]
+    assert (kernel["numerical_aperture"], kernel["wavelength"]) == (0.6, 600)
+    assert kernel["pixel_size"] == pytest.approx(65)

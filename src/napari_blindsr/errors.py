@@ -6,6 +6,7 @@ failure would never reach the user.
 
 from __future__ import annotations
 
+import difflib
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
@@ -93,6 +94,12 @@ def reading(path: Path, problem: str = "{}") -> Iterator[None]:
     except Exception as error:
         text = problem.format(first_line(error))
         raise FileError(f"cannot read {path}: {text}") from error
+
+
+def near(name: str, known: Sequence[str]) -> str:
+    """Return which of some known names might be meant by an unknown one."""
+    alike = " or ".join(map(repr, difflib.get_close_matches(name, known)))
+    return f"did you mean {alike}?" if alike else f"expected one of {list(known)}"
 
 
 def require(condition: bool, message: str) -> None:

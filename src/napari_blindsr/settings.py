@@ -9,9 +9,16 @@ import dataclasses
 import math
 from dataclasses import dataclass, field
 from numbers import Integral, Real
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
-from napari_blindsr.errors import SettingsError, require, require_choices
+from napari_blindsr.errors import (
+    BlindSRError,
+    SettingsError,
+    first_line,
+    near,
+    require,
+    require_choices,
+)
 from napari_blindsr.methods import (
     METHOD_TABLE,
     METHODS,
@@ -21,7 +28,7 @@ from napari_blindsr.methods import (
     repeats_cheaply,
 )
 from napari_blindsr.optics import UNKNOWN, Optics
-from napari_blindsr.physics.kernels import FAMILIES, Automatic, KernelFamily
+from napari_blindsr.physics.kernels import FAMILIES, Airy, Automatic, KernelFamily
 from napari_blindsr.types import (
     BORDERS,
     FINISHES,
@@ -35,6 +42,9 @@ from napari_blindsr.types import (
     Precision,
     Quality,
 )
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 ONE_BLUR = (1, 1)
 """Rows and columns of regions if the blur does not vary."""
@@ -50,6 +60,17 @@ def _is_number(value: object) -> bool:
 
 def _is_whole(value: object) -> bool:
     return isinstance(value, Integral)
+
+
+_KINDS: tuple[tuple[str, Any, str], ...] = (
+    ("bounded", bool | None, "true, false or none"),
+    ("mask_saturated", bool, "true or false"),
+    ("device", str, "a name such as 'auto' or 'cpu'"),
+    ("usrnet_weights", str | None, "the path of a file or none"),
+)
+"""Settings with any value of a kind."""
+
+Made = TypeVar("Made")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -189,6 +210,9 @@ class Settings:
             "Optics(numerical_aperture=1.2, emission_nm=520, pixel_size_nm=65)",
         )
         self._check_field(method)
+        for name, kinds, expected in _KINDS:
+            value = getattr(self, name)
+            require(isinstance(value, kinds), f"{name} is {value!r}; expected {expected}")
 
     def _check_method(self, method: Method) -> None:
         """Check what only some methods take."""
@@ -300,14 +324,49 @@ class Settings:
 
     @classmethod
     def from_json(cls, record: dict[str, Any]) -> Settings:
-        """Rebuild settings from what `to_json` returned."""
+        """Rebuild settings from what `to_json` returned; what is left out has its default.
+
+        A `SettingsError` names an unknown key, or a value that cannot be used.
+        """
+        require(isinstance(record, dict), f"the settings are {record!r:.60}; expected an object")
+        require("scale" in record, "the settings have no 'scale'; expected a whole number")
         values = dict(record)
-        if values["kernel"] != "known":
-            values["kernel"] = KernelFamily.from_json(values["kernel"])
-        values["schedule"] = Schedule(**values["schedule"])
-        values["field"] = tuple(values.get("field", ONE_BLUR))
-        values["optics"] = Optics(**values.get("optics", {}))
-        return cls(**values)
+        for name, kind in (("schedule", Schedule), ("optics", Optics)):
+            if name in values:
+                values[name] = _made(kind, name, values[name])
+        if values.get("kernel", "known") != "known":
+            values["kernel"] = _family_from(values["kernel"], values.get("optics"))
+        if isinstance(values.get("field"), list):
+            values["field"] = tuple(values["field"])
+        return _made(cls, "the settings", values)
+
+
+def _family_from(record: Any, optics: Optics | None) -> KernelFamily:
+    """Return the kernel family of a record, or of a name."""
+    if isinstance(record, str):
+        return as_family(record, optics)
+    name = record.get("name") if isinstance(record, dict) else None
+    require(isinstance(name, str), f"kernel is {record!r:.60}; expected an object with a name")
+    family = type(kernel_family(str(name)))
+    parameters = {key: value for key, value in record.items() if key != "name"}
+    return _made(family, f"kernel {name!r}", parameters, make=family.from_parameters)
+
+
+def _made(
+    kind: type[Made], name: str, record: Any, make: Callable[[dict[str, Any]], Made] | None = None
+) -> Made:
+    """Return an object of the values of a record, which a file may have."""
+    require(isinstance(record, dict), f"{name} is {record!r:.60}; expected an object")
+    known = [entry.name for entry in dataclasses.fields(kind)]  # type: ignore[arg-type]
+    for key in record:
+        require(key in known, f"{name} has {key!r}, which is unknown; {near(key, known)}")
+    try:
+        return kind(**record) if make is None else make(record)
+    except BlindSRError:
+        raise
+    except (TypeError, ValueError, KeyError, AttributeError) as error:
+        reason = first_line(error)
+        raise SettingsError(f"{name} has a value of a wrong kind ({reason})") from error
 
 
 def kernel_family(name: str) -> KernelFamily:
@@ -318,9 +377,14 @@ def kernel_family(name: str) -> KernelFamily:
     raise SettingsError(f"kernel is {name!r}; expected one of {[f.name for f in FAMILIES]}")
 
 
-def as_family(kernel: str | KernelFamily) -> KernelFamily:
-    """Return a kernel family, or that of a name with its default parameters."""
+def as_family(kernel: str | KernelFamily, optics: Optics | None) -> KernelFamily:
+    """Return a kernel family, or that of a name with its default parameters.
+
+    The parameters of "airy" are the optics, which must be known.
+    """
     family = kernel_family(kernel) if isinstance(kernel, str) else kernel
+    if isinstance(kernel, str) and kernel == Airy.name:
+        return Airy.of(UNKNOWN if optics is None else optics)
     if not isinstance(family, KernelFamily):
         raise SettingsError(
             f"kernel is a {type(kernel).__name__}; expected a kernel family or the name of one"

@@ -108,7 +108,8 @@ def test_in_a_process_of_its_own(folder: Path) -> None:
 def test_the_kernel_it_writes_is_one_that_restore_takes(
     folder: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    found = "kernel in.png -s 2 --kernel airy --na 0.5 --pixel-size 300 --kernel-out k.tif --quiet"
+    found = "kernel in.png -s 2 --kernel airy --na 0.5 --emission 520 --pixel-size 300 "
+    found += "--kernel-out k.tif --quiet"
     assert run_here(found, monkeypatch, folder) == 0
     assert capfd.readouterr().err == ""
     taken = (

@@ -263,7 +263,9 @@ def test_parameters_belong_to_their_family() -> None:
     for kernel in ("gaussian", "disk", "line", "motion", "airy", "psf.npy"):
         owned = {"gaussian": "sigma", "disk": "radius", "line": "length", "motion": "extent"}
         for owner, name in {**owned, "airy": "defocus"}.items():
-            given = FamilyOptions(**{name: (1.0, 2.0)})  # type: ignore[arg-type]
+            optics = {"na": 0.8, "wavelength": 520.0, "pixel_size": 160.0}
+            known = optics if kernel == "airy" else {}
+            given = FamilyOptions(**known, **{name: (1.0, 2.0)})  # type: ignore[arg-type]
             if owner != kernel:
                 with pytest.raises(SettingsError, match=f"--{name} is a parameter of --kernel"):
                     choose_kernel(kernel, given)
@@ -339,8 +341,13 @@ BAD = [
     (f"{DDSR} --kernel disk --radius 0 1", "radius is 0 to 1"),
     (f"{DDSR} --kernel line --length 0 1", "--length is 0 to 1; expected a range from 1"),
     (f"{DDSR} --kernel motion --persistence 0", "persistence is 0"),
-    (f"{DDSR} --kernel airy --na 1.2", "expected an aperture below the index"),
-    (f"{DDSR} --kernel airy --pixel-size 0", "pixel_size is 0"),
+    (f"{DDSR} --kernel airy", "unknown: numerical_aperture (--na), emission_nm (--emission)"),
+    (f"{DDSR} --kernel airy --na 1 --emission 520", "unknown: pixel_size_nm (--pixel-size)"),
+    (
+        f"{DDSR} --kernel airy --na 1.2 --emission 520 --pixel-size 65",
+        "expected an aperture below the index",
+    ),
+    (f"{DDSR} --kernel airy --pixel-size 0", "pixel_size_nm is 0"),
 ]
 
 

@@ -113,7 +113,7 @@ def test_every_family_at_every_scale(
     monkeypatch.setattr(posterior, "CANDIDATES", 64)
     geometry: Geometry = GEOMETRIES[scale % len(GEOMETRIES)]
     estimate = estimate_kernel(
-        SHARP[:40, :42], scale=scale, kernel=family.name, geometry=geometry, device="cpu"
+        SHARP[:40, :42], scale=scale, kernel=family(), geometry=geometry, device="cpu"
     )
     kernel = estimate.kernel
     assert kernel.dtype == np.float32
@@ -180,12 +180,12 @@ def test_wider_blur_is_read_as_wider(reader: Reader, scale: int) -> None:
     assert read[2].found
 
 
-@pytest.mark.parametrize("name", [family.name for family in FAMILIES])
-def test_wider_blur_gives_a_wider_kernel_of_each_family(name: str) -> None:
+@pytest.mark.parametrize("family", FAMILIES, ids=[family.name for family in FAMILIES])
+def test_wider_blur_gives_a_wider_kernel_of_each_family(family: type[KernelFamily]) -> None:
     narrow, wide = (
         core(
             estimate_kernel(
-                blurred((width, width), scale=2), scale=2, kernel=name, device="cpu"
+                blurred((width, width), scale=2), scale=2, kernel=family(), device="cpu"
             ).kernel
         )
         for width in (0.9, 2.5)

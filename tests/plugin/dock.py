@@ -33,6 +33,15 @@ def wait_idle(qtbot: QtBot, widget: Any) -> None:
     qtbot.waitUntil(is_idle, timeout=1000 * PATIENCE)
 
 
+def wait_advice(qtbot: QtBot, widget: Any) -> None:
+    """Wait until the dock has looked at its image, if it has one, to suggest a scale."""
+
+    def is_advised() -> bool:
+        return bool(widget._form.found) and widget._advice._answer is None
+
+    qtbot.waitUntil(is_advised, timeout=1000 * PATIENCE)
+
+
 def wait_first_step(qtbot: QtBot, widget: Any) -> None:
     qtbot.waitUntil(lambda: widget.progress.value >= 1, timeout=1000 * PATIENCE)
 

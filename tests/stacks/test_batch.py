@@ -178,6 +178,8 @@ def test_the_command_restores_one_stack_and_a_region_of_an_image(
         ("in.npy -s 2 -o a.tif --axes ZYX --roi 0:99,0:9", "region"),
         ("in.npy -s 2 -o a.tif --tile big", "tile is"),
         ("no.npy -s 2 -d out", "no.npy"),
+        ("in.npy -s 2 -d new/out --axes YX", "mean 2 dimensions|axes"),
+        ("in.npy -s 2 -o new/out.zarr --axes YX", "mean 2 dimensions|axes"),
     ],
 )
 def test_bad_requests_are_refused_in_one_line(
@@ -192,7 +194,19 @@ def test_bad_requests_are_refused_in_one_line(
     said = capsys.readouterr().err
     assert any(word in said for word in words.split("|"))
     assert said.count("\n") == 1
-    assert not list(tmp_path.glob("a.*"))
+    assert [path.name for path in tmp_path.iterdir()] == ["in.npy"]
+
+
+def test_folders_that_were_there_stay_and_new_ones_without_files_go(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("one.tif", "two.tif"):
+        (tmp_path / name).write_bytes(b"nonsense")
+    (tmp_path / "there").mkdir()
+    assert run_here("restore *.tif -s 2 -d there/new/deep", monkeypatch, tmp_path) == 1
+    assert not list((tmp_path / "there").iterdir())
+    assert run_here("restore *.tif -s 2 -d there", monkeypatch, tmp_path) == 1
+    assert (tmp_path / "there").is_dir()
 
 
 def test_options_that_stand_for_something() -> None:

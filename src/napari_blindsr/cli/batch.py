@@ -13,6 +13,7 @@ from napari_blindsr.cli.measure import square_pixel
 from napari_blindsr.cli.options import FAILED, STOPPED, say, warnings_of
 from napari_blindsr.cli.terminal import machine, release, watch
 from napari_blindsr.errors import BlindSRError, EngineError, FileError
+from napari_blindsr.images.atomic import without_empty_folders
 from napari_blindsr.stacks.batch import (
     FileJob,
     OpenFile,
@@ -56,34 +57,49 @@ def restore_many(
     A file that fails does not end the run, unless it is the only one; a lost cluster does.
     """
     summary = _Outcomes(alone=len(jobs) == 1, console=console)
-    opened: list[tuple[OpenFile, str]] = []
-    for job in jobs:
-        try:
-            job.image.parent.mkdir(parents=True, exist_ok=True)
-            run = digest(job, settings, options, axes=axes, known=known, mask=mask)
-            if not force and is_finished(job, run):
-                summary.outcomes[job] = "already complete"
-                if summary.alone:
-                    say(console, f"{job.image} is already complete; --force restores it again")
-                continue
-            given = open_file(
-                job, settings, options, axes=axes, known=known, mask=mask, force=force
-            )
-            given = replace(given, about=about(job.source))
-        except (BlindSRError, OSError) as error:
-            summary.fail(job, error)
-        else:
-            opened.append((given, run))
-    if opened and cluster is None:
-        say(console, machine(settings))
-        _one_by_one(opened, summary, force=force)
-    elif opened and cluster is not None:
-        _on_cluster(opened, summary, cluster, force=force)
+    model: dict[str, Any] = {"settings": settings, "options": options}
+    model |= {"axes": axes, "known": known, "mask": mask}
+    with without_empty_folders(job.image.parent for job in jobs):
+        opened = _opened(jobs, model, about, summary, force=force)
+        if opened and cluster is None:
+            say(console, machine(settings))
+            _one_by_one(opened, summary, force=force)
+        elif opened and cluster is not None:
+            _on_cluster(opened, summary, cluster, force=force)
     if len(jobs) > 1:
         console.print(_summary(jobs, summary.outcomes))
     if summary.failed:
         return FAILED
     return STOPPED if summary.incomplete else 0
+
+
+def _opened(
+    jobs: Sequence[FileJob],
+    model: dict[str, Any],
+    about: Callable[[Path], Mapping[str, Any]],
+    summary: _Outcomes,
+    *,
+    force: bool,
+) -> list[tuple[OpenFile, str]]:
+    """Open the files that are to be restored; returns each with what identifies its run."""
+    opened: list[tuple[OpenFile, str]] = []
+    for job in jobs:
+        try:
+            job.image.parent.mkdir(parents=True, exist_ok=True)
+            run = digest(job, **model)
+            if not force and is_finished(job, run):
+                summary.outcomes[job] = "already complete"
+                if summary.alone:
+                    text = f"{job.image} is already complete; --force restores it again"
+                    say(summary.console, text)
+                continue
+            given = open_file(job, force=force, **model)
+            given = replace(given, about=about(job.source))
+        except (BlindSRError, OSError) as error:
+            summary.fail(job, error)
+        else:
+            opened.append((given, run))
+    return opened
 
 
 def _one_by_one(opened: Sequence[tuple[OpenFile, str]], summary: _Outcomes, *, force: bool) -> None:

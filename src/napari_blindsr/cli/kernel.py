@@ -122,6 +122,7 @@ def kernel(
     outputs = ((kernel_out, KERNEL_SUFFIXES), (report, REPORT_SUFFIXES))
     check_files(image, problem.mask, outputs=outputs, force=force)
     # Checked before torch is imported, which takes seconds.
+    given = given.completed(problem.family, [image])
     settings = problem.settings(choose_family(problem.family, given))
     from napari_blindsr.images.files import read_image, read_mask  # noqa: PLC0415
     from napari_blindsr.images.plain import write_report  # noqa: PLC0415

@@ -6,7 +6,7 @@ import inspect
 import math
 import os
 from collections.abc import Callable, Collection, Sequence
-from dataclasses import MISSING, dataclass, fields, is_dataclass
+from dataclasses import MISSING, dataclass, fields, is_dataclass, replace
 from functools import wraps
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar, get_type_hints
@@ -186,6 +186,9 @@ def _optical(text: str, *names: str, default: bool | str = True) -> Any:
     )
 
 
+_OME = "what the OME metadata of a single INPUT say"
+
+
 @dataclass(frozen=True, kw_only=True)
 class FamilyOptions:
     """Parameters of kernel families, and the optics of a microscope; None is not given."""
@@ -205,14 +208,20 @@ class FamilyOptions:
             "motion: for what part of the exposure the camera keeps its velocity.", metavar="NUMBER"
         ),
     ] = None
-    na: Annotated[float | None, _optical("Numerical aperture of the objective.", "--na")] = None
+    na: Annotated[
+        float | None,
+        _optical("Numerical aperture of the objective; airy needs it.", "--na", default=_OME),
+    ] = None
     wavelength: Annotated[
-        float | None, _optical("Emission wavelength, in nm.", "--emission", "--wavelength")
+        float | None,
+        _optical(
+            "Emission wavelength, in nm; airy needs it.", "--emission", "--wavelength", default=_OME
+        ),
     ] = None
     pixel_size: Annotated[
         float | None,
         _optical(
-            "Side of a pixel of the coarse image at the specimen, in nm.",
+            "Side of a pixel of the coarse image at the specimen, in nm; airy needs it.",
             default="the file's pixel size",
         ),
     ] = None
@@ -232,12 +241,29 @@ class FamilyOptions:
 
     def optics(self, kernel: str) -> Optics:
         """Return the given optics; the family "airy" takes them as its own parameters."""
-        if kernel == Airy.name:
-            return Optics()
+        return Optics() if kernel == Airy.name else self.known_optics
+
+    @property
+    def known_optics(self) -> Optics:
+        """The optics that are given."""
         return Optics(
             numerical_aperture=self.na,
             emission_nm=self.wavelength,
             pixel_size_nm=self.pixel_size,
+        )
+
+    def completed(self, kernel: str, images: Sequence[Path]) -> FamilyOptions:
+        """Return the options with the optics that a single INPUT says, if the kernel needs them."""
+        if kernel != Airy.name or len(images) != 1:
+            return self
+        from napari_blindsr.images.files import file_optics  # noqa: PLC0415
+
+        optics = self.known_optics.completed(file_optics(images[0]))
+        return replace(
+            self,
+            na=optics.numerical_aperture,
+            wavelength=optics.emission_nm,
+            pixel_size=optics.pixel_size_nm,
         )
 
 
@@ -305,15 +331,8 @@ def _family(name: str, given: FamilyOptions) -> KernelFamily:
         case "motion":
             return Motion(**_given(extent=given.extent, persistence=given.persistence))
         case "airy":
-            return Airy(
-                **_given(
-                    numerical_aperture=given.na,
-                    wavelength=given.wavelength,
-                    pixel_size=given.pixel_size,
-                    refractive_index=given.index,
-                    defocus=given.defocus,
-                )
-            )
+            parameters = _given(refractive_index=given.index, defocus=given.defocus)
+            return Airy.of(given.known_optics, **parameters)
         case _:
             return kernel_family(name)
 

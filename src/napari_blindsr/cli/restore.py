@@ -201,6 +201,7 @@ def restore(
         outputs.check_none()
     else:
         outputs.check(files.output, alone, problem.mask, force=force)
+    given = given.completed(problem.kernel, images)
     source = choose_kernel(problem.kernel, given)
     settings = chosen.settings(
         kernel=source if isinstance(source, KernelFamily) else "known",

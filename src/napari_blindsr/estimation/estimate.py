@@ -171,7 +171,7 @@ def estimate_kernel(
     """
     settings = Settings(
         scale=scale,
-        kernel=as_family(kernel),
+        kernel=as_family(kernel, optics),
         geometry=geometry,
         border=border,
         seed=seed,

@@ -83,7 +83,7 @@ def estimate_field(
     """
     settings = Settings(
         scale=scale,
-        kernel=as_family(kernel),
+        kernel=as_family(kernel, optics),
         geometry=geometry,
         border=border,
         seed=seed,

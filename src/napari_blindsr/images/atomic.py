@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, BinaryIO
 from napari_blindsr.errors import FileError
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator
+    from collections.abc import Collection, Iterable, Iterator
     from pathlib import Path
 
     from typing_extensions import Self
@@ -102,6 +102,20 @@ def make_folder(folder: Path, *, parents: bool = True) -> None:
         folder.mkdir(parents=parents, exist_ok=True)
     except OSError as error:
         raise FileError(f"cannot make the folder {folder}: {error.strerror}") from error
+
+
+@contextmanager
+def without_empty_folders(folders: Iterable[Path]) -> Iterator[None]:
+    """Remove, at the end, which of some folders, and of those above, were made but stay empty."""
+    named = {above for folder in folders for above in (folder, *folder.parents)}
+    missing = [folder for folder in named if not os.access(folder, os.F_OK)]
+    try:
+        yield
+    finally:
+        # The deepest first.
+        for folder in sorted(missing, key=lambda folder: -len(folder.parts)):
+            with suppress(OSError):
+                folder.rmdir()
 
 
 def check_suffix(path: Path, suffixes: Collection[str], purpose: str) -> str:

@@ -13,7 +13,7 @@ import numpy as np
 import tifffile
 from PIL import Image
 
-from napari_blindsr.errors import FileError, InputError
+from napari_blindsr.errors import BlindSRError, FileError, InputError
 from napari_blindsr.images import ome_zarr, pictures, plain, tiff
 from napari_blindsr.images.atomic import (
     check_readable,
@@ -259,10 +259,7 @@ class LoadedImage:
         A pixel size alone says nothing of the blur, and is left out.
         """
         optics = given.completed(self.optics)
-        if optics.pixel_size_nm is None and self.pixel_size is not None:
-            size = metres(self.pixel_size.x, self.pixel_size.unit)
-            if size is not None:
-                optics = optics.completed(known_optics(pixel_size_nm=1e9 * size))
+        optics = optics.completed(_optics_of(self.pixel_size))
         return optics if optics.sigma is not None or given != Optics() else Optics()
 
 
@@ -281,6 +278,25 @@ def read_image(path: str | os.PathLike[str]) -> LoadedImage:
         return loaded
     with listening(), tifffile.TiffFile(file) as tif:
         return replace(loaded, optics=read_optics(tif))
+
+
+def file_optics(path: Path) -> Optics:
+    """Return what a file says of the microscope; nothing of one that cannot be read."""
+    try:
+        size = open_image(path).description.pixel_size
+    except BlindSRError:
+        # Whoever reads the image says why.
+        return UNKNOWN
+    optics = UNKNOWN
+    if path.suffix.lower() in tiff.SUFFIXES:
+        with listening(), tifffile.TiffFile(path) as tif:
+            optics = read_optics(tif)
+    return optics.completed(_optics_of(size))
+
+
+def _optics_of(size: PixelSize | None) -> Optics:
+    side = None if size is None else metres(size.x, size.unit)
+    return UNKNOWN if side is None else known_optics(pixel_size_nm=1e9 * side)
 
 
 def _single(file: Path, opened: ImageFile) -> LoadedImage:

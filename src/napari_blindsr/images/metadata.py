@@ -412,11 +412,17 @@ def _table(table: Any) -> bytes | None:
     return None if np.array_equal(values, ramp(brightest)) else values.tobytes()
 
 
-def _pairs(values: Any) -> list[tuple[float, float]]:
+def known_limits(pair: Any) -> tuple[float, float] | None:
+    """Return a display range of a file, or None if it is none."""
     try:
-        flat = [float(value) for value in values]
+        low, high = map(float, pair)
     except (TypeError, ValueError):
-        return []
-    pairs = list(zip(flat[::2], flat[1::2], strict=False))
-    usable = all(math.isfinite(low) and math.isfinite(high) and low < high for low, high in pairs)
-    return pairs if usable else []
+        return None
+    return (low, high) if math.isfinite(low) and math.isfinite(high) and low < high else None
+
+
+def _pairs(values: Any) -> list[tuple[float, float]]:
+    flat = list(values) if isinstance(values, list | tuple) else []
+    pairs = [known_limits(pair) for pair in zip(flat[::2], flat[1::2], strict=False)]
+    usable = [pair for pair in pairs if pair is not None]
+    return usable if len(usable) == len(pairs) else []

@@ -111,6 +111,9 @@ def written_attributes(
         "datasets": [{"path": "0", "coordinateTransformations": placed}],
     }
     own = {"complete": complete, "axes": description.axes, "run": run}
+    if description.displays:
+        # A range that is shown on purpose may be all that there is.
+        own["displays"] = True
     return {"multiscales": [multiscale], OWN_KEY: own}
 
 
@@ -133,7 +136,7 @@ def channel_attributes(
     `ranges` has the smallest and largest value of each.
     """
     colour = "S" in description.axes
-    known = description.channel_names or description.channel_colors
+    known = description.channel_names or description.channel_colors or description.displays
     if not colour and "C" not in description.axes and not known:
         return {}
     names = _COLOUR_NAMES if colour else description.channel_names
@@ -188,7 +191,7 @@ def read_attributes(attributes: Mapping[str, Any]) -> Level | None:
             steps=steps,
             channel_names=_channel_values(ome, "label") if "S" not in axes else (),
             channel_colors=_colors(ome) if "S" not in axes else (),
-            displays=_displays(ome) if "S" not in axes else (),
+            displays=_displays(ome, chosen="displays" in own) if "S" not in axes else (),
             notes=notes,
         ),
     )
@@ -253,8 +256,8 @@ def _colors(ome: Mapping[str, Any]) -> tuple[str, ...]:
     return colors if known and all(_COLOUR_CODE.fullmatch(color) for color in colors) else ()
 
 
-def _displays(ome: Mapping[str, Any]) -> tuple[ChannelDisplay, ...]:
-    """Return which intensities are shown, where these are not all that there are."""
+def _displays(ome: Mapping[str, Any], *, chosen: bool) -> tuple[ChannelDisplay, ...]:
+    """Return which intensities are shown, unless these are all that there are and not `chosen`."""
     shown = []
     for channel in (ome.get("omero") or {}).get("channels") or []:
         window = channel.get("window") or {}
@@ -262,6 +265,6 @@ def _displays(ome: Mapping[str, Any]) -> tuple[ChannelDisplay, ...]:
         limits: tuple[float, float] | None = None
         if isinstance(start, int | float) and isinstance(end, int | float) and start < end:
             all_of_it = (start, end) == (window.get("min"), window.get("max"))
-            limits = None if all_of_it else (float(start), float(end))
+            limits = None if all_of_it and not chosen else (float(start), float(end))
         shown.append(ChannelDisplay(limits=limits))
     return known_displays(shown)

@@ -10,6 +10,7 @@ import tifffile
 from napari_blindsr.images.metadata import (
     METRES,
     AxisStep,
+    ChannelDisplay,
     Description,
     Flavour,
     PixelSize,
@@ -17,6 +18,8 @@ from napari_blindsr.images.metadata import (
     imagej_channels,
     imagej_colors,
     imagej_names,
+    known_displays,
+    known_limits,
     known_optics,
     metres,
     of_imagej,
@@ -39,6 +42,8 @@ _OME_STEPS = {"Z": ("PhysicalSizeZ", "µm"), "T": ("TimeIncrement", "s")}
 _SECONDS = dict.fromkeys(("", "s", "sec", "second", "seconds"), "s")
 # tifffile.RESUNIT
 _TAG_UNITS = {2: "inch", 3: "cm"}
+# OME-XML has no element for display ranges: they are an annotation of the image.
+_RANGES = "napari-blindsr/display-ranges"
 OME_UNITS = {"um": "µm", "μm": "µm", "micron": "µm", "microns": "µm", "inch": "in"}
 
 
@@ -59,6 +64,7 @@ def read_metadata(
             channel_names=ome_names(pixels),
             channel_colors=ome_colors(pixels),
             pixel_size=size,
+            displays=_ome_displays(tif.ome_metadata, number, len(several(pixels.get("Channel")))),
         )
     if tif.is_imagej:
         found = tif.imagej_metadata or {}
@@ -82,16 +88,47 @@ def read_metadata(
         steps=_steps(shaped),
         channel_names=tuple(map(str, several(shaped.get("ChannelNames")))),
         channel_colors=tuple(map(str, several(shaped.get("ChannelColors")))),
+        displays=_displays(several(shaped.get("ChannelRanges"))),
         pixel_size=_shaped_size(shaped) or size,
     )
 
 
+def _ome_image(ome: Mapping[str, Any], number: int) -> Mapping[str, Any]:
+    """Return one of the elements Image of OME-XML."""
+    image = ome.get("Image")
+    image = image[min(number, len(image) - 1)] if isinstance(image, list) else image
+    return image if isinstance(image, dict) else {}
+
+
 def _ome_pixels(xml: str, number: int) -> Mapping[str, Any]:
     """Return the element Pixels of one of the images of OME-XML."""
-    image = tifffile.xml2dict(xml).get("OME", {}).get("Image")
-    image = image[min(number, len(image) - 1)] if isinstance(image, list) else image
-    pixels = image.get("Pixels") if isinstance(image, dict) else None
+    pixels = _ome_image(tifffile.xml2dict(xml).get("OME", {}), number).get("Pixels")
     return pixels if isinstance(pixels, dict) else {}
+
+
+def _ome_displays(xml: str, number: int, channels: int) -> tuple[ChannelDisplay, ...]:
+    """Return the display ranges of an image's channels, which `_range_annotation` has written."""
+    ome = tifffile.xml2dict(xml).get("OME", {})
+    own = {entry.get("ID") for entry in _listed(_ome_image(ome, number).get("AnnotationRef"))}
+    for entry in _listed(_first(ome.get("StructuredAnnotations")).get("MapAnnotation")):
+        if entry.get("ID") in own and entry.get("Namespace") == _RANGES:
+            pairs = _listed(_first(entry.get("Value")).get("M"))
+            ranges = {str(pair.get("K")): str(pair.get("value")).split() for pair in pairs}
+            return _displays([ranges.get(f"Channel {n}") for n in range(channels)])
+    return ()
+
+
+def _displays(ranges: Sequence[Any]) -> tuple[ChannelDisplay, ...]:
+    return known_displays([ChannelDisplay(limits=known_limits(pair)) for pair in ranges])
+
+
+def _range_annotation(displays: Sequence[ChannelDisplay]) -> dict[str, Any]:
+    ranges = {
+        f"Channel {number}": f"{display.limits[0]!r} {display.limits[1]!r}"
+        for number, display in enumerate(displays)
+        if display.limits is not None
+    }
+    return {"MapAnnotation": {"Namespace": _RANGES, "Value": ranges}} if ranges else {}
 
 
 def _imagej_unit(metadata: Mapping[str, Any], *keys: str) -> str:
@@ -267,6 +304,7 @@ def ome_options(description: Description) -> dict[str, Any]:
     channels = ome_channels(description)
     if channels:
         options["metadata"]["Channel"] = channels
+    options["metadata"] |= _range_annotation(description.displays)
     return options
 
 
@@ -277,6 +315,8 @@ def plain_options(description: Description) -> dict[str, Any]:
         options["metadata"]["ChannelNames"] = list(description.channel_names)
     if description.channel_colors:
         options["metadata"]["ChannelColors"] = list(description.channel_colors)
+    if description.displays:
+        options["metadata"]["ChannelRanges"] = [one.limits for one in description.displays]
     return options
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import os
 import platform
 import time
@@ -21,6 +20,7 @@ from napari_blindsr.errors import (
     OutOfMemoryError,
     SettingsError,
     first_line,
+    near,
 )
 from napari_blindsr.estimation.kernel_field import KernelField
 from napari_blindsr.images.planes import check_axes, plane_shape
@@ -35,7 +35,7 @@ from napari_blindsr.restoration.reconstruct import is_lack_of_memory, restored
 from napari_blindsr.restoration.result import Result
 from napari_blindsr.restoration.setup import prepare, with_blur
 from napari_blindsr.restoration.uncertainty import find_uncertainty
-from napari_blindsr.settings import Settings, kernel_family
+from napari_blindsr.settings import Settings, as_family
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterator
@@ -292,14 +292,12 @@ def make_settings(
     known_names = [*Options.__annotations__]
     for name in options:
         if name not in known_names:
-            near = " or ".join(map(repr, difflib.get_close_matches(name, known_names)))
-            hint = f"did you mean {near}?" if near else f"expected one of {known_names}"
-            raise SettingsError(f"there is no option {name!r}; {hint}")
+            raise SettingsError(f"there is no option {name!r}; {near(name, known_names)}")
     values: dict[str, Any] = {"kernel": "auto", "schedule": "published"}
     if settings is not None:
         values |= {field.name: getattr(settings, field.name) for field in fields(settings)}
     values |= options
-    family, known = _kernel_model(values["kernel"])
+    family, known = _kernel_model(values["kernel"], values.get("optics"))
     path = values.get("usrnet_weights")
     values |= {
         "kernel": family,
@@ -317,6 +315,7 @@ def make_settings(
 
 def _kernel_model(
     kernel: str | os.PathLike[str] | KernelFamily | KernelField | NDArray[Any],
+    optics: Optics | None,
 ) -> tuple[KernelFamily | Literal["known"], NDArray[np.float32] | KernelField | None]:
     """Return the family of a kernel that is to be estimated, or "known" and the known kernel."""
     if isinstance(kernel, KernelFamily):
@@ -326,7 +325,7 @@ def _kernel_model(
     if isinstance(kernel, str) and kernel == "known":
         return "known", None
     if isinstance(kernel, str) and kernel in FAMILY_NAMES:
-        return kernel_family(kernel), None
+        return as_family(kernel, optics), None
     if isinstance(kernel, str | os.PathLike):
         if not Path(kernel).exists():
             raise InputError(

@@ -19,6 +19,7 @@ from napari_blindsr.images.files import create_image, open_image
 from napari_blindsr.images.metadata import AxisStep, Description, PixelSize
 from napari_blindsr.plugin.layers.open_files import get_reader
 from napari_blindsr.plugin.layers.save_files import FILTERS, collect, layer_data, write_image
+from napari_blindsr.plugin.widgets.save import ask_and_save
 from tests.plugin.dock import click, wait_idle
 
 NAMES = ["a.ome.tif", "a.tif", "a.ome.zarr"]
@@ -174,39 +175,107 @@ def test_layers_of_napari_can_be_saved(tmp_path: Path) -> None:
     np.testing.assert_array_equal(open_image(tmp_path / "a.ome.tif").array[...], STACK[0, 0] > 2000)
 
 
-@pytest.mark.parametrize("name", NAMES)
-def test_a_restored_file_keeps_all_but_the_pixel_size(
+def looks(layer: Any, scale: int = 1) -> dict[str, Any]:
+    """Return what a file keeps of a layer, the pixels `scale` times larger."""
+    finer = dict.fromkeys("yx", scale)
+    sizes = zip(layer.axis_labels, layer.scale, strict=True)
+    return {
+        "axes": layer.axis_labels,
+        "sizes": {axis: float(f"{size * finer.get(axis, 1):.6g}") for axis, size in sizes},
+        "units": [f"{unit:~}" for unit in layer.units],
+        "colours": layer.colormap.colors.tolist(),
+        "limits": layer.contrast_limits,
+        "blending": layer.blending,
+    }
+
+
+def write_plain(path: Path) -> Path:
+    tifffile.imwrite(path, STACK[0, 0, 0], resolution=(5e4, 5e4), resolutionunit=3, metadata=None)
+    return path
+
+
+@pytest.mark.parametrize("name", ["plain.tif", *NAMES])
+def test_what_is_opened_restored_and_saved_says_the_same(
     make_napari_viewer_proxy: Callable[..., Any],
     qtbot: QtBot,
     tmp_path: Path,
     name: str,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    told = Description(
-        axes="CYX",
-        pixel_size=PixelSize(y=0.2, x=0.2, unit="µm", flavour="imagej"),
-        channel_names=("DAPI", "GFP"),
-        channel_colors=("0000FF", "00FF00"),
-        flavour="imagej",
-    )
-    source = write(tmp_path / name, STACK[0, :, 0], told)
+    plain = name == "plain.tif"
+    source = write_plain(tmp_path / name) if plain else write(tmp_path / name, STACK[:, :, :2])
     viewer = make_napari_viewer_proxy()
     channels = opened(source, viewer)
+    assert len(channels) == (1 if plain else 2)
+    for number, layer in enumerate(channels):
+        layer.contrast_limits = (100.5 + number, 3000.25)
     _, widget = viewer.window.add_plugin_dock_widget("napari-blindsr", "Blind super-resolution")
     widget.scale.value, widget.device.value = 2, "cpu"
     results = []
     for channel in channels:
-        widget.image.value = channel
+        widget.image.value, widget.planes.value = channel, "all"
         click(widget.run_button)
         wait_idle(qtbot, widget)
         results.append(viewer.layers.selection.active)
-    # Both are selected, so both are saved as channels.
+    # All are selected, so all are saved as channels.
     viewer.layers.selection = set(results)
     path = tmp_path / f"restored {name}"
-    asked = (str(path), next(key for key in FILTERS if key.endswith(f"*{name[1:]})")))
+    pattern = f"*.{name.split('.', 1)[1]})"
+    asked = (str(path), next(key for key in FILTERS if key.endswith(pattern)))
     monkeypatch.setattr("qtpy.QtWidgets.QFileDialog.getSaveFileName", lambda *_, **__: asked)
     click(widget.save_button)
     qtbot.waitUntil(lambda: "Saved" in widget.status.value, timeout=30_000)
-    expected = described(source)
-    expected["numbers"] = {"Y": pytest.approx(0.1), "X": pytest.approx(0.1)}
-    assert described(path) == expected
+    again = opened(path, viewer)
+    assert [looks(layer, 2) for layer in again] == [looks(layer) for layer in channels]
+    for layer, result in zip(again, results, strict=True):
+        np.testing.assert_array_equal(np.asarray(layer.data), result.data)
+    if not plain:
+        assert open_image(path).description.channel_names == ("DAPI", "GFP")
+        assert [layer.name for layer in again] == ["DAPI [1]", "GFP [1]"]
+
+
+def test_a_file_is_not_replaced_under_a_name_that_was_not_asked_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    layer = ViewerModel().add_image(STACK[0, 0, 0])
+    (tmp_path / "a.ome.tif").write_bytes(b"precious")
+    asked = (str(tmp_path / "a"), next(iter(FILTERS)))
+    monkeypatch.setattr("qtpy.QtWidgets.QFileDialog.getSaveFileName", lambda *_, **__: asked)
+    failed: list[Exception] = []
+    parent: Any = None
+    ask_and_save(parent, [layer], saved=lambda _: None, failed=failed.append)
+    assert "exists already" in str(failed[0])
+    assert (tmp_path / "a.ome.tif").read_bytes() == b"precious"
+
+
+@pytest.mark.parametrize("name", ["a.ome.tif", "a.tif", "a.ome.zarr", "shaped.tif"])
+@pytest.mark.parametrize("colormap", ["viridis", "gray_r", "cyan"])
+def test_the_display_of_a_layer_is_saved(tmp_path: Path, name: str, colormap: str) -> None:
+    image = STACK[0, 0, 0].astype(np.float32)
+    if name == "shaped.tif":
+        # Of a type that neither ImageJ nor OME has.
+        image = image.astype(np.float16)
+    # All that there is, which is not what is shown of a file that says nothing.
+    limits = (float(image.min()), float(image.max()))
+    viewer = ViewerModel()
+    viewer.add_image(image, contrast_limits=limits, colormap=colormap)
+    path = tmp_path / name
+    viewer.layers.save(str(path), plugin="napari-blindsr")
+    (layer,) = opened(path, ViewerModel())
+    assert layer.contrast_limits == list(limits)
+    colours, expected = layer.colormap.colors, viewer.layers[0].colormap
+    if name == "a.tif":
+        # ImageJ has lookup tables.
+        shown = layer.colormap.map(np.linspace(0, 1, 256))
+        np.testing.assert_allclose(shown, expected.map(np.linspace(0, 1, 256)), atol=0.01)
+    else:
+        brightest = max(expected.colors.tolist(), key=sum)
+        np.testing.assert_allclose(colours[-1], brightest, atol=0.01)
+
+
+def test_channels_of_one_layer_keep_its_display_range(tmp_path: Path) -> None:
+    viewer = ViewerModel()
+    viewer.add_image(STACK[0, :, 0], axis_labels=("c", "y", "x"), contrast_limits=(7, 99))
+    viewer.layers.save(str(tmp_path / "a.ome.tif"), plugin="napari-blindsr")
+    layers = opened(tmp_path / "a.ome.tif", ViewerModel())
+    assert [layer.contrast_limits for layer in layers] == [[7, 99], [7, 99]]

@@ -249,12 +249,17 @@ def test_the_microscope_of_the_blur_type_is_the_one_that_was_chosen(open_dock: D
     viewer, widget = open_dock()
     viewer.add_image(np.eye(24), scale=(0.13, 0.13), units=("um", "um"))
     optics, airy = widget._form.optics, widget.families["airy"]
+    assert "assumes" not in widget._form.size_row.value
     widget.kernel.value = "airy"
     assert "optics have no effect" not in widget._form.size_row.value
+    told = "Microscope (Airy) assumes Aperture NA 0.8, Wavelength 520 nm: check them"
+    assert told in widget._form.size_row.value
     optics.aperture.value = 1.2
     assert "optics have no effect" in widget._form.size_row.value
+    assert "assumes Wavelength 520 nm: check them" in widget._form.size_row.value
     optics.emission.value = 610
     assert "optics have no effect" not in widget._form.size_row.value
+    assert "assumes" not in widget._form.size_row.value
     chosen = Airy(numerical_aperture=1.2, wavelength=610, pixel_size=130, refractive_index=1.33)
     assert airy.kernel() == chosen
     airy.wavelength.value = 700
@@ -271,6 +276,11 @@ def test_the_pixel_size_is_that_of_the_layer(open_dock: DockMaker) -> None:
     viewer, widget = open_dock(PIXELS)
     size = widget.families["airy"].pixel_size
     assert size.value == Airy().pixel_size
+    widget.kernel.value = "airy"
+    assert "Pixel size 160 nm" in widget._form.size_row.value
+    size.value = 170
+    assert "Pixel size" not in widget._form.size_row.value
+    size.value = Airy().pixel_size
     layer = viewer.layers[0]
     layer.scale = (0.2, 0.2)
     assert size.value == Airy().pixel_size
@@ -320,7 +330,10 @@ def test_a_low_window_scrolls_the_form(make_napari_viewer: Any, qtbot: QtBot) ->
     widget.method.value, widget.kernel.value = "ddsr-usrnet", "airy"
     viewer.window.resize(1300, 900)
     # Three questions fit; all settings of such a method do not.
-    qtbot.waitUntil(lambda: bar.maximum() == 0, timeout=1000 * PATIENCE)
+    qtbot.waitUntil(
+        lambda: bar.maximum() == 0 and scroll.height() == scroll.sizeHint().height(),
+        timeout=1000 * PATIENCE,
+    )
     low = scroll.height()
     widget.advanced.value = True
     qtbot.waitUntil(lambda: scroll.height() > low + 100, timeout=1000 * PATIENCE)

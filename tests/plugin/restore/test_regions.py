@@ -20,7 +20,7 @@ from napari_blindsr.plugin.layers.read import find_plane
 from napari_blindsr.plugin.layers.shapes import VIEW, read_region
 from napari_blindsr.types import Geometry
 from tests.plugin.conftest import DockMaker, Notifications
-from tests.plugin.dock import click, wait_idle
+from tests.plugin.dock import click, wait_advice, wait_idle
 from tests.plugin.transforms import transforms
 
 KERNEL = np.full((5, 5), 1 / 25, np.float32)
@@ -178,7 +178,8 @@ def test_of_a_large_lazy_plane_the_region_is_read(open_dock: DockMaker, qtbot: Q
     layer = viewer.add_shapes([shifted(128, 160)], shape_type="rectangle", name="here")
     layer.visible = image.visible = False
     widget.image.value, widget.region.value = image, layer
-    qtbot.wait(50)
+    # The suggested scale is estimated from the image as well, once it is chosen.
+    wait_advice(qtbot, widget)
     read.clear()
     click(widget.run_button)
     wait_idle(qtbot, widget)

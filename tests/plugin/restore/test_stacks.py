@@ -26,7 +26,7 @@ from napari_blindsr.plugin.layers.read import find_plane
 from napari_blindsr.plugin.layers.stacks import axes_text, layer_layout
 from napari_blindsr.plugin.restore.request import read_request
 from tests.plugin.conftest import DockMaker, Notifications
-from tests.plugin.dock import assert_free, click, wait_first_step, wait_idle
+from tests.plugin.dock import assert_free, click, wait_advice, wait_first_step, wait_idle
 
 KERNEL = np.full((5, 5), 1 / 25, np.float32)
 HELD = Settings(scale=2, kernel="known", finish="measurement", device="cpu")
@@ -246,6 +246,7 @@ def test_of_a_lazy_stack_only_what_is_needed_is_read(
     stack, watched = lazy(PLANES)
     viewer, widget = stack_dock(stack, axis_labels=("t", "y", "x"))
     widget.planes.value, widget.range.value = "range", "T=2:4"
+    wait_advice(qtbot, widget)
     watched.log.clear()
     read_request(widget._form, viewer)
     assert watched.log == []
@@ -412,6 +413,7 @@ def test_a_result_on_disk_is_the_same_and_is_read_lazily(
         image, axis_labels=labels, scale=(1, 2, 0.2, 0.2), units=("pixel", "s", "um", "um")
     )
     widget.planes.value, widget.folder.value = "all", tmp_path
+    viewer.layers["stack"].contrast_limits = (0.25, 0.75)
     run(qtbot, widget)
     fine = viewer.layers["stack ×2 (fast)"]
     (path,) = tmp_path.iterdir()
@@ -427,6 +429,8 @@ def test_a_result_on_disk_is_the_same_and_is_read_lazily(
     step = opened.description.step("T")
     assert step is not None
     assert (step.size, step.unit) == (2, "s")
+    channels = 2 if "c" in labels else 1
+    assert [shown.limits for shown in opened.description.displays] == [(0.25, 0.75)] * channels
 
 
 def test_a_plane_on_disk_and_one_that_is_cancelled(

@@ -9,6 +9,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 from pytestqt.qtbot import QtBot
+from qtpy.QtCore import Qt
+from qtpy.QtTest import QTest
 
 from napari_blindsr.plugin.layers.versions import camera_of
 from tests.plugin.conftest import DockMaker
@@ -117,3 +119,54 @@ def test_one_kernel_per_channel_obeys_the_axes(
     assert viewer.layers[0].axis_labels == ("c", "y", "x")
     record = viewer.layers["image 0 PSF ×2 (fast)"].metadata["napari-blindsr"]
     assert len(record["correlation_kernels"]) == 2
+
+
+mouse: Any = QTest
+
+
+def choose(qtbot: QtBot, viewer: Any, *path: str) -> None:
+    """Click through the menus of the window to an entry, and choose it."""
+    menu: Any = viewer.window._qt_window.menuBar()
+    for text in path:
+        qtbot.waitUntil(menu.isVisible)
+        entry = next(one for one in menu.actions() if one.text().replace("&", "").startswith(text))
+        mouse.mouseClick(menu, Qt.MouseButton.LeftButton, pos=menu.actionGeometry(entry).center())
+        menu = entry.menu()
+
+
+def changed_by(viewer: Any, layer: Any) -> float:
+    """Return the share of the canvas that looks different without a layer."""
+    pictures = []
+    for visible in (False, True):
+        layer.visible = visible
+        pictures.append(viewer.screenshot(canvas_only=True, flash=False).astype(int))
+    return float((np.abs(pictures[0] - pictures[1]).max(axis=-1) > 2).mean())
+
+
+@pytest.mark.parametrize("sample", [True, False])
+def test_two_choices_lead_to_a_visible_result(
+    make_napari_viewer: Callable[..., Any],
+    blurred: NDArray[Any],
+    qtbot: QtBot,
+    sample: bool,
+) -> None:
+    viewer = make_napari_viewer(show=True)
+    if sample:
+        choose(qtbot, viewer, "File", "Open Sample", "napari-blindsr", "Fluorescence")
+        qtbot.waitUntil(lambda: len(viewer.layers) == 3)
+    else:
+        viewer.add_image(blurred, name="image")
+    source = viewer.layers.selection.active
+    # The first choice opens the dock, the second is its button.
+    choose(qtbot, viewer, "Plugins", "napari-blindsr", "Blind super-resolution")
+    (widget,) = viewer.window.dock_widgets.values()
+    button = widget.run_button.native
+    qtbot.waitUntil(button.isVisible)
+    mouse.mouseClick(button, Qt.MouseButton.LeftButton)
+    assert widget._worker is not None
+    wait_idle(qtbot, widget)
+    result = viewer.layers.selection.active
+    assert result.metadata["napari-blindsr"]["source"]["layer"] == source.name
+    assert result.visible
+    assert_seen(viewer, result)
+    assert changed_by(viewer, result) > 0.1

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, field
 from functools import partial
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from napari_blindsr.errors import SettingsError
 from napari_blindsr.physics.kernels.base import (
@@ -19,9 +19,19 @@ from napari_blindsr.physics.kernels.base import (
 if TYPE_CHECKING:
     from torch import Generator, Tensor
 
+    from napari_blindsr.optics import Optics
+
 
 SECOND_ZERO = 1.1166
 """Radius of the second dark ring of an Airy pattern, in λ/NA; it holds 91 % of the light."""
+
+
+NEEDED = {
+    "numerical_aperture": "--na",
+    "emission_nm": "--emission",
+    "pixel_size_nm": "--pixel-size",
+}
+"""The optics that the kernels are computed from, with their options on the command line."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,6 +55,7 @@ class Airy(KernelFamily):
 
     name: ClassVar[str] = "airy"
     label: ClassVar[str] = "Microscope (Airy)"
+    instrument: ClassVar[tuple[str, ...]] = ("numerical_aperture", "wavelength", "pixel_size")
 
     numerical_aperture: float = field(
         default=0.8, metadata=shown("Aperture NA", "Of the objective.", low=0.01, high=2, step=0.05)
@@ -99,6 +110,23 @@ class Airy(KernelFamily):
                 f"numerical_aperture is {self.numerical_aperture:g} and refractive_index "
                 f"{self.refractive_index:g}; expected an aperture below the index"
             )
+
+    @classmethod
+    def of(cls, optics: Optics, **parameters: Any) -> Airy:
+        """Return the family of a microscope; a `SettingsError` if its optics are unknown."""
+        known = optics.report()
+        missing = [f"{name} ({option})" for name, option in NEEDED.items() if known[name] is None]
+        if missing:
+            raise SettingsError(
+                f"kernel is {cls.name!r}, which is computed from the optics; unknown: "
+                f"{', '.join(missing)}"
+            )
+        return cls(
+            numerical_aperture=known["numerical_aperture"],
+            wavelength=known["emission_nm"],
+            pixel_size=known["pixel_size_nm"],
+            **parameters,
+        )
 
     def reach(self, scale: int) -> float:
         """Return the reach of the widest kernels from their centre, in HR pixels.

@@ -90,10 +90,13 @@ class KernelFamily(ABC):
     Attributes
     ----------
     name, label : str
+    instrument : tuple of str
+        Parameters that the user has to know: no image shows them.
     """
 
     name: ClassVar[str]
     label: ClassVar[str]
+    instrument: ClassVar[tuple[str, ...]] = ()
 
     @abstractmethod
     def reach(self, scale: int) -> float:

@@ -15,6 +15,7 @@ from napari.utils.notifications import show_warning
 from napari_blindsr.errors import InputError
 from napari_blindsr.images.axes import UNNAMED
 from napari_blindsr.images.files import open_image
+from napari_blindsr.images.metadata import ChannelDisplay
 from napari_blindsr.plugin.layers.outputs import METADATA_KEY, LayerData
 
 if TYPE_CHECKING:
@@ -170,8 +171,12 @@ def _layer(
     if "S" not in axes:
         usual = PALETTES.get(count, PALETTE)
         color = colors[channel] if colors else usual[channel % len(usual)]
-        attributes["colormap"] = _colormap(color if colors or count > 1 else "FFFFFF")
-        attributes["contrast_limits"] = shown_limits(data, spatial)
+        displays = description.displays
+        shown = displays[channel] if displays else ChannelDisplay()
+        attributes["colormap"] = _colormap(
+            color if colors or count > 1 else "FFFFFF", table=shown.table
+        )
+        attributes["contrast_limits"] = shown.limits or shown_limits(data, spatial)
         if count > 1:
             attributes["blending"] = "additive"
     return data, attributes, "image"
@@ -202,8 +207,11 @@ def _label(axis: str, number: int) -> str:
     return str(number) if axis in UNNAMED else axis.lower()
 
 
-def _colormap(color: str) -> Any:
-    """Return napari's name of a colour, or a colormap from black to it."""
+def _colormap(color: str, *, table: bytes | None) -> Any:
+    """Return napari's name of a colour, or a colormap: a lookup table, or from black to it."""
+    if table is not None:
+        colours = np.frombuffer(table, np.uint8).reshape(3, 256).T / 255
+        return Colormap(np.hstack([colours, np.ones((256, 1))]), name="lookup table of the file")
     if color in NAMED:
         return NAMED[color]
     brightest = [int(color[at : at + 2], 16) / 255 for at in (0, 2, 4)]

@@ -1,4 +1,4 @@
-"""Layers as image files that keep axes, pixel sizes, units, channel names and colours."""
+"""Layers as image files that keep axes, pixel sizes, units, names, colours, display ranges."""
 
 from __future__ import annotations
 
@@ -9,18 +9,26 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pint
-from napari.utils.colormaps import ensure_colormap
+from napari.utils.colormaps import Colormap, ensure_colormap
 
 from napari_blindsr.errors import InputError
 from napari_blindsr.images.axes import distinct_axes
 from napari_blindsr.images.files import create_image
-from napari_blindsr.images.metadata import AxisStep, Description, PixelSize
+from napari_blindsr.images.metadata import (
+    AxisStep,
+    ChannelDisplay,
+    Description,
+    PixelSize,
+    known_displays,
+    known_limits,
+    ramp,
+)
 from napari_blindsr.plugin.layers.outputs import METADATA_KEY
 from napari_blindsr.plugin.layers.stacks import letter
 
 if TYPE_CHECKING:
     from napari.layers import Image
-    from numpy.typing import ArrayLike
+    from numpy.typing import ArrayLike, NDArray
 
     from napari_blindsr.images.writer import ImageWriter
 
@@ -112,7 +120,9 @@ def collect(layers: Data) -> Saved:
         raise InputError("no image layer is selected; expected one or more")
     arrays = [data[0] if given.get("multiscale") else data for data, given, _ in layers]
     axes = _axes(arrays[0], layers[0][1])
-    description = _description(axes, [attributes for _, attributes, _ in layers])
+    description = layer_description(
+        axes, arrays[0].shape, [attributes for _, attributes, _ in layers]
+    )
     if len(layers) == 1:
         return Saved(channels=(arrays[0],), axes=axes, description=description)
     for array, (_, attributes, _) in zip(arrays, layers, strict=True):
@@ -144,25 +154,36 @@ def _axes(array: Any, attributes: Mapping[str, Any]) -> str:
     return distinct_axes("".join(letters)) + ("S" if colour else "")
 
 
-def _description(axes: str, layers: Sequence[Mapping[str, Any]]) -> Description:
+def layer_description(
+    axes: str, shape: Sequence[int], layers: Sequence[Mapping[str, Any]]
+) -> Description:
+    """Return the description of a file with layers of a shape, given by their attributes."""
     plain = "C" not in axes and "S" not in axes
+    # The channels of one layer look alike.
+    alike = shape[axes.index("C")] if "C" in axes else 1
     attributes, count = layers[0], len(axes.replace("S", ""))
+    displays = [] if "S" in axes else [_display(one) for one in layers] * alike
     return replace(
-        placement(
+        _placement(
             axes,
-            scale=attributes.get("scale") or (1.0,) * count,
-            translate=attributes.get("translate") or (0.0,) * count,
-            units=attributes.get("units") or ("pixel",) * count,
+            scale=_given(attributes, "scale", (1.0,) * count),
+            translate=_given(attributes, "translate", (0.0,) * count),
+            units=_given(attributes, "units", ("pixel",) * count),
         ),
         channel_names=tuple(map(channel_name, layers)) if plain else (),
         channel_colors=tuple(map(_color, layers)) if plain else (),
+        displays=known_displays(displays),
     )
 
 
-def placement(
+def _given(attributes: Mapping[str, Any], name: str, usual: Any) -> Any:
+    value = attributes.get(name)
+    return usual if value is None or len(value) == 0 else value
+
+
+def _placement(
     axes: str, *, scale: ArrayLike, translate: ArrayLike, units: Sequence[Any]
 ) -> Description:
-    """Return the description of a file with the place and pixel sizes of a layer."""
     spatial = axes.replace("S", "")
     sizes, origin = np.abs(np.asarray(scale, float)), np.asarray(translate, float)
     names = ["" if str(unit) == "pixel" else f"{pint.Unit(str(unit)):~}" for unit in units]
@@ -191,14 +212,30 @@ def channel_name(attributes: Mapping[str, Any]) -> str:
     return str(record.get("channel") or source.get("layer") or attributes.get("name", ""))
 
 
+def _table(attributes: Mapping[str, Any]) -> NDArray[np.uint8]:
+    """Return the colours (3, 256) in which a layer is shown, dark pixels first."""
+    given = attributes.get("colormap", "gray")
+    colormap = Colormap(**given) if isinstance(given, Mapping) else ensure_colormap(given)
+    colours = np.asarray(colormap.map(np.linspace(0, 1, 256)))[:, :3]
+    return np.asarray(np.rint(255 * colours.T), np.uint8)
+
+
 def _color(attributes: Mapping[str, Any]) -> str:
-    """Return the colour of the brightest pixels, in hexadecimal."""
-    colormap = attributes.get("colormap", "gray")
-    if isinstance(colormap, Mapping):
-        brightest = np.asarray(colormap["colors"])[-1]
-    else:
-        brightest = np.asarray(ensure_colormap(colormap).colors)[-1]
-    return "".join(f"{round(255 * float(part)):02X}" for part in brightest[:3])
+    """Return the brightest colour of a layer, in hexadecimal."""
+    table = _table(attributes)
+    # The last of several: most colormaps end with it.
+    last = 255 - int(np.argmax(table.sum(axis=0, dtype=int)[::-1]))
+    return bytes(table[:, last].tolist()).hex().upper()
+
+
+def _display(attributes: Mapping[str, Any]) -> ChannelDisplay:
+    """Return the display range of a layer, and its colours unless these are a ramp."""
+    table = _table(attributes)
+    straight = np.abs(ramp(_color(attributes)).astype(int) - table).max() <= 1
+    return ChannelDisplay(
+        table=None if straight else table.tobytes(),
+        limits=known_limits(attributes.get("contrast_limits")),
+    )
 
 
 def layer_data(layers: Sequence[Image]) -> list[tuple[Any, Mapping[str, Any], str]]:

@@ -41,7 +41,7 @@ class ZarrOutput:
         from napari_blindsr.images.files import create_image, open_image  # noqa: PLC0415
         from napari_blindsr.physics.observation import phase  # noqa: PLC0415
         from napari_blindsr.plugin.layers.open_files import lazy  # noqa: PLC0415
-        from napari_blindsr.plugin.layers.save_files import placement  # noqa: PLC0415
+        from napari_blindsr.plugin.layers.save_files import layer_description  # noqa: PLC0415
         from napari_blindsr.stacks.outputs import ArrayTarget, result_type  # noqa: PLC0415
 
         source, scale = self._source, self._settings.scale
@@ -50,13 +50,14 @@ class ZarrOutput:
         selection = parse_selection(source.options.planes, layout)
         height, width = source.restored_shape
         frame = finer_frame(source, scale=scale, offset=phase(scale, self._settings.geometry))
+        shape = layout.resized(selection, (scale * height, scale * width)).shape
+        looks = source.appearance.attributes(rgb=source.is_rgb)
+        looks |= {"name": source.name, **frame.attributes()}
         writer = create_image(
             self.path,
-            shape=layout.resized(selection, (scale * height, scale * width)).shape,
+            shape=shape,
             dtype=result_type(source.options.dtype, source.kind),
-            description=placement(
-                source.axes, scale=frame.scale, translate=frame.translate, units=frame.units
-            ),
+            description=layer_description(source.axes, shape, [looks]),
         )
         try:
             yield ArrayTarget(writer)

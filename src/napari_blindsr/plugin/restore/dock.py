@@ -5,21 +5,24 @@ from __future__ import annotations
 import logging
 from concurrent.futures import Future, ThreadPoolExecutor
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from magicgui.widgets import PushButton
 from napari.layers import Layer
 from napari.utils.notifications import show_warning
 from qtpy.QtCore import QTimer
-from qtpy.QtWidgets import QApplication
+from qtpy.QtWidgets import QApplication, QFileDialog
 
 from napari_blindsr.errors import BlindSRError
 from napari_blindsr.plugin.layers.inputs import Frame
 from napari_blindsr.plugin.layers.outputs import is_restored, record_of, result_layers
 from napari_blindsr.plugin.layers.read import find_plane, nanometres, quoted
 from napari_blindsr.plugin.layers.shapes import VIEW
+from napari_blindsr.plugin.restore.advice import ScaleAdvice
 from napari_blindsr.plugin.restore.form import RunForm
 from napari_blindsr.plugin.restore.judge import judge
+from napari_blindsr.plugin.restore.presets import load_preset, save_preset
 from napari_blindsr.plugin.restore.preview import PreviewLayers
 from napari_blindsr.plugin.restore.request import keep_pace, read_request, size_text
 from napari_blindsr.plugin.restore.worker import RestoreRun
@@ -35,6 +38,7 @@ from napari_blindsr.plugin.widgets.follow import placing, region_changes
 from napari_blindsr.plugin.widgets.pace import Pace
 from napari_blindsr.plugin.widgets.save import (
     NOTHING,
+    ask_and_export,
     ask_and_save,
     results_to_save,
 )
@@ -45,8 +49,6 @@ from napari_blindsr.settings import Settings
 from napari_blindsr.stacks.result import StackResult
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     import napari.viewer
 
     from napari_blindsr.progress import Progress
@@ -94,6 +96,7 @@ class RestoreWidget(RunDock[RestoreRun]):
         self.hint.visible = False
         self._follow(self.image)
         self._previews = PreviewLayers(napari_viewer)
+        self._advice = ScaleAdvice(self.native, self._show_advice)
         self._pair: tuple[Layer, ...] = ()
         self._source_layer: Layer | None = None
         self._unit, self._pace = "step", Pace()
@@ -137,7 +140,8 @@ class RestoreWidget(RunDock[RestoreRun]):
         self.save_button = PushButton(
             text="Save result …",
             tooltip="Save the selected results, or the last one, as OME-TIFF, ImageJ TIFF or\n"
-            "OME-Zarr, with pixel sizes, units, names and colours. Several become channels.",
+            "OME-Zarr, with pixel sizes, units, names, colours and contrast limits.\n"
+            "Several become channels.",
         )
         press_with(self.run_button, "F5")
         press_with(self.stop_button, "Shift+F5")
@@ -154,10 +158,13 @@ class RestoreWidget(RunDock[RestoreRun]):
         form.python_button.changed.connect(lambda: self._copy("python"))
         form.command_button.changed.connect(lambda: self._copy("command"))
         form.load_button.changed.connect(self._load_settings)
+        form.save_file_button.changed.connect(self._save_preset)
+        form.load_file_button.changed.connect(self._load_preset)
         for name in COSTLY:
             form.fields[name].changed.connect(self._describe)
         optics = form.optics
-        for row in (optics.kind, optics.aperture, optics.emission, optics.pixel_size):
+        known = (optics.kind, optics.aperture, optics.emission, optics.pixel_size)
+        for row in (*known, *(row for one in self.families.values() for row in one.instrument)):
             row.changed.connect(self._describe)
         self._listen([dims.ndisplay, dims.order, dims.current_step], self._describe)
         self._watch(self.image, placing)
@@ -243,9 +250,31 @@ class RestoreWidget(RunDock[RestoreRun]):
             self.status.value = f"There are no settings: {NOTHING}"
             return
         layer = found[-1]
-        missing = self._form.take(Settings.from_json(record_of(layer)["settings"]))
+        try:
+            missing = self._form.take(Settings.from_json(record_of(layer)["settings"]))
+        except BlindSRError as error:
+            self._fail(error)
+        else:
+            self._show_loaded(quoted(layer), missing)
+
+    def _show_loaded(self, source: str, missing: list[str]) -> None:
         rest = f" Set by hand: {', '.join(missing)}." if missing else ""
-        self.status.value = f"Settings of {quoted(layer)}.{rest}"
+        self.status.value = f"Settings of {source}.{rest}"
+
+    def _save_preset(self) -> None:
+        export = partial(save_preset, form=self._form)
+        ask_and_export(self.native, "Save settings", "settings.json", export)
+
+    def _load_preset(self) -> None:
+        answer, _ = QFileDialog.getOpenFileName(self.native, "Load settings", "", "JSON (*.json)")
+        if not answer:
+            return
+        try:
+            missing = load_preset(Path(answer), self._form)
+        except BlindSRError as error:
+            self._fail(error)
+        else:
+            self._show_loaded(answer, missing)
 
     def _copy(self, kind: str) -> None:
         """Copy what repeats the run to the clipboard."""
@@ -361,6 +390,11 @@ class RestoreWidget(RunDock[RestoreRun]):
             found = ", ".join(device_label(name) for name in report.names)
             self.torch_line.value = f"{torch_build()} · {found}"
             self.hint.value, self.hint.visible = report.hint, bool(report.hint)
+            self._describe()
+
+    def _show_advice(self) -> None:
+        if not self._gone:
+            self._form.show_advice(self._advice.text)
 
     def _set_idle(self) -> None:
         self.pause_button.text = "Pause"
@@ -384,6 +418,8 @@ class RestoreWidget(RunDock[RestoreRun]):
         layer = self.image.value
         if layer is None:
             self._form.size_row.value = NO_IMAGE
+            self._advice.forget()
+            self._show_advice()
             self._allow_start(NO_IMAGE)
             return
         self._form.show_layer(layer)
@@ -395,6 +431,10 @@ class RestoreWidget(RunDock[RestoreRun]):
             if size is not None:
                 self._form.show_pixel_size(size)
             text = size_text(self._form, plane, self._viewer)
+            if self._form.found and self._worker is None:
+                # torch is imported by now, and no run computes that would be slowed down.
+                self._advice.ask(layer, plane)
+                self._show_advice()
         except BlindSRError as error:
             self._form.size_row.value = str(error)
             self._allow_start(str(error))

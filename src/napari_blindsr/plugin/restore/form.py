@@ -74,6 +74,7 @@ class RunForm(Rows):
         self.uncertainty.choices = lambda _: options.uncertainties(self._finish)
         self._show_usual()
         self._show_what_matters()
+        self.show_advice("")
         self._connect(kept)
 
     def _make_buttons(self) -> None:
@@ -88,11 +89,22 @@ class RunForm(Rows):
             tooltip="Copy a command line that repeats this run to the clipboard.",
         )
         self.load_button = PushButton(
-            text="Load settings",
+            text="Load from result",
             tooltip="Set everything as it was for the selected result, or for the last one.",
+        )
+        self.save_file_button = PushButton(
+            text="Save settings …",
+            tooltip="Save the settings as a JSON file. Layers, planes, region and folders are not\n"
+            "part of it.",
+        )
+        self.load_file_button = PushButton(
+            text="Load settings …",
+            tooltip="Load settings from a JSON file: saved here, or the report of a run that the\n"
+            "command line wrote.",
         )
         for name, *buttons in (
             ("actions", self.defaults_button, self.load_button),
+            ("presets", self.save_file_button, self.load_file_button),
             ("copies", self.python_button, self.command_button),
         ):
             self.add(side_by_side(*buttons, name=name, label=NO_LABEL))
@@ -219,7 +231,7 @@ class RunForm(Rows):
             for row, visible in zip(rows, matter, strict=True):
                 self.show(row, visible=visible)
             self.show(self._headings[title], visible=any(matter))
-        self.show(self.actions, self.copies, visible=opened)
+        self.show(self.actions, self.presets, self.copies, visible=opened)
         self.seed.another.visible = self.chosen_method.optimises
         changed = len(self._changed(effects))
         text = "Advanced settings" + (f" ({changed} changed)" if changed else "")
@@ -311,6 +323,11 @@ class RunForm(Rows):
         found = [(device_label(name), name) for name in ("auto", *report.names)]
         # A function, because magicgui keeps it as the default; a list would not last.
         self.device.choices = lambda _: found
+
+    def show_advice(self, text: str) -> None:
+        """Show which scale is suggested, or nothing."""
+        self.advice.value = text
+        self.show(self.advice, visible=bool(text))
 
     def show_pixel_size(self, size: float) -> None:
         """Pass the size of the image's pixel, in nm, to the kernel families."""

@@ -37,6 +37,8 @@ class FamilyForm:
             self._fields[name] for name in sorted(self._fields, key=lambda name: name != KERNELS)
         )
         self._suggested = {name: field.value for name, field in self._fields.items()}
+        self._usual = {name: self._suggested[name] for name in family.instrument}
+        self.instrument = tuple(self._fields[name] for name in family.instrument)
 
     def __getattr__(self, name: str) -> Any:
         names = self.__dict__.get("_names", {})
@@ -56,6 +58,17 @@ class FamilyForm:
         """Folder of kernels to draw from instead."""
         path = self._fields[KERNELS].value if KERNELS in self._fields else None
         return path if isinstance(path, Path) else None
+
+    @property
+    def hint(self) -> str:
+        """What is assumed of the instrument, as long as nobody has said something else."""
+        assumed = []
+        for name, usual in self._usual.items():
+            field = self._fields[name]
+            if field.value == usual:
+                label, _, unit = field.label.rstrip(")").partition(" (")
+                assumed.append(f"{label} {usual:g} {unit}".strip())
+        return f"{self._family.label} assumes {', '.join(assumed)}: check them" if assumed else ""
 
     def kernel(self) -> KernelFamily:
         """Return the family with the parameters that are set; a folder is read later.
@@ -100,6 +113,7 @@ class FamilyForm:
             return None
         if not field.min <= value <= field.max:
             return None
+        self._usual.pop(parameter, None)
         field.value = value
         # The field rounds.
         self._suggested[parameter] = field.value

@@ -134,6 +134,11 @@ def scale_fields() -> list[Widget]:
     size = text_line(
         "Height × width in pixels, of the image and of the result.", name="size_row", label=NO_LABEL
     )
+    advice = text_line(
+        "Estimated from the blur and the noise of the middle of the plane on display.",
+        name="advice",
+        label=NO_LABEL,
+    )
     quality = ComboBox(
         name="quality",
         label="How much time",
@@ -141,7 +146,7 @@ def scale_fields() -> list[Widget]:
         tooltip="Fast: the image is restored once. Careful: it is restored in four rotations,\n"
         "whose mean is a little nearer to the truth and has fewer artefacts.",
     )
-    return [scale, size, quality, advanced_field()]
+    return [scale, advice, size, quality, advanced_field()]
 
 
 def method_fields() -> list[Widget]:

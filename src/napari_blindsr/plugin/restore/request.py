@@ -138,7 +138,8 @@ def size_text(form: RunForm, plane: Plane, viewer: ViewerModel) -> str:
         count = math.prod(map(len, selection))
         form.show_neighbours(followed=chain_axis(layout.loop_axes, selection) is not None)
         parts.append(f"{count} planes" if count > 1 else "1 plane")
-    parts += [form.optics.hint] if form.optics.hint else []
+    hints = (form.optics.hint, "" if form.family is None else form.family.hint)
+    parts += [hint for hint in hints if hint]
     try:
         settings = form.settings()
     except SettingsError:

@@ -1,4 +1,4 @@
-"""Text in CSV files, and results in image files, which are written in the background."""
+"""Text in small files, and results in image files, which are written in the background."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from napari.utils.notifications import show_error, show_info
 from qtpy.QtWidgets import QFileDialog, QWidget
 
 from napari_blindsr.errors import BlindSRError
-from napari_blindsr.images.atomic import check_output, replacing
+from napari_blindsr.images.atomic import check_free, check_output, replacing
 from napari_blindsr.plugin.layers.outputs import is_restored
 
 if TYPE_CHECKING:
@@ -20,18 +20,27 @@ if TYPE_CHECKING:
 
 
 def ask_and_export(parent: QWidget, title: str, name: str, export: Callable[[Path], None]) -> None:
-    """Ask for a CSV file, propose a name, and export to it; errors are shown."""
-    answer, _ = QFileDialog.getSaveFileName(parent, title, name, "CSV (*.csv)")
+    """Ask for a file, propose a name, and export to it; errors are shown."""
+    suffix = Path(name).suffix
+    kind = f"{suffix[1:].upper()} (*{suffix})"
+    answer, _ = QFileDialog.getSaveFileName(parent, title, name, kind)
     if not answer:
         return
     path = Path(answer)
-    path = path if path.suffix else path.with_suffix(".csv")
+    path = path if path.suffix else path.with_suffix(suffix)
     try:
+        check_asked(path, answer)
         export(path)
     except BlindSRError as error:
         show_error(str(error))
     else:
         show_info(f"Saved {path}")
+
+
+def check_asked(path: Path, answer: str) -> None:
+    """Refuse to replace a file that the dialogue did not ask about: it was answered otherwise."""
+    if str(path) != str(Path(answer)):
+        check_free(path, force=False)
 
 
 def save_csv(path: Path, text: str) -> None:
@@ -83,6 +92,11 @@ def ask_and_save(
     if not answer:
         return
     path = chosen_path(answer, chosen)
+    try:
+        check_asked(path, answer)
+    except BlindSRError as error:
+        failed(error)
+        return
     connected: dict[str, Callable[..., Any]] = {
         "returned": lambda _: saved(path),
         "errored": failed,
