@@ -49,7 +49,10 @@ STOPPED = 3
 ScaleOption = Annotated[
     int, typer.Option("--scale", "-s", help=f"How many times finer, {SCALES[0]} to {SCALES[-1]}.")
 ]
-MethodOption = Annotated[str, typer.Option(help=f"One of: {', '.join(METHODS)}.")]
+MethodOption = Annotated[
+    str,
+    typer.Option(help=f"One of: {', '.join(METHODS)}.", autocompletion=lambda: list(METHODS)),
+]
 FieldOption = Annotated[
     str,
     typer.Option(
