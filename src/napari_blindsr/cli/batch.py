@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from rich.markup import escape
@@ -25,7 +25,8 @@ from napari_blindsr.stacks.batch import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Mapping, Sequence
+    from pathlib import Path
 
     from numpy.typing import NDArray
     from rich.console import Console
@@ -46,10 +47,12 @@ def restore_many(
     mask: NDArray[Any] | None,
     force: bool,
     console: Console,
+    about: Callable[[Path], Mapping[str, Any]],
     cluster: ClusterChoice | None = None,
 ) -> int:
     """Restore files; returns the exit code. Files that are complete are skipped.
 
+    What `about` returns of a source is part of its report.
     A file that fails does not end the run, unless it is the only one; a lost cluster does.
     """
     summary = _Outcomes(alone=len(jobs) == 1, console=console)
@@ -66,6 +69,7 @@ def restore_many(
             given = open_file(
                 job, settings, options, axes=axes, known=known, mask=mask, force=force
             )
+            given = replace(given, about=about(job.source))
         except (BlindSRError, OSError) as error:
             summary.fail(job, error)
         else:

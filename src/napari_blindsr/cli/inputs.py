@@ -28,7 +28,7 @@ from napari_blindsr.stacks.options import StackOptions
 from napari_blindsr.types import FileFormat, OutputType, Sharing
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from rich.console import Console
 
@@ -314,9 +314,16 @@ class OutputOptions:
                 )
 
     def write(
-        self, image: Path, result: Result, loaded: LoadedImage, *, force: bool, console: Console
+        self,
+        image: Path,
+        result: Result,
+        loaded: LoadedImage,
+        *,
+        about: Mapping[str, Any],
+        force: bool,
+        console: Console,
     ) -> list[Path]:
-        """Write a result; returns the files."""
+        """Write a result; returns the files. The report has `about` as well."""
         import numpy as np  # noqa: PLC0415
 
         from napari_blindsr.images import files, plain  # noqa: PLC0415
@@ -352,7 +359,7 @@ class OutputOptions:
                     self.uncertainty_out, spread, dtype=spread.dtype, pixel_size=fine, **options
                 )
             if self.report is not None:
-                plain.write_report(self.report, result.report(), **options)
+                plain.write_report(self.report, {**result.report(), **about}, **options)
         bundle.commit()
         if clipped:
             console.print(

@@ -35,6 +35,8 @@ from napari_blindsr.cli.options import (
     say,
     warnings_of,
 )
+from napari_blindsr.cli.replay import check_files, read_command, recorded, take_options
+from napari_blindsr.errors import FileError
 from napari_blindsr.methods import method_named
 from napari_blindsr.physics.kernels import FAMILY_NAMES, KernelFamily
 
@@ -50,11 +52,22 @@ if TYPE_CHECKING:
 
 
 ImagesArgument = Annotated[
-    list[Path],
+    list[Path] | None,
     typer.Argument(
         metavar="INPUT...",
         help="Images or stacks: .tif, .ome.tif, .zarr, .npy, .png, .jpg; folders and patterns "
         "stand for the images in them.",
+        show_default="that of --replay",
+    ),
+]
+ReplayOption = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="REPORT",
+        callback=take_options,
+        is_eager=True,
+        help="Repeat the run that wrote this report, .json, if its INPUT is still the same; "
+        "options that are given replace those of the report.",
     ),
 ]
 
@@ -134,6 +147,15 @@ class ProblemOptions:
             "field": parse_field(self.field),
         }
 
+    def files(self, image: Path) -> dict[str, Path]:
+        """Return the files that a run reads, by their names on the command line."""
+        files = {"INPUT": image}
+        if self.kernel not in FAMILY_NAMES:
+            files["--kernel"] = Path(self.kernel)
+        if self.mask is not None:
+            files["--mask"] = self.mask
+        return files
+
     def read_mask(self) -> NDArray[np.bool_] | None:
         """Return the pixels to be ignored, if they are given."""
         from napari_blindsr.images.files import read_mask  # noqa: PLC0415
@@ -152,7 +174,7 @@ class ProblemOptions:
 
 @flattened
 def restore(
-    images: ImagesArgument,
+    images: ImagesArgument = None,
     *,
     files: FileOptions,
     stack: PlaneOptions,
@@ -161,6 +183,7 @@ def restore(
     processes: ClusterOptions,
     given: FamilyOptions,
     outputs: OutputOptions,
+    replay: ReplayOption = None,
     force: ForceOption = False,
     quiet: QuietOption = False,
 ) -> int:
@@ -168,6 +191,7 @@ def restore(
 
     Ctrl-C ends the run and keeps the best state so far; twice drops it.
     """
+    images = _chosen_images(images, replay)
     files.check(images)
     options = stack.stack_options()
     cluster = processes.cluster(chosen.threads)
@@ -186,6 +210,13 @@ def restore(
     )
     known = None if isinstance(source, KernelFamily) else source
     console = error_console(quiet=quiet)
+    if replay is not None:
+        say(console, *_replayed(replay, images, problem))
+
+    def about(image: Path) -> dict[str, Any]:
+        groups = (files, stack, problem, chosen, processes, given, outputs)
+        return {"command": recorded(problem.files(image), groups)}
+
     if alone is None or files.output is None:
         from napari_blindsr.cli.batch import restore_many  # noqa: PLC0415
 
@@ -199,8 +230,10 @@ def restore(
             force=force,
             console=console,
             cluster=cluster,
+            about=about,
         )
     loaded, mask = problem.read(alone, files.output)
+    command = about(alone)
     from napari_blindsr.cli.terminal import run  # noqa: PLC0415
 
     result = run(
@@ -212,8 +245,26 @@ def restore(
         notes=loaded.notes,
         console=console,
     )
-    written = outputs.write(files.output, result, loaded, force=force, console=console)
+    written = outputs.write(
+        files.output, result, loaded, about=command, force=force, console=console
+    )
     return conclude(result, written, console, nanometres=square_pixel(loaded.pixel_size)[0])
+
+
+def _chosen_images(images: list[Path] | None, replay: Path | None) -> list[Path]:
+    """Return the INPUTs of a command: as given, or that of the report it repeats."""
+    if images:
+        return images
+    if replay is None:
+        raise FileError("no INPUT is given; expected images, stacks, folders, or --replay REPORT")
+    return [Path(read_command(replay)["files"]["INPUT"]["path"])]
+
+
+def _replayed(report: Path, images: list[Path], problem: ProblemOptions) -> list[str]:
+    """Check that the files of a command are those of the report it repeats; returns notes."""
+    if len(images) != 1:
+        raise FileError(f"--replay repeats the run of one INPUT; received {len(images)}")
+    return [f"note: {note}" for note in check_files(report, problem.files(images[0]))]
 
 
 def conclude(

@@ -6,7 +6,7 @@ import hashlib
 import json
 import time
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -23,7 +23,7 @@ from napari_blindsr.stacks.plan import prepare_stack
 from napari_blindsr.stacks.restore_stack import run_stack
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator, Sequence
+    from collections.abc import Callable, Generator, Mapping, Sequence
     from pathlib import Path
 
     from numpy.typing import ArrayLike, NDArray
@@ -181,12 +181,15 @@ class OpenFile:
         Of the result.
     notes : tuple of str
         What was left out when the file was opened.
+    about : mapping
+        What the report has as well.
     """
 
     job: FileJob
     stack: StackJob
     description: Description
     notes: tuple[str, ...]
+    about: Mapping[str, Any] = field(default_factory=dict)
 
 
 def open_file(
@@ -262,7 +265,7 @@ def restore_file(
         kernels = stacked_kernels(result)
         if kernels is not None:
             write_kernel(job.kernel, kernels, force=True, bundle=bundle)
-        report = {**result.report(), "run": run, "source": str(job.source)}
+        report = {**result.report(), "run": run, "source": str(job.source), **opened.about}
         write_report(job.report, report, force=True, bundle=bundle)
     except BaseException:
         bundle.discard()
