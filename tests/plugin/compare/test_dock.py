@@ -53,7 +53,7 @@ def state(viewer: Any) -> Any:
     grid, images = viewer.canvas.grid, [x for x in viewer.layers if isinstance(x, Image)]
     return (
         [(layer.name, layer.visible) for layer in viewer.layers],
-        (grid.enabled, grid.stride, tuple(grid.shape), grid.spacing),
+        (grid.enabled, grid.stride, tuple(grid.shape), getattr(grid, "spacing", None)),
         viewer.layers.selection.active.name,
         sorted(layer.name for layer in viewer.layers.selection),
         [(tuple(x.contrast_limits), x.gamma, x.colormap.name) for x in images],
