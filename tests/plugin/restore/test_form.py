@@ -254,5 +254,4 @@ def test_the_menus_open_the_docks(make_napari_viewer: Any, path: str, title: str
     # The one that a script gets, too.
     dock, widget = viewer.window.add_plugin_dock_widget("napari-blindsr", title)
     assert dock.name == name
-    # Older versions hand out the Qt widget.
-    assert viewer.window.dock_widgets[name] in (widget, getattr(widget, "native", None))
+    assert viewer.window.dock_widgets[name] is widget
