@@ -37,7 +37,9 @@ def listening() -> list[tuple[str, int]]:
         (connection.laddr.ip, connection.laddr.port)
         for process in (here, *here.children(recursive=True))
         # psutil before 6 calls them otherwise.
-        for connection in getattr(process, "net_connections", process.connections)("tcp")
+        for connection in (
+            process.net_connections if hasattr(process, "net_connections") else process.connections
+        )("tcp")
         if connection.status == psutil.CONN_LISTEN
     ]
 
