@@ -6,6 +6,7 @@ import csv
 import io
 import json
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -157,6 +158,25 @@ def test_plots_and_maps_fit_what_they_are_of(everything: MetricInputs) -> None:
         assert layer.map is not None, layer.reason
         whole = everything.image if layer.map.grid == "image" else everything.source
         assert layer.map.values.shape == whole.shape[:2]
+
+
+def test_a_kernels_profile_is_in_the_unit_of_the_pixels(everything: MetricInputs) -> None:
+    shape = everything.kernel_shape
+    for size, unit, factor in ((None, "px", 1.0), (120.0, "nm", 120.0)):
+        inputs = replace(everything, pixel_size=size)
+        (drawn,) = (plot for plot in plots(inputs) if plot.kind.name == "kernel_profile")
+        assert drawn.curve is not None
+        assert drawn.curve.x_label == f"distance from the centre [{unit}]"
+        sides = (("longer", shape.longer), ("shorter", shape.shorter))
+        for line, (side, profile) in zip(drawn.curve.lines, sides, strict=True):
+            assert line.label == f"{side} axis, FWHM {factor * profile.fwhm:.3g} {unit}"
+            np.testing.assert_allclose(line.x, factor * profile.position)
+
+
+def test_a_record_has_value_and_unit(everything: MetricInputs) -> None:
+    for one in measure(everything):
+        assert one.record()["unit"] == one.metric.unit
+        assert one.record()["value"] == one.value
 
 
 def test_tables_and_metadata_hold_everything(everything: MetricInputs) -> None:

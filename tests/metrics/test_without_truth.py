@@ -12,6 +12,7 @@ from scipy.stats import chi2, kstest
 
 from napari_blindsr.errors import InputError
 from napari_blindsr.metrics import MetricInputs
+from napari_blindsr.metrics import residual as residual_module
 from napari_blindsr.metrics.residual import LAGS, border_margin, predict, residual
 from napari_blindsr.metrics.squirrel import error_map
 from napari_blindsr.physics.simulate import Degradation, degrade, gaussian_kernel
@@ -106,6 +107,36 @@ def test_a_delta_predicts_the_image_itself() -> None:
     corner[0, 2] = 1
     moved = predict(image, corner, scale=2, gain=3.0, **options)  # type: ignore[arg-type]
     assert np.allclose(moved[0, 1:, :-1], 3 * image[0, 1:-2:2, 1:-2:2])
+
+
+@pytest.mark.parametrize("border", ["extend", "circular"])
+@pytest.mark.parametrize("geometry", ["camera", "benchmark"])
+def test_a_prediction_in_strips_is_that_of_the_whole(
+    border: str, geometry: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    image = np.stack([scene(60)[:, :36], scene(60)[::-1, :36]])
+    kernel = gaussian_kernel((6.0, 2.0), 0.5, scale=3, geometry=geometry)  # type: ignore[arg-type]
+    options = {"scale": 3, "geometry": geometry, "border": border}
+    whole = predict(image, kernel, **options)  # type: ignore[arg-type]
+    # Two rows at a time.
+    monkeypatch.setattr(residual_module, "STRIP", 2 * len(image) * 12 * kernel.size)
+    np.testing.assert_allclose(predict(image, kernel, **options), whole, rtol=1e-12)  # type: ignore[arg-type]
+    made = degrade(
+        image[0],
+        kernel,
+        Degradation(scale=3, geometry=geometry, border=border),  # type: ignore[arg-type]
+    )
+    assert whole.shape == (2, 20, 12)
+    if border == "circular":
+        np.testing.assert_allclose(whole[0], made.image, rtol=1e-4)
+
+
+def test_the_noise_of_a_residual_is_the_root_mean_square() -> None:
+    rng = np.random.default_rng(0)
+    source = rng.normal(size=(1, 40, 40))
+    source[:, 20:] *= 3
+    found = residual(source, np.zeros_like(source), DELTA, scale=1, border="extend", noise=2.0)
+    assert found.noise == pytest.approx(2.0)
 
 
 def test_residuals_need_noise_and_pixels() -> None:

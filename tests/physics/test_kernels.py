@@ -216,6 +216,12 @@ def test_published_gaussians(scale: int) -> None:
         np.testing.assert_allclose(kernels.numpy(), expected, atol=2e-3)
 
 
+def test_the_published_range_of_variances() -> None:
+    # 0.175 s + 3 to min(2.5 s, 10) + 10, plus the s - 4 of the published sampler.
+    for scale, low, high in ((2, 1.35, 13.0), (3, 2.525, 16.5), (4, 3.7, 20.0), (8, 8.4, 24.0)):
+        assert Gaussian().variance_range(scale) == pytest.approx((low, high))
+
+
 @pytest.mark.parametrize("scale", [2, 3, 4, 8])
 def test_published_discs(scale: int) -> None:
     size = kernel_size(scale)

@@ -158,6 +158,18 @@ def test_completed_data_are_bright_and_filled_in() -> None:
     torch.testing.assert_close(dark.completed(canvas, kernel), bright)
 
 
+def test_a_dark_observation_is_brightened_as_a_whole() -> None:
+    observation = random_observation(2, 2, (1, 6, 7), "extend")
+    guess = torch.rand(observation.data.shape)
+    dark = replace(observation, data=0.25 * guess, guess=0.25 * guess, noise=0.5, gain=0.25)
+    bright = dark.brightened()
+    assert bright.gain == 1
+    assert bright.noise == 2
+    assert bright.guess is not None
+    torch.testing.assert_close(bright.data, guess)
+    torch.testing.assert_close(bright.guess, guess)
+
+
 @given(scale=st.integers(1, 4), geometry=GEOMETRY, border=BORDER, seed=st.integers(0, 100))
 @settings(deadline=None, max_examples=30)
 def test_support_is_zero_where_all_that_sees_a_pixel_is_covered(
