@@ -50,6 +50,9 @@ manifest: .venv/installed-dev
 
 docs: .venv/installed-docs
 	.venv/bin/python -m sphinx -W --keep-going -b html docs docs/_build/html
+	@# A reader's browser asks no other host for anything.
+	! grep -rE '<(link|script|img|iframe|source|video|audio)[^>]+"(https?:)?//' \
+		docs/_build/html --include='*.html'
 
 links: .venv/installed-docs
 	.venv/bin/python -m sphinx -W --keep-going -b linkcheck docs docs/_build/links

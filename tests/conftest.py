@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import gc
 import os
+import socket
 from collections.abc import Iterator
 
 # Tests run side by side, and sums in another order differ in their last bits. Before torch loads.
@@ -40,3 +41,12 @@ def client() -> Iterator[Client]:
     """Two workers for all tests that do not need a cluster of their own."""
     with two_workers() as client:
         yield client
+
+
+@pytest.fixture
+def free_port() -> int:
+    """Return a port of this machine on which nobody listens."""
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        port: int = listener.getsockname()[1]
+    return port

@@ -114,6 +114,12 @@ class Schedule:
     unexplained : float
         Standard deviation of the error that the estimated kernel leaves, in units of the range:
         given to USRNet as additional noise.
+
+    Examples
+    --------
+    >>> schedule = Schedule.named("published")
+    >>> schedule.scaled(200).image_steps
+    200
     """
 
     image_steps: int = 1000

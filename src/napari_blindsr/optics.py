@@ -36,6 +36,12 @@ class Optics:
     ------
     SettingsError
         If a number is out of its range.
+
+    Examples
+    --------
+    >>> optics = Optics(numerical_aperture=1.2, emission_nm=520, pixel_size_nm=65)
+    >>> round(optics.sigma, 2)
+    1.4
     """
 
     numerical_aperture: float | None = None

@@ -139,6 +139,15 @@ class Settings:
     optics : Optics
         Numerical aperture, emission wavelength and pixel size of a microscope, as far as they are
         known; they are combined with the blur estimate. Not used by methods that optimise.
+
+    Examples
+    --------
+    >>> settings = Settings(scale=2, method="fast")
+    >>> Settings.from_json(settings.to_json()) == settings
+    True
+    >>> Settings(scale=99)
+    Traceback (most recent call last):
+    napari_blindsr.errors.SettingsError: scale is 99; expected a whole number from 1 to 8
     """
 
     scale: int

@@ -236,6 +236,42 @@ def test_unwritable_folder(folder: Path) -> None:
     assert "permission denied" in done.stderr
 
 
+COMPLETE = """
+eval "$(napari-blindsr --show-completion)"
+COMP_WORDS=(napari-blindsr "$@")
+COMP_CWORD=$#
+_napari_blindsr_completion napari-blindsr
+echo "${COMPREPLY[@]}"
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="macOS and Windows have other shells")
+@pytest.mark.parametrize(
+    ("words", "completed"),
+    [
+        ("re", "restore"),
+        ("restore --uncert", "--uncertainty --uncertainty-out"),
+        ("restore --method m", "mlmc mlmc-usrnet"),
+        ("restore --border e", "extend"),
+        # The shell goes on with the names of files.
+        ("restore cel", ""),
+    ],
+)
+def test_bash_completes_commands_options_and_choices(words: str, completed: str) -> None:
+    # The command as it is installed, which python -m is not for a shell.
+    programs = Path(sys.executable).parent
+    path = f"{programs}{os.pathsep}{os.environ['PATH']}"
+    done = subprocess.run(
+        ["/bin/bash", "--norc", "-c", COMPLETE, "bash", *words.split()],
+        env={**ENVIRONMENT, "PATH": path},
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE,
+        check=False,
+    )
+    assert (done.stdout.strip(), done.stderr) == (completed, "")
+
+
 @pytest.mark.parametrize(
     "arguments",
     [

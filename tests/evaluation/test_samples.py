@@ -18,6 +18,7 @@ from napari_blindsr.evaluation.samples import SAMPLES, Camera, Sample, fluoresce
 from napari_blindsr.physics.simulate import Degradation, degrade
 from napari_blindsr.plugin.layers import sample_data
 from napari_blindsr.plugin.layers.outputs import LayerData
+from napari_blindsr.plugin.layers.versions import shared_units
 
 CONTRIBUTED = (sample_data.fluorescence, sample_data.micrograph, sample_data.photograph)
 
@@ -90,7 +91,7 @@ def test_layers_lie_where_they_should(make: Callable[[], list[LayerData]]) -> No
     assert edges(kernel)[0, 1] > edges(image)[1, 1]
     assert edges(kernel)[0, 0] == pytest.approx(edges(image)[0, 0])
     assert kernel.units == truth.units == image.units
-    assert viewer.layers.extent.units is not None
+    assert shared_units(viewer.layers) is not None
 
 
 @contributed

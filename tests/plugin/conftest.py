@@ -38,8 +38,14 @@ if not MOVED:
     ViewerModel.scene = property(lambda viewer: SimpleNamespace(camera=viewer.camera))
     if not hasattr(Window, "dock_widgets"):
         Window.dock_widgets = property(
-            lambda window: {name: dock.widget() for name, dock in window._dock_widgets.items()}
+            lambda window: {name: inside(dock) for name, dock in window._dock_widgets.items()}
         )
+
+
+def inside(dock: Any) -> Any:
+    """Return what a dock of an older napari holds, as a plugin made it."""
+    widget = dock.widget()
+    return getattr(widget, "_magic_widget", widget)
 
 
 def make_result(

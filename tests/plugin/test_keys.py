@@ -14,6 +14,8 @@ from qtpy.QtCore import Qt
 from qtpy.QtGui import QAction, QKeySequence  # type: ignore[attr-defined]
 from qtpy.QtTest import QTest
 
+from napari_blindsr.plugin.compare.session import MODES
+from napari_blindsr.plugin.layers.versions import has_cells
 from tests.plugin.dock import wait_idle
 
 click_key: Any = QTest.keyClick
@@ -46,10 +48,12 @@ def test_keys_run_and_compare(
     qtbot.waitUntil(comparison.native.isVisible)
     assert comparison.mode.value == "curtain"
     seen = []
-    for _ in range(4):
+    # Older versions of napari cannot show layers side by side.
+    names = [m.name for m in MODES if m.name != "side by side" or has_cells(viewer)]
+    for _ in names:
         click_key(canvas, Qt.Key.Key_F6, Qt.KeyboardModifier.ShiftModifier)
         seen.append(comparison.mode.value)
-    assert sorted(seen) == ["blink", "curtain", "difference", "side by side"]
+    assert sorted(seen) == sorted(names)
 
 
 def test_napari_has_no_use_for_the_keys(make_napari_viewer: Callable[..., Any]) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import socket
 import sys
 import time
 from dataclasses import replace
@@ -37,14 +36,6 @@ READ = Settings(scale=2, finish="measurement", threads=1, precision=PRECISION)
 KNOWN = replace(READ, kernel="known")
 SLOW = replace(KNOWN, finish="prior")
 """A second a plane or so: long enough to be interrupted."""
-
-
-@pytest.fixture
-def free_port() -> int:
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        port: int = listener.getsockname()[1]
-    return port
 
 
 def check_same(found: StackResult, expected: StackResult) -> None:

@@ -36,7 +36,10 @@ def listening() -> list[tuple[str, int]]:
     return [
         (connection.laddr.ip, connection.laddr.port)
         for process in (here, *here.children(recursive=True))
-        for connection in process.net_connections("tcp")
+        # psutil before 6 calls them otherwise.
+        for connection in (
+            process.net_connections if hasattr(process, "net_connections") else process.connections
+        )("tcp")
         if connection.status == psutil.CONN_LISTEN
     ]
 

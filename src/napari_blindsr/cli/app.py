@@ -36,7 +36,6 @@ USAGE_ERROR: type[Exception] = typer.BadParameter.__bases__[0]
 app = typer.Typer(
     name="napari-blindsr",
     help="Blind super-resolution: estimate the blur and a finer image from one image.",
-    add_completion=False,
     context_settings={"help_option_names": ["-h", "--help"]},
     pretty_exceptions_enable=False,
 )

@@ -9,7 +9,16 @@ from collections.abc import Callable, Collection, Sequence
 from dataclasses import MISSING, dataclass, fields, is_dataclass, replace
 from functools import wraps
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar, get_type_hints
+from typing import (
+    TYPE_CHECKING,
+    Annotated,
+    Any,
+    Literal,
+    TypeVar,
+    get_args,
+    get_origin,
+    get_type_hints,
+)
 
 import typer
 from rich.console import Console
@@ -49,7 +58,10 @@ STOPPED = 3
 ScaleOption = Annotated[
     int, typer.Option("--scale", "-s", help=f"How many times finer, {SCALES[0]} to {SCALES[-1]}.")
 ]
-MethodOption = Annotated[str, typer.Option(help=f"One of: {', '.join(METHODS)}.")]
+MethodOption = Annotated[
+    str,
+    typer.Option(help=f"One of: {', '.join(METHODS)}.", autocompletion=lambda: list(METHODS)),
+]
 FieldOption = Annotated[
     str,
     typer.Option(
@@ -87,7 +99,10 @@ def flattened(command: Callable[..., Returned]) -> Callable[..., Returned]:
     for parameter in inspect.signature(command).parameters.values():
         group = groups.get(parameter.name)
         if group is None:
-            parameters.append(parameter.replace(annotation=hints[parameter.name]))
+            hint = hints[parameter.name]
+            # Python 3.10 makes it optional where the default is None, and hides what is annotated.
+            inside = [part for part in get_args(hint) if get_origin(part) is Annotated]
+            parameters.append(parameter.replace(annotation=inside[0] if inside else hint))
             continue
         types = get_type_hints(group, include_extras=True)
         parameters += [

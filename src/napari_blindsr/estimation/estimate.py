@@ -168,6 +168,15 @@ def estimate_kernel(
     ------
     BlindSRError
         Bad input or settings, before any work.
+
+    Examples
+    --------
+    >>> from napari_blindsr import estimate_kernel
+    >>> from napari_blindsr.evaluation.samples import fluorescence
+    >>> blur = estimate_kernel(fluorescence().image, scale=4)
+    >>> low, high = blur.intervals[0]
+    >>> low < blur.widths[0] < high
+    True
     """
     settings = Settings(
         scale=scale,

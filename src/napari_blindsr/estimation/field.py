@@ -80,6 +80,14 @@ def estimate_field(
     ------
     BlindSRError
         Bad input or settings, before any work.
+
+    Examples
+    --------
+    >>> from napari_blindsr import estimate_field
+    >>> from napari_blindsr.evaluation.samples import fluorescence
+    >>> field = estimate_field(fluorescence().image, scale=2, field=(2, 2))
+    >>> field.kernels.shape[:2]
+    (2, 2)
     """
     settings = Settings(
         scale=scale,

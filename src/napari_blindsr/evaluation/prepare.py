@@ -131,7 +131,7 @@ def image_seed(seed: int, name: str) -> int:
     """Return the seed of one image, which does not depend on the others."""
     digest = hashlib.sha256(f"{seed}/{name}".encode()).digest()
     # JSON readers keep whole numbers up to 2**53.
-    return int.from_bytes(digest[:6])
+    return int.from_bytes(digest[:6], "big")
 
 
 def prepare_image(sharp: ArrayLike, preparation: Preparation, *, seed: int) -> Degraded:

@@ -233,7 +233,11 @@ def choose_series(path: Path, tif: tifffile.TiffFile, number: int | None) -> int
         f"{series.name} {' × '.join(map(str, series.shape))} {series.axes}".strip()
         for series in tif.series
     ]
-    main = [n for n, s in enumerate(tif.series) if s.name.lower() not in COMPANIONS]
+    main = [
+        n
+        for n, s in enumerate(tif.series)
+        if s.name.lower() not in COMPANIONS and not s.keyframe.is_reduced
+    ]
     if number is None and len(main) == 1:
         return main[0]
     return choose(path, names, number)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -81,6 +82,9 @@ def read_metadata(
             mode=mode if "LUTs" in found and mode != "composite" else "",
             labels=() if names else tuple(map(str, several(found.get("Labels")))),
         )
+    own = _of_instrument(tif)
+    if own is not None:
+        return own
     shaped = (tif.shaped_metadata or ({},))[0]
     return Description(
         axes="YX",
@@ -98,6 +102,46 @@ def _ome_image(ome: Mapping[str, Any], number: int) -> Mapping[str, Any]:
     image = ome.get("Image")
     image = image[min(number, len(image) - 1)] if isinstance(image, list) else image
     return image if isinstance(image, dict) else {}
+
+
+def _of_instrument(tif: tifffile.TiffFile) -> Description | None:
+    """Return what LSM, STK and SVS files say in fields of their own; None of other files."""
+    if tif.is_lsm:
+        found = tif.lsm_metadata or {}
+        # Lengths are in metres, as Zeiss has them.
+        y, x, z = (1e6 * found.get(f"VoxelSize{axis}", 0) for axis in "YXZ")
+        channels = found.get("ChannelColors") or {}
+        return Description(
+            axes="YX",
+            flavour="tags",
+            pixel_size=_known_size(y, x, "µm"),
+            steps=(
+                AxisStep(axis="Z", size=z, unit="µm"),
+                AxisStep(axis="T", size=found.get("TimeIntervall", 0), unit="s"),
+            ),
+            channel_names=tuple(channels.get("ColorNames", ())),
+            channel_colors=tuple(
+                bytes(rgba[:3]).hex().upper() for rgba in channels.get("Colors", ())
+            ),
+        )
+    if tif.is_stk:
+        found = tif.stk_metadata or {}
+        y, x = (as_number(found.get(f"{axis}Calibration")) for axis in "YX")
+        size = _known_size(y, x, str(found.get("CalibrationUnits", "")))
+        return Description(axes="YX", flavour="tags", pixel_size=size)
+    if tif.is_svs:
+        # Micrometres per pixel.
+        said = re.search(r"\|\s*MPP\s*=\s*([^|\s]+)", tif.pages.first.description)
+        side = as_number(said[1]) if said else None
+        return Description(axes="YX", flavour="tags", pixel_size=_known_size(side, side, "µm"))
+    return None
+
+
+def _known_size(y: float | None, x: float | None, unit: str) -> PixelSize | None:
+    """Return the size of a pixel; None if it is no length."""
+    if not y or not x or not np.isfinite([y, x]).all() or min(y, x) < 0 or unit not in METRES:
+        return None
+    return PixelSize(y=y, x=x, unit=unit, flavour="tags")
 
 
 def _ome_pixels(xml: str, number: int) -> Mapping[str, Any]:

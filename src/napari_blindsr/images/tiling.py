@@ -48,7 +48,14 @@ BLEND = 16
 
 @dataclass(frozen=True, kw_only=True)
 class Box:
-    """A rectangle of pixels: rows top … bottom − 1, columns left … right − 1."""
+    """A rectangle of pixels: rows top … bottom − 1, columns left … right − 1.
+
+    Examples
+    --------
+    >>> box = Box(top=10, left=20, bottom=40, right=60)
+    >>> box.shape, box.scaled(2).shape
+    ((30, 40), (60, 80))
+    """
 
     top: int
     left: int

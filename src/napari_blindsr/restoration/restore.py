@@ -129,6 +129,17 @@ def restore(
     ------
     BlindSRError
         Bad input or settings (before any work starts), a missing device, or a failed computation.
+
+    Examples
+    --------
+    >>> from napari_blindsr import restore
+    >>> from napari_blindsr.evaluation.samples import fluorescence
+    >>> image = fluorescence().image
+    >>> image.shape
+    (64, 64)
+    >>> result = restore(image, scale=2)
+    >>> result.image.shape, result.reason.value
+    ((128, 128), 'completed')
     """
     run = iterate(image, settings, axes=axes, mask=mask, region=region, **options)
     return drained(run, progress)
@@ -167,6 +178,20 @@ def iterate(
         × C for "CYX". The `image` of the result is then empty.
     link : Link, optional
         Weights to start from; the result then has its `weights` for the next plane.
+
+    Examples
+    --------
+    >>> from napari_blindsr import iterate
+    >>> from napari_blindsr.evaluation.samples import fluorescence
+    >>> run = iterate(fluorescence().image, scale=2, method="mlmc", steps=50)
+    >>> report = next(run)
+    >>> while report.step < 2:
+    ...     report = next(run)
+    >>> try:
+    ...     run.send(True)
+    ... except StopIteration as end:
+    ...     print(end.value.reason.value, end.value.image.shape)
+    stopped (128, 128)
     """
     start = time.perf_counter()
     settings, kernel = make_settings(settings, **options)

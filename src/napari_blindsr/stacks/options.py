@@ -34,6 +34,11 @@ class StackOptions:
         Start the optimisation of a plane with the result of the previous one, along T, or along Z
         if there is no T, within the same channel; that takes fewer steps. For a method that
         estimates the blur, with a kernel for each plane: filter the estimates over these planes.
+
+    Examples
+    --------
+    >>> StackOptions(planes="T=0:10,C=1", kernels="channel").kernels
+    'channel'
     """
 
     kernels: Sharing = "channel"

@@ -84,6 +84,16 @@ def restore_stack(
     ------
     BlindSRError
         Bad input, before any work; or if every plane failed.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from napari_blindsr import Settings, restore_stack
+    >>> from napari_blindsr.evaluation.samples import fluorescence
+    >>> image = fluorescence().image
+    >>> result = restore_stack(np.stack([image, image]), Settings(scale=2), axes="TYX")
+    >>> result.image.shape, [record.index for record in result.records]
+    ((2, 128, 128), [(0,), (1,)])
     """
     run = iterate_stack(
         image,
@@ -114,6 +124,16 @@ def iterate_stack(
 
     Parameters as in `restore_stack`, `found` as in `iterate`. A true value that is sent in ends the
     run after the planes in progress.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from napari_blindsr import Settings, iterate_stack
+    >>> from napari_blindsr.evaluation.samples import fluorescence
+    >>> image = fluorescence().image
+    >>> run = iterate_stack(np.stack([image, image]), Settings(scale=2), axes="TYX")
+    >>> max(report.total for report in run)
+    2
     """
     job = prepare_stack(
         image,

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from napari.components import ViewerModel
 from napari.layers import Image
 from napari.utils._test_utils import read_only_mouse_event
 from napari.utils.interactions import (
@@ -19,9 +20,10 @@ from numpy.typing import NDArray
 from qtpy.QtWidgets import QApplication
 
 from napari_blindsr.plugin.compare.session import MODES
+from napari_blindsr.plugin.layers.versions import has_cells
 from tests.plugin.conftest import Notifications
 
-MODE_NAMES = [mode.name for mode in MODES]
+MODE_NAMES = [m.name for m in MODES if has_cells(ViewerModel()) or m.name != "side by side"]
 OpenComparison = Callable[..., tuple[Any, Any]]
 
 
@@ -53,7 +55,7 @@ def state(viewer: Any) -> Any:
     grid, images = viewer.canvas.grid, [x for x in viewer.layers if isinstance(x, Image)]
     return (
         [(layer.name, layer.visible) for layer in viewer.layers],
-        (grid.enabled, grid.stride, tuple(grid.shape), grid.spacing),
+        (grid.enabled, grid.stride, tuple(grid.shape), getattr(grid, "spacing", None)),
         viewer.layers.selection.active.name,
         sorted(layer.name for layer in viewer.layers.selection),
         [(tuple(x.contrast_limits), x.gamma, x.colormap.name) for x in images],

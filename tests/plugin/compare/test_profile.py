@@ -152,6 +152,8 @@ def test_planes_lie_where_the_layer_does(transform: dict[str, Any]) -> None:
 
 def test_units_are_brought_together() -> None:
     viewer = ViewerModel()
+    if not hasattr(viewer.layers.extent, "units"):
+        pytest.skip("this napari shows numbers as they are")
     micro = viewer.add_image(np.zeros((10, 10)), scale=(0.1, 0.1), units=("um", "um"))
     nano = viewer.add_image(np.zeros((40, 40)), scale=(25, 25), units=("nm", "nm"))
     ends = [read_placed(layer, viewer).bounds()[1] for layer in (micro, nano)]

@@ -15,6 +15,7 @@ from pytestqt.qtbot import QtBot
 
 from napari_blindsr import weights
 from napari_blindsr.estimation.network import load_kernel_estimator
+from napari_blindsr.plugin.layers.versions import shared_units
 from napari_blindsr.plugin.widgets.texts import NO_BREAK
 from napari_blindsr.settings import Settings
 from napari_blindsr.solvers.blind.alternating import AlternatingSolver
@@ -151,7 +152,7 @@ def test_a_sample_can_be_restored(open_dock: DockMaker, qtbot: QtBot, method: st
     np.testing.assert_allclose(edges(fine), edges(source))
     np.testing.assert_allclose(fine.scale, 0.13)
     assert [str(unit) for unit in fine.units] == ["micrometer", "micrometer"]
-    assert viewer.layers.extent.units == source.units
+    assert shared_units(viewer.layers) == source.units
 
 
 def test_a_finish_that_was_left_out_is_told(

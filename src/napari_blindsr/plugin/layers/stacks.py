@@ -110,7 +110,8 @@ def letter(label: str) -> str:
     return name.upper() if single else "Q"
 
 
-UNLABELLED = re.compile(r"-?\d*")
+UNLABELLED = re.compile(r"(axis )?(?P<place>-?\d*)")
+"""How napari calls axes that have no label; older versions begin with a word."""
 CHANNELS = 4
 """Most planes along an axis without a label that is taken for channels."""
 
@@ -157,13 +158,14 @@ def axes_text(layer: Image, layout: Layout) -> str:
         f"{axis}=0:{n}" for axis, n in zip(layout.loop_axes, layout.loop_shape, strict=True)
     )
     labels = [(layout.axes[n], str(layer.axis_labels[n])) for n in layout.loops]
-    other = [
-        # napari counts what is not labelled from the end.
-        f"{axis} is {f'axis {label}' if label.startswith('-') else repr(label)}"
-        for axis, label in labels
-        if label.upper() != axis
-    ]
+    other = [f"{axis} is {_called(label)}" for axis, label in labels if label.upper() != axis]
     return f"{ranges} ({', '.join(other)})" if other else ranges
+
+
+def _called(label: str) -> str:
+    """Return how to speak of an axis; napari counts those without a label from the end."""
+    number = UNLABELLED.fullmatch(label)
+    return f"axis {number['place']}" if number else repr(label)
 
 
 def plane_text(layer: Image, plane: Plane) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from importlib.util import find_spec
+from inspect import signature
 from typing import Any
 
 import numpy as np
@@ -33,6 +34,22 @@ def cell_size(viewer: ViewerModel, layers: Sequence[Layer] | None = None) -> NDA
     size = np.asarray(viewer._canvas_size, float)  # noqa: SLF001
     cells = np.asarray(viewer.grid.actual_shape(len(sharing)), float)
     return np.asarray(size / cells)
+
+
+def fit_view(viewer: ViewerModel, layers: Sequence[Layer], *, margin: float = 0.05) -> None:
+    """Show these layers in whole, with a margin that is a fraction of the canvas."""
+    if "layers" in signature(viewer.reset_view).parameters:
+        viewer.reset_view(layers=layers, margin=margin)
+        return
+    # Older versions fit all layers.
+    viewer.reset_view(margin=margin)
+    if viewer.dims.ndisplay == 2 and layers:
+        extent = viewer.layers.get_extent(layers)
+        shown = list(viewer.dims.displayed)
+        sides = (np.ptp(extent.world, axis=0) + extent.step)[shown]
+        camera = camera_of(viewer)
+        camera.center = (0, *extent.world.mean(axis=0)[shown])
+        camera.zoom = (1 - margin) * float(np.min(cell_size(viewer) / sides))
 
 
 def view_emitters(viewer: ViewerModel) -> list[Any]:

@@ -19,6 +19,7 @@ from napari_blindsr.plugin.layers.inputs import Frame
 from napari_blindsr.plugin.layers.outputs import is_restored, record_of, result_layers
 from napari_blindsr.plugin.layers.read import find_plane, nanometres, quoted
 from napari_blindsr.plugin.layers.shapes import VIEW
+from napari_blindsr.plugin.layers.versions import fit_view
 from napari_blindsr.plugin.restore.advice import ScaleAdvice
 from napari_blindsr.plugin.restore.form import RunForm
 from napari_blindsr.plugin.restore.judge import judge
@@ -367,7 +368,7 @@ class RestoreWidget(RunDock[RestoreRun]):
         shown = [*added, self._source_layer] if whole else [added[-1]]
         # The source may have been removed meanwhile.
         here = [layer for layer in shown if layer in self._viewer.layers]
-        self._viewer.reset_view(layers=here, margin=MARGIN)
+        fit_view(self._viewer, here, margin=MARGIN)
 
     def _on_finished(self) -> None:
         self._source_layer = None

@@ -36,6 +36,7 @@ def fill_viewer(viewer: napari.Viewer, sample: Sample, result: Result) -> None:
     from napari_blindsr.plugin.layers.outputs import result_layers  # noqa: PLC0415
     from napari_blindsr.plugin.layers.read import read_layer  # noqa: PLC0415
     from napari_blindsr.plugin.layers.sample_data import sample_layers  # noqa: PLC0415
+    from napari_blindsr.plugin.layers.versions import fit_view  # noqa: PLC0415
 
     sample, result = _same_kernel_size(sample, result)
     for layer_data in sample_layers(sample):
@@ -49,7 +50,7 @@ def fill_viewer(viewer: napari.Viewer, sample: Sample, result: Result) -> None:
     image = next(layer for layer in reversed(restored) if isinstance(layer, Image))
     pair = [viewer.layers[sample.name], image]
     open_comparison(viewer, pair)
-    viewer.reset_view(layers=pair)
+    fit_view(viewer, pair)
 
 
 def _same_kernel_size(sample: Sample, result: Result) -> tuple[Sample, Result]:
@@ -71,10 +72,12 @@ def open_viewer(sample: Sample, result: Result) -> None:
     import napari  # noqa: PLC0415
     from qtpy.QtCore import QTimer  # noqa: PLC0415
 
+    from napari_blindsr.plugin.layers.versions import fit_view  # noqa: PLC0415
+
     viewer = napari.Viewer()
     fill_viewer(viewer, sample, result)
     # Again when the docks have taken their room.
-    QTimer.singleShot(0, lambda: viewer.reset_view(layers=_visible(viewer)))
+    QTimer.singleShot(0, lambda: fit_view(viewer, _visible(viewer)))
     napari.run()
 
 
