@@ -1,7 +1,7 @@
 """Pictures as people have them: real micrographs, JPEG photographs, soft objects, defects.
 
-    BLINDSR_DATA=… python benchmarks/real.py [--sections micrographs jpeg soft noise defects motion]
-        [--pictures FOLDER] [--quality refined]
+    BLINDSR_DATA=… python benchmarks/real.py [--pictures FOLDER] [--quality refined]
+        [--sections micrographs smooth jpeg soft noise defects motion]
 
 The micrographs are those of the validation split (`training.real.VALIDATION`), the photographs come
 with scikit-image; no network was trained on either. ``--pictures`` keeps input, result and truth of
@@ -103,8 +103,11 @@ def simulated(
     )
 
 
-def micrographs() -> Iterator[Real]:
-    """Yield the validation split: pixels averaged 2 × 2, then blurred, ×2 and ×4, noisy."""
+def micrographs(*, smooth: bool = False) -> Iterator[Real]:
+    """Yield the validation split: pixels averaged 2 × 2, then blurred, ×2 and ×4, noisy.
+
+    `smooth` correlates the noise of neighbouring pixels: a Gaussian of σ from 0.5 to 1 pixel.
+    """
     folder = data_folder() / "micrographs"
     paths = [path for path in sorted(folder.glob("*.tif")) if is_validation(path.name)]
     for number, path in enumerate(paths):
@@ -116,11 +119,12 @@ def micrographs() -> Iterator[Real]:
             if min(truth.shape) // scale < 28:
                 continue
             photons = (100, 1000)[(number + scale // 2) % 2]
+            width = np.random.default_rng([19, number, scale]).uniform(0.5, 1) if smooth else 0.0
             yield simulated(
                 truth,
                 scale,
                 rng.uniform(0.45, 1.1),
-                Acquisition(photons=photons, offset=0.05),
+                Acquisition(photons=photons, offset=0.05, correlation=width),
                 seed=number,
                 name=f"{path.stem[:44]} ×{scale} {photons}",
             )
@@ -456,7 +460,7 @@ def section_motion() -> dict[str, Any]:
 def main() -> None:
     """Run sections and print their figures."""
     parser = argparse.ArgumentParser(description=__doc__)
-    names = ("micrographs", "jpeg", "soft", "noise", "defects", "motion")
+    names = ("micrographs", "smooth", "jpeg", "soft", "noise", "defects", "motion")
     parser.add_argument("--sections", nargs="+", choices=names, default=names)
     parser.add_argument("--pictures", type=Path)
     parser.add_argument("--threads", type=int, default=1)
@@ -467,6 +471,10 @@ def main() -> None:
     if "micrographs" in options.sections:
         found["micrographs"] = section_gains(
             micrographs(), options.pictures, widths=True, quality=options.quality
+        )
+    if "smooth" in options.sections:
+        found["micrographs, smooth noise"] = section_gains(
+            micrographs(smooth=True), options.pictures, widths=True, quality=options.quality
         )
     if "jpeg" in options.sections:
         for scale, quality in ((2, 90), (2, 60), (4, 75)):

@@ -12,6 +12,7 @@ from napari_blindsr.evaluation.samples import fluorescent_cells
 from napari_blindsr.physics.acquisition import compressed
 from napari_blindsr.physics.noise import (
     blocking,
+    correlation_factor,
     estimate_noise,
     noise_map,
     noise_statistics,
@@ -159,6 +160,57 @@ def test_white_noise_is_neither_blocky_nor_smooth() -> None:
             assert abs(grain) < 0.4
     smooth = gaussian_filter(rng.normal(0, 0.05, (128, 128)), 0.9)
     assert statistics(smooth)[1] > 0.6
+
+
+def grained(width: float, *, level: float = 0.1, seed: int = 0) -> NDArray[np.float32]:
+    """Return a smooth picture with noise that a Gaussian of some pixels has smoothed."""
+    noise = np.random.default_rng(seed).normal(size=(160, 160))
+    if width > 0:
+        noise = gaussian_filter(noise, width)
+    picture = gaussian_filter(textured(), 2)
+    return np.asarray(picture + level * noise / noise.std(), dtype=np.float32)
+
+
+@pytest.mark.parametrize("width", [0.7, 0.9, 1.1])
+def test_correlated_noise_is_as_strong_as_white_noise(width: float) -> None:
+    for seed in range(3):
+        plane = grained(width, seed=seed)
+        found = correlation_factor(plane[None]) * estimate_noise(plane[None])
+        # Between white noise of the same variance and that of the same power at low frequencies.
+        assert 0.1 < found < 0.1 * np.sqrt(4 * np.pi) * width
+        assert estimate_noise(plane[None]) < 0.05
+
+
+def test_what_is_white_weak_or_no_noise_is_not_correlated() -> None:
+    rng = np.random.default_rng(0)
+    shot = (rng.poisson(50 * textured() + 5) / 50).astype(np.float32)
+    others = (
+        grained(0),
+        grained(0.9, level=0.002),
+        textured(),
+        shot,
+        np.asarray(compressed(grained(0.9), 40), np.float32),
+        (data.camera() / 255).astype(np.float32),
+        data.brick().astype(np.float32),
+        np.zeros((40, 40), np.float32),
+        np.ones((3, 5), np.float32),
+    )
+    assert [correlation_factor(plane[None]) for plane in others] == [1.0] * len(others)
+
+
+def test_a_correlation_has_no_unit_direction_or_gaps() -> None:
+    plane = grained(0.8)
+    expected = correlation_factor(plane[None])
+    for other in (30 * plane, plane + 3, plane[::-1], plane.T):
+        assert correlation_factor(other[None]) == pytest.approx(expected, rel=0.02)
+    measured = np.ones(plane.shape, dtype=bool)
+    measured[40:50, 60:70] = False
+    spoilt = np.where(measured, plane, 50).astype(np.float32)
+    assert correlation_factor(spoilt[None], measured) == pytest.approx(expected, rel=0.1)
+    # All channels have it, or none.
+    assert correlation_factor(np.stack([plane, grained(0)])) == 1
+    both = correlation_factor(np.stack([plane, plane]))
+    assert both == pytest.approx(expected)
 
 
 def test_statistics_have_no_unit_and_no_direction() -> None:

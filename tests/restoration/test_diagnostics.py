@@ -24,7 +24,7 @@ from napari_blindsr.physics.acquisition import compressed
 from napari_blindsr.physics.kernels import Gaussian, Line
 from napari_blindsr.physics.kernels.base import FWHM
 from napari_blindsr.physics.observation import kernel_center
-from napari_blindsr.physics.simulate import Degradation, degrade, gaussian_kernel
+from napari_blindsr.physics.simulate import Degradation, degrade, gaussian_kernel, interpolate
 from napari_blindsr.restoration.diagnostics import (
     BLOCKY,
     FLAGS,
@@ -179,6 +179,7 @@ def test_optics_help_where_the_blur_is_not_identifiable() -> None:
 def test_the_two_by_hand() -> None:
     assert "noise_not_white" in names_of(evidence(blocking=1.2 * BLOCKY))
     assert "noise_not_white" not in names_of(evidence(blocking=0.8 * BLOCKY))
+    assert "noise_not_white" in names_of(evidence(correlation=4.0))
 
 
 def test_a_kernel_that_is_cut_off_is_at_its_bound() -> None:
@@ -240,3 +241,20 @@ def test_the_end_of_a_range_is_distinguished_from_a_tail() -> None:
     assert piled_up(cut) == pytest.approx((tail > 130).mean(), abs=1e-3)
     # In one channel is enough.
     assert piled_up(np.concatenate((tail, cut))) == piled_up(cut)
+
+
+def test_correlated_noise_is_reported_and_not_taken_for_detail() -> None:
+    sample = fluorescence()
+    clean = gaussian_filter(sample.image.astype(float), 1)
+    noise = gaussian_filter(np.random.default_rng(0).normal(size=clean.shape), 0.9)
+    image = clean + 0.5 * clean.std() * noise / noise.std()
+    result = restore(image, scale=2, device="cpu")
+    (flag,) = (flag for flag in result.flags if flag.name == "noise_not_white")
+    assert flag.message == "the noise of neighbouring pixels is correlated"
+    # Less noise than in the image, not more.
+    expected = interpolate(clean.astype(np.float32), 2)
+    found, cubic = (
+        np.sqrt(np.mean(np.square(one - expected)))
+        for one in (result.image, interpolate(image.astype(np.float32), 2))
+    )
+    assert found < 0.9 * cubic

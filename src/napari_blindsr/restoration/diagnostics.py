@@ -113,6 +113,8 @@ class RunEvidence:
         Fractions of the pixels at the upper end of the range, and of the missing pixels.
     noise : float
         Standard deviation of the noise, relative to that of the image.
+    blocking, correlation : float
+        See the functions of `physics.noise`.
     """
 
     scale: int
@@ -126,6 +128,7 @@ class RunEvidence:
     covered: float = 0.0
     noise: float = 0.01
     blocking: float = 0.0
+    correlation: float = 1.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -330,10 +333,12 @@ def _not_identifiable(evidence: RunEvidence) -> str | None:
     )
 
 
-def _compressed(evidence: RunEvidence) -> str | None:
-    if evidence.blocking <= BLOCKY:
-        return None
-    return "the image has the 8 × 8 pixel blocks of JPEG compression"
+def _correlated(evidence: RunEvidence) -> str | None:
+    if evidence.blocking > BLOCKY:
+        return "the image has the 8 × 8 pixel blocks of JPEG compression"
+    if evidence.correlation > 1:
+        return "the noise of neighbouring pixels is correlated"
+    return None
 
 
 FLAGS: tuple[Check, ...] = (
@@ -346,9 +351,10 @@ FLAGS: tuple[Check, ...] = (
     ),
     Check(
         name="noise_not_white",
-        meaning="JPEG blocks look like detail; the result is smoothed to suppress them.",
-        advice="Use the uncompressed original of the image.",
-        find=_compressed,
+        meaning="Such noise looks like detail; the result is smoothed to suppress it.",
+        advice="Use the unprocessed original of the image: before compression, resampling or "
+        "denoising.",
+        find=_correlated,
     ),
     Check(
         name="no_blur",

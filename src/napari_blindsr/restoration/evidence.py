@@ -15,7 +15,7 @@ from napari_blindsr.methods import method_named
 from napari_blindsr.metrics.residual import Residual, predict
 from napari_blindsr.metrics.residual import residual as residual_of
 from napari_blindsr.physics.kernels.moments import core_covariance, principal_axes
-from napari_blindsr.physics.noise import blocking, estimate_noise
+from napari_blindsr.physics.noise import blocking, correlation_factor, estimate_noise
 from napari_blindsr.restoration.diagnostics import (
     Flag,
     RunEvidence,
@@ -97,6 +97,7 @@ def run_flags(
         covered=0.0 if measured is None else 1 - float(measured.mean()),
         noise=relative_noise(planes),
         blocking=0.0 if gaps else blocking(complete.mean(axis=0)),
+        correlation=correlation_factor(data, measured),
     )
     if field is None:
         return run_checks(evidence)
