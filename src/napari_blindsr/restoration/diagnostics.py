@@ -351,7 +351,7 @@ FLAGS: tuple[Check, ...] = (
     ),
     Check(
         name="noise_not_white",
-        meaning="Such noise looks like detail; the result is smoothed to suppress it.",
+        meaning="This looks like detail; the result is smoothed to suppress it.",
         advice="Use the unprocessed original of the image: before compression, resampling or "
         "denoising.",
         find=_correlated,
