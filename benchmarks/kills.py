@@ -1,16 +1,20 @@
 """Kill runs of the command line at random moments, then run the same command once more.
 
-    python benchmarks/kills.py [--kills 100] [--seed 0]
+    python benchmarks/kills.py [--kills 100] [--again 10] [--seed 0]
 
 Three jobs take turns: a single image, a folder of images, and a stack into an OME-Zarr. Each is run
 once undisturbed. A trial is then one command that is killed (SIGKILL) at a random moment, after
 which every file that stands under its final name must be whole, and the same command once more,
 which must complete, give the same pixels, and leave nothing but its results.
+
+``--again`` kills one batch, a stack of 24 planes into an OME-Zarr, so many times in a row before it
+may finish: every plane that a run has delivered is kept, and in the end each is there once.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import shutil
 import subprocess
 import sys
@@ -55,6 +59,13 @@ JOBS = (
 )
 
 
+BATCH = Job(
+    name="batch of 24 planes in OME-Zarr",
+    arguments="restore many.tif -o many.ome.zarr -s 2 --axes TYX --kernels plane --quality refined",
+    images=("many.ome.zarr",),
+)
+
+
 def prepare(folder: Path) -> None:
     """Write the inputs, and a file of somebody else."""
     shutil.rmtree(folder, ignore_errors=True)
@@ -63,6 +74,7 @@ def prepare(folder: Path) -> None:
     stack = (1000 + 400 * gaussian_filter(noise, (0, 2, 2)) ** 2).astype(np.uint16)
     tifffile.imwrite(folder / "in.tif", stack[0])
     tifffile.imwrite(folder / "stack.tif", stack)
+    tifffile.imwrite(folder / "many.tif", np.concatenate(4 * [stack]))
     for number in range(3):
         tifffile.imwrite(folder / "folder" / f"{number}.tif", stack[number])
     (folder / "mine.txt").write_text("not yours")
@@ -96,10 +108,59 @@ def pixels(folder: Path, job: Job) -> list[NDArray[np.float32]]:
     return [np.asarray(open_image(folder / name).array[:]) for name in job.images]
 
 
+def undisturbed(job: Job, folder: Path) -> tuple[float, list[NDArray[np.float32]], set[str]]:
+    """Run a job once; return the seconds it took, its pixels, and its files."""
+    prepare(folder)
+    began = time.perf_counter()
+    process = start(job, folder)
+    _, said = process.communicate()
+    if process.returncode != 0:
+        raise SystemExit(f"{job.name}: {said.decode()}")
+    seconds = time.perf_counter() - began
+    print(f"{job.name}: {seconds:.1f} s undisturbed", flush=True)
+    return seconds, pixels(folder, job), listed(folder)
+
+
+def kill(job: Job, folder: Path, seconds: float) -> bool:
+    """Kill a job after some seconds; return whether it was still running."""
+    process = start(job, folder)
+    try:
+        process.communicate(timeout=seconds)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.communicate()
+        return True
+    return False
+
+
+def kill_again(times: int, folder: Path, seconds: float, rng: np.random.Generator) -> None:
+    """Kill the batch several times in a row, then let it finish, and print what is there.
+
+    `seconds` is what a run with one plane takes.
+    """
+    _, expected, files = undisturbed(BATCH, folder)
+    prepare(folder)
+    # Some planes at a time, or none.
+    killed = sum(kill(BATCH, folder, seconds * rng.uniform(0.9, 1.15)) for _ in range(times))
+    process = start(BATCH, folder)
+    _, said = process.communicate()
+    if process.returncode != 0:
+        raise SystemExit(f"{BATCH.name}: {said.decode()}")
+    report = json.loads((folder / "many.json").read_text(encoding="utf-8"))
+    planes = [tuple(plane["index"]) for plane in report["planes"]]
+    same = all(map(np.array_equal, pixels(folder, BATCH), expected))
+    print(
+        f"{BATCH.name}: killed {killed} times; {report['kept']} planes from killed runs, "
+        f"{len(planes)} in all, {len(set(planes))} different; pixels "
+        f"{'as' if same else 'NOT as'} undisturbed, {len(listed(folder) ^ files)} files left over"
+    )
+
+
 def main() -> None:
     """Run all trials and print what they found."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--kills", type=int, default=100)
+    parser.add_argument("--again", type=int, default=10)
     parser.add_argument("--seed", type=int, default=0)
     given = parser.parse_args()
     rng = np.random.default_rng(given.seed)
@@ -108,31 +169,15 @@ def main() -> None:
         counts = dict.fromkeys(
             ("killed", "torn", "lost", "incomplete", "different", "left over"), 0
         )
-        undisturbed = {}
-        for job in JOBS:
-            prepare(folder)
-            began = time.perf_counter()
-            process = start(job, folder)
-            _, said = process.communicate()
-            if process.returncode != 0:
-                raise SystemExit(f"{job.name}: {said.decode()}")
-            seconds = time.perf_counter() - began
-            undisturbed[job.name] = (seconds, pixels(folder, job), listed(folder))
-            print(f"{job.name}: {seconds:.1f} s undisturbed", flush=True)
+        expectations = {job.name: undisturbed(job, folder) for job in JOBS}
         for number in range(given.kills):
             job = JOBS[number % len(JOBS)]
-            seconds, expected, files = undisturbed[job.name]
+            seconds, expected, files = expectations[job.name]
             prepare(folder)
             before = listed(folder)
-            process = start(job, folder)
             # Most of the time is the start of Python; what is written comes at the end.
             moment = seconds * (rng.uniform(0.6, 1.02) if number % 4 else rng.uniform(0, 1))
-            try:
-                process.communicate(timeout=moment)
-            except subprocess.TimeoutExpired:
-                process.kill()
-                process.communicate()
-                counts["killed"] += 1
+            counts["killed"] += kill(job, folder, moment)
             for image, values in zip(job.images, expected, strict=True):
                 if (folder / image).exists():
                     found = np.asarray(open_image(folder / image).array[:])
@@ -153,6 +198,8 @@ def main() -> None:
                 counts["left over"] += 1
                 print(f"trial {number}, {job.name}, {moment:.2f} s: {sorted(surplus)}")
         print("  ".join(f"{name} {count}" for name, count in counts.items()))
+        if given.again:
+            kill_again(given.again, folder, expectations[JOBS[0].name][0], rng)
 
 
 if __name__ == "__main__":

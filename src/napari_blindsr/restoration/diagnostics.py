@@ -353,7 +353,7 @@ FLAGS: tuple[Check, ...] = (
         name="noise_not_white",
         meaning="This looks like detail; the result is smoothed to suppress it.",
         advice="Use the unprocessed original of the image: before compression, resampling or "
-        "denoising.",
+        "denoising; or set the noise yourself.",
         find=_correlated,
     ),
     Check(
