@@ -180,6 +180,16 @@ def test_masked_pixels_are_missing(axes: str) -> None:
     assert np.ma.is_masked(window)
 
 
+def test_all_reasons_to_be_missing_count() -> None:
+    values = np.arange(20.0).reshape(4, 5)
+    values[1, 1] = np.nan
+    image = np.ma.MaskedArray(values, mask=values == 13)
+    mask = np.zeros((4, 5), dtype=bool)
+    mask[0, 3] = True
+    missing = find_covered(image, axes="YX", mask=mask, saturated=False)
+    assert sorted(map(tuple, np.argwhere(missing))) == [(0, 3), (1, 1), (2, 3)]
+
+
 @pytest.mark.parametrize("bits", [10, 12, 14, 16])
 def test_saturation_of_cameras_in_wider_types(bits: int) -> None:
     bright = np.random.default_rng(0).normal(2**bits, 2**bits / 3, (64, 64))

@@ -81,6 +81,7 @@ def test_scores_agree_with_scikit_image(crop: int, grey: bool) -> None:
 def test_floats_are_rounded_to_8_bit_and_clipped() -> None:
     values = np.array([[-0.2, 0.0, 0.5, 1.0, 7.0]])
     assert to_8bit(values).tolist() == [[0, 0, 128, 255, 255]]
+    assert to_8bit(values).dtype == np.uint8
     estimate, truth = pair()
     assert psnr_y(estimate / 255, truth / 255) == psnr_y(estimate, truth)
 

@@ -135,8 +135,8 @@ def test_the_noise_of_a_residual_is_the_root_mean_square() -> None:
     rng = np.random.default_rng(0)
     source = rng.normal(size=(1, 40, 40))
     source[:, 20:] *= 3
-    found = residual(source, np.zeros_like(source), DELTA, scale=1, border="extend", noise=2.0)
-    assert found.noise == pytest.approx(2.0)
+    found = residual(source, np.zeros_like(source), DELTA, scale=1, border="extend", noise=3.0)
+    assert found.noise == pytest.approx(3.0)
 
 
 def test_residuals_need_noise_and_pixels() -> None:

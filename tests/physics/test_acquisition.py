@@ -163,3 +163,25 @@ def test_jpeg_is_applied_once_or_twice() -> None:
     assert {len(one) for one in drawn} == {1, 2}
     low, high = JPEG_RANGE
     assert all(low <= quality <= high for one in drawn for quality in one)
+
+
+def test_draws_cover_what_they_promise() -> None:
+    drawn = [random_microscope(of(seed)) for seed in range(800)]
+    smooth = [one.correlation for one in drawn if one.correlation > 0]
+    assert 0.06 < len(smooth) / len(drawn) < 0.15
+    assert 0.4 <= min(smooth) <= max(smooth) <= 0.9
+    hot = [one.hot for one in drawn if one.hot > 0]
+    assert 0 < len(hot) / len(drawn) < 0.06
+    assert 1e-4 <= min(hot) < 10**-3.5 < max(hot) <= 10**-2.5
+    noisy = [one.noise > 0 for one in (random_camera(of(seed)) for seed in range(300))]
+    assert 0.3 < np.mean(noisy) < 0.5
+
+
+def test_dead_pixels_need_no_hot_ones() -> None:
+    found = Acquisition(dead=0.2).record(np.full((50, 50), 0.5), of(0))
+    assert 0.1 < np.mean(found == 0) < 0.3
+    assert found.max() == 0.5
+
+
+def test_what_is_too_bright_for_jpeg_is_white() -> None:
+    np.testing.assert_allclose(compressed(np.full((16, 16), 1.7), 90), 1.0)

@@ -222,6 +222,11 @@ def test_the_published_range_of_variances() -> None:
         assert Gaussian().variance_range(scale) == pytest.approx((low, high))
 
 
+def test_ranges_of_the_other_families() -> None:
+    assert [Disk().radius_range(scale) for scale in (1, 2, 4)] == [(1, 4), (1, 3), (1, 5)]
+    assert [Motion().extent_range(scale) for scale in (1, 2, 4)] == [(1, 4), (1, 3), (2, 6)]
+
+
 @pytest.mark.parametrize("scale", [2, 3, 4, 8])
 def test_published_discs(scale: int) -> None:
     size = kernel_size(scale)
