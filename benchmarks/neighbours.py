@@ -6,7 +6,7 @@
 Simulated cells drift by about two pixels of the result a frame, and are blurred by Gaussians that
 change with time. ``warm``: MLMC from scratch with all steps and with a third of them, and warm
 starts; PSNR and relative error of the kernel, means without the first frame. With noise, DDSR.
-``steady``: root mean square error of the logarithm of the covariance that is read, plane by plane
+``steady``: root mean square error of the logarithm of the estimated covariance, plane by plane
 and with neighbours, for walks of several sizes.
 """
 

@@ -5,7 +5,7 @@
 
 The micrographs are those of the validation split (`training.real.VALIDATION`), the photographs come
 with scikit-image; no network was trained on either. ``--pictures`` keeps input, result and truth of
-each case side by side, to be looked at.
+each case side by side.
 """
 
 from __future__ import annotations

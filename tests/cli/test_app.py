@@ -97,7 +97,7 @@ def test_the_default_tells_the_blur_and_the_networks_that_took_part(folder: Path
     )
     # Not in µm: the pixels are not square.
     assert said in done.stderr
-    # There are no steps to be told.
+    # There are no steps to count.
     ending = r"^completed after \d+ s; wrote out\.tif, k\.npy, r\.json$"
     assert re.search(ending, done.stderr, re.MULTILINE)
     kernel = np.load(folder / "k.npy")

@@ -179,7 +179,7 @@ UNCOMPRESSED = 0.3
 """Largest `blocking` of an image that is not JPEG."""
 
 FEWEST_BLOCKS = 4
-"""Smallest number of blocks from which this can be told."""
+"""Smallest number of blocks for this test."""
 
 
 def correlation_factor(

@@ -236,8 +236,8 @@ def noise_level(planes: Planes, settings: Settings, *, finishes: bool) -> float:
     """
     given = settings.noise
     if given == "auto" or (finishes and settings.estimates_noise):
-        whole = correlation_factor(planes.data, planes.measured)
-        return whole * estimate_noise(planes.data, planes.measured)
+        factor = correlation_factor(planes.data, planes.measured)
+        return factor * estimate_noise(planes.data, planes.measured)
     return given / planes.span
 
 

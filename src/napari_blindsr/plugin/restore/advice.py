@@ -20,15 +20,15 @@ if TYPE_CHECKING:
 
 
 SIDE = 256
-"""Largest side, in pixels, of the middle of an image that is looked at."""
+"""Largest side, in pixels, of the middle of an image that is used for the estimate."""
 PERIOD = 100
-"""Milliseconds between two looks for an answer."""
+"""Milliseconds between two checks for an answer."""
 
 
 class ScaleAdvice:
     """Suggests a scale for a layer; `text` is empty until there is a suggestion.
 
-    A layer is looked at once, unless it gets other data; `changed` is called when the text changes.
+    A layer is estimated once, unless it gets other data; `changed` is called when the text changes.
     """
 
     def __init__(self, parent: QWidget, changed: Callable[[], None]) -> None:
@@ -41,7 +41,7 @@ class ScaleAdvice:
         self._timer.timeout.connect(self._look)
 
     def ask(self, layer: Image, plane: Plane) -> None:
-        """Begin to look at the plane on display. Call it on the main thread."""
+        """Begin the estimate for the plane on display. Call it on the main thread."""
         asked = self._asked
         if asked is not None and asked == (ref(layer), id(layer.data)):
             return
