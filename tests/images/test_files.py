@@ -239,12 +239,12 @@ def test_what_came_into_being_meanwhile_stays(tmp_path: Path, name: str) -> None
 
 @pytest.mark.parametrize("name", ["a.tif", "a.npy", "a.zarr"])
 def test_a_full_disk(tmp_path: Path, name: str) -> None:
-    image = np.random.default_rng(0).random((2, 64, 64))
+    image = np.random.default_rng(0).random((24, 64, 64))
     writer = create_image(
         tmp_path / name, shape=image.shape, dtype="f8", description=Description(axes="ZYX")
     )
     with no_file_above(8000), pytest.raises(FileError, match=f"cannot write .*{name}: file too"):
-        writer[(slice(0, 2),)] = image
+        writer[(slice(0, 24),)] = image
     writer.abort()
     assert list(tmp_path.iterdir()) == []
 

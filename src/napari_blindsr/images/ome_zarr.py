@@ -37,6 +37,8 @@ from napari_blindsr.images.ngff import (
 from napari_blindsr.images.writer import Format, ImageWriter, Output, choose
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from numpy.typing import NDArray
 
     from napari_blindsr.images.lazy import FullIndex
@@ -300,7 +302,15 @@ class ZarrWriter(ImageWriter):
 
     def _put(self, region: Region, values: NDArray[Any]) -> None:
         ranges = self._ranges(region, values)
-        self._array[tuple(region[axis] for axis in self._order)] = values.transpose(self._order)
+        # One at a time: after a failure zarr goes on with the others, while `abort` removes them.
+        for part in _split(region, _chunks(self._output)):
+            block = values[
+                tuple(
+                    slice(one.start - whole.start, one.stop - whole.start)
+                    for one, whole in zip(part, region, strict=True)
+                )
+            ]
+            self._array[tuple(part[axis] for axis in self._order)] = block.transpose(self._order)
         with (self._part / _JOURNAL).open("a", encoding="ascii") as journal:
             journal.write(json.dumps({"range": ranges}) + "\n")
         self._widen(ranges)
@@ -380,6 +390,19 @@ def _new_array(
         group = zarr.open_group(path, mode="w")
         array = group.create_dataset("0", compressor=blosc, dimension_separator="/", **options)
     return group, array
+
+
+def _split(region: Region, chunks: tuple[int, ...]) -> Iterator[Region]:
+    """Yield the parts of a region that lie in one chunk each."""
+    return itertools.product(
+        *(
+            [
+                slice(max(first, axis.start), min(first + size, axis.stop))
+                for first in range(axis.start // size * size, axis.stop, size)
+            ]
+            for axis, size in zip(region, chunks, strict=True)
+        )
+    )
 
 
 def _chunks(output: Output) -> tuple[int, ...]:
