@@ -41,12 +41,16 @@ class Curve:
     lines : tuple of Line
     mark : float or None
         The place of a metric on the x axis.
+    y_axis : {"share", "linear", "logarithmic"}
+        A share is shown from 0 to about 1; the others as far as the values go. A logarithmic axis
+        shows positive values only.
     """
 
     x_label: str
     y_label: str
     lines: tuple[Line, ...]
     mark: float | None = None
+    y_axis: Literal["share", "linear", "logarithmic"] = "share"
 
 
 @dataclass(frozen=True, kw_only=True)

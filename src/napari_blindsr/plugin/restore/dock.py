@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from concurrent.futures import Future, ThreadPoolExecutor
+import time
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any
 from magicgui.widgets import PushButton
 from napari.layers import Layer
 from napari.utils.notifications import show_warning
-from qtpy.QtCore import QTimer
 from qtpy.QtWidgets import QApplication, QFileDialog
 
 from napari_blindsr.errors import BlindSRError
@@ -21,18 +20,16 @@ from napari_blindsr.plugin.layers.read import find_plane, nanometres, quoted
 from napari_blindsr.plugin.layers.shapes import VIEW
 from napari_blindsr.plugin.layers.versions import fit_view
 from napari_blindsr.plugin.restore.advice import ScaleAdvice
+from napari_blindsr.plugin.restore.continuing import MoreSteps
+from napari_blindsr.plugin.restore.course import CoursePanel
 from napari_blindsr.plugin.restore.form import RunForm
 from napari_blindsr.plugin.restore.judge import judge
-from napari_blindsr.plugin.restore.presets import load_preset, save_preset
+from napari_blindsr.plugin.restore.presets import load_preset, save_preset, settings_layer
 from napari_blindsr.plugin.restore.preview import PreviewLayers
+from napari_blindsr.plugin.restore.probe import DeviceProbe
 from napari_blindsr.plugin.restore.request import keep_pace, read_request, size_text
 from napari_blindsr.plugin.restore.worker import RestoreRun
-from napari_blindsr.plugin.widgets.devices import (
-    DeviceReport,
-    device_label,
-    probe_devices,
-    torch_build,
-)
+from napari_blindsr.plugin.widgets.devices import DeviceReport, device_label, torch_build
 from napari_blindsr.plugin.widgets.dock import NO_IMAGE, RunDock, allow, press_with
 from napari_blindsr.plugin.widgets.fields import about_line, side_by_side, text_line
 from napari_blindsr.plugin.widgets.follow import placing, region_changes
@@ -61,8 +58,6 @@ COSTLY = (
     *("tiles", "field", "folder", "weights"),
 )
 """The fields, apart from the image, that change the memory or time of a run, or its files."""
-PROBE_PERIOD = 100
-"""Milliseconds between making the dock and looking for devices, and between looks."""
 MARGIN = 0.04
 """Free room around a result in the viewer, as part of its size."""
 
@@ -84,13 +79,17 @@ class RestoreWidget(RunDock[RestoreRun]):
     torch_line, hint : Label
     verdict : VerdictPanel
         How good the last result is.
+    course : CoursePanel
+        The curves of the last optimisation.
+    more : MoreSteps
+        What continues it.
     """
 
     def __init__(self, napari_viewer: napari.viewer.Viewer) -> None:
         form, cancel = RunForm(napari_viewer.layers), self._make_buttons()
         super().__init__(napari_viewer, form, self.run_button, cancel)
         self.families = form.families
-        self.verdict = VerdictPanel()
+        self.verdict, self.course, self.more = VerdictPanel(), CoursePanel(), MoreSteps()
         self.torch_line = text_line("The installed torch and the devices that it can use.")
         self.torch_line.value = f"{torch_build()} · looking for devices …"
         self.hint = text_line("How to make runs faster on this machine.")
@@ -105,14 +104,13 @@ class RestoreWidget(RunDock[RestoreRun]):
         second = side_by_side(self.compare_button, self.save_button)
         self.extend([first, second, self.progress, self.status, self.torch_line, self.hint])
         # All but the buttons and the progress scrolls, so that the dock fits a low window.
-        self.native.layout().insertWidget(0, Scroll(column(self.verdict, form.native)))
+        self.native.layout().insertWidget(
+            0, Scroll(column(self.verdict, self.course, self.more.native, form.native))
+        )
         self.native.layout().addWidget(about_line())
         self._connect()
-        self._devices: Future[DeviceReport] | None = None
-        # As a child of the dock it ends with it.
-        self._timer = QTimer(self.native)
-        self._timer.timeout.connect(self._look_for_devices)
-        self._timer.start(PROBE_PERIOD)
+        self._ends.append(self.more.forget)
+        self._probe = DeviceProbe(self.native, self._show_devices)
         self._set_idle()
         self.status.value = "Choose an image and press Run."
 
@@ -155,6 +153,7 @@ class RestoreWidget(RunDock[RestoreRun]):
         self.pause_button.changed.connect(self._pause_or_resume)
         self.compare_button.changed.connect(self._compare)
         self.save_button.changed.connect(self._save)
+        self.more.button.changed.connect(self._continue)
         self.seed.another.changed.connect(self._run_with_another_seed)
         form.python_button.changed.connect(lambda: self._copy("python"))
         form.command_button.changed.connect(lambda: self._copy("command"))
@@ -176,18 +175,30 @@ class RestoreWidget(RunDock[RestoreRun]):
     def _start(self) -> None:
         if self.image.value is None or self._worker is not None:
             return
-        # That of an earlier run says nothing of this one, not even if it cannot begin.
+        # Those of an earlier run say nothing of this one, not even if it cannot begin.
         self.verdict.show_verdict(None)
+        self.course.show_curves({})
+        self.more.keep(None)
         try:
             request = read_request(self._form, self._viewer)
         except BlindSRError as error:
             self._fail(error)
             return
-        self._source_layer, self._unit, self._pace = self.image.value, "step", Pace()
         self._form.optics.remember()
         self._begin(RestoreRun(request), f"Restoring {request.source.name}")
 
+    def _continue(self) -> None:
+        kept = self.more.kept
+        if kept is None or self._worker is not None:
+            return
+        self.verdict.show_verdict(None)
+        # The run changes what is kept; where it ends is kept again.
+        self.more.keep(None)
+        run = kept.run(self.more.steps.value)
+        self._begin(run, f"Restoring {kept.request.source.name}")
+
     def _begin(self, run: RestoreRun, activity: str) -> None:
+        self._source_layer, self._unit, self._pace = self.image.value, "step", Pace()
         super()._begin(run, activity)
         if self._worker is not None:
             self._worker.paused.connect(self._on_paused)
@@ -244,13 +255,10 @@ class RestoreWidget(RunDock[RestoreRun]):
 
     def _load_settings(self) -> None:
         """Set everything as it was for the selected result, or for the last one."""
-        active = self._viewer.layers.selection.active
-        layers = [*self._viewer.layers, *([] if active is None else [active])]
-        found = [layer for layer in layers if "settings" in record_of(layer)]
-        if not found:
+        layer = settings_layer(self._viewer.layers)
+        if layer is None:
             self.status.value = f"There are no settings: {NOTHING}"
             return
-        layer = found[-1]
         try:
             missing = self._form.take(Settings.from_json(record_of(layer)["settings"]))
         except BlindSRError as error:
@@ -327,10 +335,13 @@ class RestoreWidget(RunDock[RestoreRun]):
         run = self._run
         if run is not None and run.source is not None and run.preview is not None:
             preview, run.preview = run.preview, None
+            began = time.perf_counter()
             try:
                 self._previews.show(preview, run.source, run.settings)
+                self.course.show_curves(preview.curves)
             except Exception:  # noqa: BLE001 - the run goes on without
                 _log.exception("A preview could not be shown.")
+            run.previews.shown = time.perf_counter() - began
 
     def _show_result(self, result: Result | StackResult, run: RestoreRun) -> None:
         if run.source is None:
@@ -350,6 +361,9 @@ class RestoreWidget(RunDock[RestoreRun]):
         self._show(added)
         self._pair = () if self._source_layer is None else (self._source_layer, restored)
         self._show_comparable()
+        if self._pair:
+            self.more.keep_run(run, self._pair)
+        self.course.show_curves(run.previews.course.curves())
         stored = "" if run.stored is None else f" Written to {run.stored.path}."
         self._show_end(ending_text(result) + stored, complete=True)
         keep_pace(self._pace.seconds, run.source, run.settings)
@@ -377,21 +391,12 @@ class RestoreWidget(RunDock[RestoreRun]):
 
     # Updates
 
-    def _look_for_devices(self) -> None:
-        """Start to look for devices when the dock has been painted; later, fetch the answer."""
-        if self._devices is None:
-            # No worker of napari's: those cannot outlive its window, and importing torch may.
-            executor = ThreadPoolExecutor(max_workers=1)
-            self._devices = executor.submit(probe_devices)
-            executor.shutdown(wait=False)
-        elif self._devices.done():
-            self._timer.stop()
-            report = self._devices.result()
-            self._form.show_devices(report)
-            found = ", ".join(device_label(name) for name in report.names)
-            self.torch_line.value = f"{torch_build()} · {found}"
-            self.hint.value, self.hint.visible = report.hint, bool(report.hint)
-            self._describe()
+    def _show_devices(self, report: DeviceReport) -> None:
+        self._form.show_devices(report)
+        found = ", ".join(device_label(name) for name in report.names)
+        self.torch_line.value = f"{torch_build()} · {found}"
+        self.hint.value, self.hint.visible = report.hint, bool(report.hint)
+        self._describe()
 
     def _show_advice(self) -> None:
         if not self._gone:
@@ -416,6 +421,7 @@ class RestoreWidget(RunDock[RestoreRun]):
     def _describe(self, *_: Any) -> None:
         """Show how large image and result are, or why the image cannot be restored."""
         self._show_comparable()
+        self.more.check(self.image.value, self._viewer.layers)
         layer = self.image.value
         if layer is None:
             self._form.size_row.value = NO_IMAGE

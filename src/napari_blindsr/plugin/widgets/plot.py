@@ -2,14 +2,24 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
+import numpy as np
 import pyqtgraph
-from qtpy.QtCore import QSize
+from qtpy.QtCore import QSize, Qt
 from qtpy.QtWidgets import QSizePolicy
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from napari_blindsr.metrics import Curve
 
 # Okabe and Ito's colours, which the colour-blind tell apart, on dark and on light.
 COLOURS = ("#e69f00", "#56b4e9", "#009e73", "#cc79a7", "#d55e00", "#0072b2", "#f0e442")
 HEIGHT = 270
 LEAST_HEIGHT = 170
+CURVE_HEIGHT = 240
+"""Least height of a plot with room for four lines of the legend."""
 HEADROOM = 0.16
 """Room above the curves for a line of the legend, in heights of the curves."""
 AXIS_HEIGHT = 44
@@ -44,3 +54,56 @@ class Plot(pyqtgraph.PlotWidget):  # type: ignore[misc] # it has no types
 def colour_of(number: int) -> str:
     """Return the colour of a curve."""
     return COLOURS[number % len(COLOURS)]
+
+
+class CurvePlot(Plot):
+    """One plot: a curve for each line, thresholds dashed, and a mark at the value."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.setMinimumHeight(CURVE_HEIGHT)
+
+    def show_curve(self, curve: Curve, mark: str = "") -> None:
+        """Draw a curve, with a text at its mark if it has one."""
+        self.clear()
+        logarithmic = curve.y_axis == "logarithmic"
+        self.setLogMode(False, logarithmic)
+        self.setLabel("bottom", curve.x_label)
+        # Long labels have to fit the height of the plot; a size alone would turn them black.
+        grey = pyqtgraph.mkColor(pyqtgraph.getConfigOption("foreground")).name()
+        self.getAxis("left").setLabel(curve.y_label, **{"font-size": "8pt", "color": grey})
+        text, number = self.palette().text().color(), 0
+        values = []
+        for line in curve.lines:
+            pen = pyqtgraph.mkPen(text, width=1, style=Qt.PenStyle.DashLine)
+            if not line.is_threshold:
+                pen = pyqtgraph.mkPen(colour_of(number), width=2)
+                number += 1
+            y = np.where(line.y > 0, line.y, np.nan) if logarithmic else line.y
+            self.plot(line.x, y, pen=pen, name=line.label)
+            finite = y[np.isfinite(y)]
+            values.append(np.log10(finite) if logarithmic else finite)
+        if curve.mark is not None:
+            self.addItem(
+                pyqtgraph.InfiniteLine(
+                    curve.mark,
+                    pen=pyqtgraph.mkPen(text, width=1, style=Qt.PenStyle.DotLine),
+                    label=mark,
+                    labelOpts={"position": 0.06, "color": text},
+                )
+            )
+        self.span(*_ends(np.concatenate(values), curve.y_axis), entries=len(curve.lines))
+
+
+LEAST_SPAN = 0.1
+"""Least height of a plot in units of its axis, so that values that hardly differ look so."""
+
+
+def _ends(values: NDArray[np.float64], axis: str) -> tuple[float, float]:
+    """Return the range of an axis for these values; with logarithms for both."""
+    if axis == "share":
+        return min(values.min(initial=0), 0.0), min(values.max(initial=0), 1.05)
+    if not values.size:
+        return 0.0, 1.0
+    missing = max(LEAST_SPAN - float(np.ptp(values)), 0.0)
+    return float(values.min()) - missing / 2, float(values.max()) + missing / 2
