@@ -194,8 +194,7 @@ class RestoreWidget(RunDock[RestoreRun]):
         self.verdict.show_verdict(None)
         # The run changes what is kept; where it ends is kept again.
         self.more.keep(None)
-        run = kept.run(self.more.steps.value)
-        self._begin(run, f"Restoring {kept.request.source.name}")
+        self._begin(kept.run(self.more.steps.value), f"Restoring {kept.request.source.name}")
 
     def _begin(self, run: RestoreRun, activity: str) -> None:
         self._source_layer, self._unit, self._pace = self.image.value, "step", Pace()
@@ -335,13 +334,15 @@ class RestoreWidget(RunDock[RestoreRun]):
         run = self._run
         if run is not None and run.source is not None and run.preview is not None:
             preview, run.preview = run.preview, None
-            began = time.perf_counter()
+            # What is made once says nothing of how often they can be shown.
+            counts, began = not self.course.isHidden(), time.perf_counter()
             try:
                 self._previews.show(preview, run.source, run.settings)
                 self.course.show_curves(preview.curves)
+                self.course.paint_now()
             except Exception:  # noqa: BLE001 - the run goes on without
                 _log.exception("A preview could not be shown.")
-            run.previews.shown = time.perf_counter() - began
+            run.previews.shown = time.perf_counter() - began if counts else 0.0
 
     def _show_result(self, result: Result | StackResult, run: RestoreRun) -> None:
         if run.source is None:

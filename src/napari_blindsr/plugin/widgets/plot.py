@@ -62,27 +62,39 @@ class CurvePlot(Plot):
     def __init__(self) -> None:
         super().__init__()
         self.setMinimumHeight(CURVE_HEIGHT)
+        self._drawn: Curve | None = None
 
     def show_curve(self, curve: Curve, mark: str = "") -> None:
         """Draw a curve, with a text at its mark if it has one."""
-        self.clear()
         logarithmic = curve.y_axis == "logarithmic"
-        self.setLogMode(False, logarithmic)
+        lines = [
+            np.where(line.y > 0, line.y, np.nan) if logarithmic else line.y for line in curve.lines
+        ]
+        # To draw anew takes several times as long as new values do, which come during a run.
+        if self._drawn is None or not _alike(self._drawn, curve):
+            self._draw(curve, mark)
+        for item, line, y in zip(self.plotItem.listDataItems(), curve.lines, lines, strict=True):
+            item.setData(line.x, y)
+        finite = np.concatenate([y[np.isfinite(y)] for y in lines])
+        ends = _ends(np.log10(finite) if logarithmic else finite, curve.y_axis)
+        self.span(*ends, entries=len(curve.lines))
+        self._drawn = curve
+
+    def _draw(self, curve: Curve, mark: str) -> None:
+        """Make the axes, a line for each of a curve's, and its mark."""
+        self.clear()
+        self.setLogMode(False, curve.y_axis == "logarithmic")
         self.setLabel("bottom", curve.x_label)
         # Long labels have to fit the height of the plot; a size alone would turn them black.
         grey = pyqtgraph.mkColor(pyqtgraph.getConfigOption("foreground")).name()
         self.getAxis("left").setLabel(curve.y_label, **{"font-size": "8pt", "color": grey})
         text, number = self.palette().text().color(), 0
-        values = []
         for line in curve.lines:
             pen = pyqtgraph.mkPen(text, width=1, style=Qt.PenStyle.DashLine)
             if not line.is_threshold:
                 pen = pyqtgraph.mkPen(colour_of(number), width=2)
                 number += 1
-            y = np.where(line.y > 0, line.y, np.nan) if logarithmic else line.y
-            self.plot(line.x, y, pen=pen, name=line.label)
-            finite = y[np.isfinite(y)]
-            values.append(np.log10(finite) if logarithmic else finite)
+            self.plot(pen=pen, name=line.label)
         if curve.mark is not None:
             self.addItem(
                 pyqtgraph.InfiniteLine(
@@ -92,7 +104,20 @@ class CurvePlot(Plot):
                     labelOpts={"position": 0.06, "color": text},
                 )
             )
-        self.span(*_ends(np.concatenate(values), curve.y_axis), entries=len(curve.lines))
+
+
+def _alike(before: Curve, curve: Curve) -> bool:
+    """Tell whether two curves differ in the values of their lines alone."""
+    kinds = [
+        (
+            shown.x_label,
+            shown.y_label,
+            shown.y_axis,
+            [(x.label, x.is_threshold) for x in shown.lines],
+        )
+        for shown in (before, curve)
+    ]
+    return kinds[0] == kinds[1] and before.mark is None and curve.mark is None
 
 
 LEAST_SPAN = 0.1
