@@ -135,7 +135,7 @@ def _profiles(inputs: MetricInputs) -> Curve:
 
     return Curve(
         x_label=f"distance from the centre [{unit}]",
-        y_label="kernel, relative to its peak",
+        y_label="kernel, peak = 1",
         lines=(line("longer axis", shape.longer), line("shorter axis", shape.shorter)),
     )
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
 import numpy as np
 import pyqtgraph
-from qtpy.QtCore import QSize, Qt
+from qtpy.QtCore import QEvent, QSize, Qt
 from qtpy.QtWidgets import QSizePolicy
 
 if TYPE_CHECKING:
@@ -46,6 +47,15 @@ class Plot(pyqtgraph.PlotWidget):  # type: ignore[misc] # it has no types
         """Ask for little height; what is left over goes here."""
         return QSize(super().sizeHint().width(), HEIGHT)
 
+    def changeEvent(self, event: QEvent | None) -> None:  # noqa: N802
+        """Take the colour of another theme; pyqtgraph keeps its background as an image."""
+        super().changeEvent(event)
+        if event is not None and event.type() in (
+            QEvent.Type.StyleChange,
+            QEvent.Type.PaletteChange,
+        ):
+            self.resetCachedContent()
+
     def span(self, bottom: float, top: float, *, entries: int) -> None:
         """Show this range of values, and above it so many entries of the legend."""
         self.setYRange(bottom, top + HEADROOM * entries * (top - bottom))
@@ -78,6 +88,7 @@ class CurvePlot(Plot):
         finite = np.concatenate([y[np.isfinite(y)] for y in lines])
         ends = _ends(np.log10(finite) if logarithmic else finite, curve.y_axis)
         self.span(*ends, entries=len(curve.lines))
+        self.getAxis("left").setTicks(_ticks(*ends) if logarithmic else None)
         self._drawn = curve
 
     def _draw(self, curve: Curve, mark: str) -> None:
@@ -104,6 +115,24 @@ class CurvePlot(Plot):
                     labelOpts={"position": 0.06, "color": text},
                 )
             )
+
+
+MOST_TICKS = 6
+"""Numbers beside a logarithmic axis that have room."""
+
+
+def _ticks(low: float, high: float) -> list[list[tuple[float, str]]]:
+    """Return the ticks of a logarithmic axis: 1, 2 and 5 times powers of ten, or those alone.
+
+    pyqtgraph would put all nine numbers of a decade beside the axis, one over the other.
+    """
+    powers = range(math.floor(low), math.ceil(high) + 1)
+    for factors in ((1, 2, 5), (1,)):
+        values = [factor * 10.0**power for power in powers for factor in factors]
+        inside = [value for value in values if low <= math.log10(value) <= high]
+        if len(inside) <= MOST_TICKS:
+            break
+    return [[(math.log10(value), f"{value:g}") for value in inside], []]
 
 
 def _alike(before: Curve, curve: Curve) -> bool:
