@@ -74,6 +74,7 @@ def test_a_stopped_run_goes_on(open_dock: DockMaker, blurred: NDArray[Any], qtbo
     click(widget.stop_button)
     wait_idle(qtbot, widget)
     done = record(viewer.layers[-1])["steps"]
+    assert widget.more.steps.value == LONG - done
     widget.more.steps.value = 3
     click(widget.more.button)
     wait_idle(qtbot, widget)

@@ -9,6 +9,7 @@ from magicgui.widgets import Container, PushButton, SpinBox
 from magicgui.widgets.bases import Widget
 
 from napari_blindsr.plugin.restore.worker import RestoreRun
+from napari_blindsr.progress import StopReason
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -73,12 +74,15 @@ class MoreSteps(Container[Widget]):
         """Free the memory of a run; the dock is gone."""
         self.kept = None
 
-    def keep_run(self, run: RestoreRun, layers: tuple[Layer, ...]) -> None:
-        """Offer to continue a run, if it can go on."""
+    def keep_run(self, run: RestoreRun, reason: StopReason, layers: tuple[Layer, ...]) -> None:
+        """Offer to continue a run, if it can go on; one that was stopped, to its planned end."""
         left = run.checkpoint
-        if left is None or left.state is None:
+        if left is None or left.state is None or not layers:
             self.keep(None)
             return
+        rest = run.settings.schedule.image_steps - left.done
+        if reason is StopReason.STOPPED and rest > 0:
+            self.steps.value = rest
         course = run.previews.course
         self.keep(Kept(request=run.request, checkpoint=left, course=course, layers=layers))
 

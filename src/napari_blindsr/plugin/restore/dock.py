@@ -362,8 +362,7 @@ class RestoreWidget(RunDock[RestoreRun]):
         self._show(added)
         self._pair = () if self._source_layer is None else (self._source_layer, restored)
         self._show_comparable()
-        if self._pair:
-            self.more.keep_run(run, self._pair)
+        self.more.keep_run(run, result.reason, self._pair)
         self.course.show_curves(run.previews.course.curves())
         stored = "" if run.stored is None else f" Written to {run.stored.path}."
         self._show_end(ending_text(result) + stored, complete=True)
