@@ -238,7 +238,6 @@ def main() -> None:
     rows[-1].append(f"{before:.0f}, {most:.0f}, {after:.0f}")
     widget.truth.value = viewer.add_image(np.kron(blurred(64), np.ones((4, 4))), name="truth")
     widget.image.value = viewer.layers[0]
-    run(widget)
     parts = {name: 100 * part for name, part in cost_of_previews(widget).items()}
     rows.append(["previews and curves, part of an MLMC run from 64² (%)"])
     rows[-1].append(

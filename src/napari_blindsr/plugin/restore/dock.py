@@ -178,12 +178,12 @@ class RestoreWidget(RunDock[RestoreRun]):
         # Those of an earlier run say nothing of this one, not even if it cannot begin.
         self.verdict.show_verdict(None)
         self.course.show_curves({})
-        self.more.keep(None)
         try:
             request = read_request(self._form, self._viewer)
         except BlindSRError as error:
             self._fail(error)
             return
+        self.more.keep(None)
         self._form.optics.remember()
         self._begin(RestoreRun(request), f"Restoring {request.source.name}")
 
@@ -192,7 +192,7 @@ class RestoreWidget(RunDock[RestoreRun]):
         if kept is None or self._worker is not None:
             return
         self.verdict.show_verdict(None)
-        # The run changes what is kept; where it ends is kept again.
+        # The run changes it; where that ends is kept again.
         self.more.keep(None)
         self._begin(kept.run(self.more.steps.value), f"Restoring {kept.request.source.name}")
 
