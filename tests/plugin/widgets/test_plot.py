@@ -84,8 +84,9 @@ def test_more_values_go_into_the_same_lines(plot: CurvePlot) -> None:
 def test_a_list_of_the_same_names_is_left_alone(qtbot: QtBot) -> None:
     panel = CurvePanel()
     qtbot.addWidget(panel)
-    cleared = []
-    panel.choice.model().rowsRemoved.connect(lambda *_: cleared.append(1))
+    cleared, model = list[int](), panel.choice.model()
+    assert model is not None
+    model.rowsRemoved.connect(lambda *_: cleared.append(1))
     panel.show_curves({"one": curve(1.0), "two": curve(2.0)})
     panel.choice.setCurrentText("two")
     panel.show_curves({"one": curve(1.0, 2.0), "two": curve(2.0, 3.0)})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -25,6 +26,8 @@ LOSS, CHANGE, PSNR = "Data loss", "Change of the kernel", "PSNR (dB)"
 STEP = "Step"
 
 Points = list[tuple[int, Any]]
+
+_log = logging.getLogger(__name__)
 
 
 class Course:
@@ -133,9 +136,14 @@ class CoursePanel(QWidget):
     def show_curves(self, shown: dict[str, Shown]) -> None:
         """Show curves by name, or hide if there are none."""
         self._shown = shown
-        if shown and self.toggle.isChecked():
-            self.panel.show_curves(shown)
         self.setVisible(bool(shown))
+        if not shown or not self.toggle.isChecked():
+            return
+        try:
+            self.panel.show_curves(shown)
+        except Exception:  # noqa: BLE001 - the run goes on without, and its result counts more
+            _log.exception("The curves could not be drawn.")
+            self.hide()
 
     def paint_now(self) -> None:
         """Paint the curves, if they are in sight, so that the caller can say how long it took."""
