@@ -116,7 +116,7 @@ def stall_of_fast(viewer: Any, widget: Any) -> tuple[float, float]:
 
 
 def memory_of_mlmc(widget: Any) -> tuple[float, float, float]:
-    """Return the memory before, the most during, and after a cancelled run of 60 steps."""
+    """Return the memory before, the most during, and after a run of 60 steps."""
     widget.method.value, widget.steps.value = "mlmc", 5
     run(widget)
     before, most = megabytes(), 0.0
