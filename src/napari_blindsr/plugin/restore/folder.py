@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Container, Generator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +19,7 @@ from napari_blindsr.plugin.restore.worker import with_kernels_of
 from napari_blindsr.plugin.widgets.dock import Run
 from napari_blindsr.plugin.widgets.fields import caption
 from napari_blindsr.plugin.widgets.texts import NAMED
+from napari_blindsr.plugin.widgets.verdict import level_of
 from napari_blindsr.progress import ProgressCounter
 from napari_blindsr.stacks.options import StackOptions
 
@@ -125,7 +127,7 @@ class FolderRun(Run[None]):
         self.settings, self.target, self._request = request.settings, request.target, request
         self.title = f"{request.source.name}/ ×{self.settings.scale} ({self.settings.method})"
         self.failed: dict[str, str] = {}
-        self._restored = self._complete = 0
+        self._restored = self._complete = self._doubtful = 0
 
     def outdated(self, layers: Container[Layer]) -> str:  # noqa: ARG002
         """Return nothing: a folder is no layer, and each of its files is checked by the run."""
@@ -144,7 +146,7 @@ class FolderRun(Run[None]):
 
     @property
     def text(self) -> str:
-        """What became of the files, in a sentence."""
+        """What became of the files, in a sentence or two."""
         counts = [(self._complete, "already complete"), (self._left, "not finished")]
         parts = [f"{self._restored} restored"]
         parts += [f"{count} {what}" for count, what in counts if count]
@@ -153,7 +155,10 @@ class FolderRun(Run[None]):
             more = len(reasons) - NAMED
             reasons[NAMED:] = [f"{more} more"] if more > 0 else []
             parts.append(f"{len(self.failed)} failed: {'; '.join(reasons)}")
-        return f"{', '.join(parts)}."
+        text = f"{', '.join(parts)}."
+        if self._doubtful:
+            text += f" Reports with warnings: {self._doubtful}."
+        return text
 
     @property
     def cancelled(self) -> str:
@@ -210,9 +215,15 @@ class FolderRun(Run[None]):
         elif outcome.failures:
             planes = f"{len(outcome.failures)} of {len(outcome.records)} planes"
             self._fail(opened.job, InputError(f"{planes} failed: {outcome.failures[0].error}"))
-        else:
-            self._restored += outcome.reason == "completed"
+        elif outcome.reason == "completed":
+            self._restored += 1
+            self._doubtful += level_of(outcome.flags) != "good"
 
     def _fail(self, job: FileJob, error: Exception) -> None:
         # In napari nothing is replaced.
-        self.failed[job.source.name] = str(error).removesuffix(REPLACES)
+        reason = str(error).removesuffix(REPLACES)
+        # Both folders are known.
+        for folder in (self._request.source, self.target):
+            reason = reason.replace(f"{folder}{os.sep}", "")
+        name = job.source.name
+        self.failed[name] = reason.removeprefix(f"cannot read {name}: ")

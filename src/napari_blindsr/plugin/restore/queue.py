@@ -304,6 +304,8 @@ class QueueDock(RunDock[QueuedRun]):
         text = f"{run.text} Results are in {run.target}."
         self._show_end(text, complete=True)
         self.queue.end(run.state, text)
+        if run.failed:
+            show_warning(f"{run.title}: {text}")
 
     @abstractmethod
     def _show_layers(self, result: Result | StackResult, run: RestoreRun) -> None:
