@@ -295,7 +295,7 @@ class QueueDock(RunDock[QueuedRun]):
     def _on_progress(self, progress: Progress) -> None:
         super()._on_progress(progress)
         if not self._gone and self.progress.max:
-            self.queue.show_percent(round(100 * self.progress.value / self.progress.max))
+            self.queue.show_percent(int(100 * self.progress.value / self.progress.max))
 
     def _show_result(self, result: Any, run: QueuedRun) -> None:
         if isinstance(run, RestoreRun):
