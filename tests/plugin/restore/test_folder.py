@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from pytestqt.qtbot import QtBot
 
 from napari_blindsr.images.files import open_image
+from napari_blindsr.plugin.restore import optics as optics_fields
 from napari_blindsr.plugin.widgets.texts import NO_BREAK
 from napari_blindsr.plugin.widgets.verdict import level_of
 from napari_blindsr.progress import drained
@@ -219,8 +220,14 @@ def test_what_does_not_fit_a_folder_is_refused_in_one_line(
 
 
 def test_pixels_of_another_size_are_refused(
-    open_dock: DockMaker, folders: tuple[Path, Path], blurred: NDArray[Any], qtbot: QtBot
+    open_dock: DockMaker,
+    folders: tuple[Path, Path],
+    blurred: NDArray[Any],
+    qtbot: QtBot,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    # Other tests shall not find the optics.
+    monkeypatch.setattr(optics_fields, "_remembered", {})
     source, target = folders
     for name, side in (("3 fits", 0.1), ("4 coarse", 0.2)):
         metadata = {"axes": "YX", "PhysicalSizeX": side, "PhysicalSizeY": side}
