@@ -37,7 +37,7 @@ SMOOTH_COUNT = 6
 SMOOTH_HEAD = """## Noise that neighbouring pixels share
 
 Six of the same micrographs, one in eight, whose noise a Gaussian of 0.5 to 1 pixel has smoothed, as
-resampling does. Such noise is recognised in part of the images only.
+resampling does. Such noise is recognised where it is strong.
 
 """
 

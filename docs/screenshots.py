@@ -1,4 +1,4 @@
-"""Make the pictures of the documentation: a real viewer, real samples, a real run.
+"""Make the pictures and the animation of the documentation: a real viewer, samples, and run.
 
 Needs a display of at least 1400×900:
 xvfb-run -a -s "-screen 0 1400x900x24" python docs/screenshots.py
@@ -35,6 +35,8 @@ WIDTHS = np.geomspace(0.6, 1.5, 7)
 """Standard deviations of a blur from left to right, in pixels of the image."""
 OPTICS = (1.2, 520)
 """Numerical aperture, and wavelength in nm, that might have made the sample."""
+ANIMATION = (980, 630)
+"""Width and height of the animation, in pixels."""
 IMAGES = Path(__file__).parent / "images"
 
 
@@ -49,6 +51,7 @@ def main() -> None:
     show_comparison(options.output)
     show_measurement(options.output)
     show_field(options.output)
+    show_animation(options.output)
     show_run(options.output, options.steps)
 
 
@@ -114,6 +117,42 @@ def show_comparison(output: Path) -> None:
     fit(viewer)
     save(viewer, output / "difference.png")
     viewer.close()
+
+
+def show_animation(output: Path) -> None:
+    """Save the way from a sample to a curtain over image and result, as an animation."""
+    viewer, widget = open_viewer(fluorescence())
+    frames: list[Image.Image] = []
+    times: list[int] = []
+
+    def show(milliseconds: int) -> None:
+        window = Image.fromarray(viewer.window.screenshot(canvas_only=False, flash=False))
+        frames.append(window.convert("RGB").resize(ANIMATION))
+        times.append(milliseconds)
+
+    fit(viewer)
+    show(1500)
+    widget.run_button.native.click()
+    wait(lambda: widget.run_button.enabled)
+    fit(viewer)
+    show(2000)
+    widget.compare_button.native.click()
+    comparison = viewer.window.dock_widgets["Compare layers (napari-blindsr)"]
+    comparison.linked.value = True
+    fit(viewer)
+    # From the middle to the left, to the right, and back.
+    for position in 0.5 + 0.4 * np.sin(np.linspace(0, -2 * np.pi, 25)):
+        comparison.position.value = position
+        wait(lambda: True)
+        show(120)
+    viewer.close()
+    # One palette: of the frame with the most colours.
+    palette = frames[1].quantize(128)
+    first, *others = (frame.quantize(palette=palette, dither=Image.Dither.NONE) for frame in frames)
+    first.save(
+        output / "demo.gif", save_all=True, append_images=others, duration=times, loop=0,
+        optimize=True,
+    )  # fmt: skip
 
 
 def show_measurement(output: Path) -> None:

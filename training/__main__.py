@@ -1,7 +1,8 @@
-"""Train the networks that ship: ``python -m training kernel|image|joint|blur|decision|error``."""
+"""Train the networks that ship: ``python -m training COMMAND``; docs/networks.md has the order."""
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -9,6 +10,7 @@ import numpy as np
 import torch
 import typer
 from rich.console import Console
+from safetensors.torch import save_file
 from torch import nn
 
 from napari_blindsr.solvers.device import choose_compute
@@ -19,6 +21,7 @@ from training.image import ImageTask
 from training.joint import JointTask, both_of, judge_of
 from training.kernel import KernelTask
 from training.loop import Plan, train
+from training.noise import collect, fitted
 from training.pictures import generated, picture_bank
 from training.real import training_micrographs
 from training.scenes import Scenes
@@ -195,6 +198,38 @@ def decision(
     plan = Plan(steps=steps, every=every, seed=seed, rate=rate, warmup=30, averaging=0.98)
     judged = _scenes(pictures, micrographs, seed), both_of(start), judge_of(micrographs)
     _train(DecisionTask(*judged, compute=choose_compute(device, "auto")), plan, out)
+
+
+@app.command()
+def noise(
+    *,
+    out: Folder = Path("training/noise"),
+    batches: Annotated[int, typer.Option(min=1, help="Batches to try levels of noise on.")] = 4_000,
+    steps: Steps = 5_000,
+    seed: Seed = 0,
+    device: Device = "auto",
+    threads: Threads = 1,
+    pictures: Pictures = 60,
+    start: Weights = None,
+    micrographs: Micrographs = None,
+) -> None:
+    """Train how much noise that pixels share is assumed, after `decision`; it can be continued."""
+    torch.set_num_threads(threads)
+    out.mkdir(parents=True, exist_ok=True)
+    networks = both_of(start).requires_grad_(requires_grad=False)
+    known, costs = collect(
+        _scenes(pictures, micrographs, seed),
+        networks,
+        batches=batches,
+        seed=seed,
+        file=out / "tried.pt",
+        compute=choose_compute(device, "auto"),
+        report=lambda done: _report({"batches": done}),
+    )
+    networks.estimator.further_noise = fitted(known, costs, seed=seed, steps=steps)
+    record = {"training": json.dumps({"task": "noise", "crops": len(known), "seed": seed})}
+    save_file(networks.state_dict(), out / "noise.safetensors", metadata=record)
+    split(out / "noise.safetensors", out)
 
 
 @app.command()

@@ -44,12 +44,15 @@ class DecisionTask(JointTask):
         del progress
         batch = joint_batch(self._scenes, rng, blind=1.0)
         rounds, _ = restore(self.network, batch, self._compute)
-        restored, cubic = (
-            _log_error(image, batch) for image in (rounds[-1].image, interpolated(batch))
-        )
-        return (restored + HARM_WEIGHT * F.relu(restored - cubic)).mean()
+        return cost(rounds[-1].image, batch).mean()
 
 
-def _log_error(image: Tensor, batch: Batch) -> Tensor:
+def cost(image: Tensor, batch: Batch) -> Tensor:
+    """Return what images cost, (n,): the logarithm of their error, more if they are harmful."""
+    error = log_error(image, batch)
+    return error + HARM_WEIGHT * F.relu(error - log_error(interpolated(batch), batch))
+
+
+def log_error(image: Tensor, batch: Batch) -> Tensor:
     """Return the logarithms (n,) of the mean squared errors of images."""
     return ((image - batch.sharp).square().mean(dim=(1, 2)) + TINY).log()

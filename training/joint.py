@@ -82,7 +82,7 @@ class Both(nn.Module):
 class Batch:
     """Sharp crops (n, H, W) and their recordings (n, h, w), in the unit of the prior.
 
-    The estimated noise (n, h, w); its statistics (n, 3); optics (n,) or NaN; the true kernels, the
+    The estimated noise (n, h, w); its statistics (n, S); optics (n,) or NaN; the true kernels, the
     covariances in LR px², the families, and whether each is restored with the estimated kernel.
     """
 
@@ -132,7 +132,7 @@ def observed(
         data=one((plane - low) / unit),
         planes=one(plane),
         noise=one(level * math.exp(rng.normal(0, 0.1)) / unit),
-        statistics=one(np.array(noise_statistics(plane, noise))),
+        statistics=one(noise_statistics(plane, noise)),
         slope=one(slope_of(plane) / unit),
         optics=one(optics),
         kernels=(blur.kernel if given is None else given)[None],
@@ -326,8 +326,17 @@ class JointTask:
         return self._judge(network, self._compute)
 
 
-def restore(network: Both, batch: Batch, compute: Compute) -> tuple[list[Round], Votes]:
-    """Restore a batch; return its rounds, and the estimator's votes."""
+@dataclass(frozen=True, kw_only=True)
+class Given:
+    """The kernels (n, K, K) and the noise (n, h, w) with which a batch is restored."""
+
+    kernels: Tensor
+    noise: Tensor
+    votes: Votes
+
+
+def given_for(network: Both, batch: Batch, compute: Compute) -> Given:
+    """Return with what a batch is restored, by the estimator's votes and decision."""
     scale = batch.scale
     with compute.autocast:
         votes = network.estimator(batch.planes, scale, batch.optics)
@@ -353,9 +362,22 @@ def restore(network: Both, batch: Batch, compute: Compute) -> tuple[list[Round],
     extra = (batch.slope * decided[:, 4].clamp(*UNEXPLAINED_RANGE).exp())[:, None, None]
     # The root of nothing has no gradient.
     noise = ((factor * batch.noise).square() + extra.square() + 1e-8).sqrt()
+    return Given(kernels=kernels, noise=noise, votes=votes)
+
+
+def restore(network: Both, batch: Batch, compute: Compute) -> tuple[list[Round], Votes]:
+    """Restore a batch; return its rounds, and the estimator's votes."""
+    given = given_for(network, batch, compute)
+    return restored(network, batch, given, compute), given.votes
+
+
+def restored(network: Both, batch: Batch, given: Given, compute: Compute) -> list[Round]:
+    """Return the rounds of the restoration of a batch."""
     with compute.autocast:
-        rounds = network.prior.rounds(batch.data, kernels, scale=scale, noise=noise)
-        return list(rounds), votes
+        rounds = network.prior.rounds(
+            batch.data, given.kernels, scale=batch.scale, noise=given.noise
+        )
+        return list(rounds)
 
 
 def interpolated(batch: Batch) -> Tensor:

@@ -204,6 +204,18 @@ def test_results_that_are_there_are_scored(
     assert [path.name for path in (prepared / "theirs").iterdir()] == ["b.png"]
 
 
+def test_the_optics_are_those_of_the_data_set(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    optics = "--na 0.9 --emission 600 --pixel-size 200"
+    assert run_here(f"prepare SET -s 2 --kernel airy {optics} --quiet", monkeypatch, folder) == 0
+    capfd.readouterr()
+    arguments = "evaluate SET -s 2 --kernel airy --images a --results out --quiet"
+    assert run_here(arguments, monkeypatch, folder) == 0
+    (settings,) = (folder / "out").rglob("*.json")
+    assert '"numerical_aperture": 0.9' in settings.read_text()
+
+
 def test_a_first_stage_does_not_pass_for_the_whole(
     prepared: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
@@ -278,6 +290,7 @@ EVALUATE = [
     ("EMPTY -s 2", "the data set EMPTY has no folder HR"),
     ("SET -s 4", "not prepared for scale 4"),
     ("SET -s 2 --model MLMC", "model MLMC"),
+    ("SET -s 2 --kernel airy", "airy needs the optics, which this data set does not have"),
     ("SET -s 2 --images a,c", "no image 'c'"),
     ("SET -s 2 --method magic", "method is 'magic'"),
     ("SET -s 2 --kernel magic", "kernel is 'magic'; expected one of"),

@@ -34,7 +34,6 @@ from napari_blindsr.metrics import psnr_y
 from napari_blindsr.physics.kernels import (
     FAMILIES,
     Automatic,
-    Disk,
     Gaussian,
     KernelFamily,
     Line,
@@ -395,18 +394,6 @@ def test_the_smallest_image_has_an_estimate() -> None:
     for reader in READERS:
         estimate = estimate_kernel(image, scale=8, reader=reader, device="cpu")
         assert np.isfinite(estimate.kernel).all()
-
-
-def test_automatic_takes_another_family_only_where_it_is_clear() -> None:
-    auto = Automatic(variance=(1.0, 4.0))
-    usual = Gaussian(variance=(1.0, 4.0))
-    assert auto.chosen({}) == usual
-    assert auto.chosen({"gaussian": 0.41, "line": 0.59}) == usual
-    assert auto.chosen({"gaussian": 0.9, "line": 0.1}) == usual
-    assert auto.chosen({"gaussian": 0.39, "line": 0.61}) == Line()
-    assert auto.chosen({"disk": 0.8, "line": 0.2}) == Disk()
-    # A family that this version does not know.
-    assert auto.chosen({"sinc": 1.0}) == usual
 
 
 def test_motion_along_a_line_is_found_out() -> None:

@@ -31,6 +31,7 @@ from napari_blindsr.estimation.posterior import (
     calibrated,
 )
 from napari_blindsr.physics.kernels import FAMILIES
+from napari_blindsr.physics.noise import STATISTICS
 from napari_blindsr.solvers.nonblind.conditions import (
     NOISE_RANGE,
     UNEXPLAINED_RANGE,
@@ -279,7 +280,8 @@ def test_the_kernel_to_restore_with_is_the_mean_and_what_is_added() -> None:
 def test_the_kind_of_noise_bears_on_the_decision_alone() -> None:
     network, planes = estimator(), picture(1, 24, 20)
     white, blocky = (
-        blur_posterior(planes, 2, network, statistics=(-0.3, 0.0, value)) for value in (0.0, 1.5)
+        blur_posterior(planes, 2, network, statistics=(-0.3, 0.0, value, *[0.0] * (STATISTICS - 3)))
+        for value in (0.0, 1.5)
     )
     torch.testing.assert_close(white.mean, blocky.mean)
     torch.testing.assert_close(white.deviation, blocky.deviation)

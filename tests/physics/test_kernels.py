@@ -427,3 +427,15 @@ def test_a_gaussian_that_was_read_reaches_as_far_on_either_side(
     np.testing.assert_allclose(
         kernel[tuple(mirrored.T)], kernel[tuple(places.T)], rtol=1e-3, atol=1e-9
     )
+
+
+def test_automatic_takes_another_family_only_where_it_is_clear() -> None:
+    auto = Automatic(variance=(1.0, 4.0))
+    usual = Gaussian(variance=(1.0, 4.0))
+    assert auto.chosen({}) == usual
+    assert auto.chosen({"gaussian": 0.41, "line": 0.59}) == usual
+    assert auto.chosen({"gaussian": 0.9, "line": 0.1}) == usual
+    assert auto.chosen({"gaussian": 0.39, "line": 0.61}) == Line()
+    assert auto.chosen({"disk": 0.8, "line": 0.2}) == Disk()
+    # A family that this version does not know.
+    assert auto.chosen({"sinc": 1.0}) == usual

@@ -7,12 +7,14 @@ import pytest
 from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter
 from skimage import data
+from skimage.util import view_as_blocks
 
 from napari_blindsr.evaluation.samples import fluorescent_cells
 from napari_blindsr.physics.acquisition import compressed
 from napari_blindsr.physics.noise import (
+    STATISTICS,
+    TEXTURE,
     blocking,
-    correlation_factor,
     estimate_noise,
     noise_map,
     noise_statistics,
@@ -134,7 +136,7 @@ def textured(side: int = 160) -> NDArray[np.float32]:
     return picture.astype(np.float32)
 
 
-def statistics(plane: NDArray[Any]) -> tuple[float, float, float]:
+def statistics(plane: NDArray[Any]) -> NDArray[np.float32]:
     return noise_statistics(plane, estimate_noise(np.asarray(plane, np.float32)[None]))
 
 
@@ -155,62 +157,57 @@ def test_white_noise_is_neither_blocky_nor_smooth() -> None:
         rng = np.random.default_rng(seed)
         noise = rng.normal(0, 0.05, (128, 128)).astype(np.float32)
         for plane in (noise, textured(128) + noise):
-            _, grain, blocks = statistics(plane)
+            _, grain, blocks = statistics(plane)[:3]
             assert blocks < 0.2
             assert abs(grain) < 0.4
     smooth = gaussian_filter(rng.normal(0, 0.05, (128, 128)), 0.9)
     assert statistics(smooth)[1] > 0.6
 
 
-def grained(width: float, *, level: float = 0.1, seed: int = 0) -> NDArray[np.float32]:
-    """Return a smooth picture with noise that a Gaussian of some pixels has smoothed."""
-    noise = np.random.default_rng(seed).normal(size=(160, 160))
-    if width > 0:
-        noise = gaussian_filter(noise, width)
-    picture = gaussian_filter(textured(), 2)
-    return np.asarray(picture + level * noise / noise.std(), dtype=np.float32)
+def resolution(plane: NDArray[Any], number: int) -> NDArray[np.float32]:
+    """Return the texture of an image's means of 1, 2 or 4 pixels a side."""
+    return statistics(plane)[4 + number * TEXTURE :][:TEXTURE]
 
 
-@pytest.mark.parametrize("width", [0.7, 0.9, 1.1])
-def test_correlated_noise_is_as_strong_as_white_noise(width: float) -> None:
-    for seed in range(3):
-        plane = grained(width, seed=seed)
-        found = correlation_factor(plane[None]) * estimate_noise(plane[None])
-        # Between white noise of the same variance and that of the same power at low frequencies.
-        assert 0.1 < found < 0.1 * np.sqrt(4 * np.pi) * width
-        assert estimate_noise(plane[None]) < 0.05
+def test_the_texture_of_white_noise() -> None:
+    noise = np.random.default_rng(0).normal(0, 0.05, (512, 512)).astype(np.float32)
+    slope = 0.05 * np.sqrt(2)
+    # What blocks of other noise of the same kind have: neighbours are unlike after the Laplacian.
+    other = np.random.default_rng(1).normal(size=(800, 800))
+    second = np.diff(np.diff(other, 2, axis=0), 2, axis=1)
+    blocks = [
+        block / np.sqrt(np.mean(block**2))
+        for block in view_as_blocks(second[:792, :792], (8, 8)).reshape(-1, 8, 8)
+        if np.mean(block**2) < 36
+    ]
+    row = np.mean([np.mean(block[:, 1:] * block[:, :-1]) for block in blocks])
+    further = np.mean([np.mean(block[2:] * block[:-2]) for block in blocks])
+    diagonal = np.mean([np.mean(block[1:, 1:] * block[:-1, :-1]) for block in blocks])
+    assert (row, further, diagonal) == pytest.approx((-2 / 3, 1 / 6, 4 / 9), abs=0.1)
+    for number in range(3):
+        found = resolution(noise, number)
+        low, middle, high, kurtosis = found[:4]
+        # Means of n × n pixels are n times less noisy.
+        assert low == pytest.approx(np.log(0.8 * 0.05 / slope), abs=0.06)
+        assert 0.1 < middle < high < 0.5
+        assert np.exp(kurtosis) == pytest.approx(3, abs=0.25)
+        assert found[4:7] == pytest.approx([row, further, diagonal], abs=0.05)
+        assert abs(found[7]) < 0.15
+        assert found[9] < 0 < found[8] < 0.5
 
 
-def test_what_is_white_weak_or_no_noise_is_not_correlated() -> None:
+def test_the_texture_of_other_images() -> None:
     rng = np.random.default_rng(0)
-    shot = (rng.poisson(50 * textured() + 5) / 50).astype(np.float32)
-    others = (
-        grained(0),
-        grained(0.9, level=0.002),
-        textured(),
-        shot,
-        np.asarray(compressed(grained(0.9), 40), np.float32),
-        (data.camera() / 255).astype(np.float32),
-        data.brick().astype(np.float32),
-        np.zeros((40, 40), np.float32),
-        np.ones((3, 5), np.float32),
-    )
-    assert [correlation_factor(plane[None]) for plane in others] == [1.0] * len(others)
-
-
-def test_a_correlation_has_no_unit_direction_or_gaps() -> None:
-    plane = grained(0.8)
-    expected = correlation_factor(plane[None])
-    for other in (30 * plane, plane + 3, plane[::-1], plane.T):
-        assert correlation_factor(other[None]) == pytest.approx(expected, rel=0.02)
-    measured = np.ones(plane.shape, dtype=bool)
-    measured[40:50, 60:70] = False
-    spoilt = np.where(measured, plane, 50).astype(np.float32)
-    assert correlation_factor(spoilt[None], measured) == pytest.approx(expected, rel=0.1)
-    # All channels have it, or none.
-    assert correlation_factor(np.stack([plane, grained(0)])) == 1
-    both = correlation_factor(np.stack([plane, plane]))
-    assert both == pytest.approx(expected)
+    smooth = gaussian_filter(rng.normal(size=(256, 256)), 0.9)
+    # Neighbours are alike in correlated noise, and means of pixels are noisier.
+    assert resolution(smooth, 0)[4] > -0.2
+    assert resolution(smooth, 1)[0] > resolution(smooth, 0)[0] + 0.5
+    # Shot noise grows with the light; edges are no Gaussian noise, and not everywhere.
+    light = np.linspace(1, 100, 256) * np.ones((256, 1))
+    assert resolution(rng.poisson(light), 0)[7] > 0.8
+    picture = resolution(data.camera(), 0)
+    assert picture[3] > np.log(3)
+    assert picture[2] > 1
 
 
 def test_statistics_have_no_unit_and_no_direction() -> None:
@@ -219,7 +216,9 @@ def test_statistics_have_no_unit_and_no_direction() -> None:
     for other in (40 * plane, plane + 3, plane[::-1], plane[:, ::-1], plane.T):
         assert statistics(other) == pytest.approx(expected, abs=0.02)
     for constant in (np.zeros((20, 20)), np.full((20, 20), 7.0), np.ones((4, 5))):
-        assert np.isfinite(statistics(constant)).all()
+        found = statistics(constant)
+        assert found.shape == (STATISTICS,)
+        assert np.isfinite(found).all()
 
 
 def test_the_range_is_that_without_noise() -> None:

@@ -17,6 +17,7 @@ from safetensors import safe_open
 from torch import Tensor, nn
 from typer.testing import CliRunner
 
+from napari_blindsr.estimation.further_noise import INPUTS, LEVELS
 from napari_blindsr.estimation.network import load_kernel_estimator
 from napari_blindsr.solvers.nonblind.error_map import load_error_map
 from napari_blindsr.solvers.nonblind.unfolded import load_image_prior
@@ -28,6 +29,7 @@ from training.image import ImageTask
 from training.joint import Both, JointTask, Judge, both_of, joint_batch
 from training.kernel import KernelTask
 from training.loop import Plan, Task, train
+from training.noise import fitted
 from training.scenes import Scenes
 
 pytestmark = pytest.mark.usefixtures("small")
@@ -237,6 +239,38 @@ def test_the_command_that_trains_the_map_of_errors(tmp_path: Path) -> None:
     assert done.exit_code == 0, done.output
     assert "rank" in done.output
     load_error_map(tmp_path / "error.safetensors")
+
+
+def test_the_command_that_trains_the_choice_of_noise(tmp_path: Path) -> None:
+    threads = torch.get_num_threads()
+    options = ["noise", "--batches", "1", "--steps", "20", "--pictures", "1", "--device", "cpu"]
+    done = CliRunner().invoke(app, [*options, "--out", str(tmp_path)])
+    torch.set_num_threads(threads)
+    assert done.exit_code == 0, done.output
+    tried = torch.load(tmp_path / "tried.pt", weights_only=True)
+    # Levels are compared with none, and differ.
+    assert (tried["costs"][:, 0] == 0).all()
+    assert (tried["costs"].std(dim=1) > 0).all()
+    network, _ = load_kernel_estimator(tmp_path / "kernel.safetensors")
+    shipped, _ = load_kernel_estimator()
+    known = tried["known"]
+    assert not torch.equal(network.further_noise(known), shipped.further_noise(known))
+    # All else stays as it is.
+    for name, value in shipped.state_dict().items():
+        if "further_noise" not in name:
+            assert torch.equal(value, network.state_dict()[name])
+    # Batches that were tried are not tried again.
+    done = CliRunner().invoke(app, [*options, "--out", str(tmp_path)])
+    assert done.exit_code == 0, done.output
+    assert "batches" not in done.output
+
+
+def test_fitting_finds_costs() -> None:
+    known = torch.randn(512, INPUTS, generator=torch.Generator().manual_seed(0))
+    costs = torch.stack([number * known[:, 5].tanh() for number in range(len(LEVELS))], dim=1)
+    network = fitted(known, costs, seed=0, steps=300).requires_grad_(requires_grad=False)
+    error = network(known).mean(dim=0) - costs
+    assert float(error.square().mean()) < 0.2 * float(costs.square().mean())
 
 
 def test_the_command_that_trains_both(tmp_path: Path) -> None:

@@ -25,7 +25,7 @@ from napari_blindsr.cli.prepare import DatasetArgument, ModelOption
 from napari_blindsr.errors import FileError, SettingsError
 from napari_blindsr.evaluation.dataset import MODEL
 from napari_blindsr.images.atomic import check_output
-from napari_blindsr.physics.kernels import FAMILY_NAMES
+from napari_blindsr.physics.kernels import FAMILY_NAMES, Airy
 from napari_blindsr.settings import kernel_family
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from rich.console import Console
 
-    from napari_blindsr.evaluation.dataset import Case, DataSet
+    from napari_blindsr.evaluation.dataset import Case, DataSet, Manifest
     from napari_blindsr.evaluation.evaluate import Row
     from napari_blindsr.physics.kernels import KernelFamily
     from napari_blindsr.restoration.result import Result
@@ -103,7 +103,6 @@ def evaluate(
     if given.csv is not None:
         check_output(given.csv, suffixes=(".csv",), force=force)
     asked = chosen.settings(scale=scale, kernel="known")
-    wanted = _family(given.kernel)
     gain = None if given.gain is None else number_or_auto("gain", given.gain)
     noise = None if given.noise is None else number_or_auto("noise", given.noise)
     if not dataset.is_dir():
@@ -113,6 +112,7 @@ def evaluate(
 
     names = None if given.images is None else [n.strip() for n in given.images.split(",")]
     data = open_dataset(dataset, scale=scale, model=model, images=names)
+    wanted = _family(given.kernel, data.manifest)
     for name in data.names:
         # Damaged images are reported before hours of work.
         data.load(name)
@@ -174,11 +174,21 @@ def _rows(
     return settings.method, rows, len(data.names)
 
 
-def _family(kernel: str | None) -> KernelFamily | Literal["known"] | None:
+def _family(
+    kernel: str | None, manifest: Manifest | None
+) -> KernelFamily | Literal["known"] | None:
     if kernel is None:
         return None
     if kernel == "known":
         return "known"
     if kernel not in FAMILY_NAMES:
         raise SettingsError(f"kernel is {kernel!r}; expected one of {[*FAMILY_NAMES, 'known']}")
-    return kernel_family(kernel)
+    if kernel != Airy.name:
+        return kernel_family(kernel)
+    family = None if manifest is None else manifest.family
+    if not isinstance(family, Airy):
+        raise SettingsError(
+            "--kernel airy needs the optics, which this data set does not have; expected one that "
+            "was prepared with --kernel airy, or another family"
+        )
+    return family

@@ -17,6 +17,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from napari_blindsr.estimation.further_noise import FurtherNoise, known_of
 from napari_blindsr.estimation.posterior import BlurPosterior
 from napari_blindsr.images.planes import canonical
 from napari_blindsr.solvers.nonblind.conditions import Decision
@@ -42,8 +43,8 @@ COVARIANCE = 3
 OUTLOOK = 24
 """Features of an image for the decision, besides the posterior."""
 
-STATISTICS = 3
-"""Numbers that describe the noise; see `physics.noise.noise_statistics`."""
+FIRST = 3
+"""Of the `noise_statistics`, the decision uses the first ones."""
 
 REFERENCE_AREA = 64 * 64
 """LR pixels of an image whose uncertainty needs no correction for its size."""
@@ -136,7 +137,7 @@ class KernelEstimator(nn.Module):
         )
         self.vote = nn.Conv2d(c, outputs, 1)
         self.look = nn.Conv2d(c, OUTLOOK + 1, 1)
-        inputs = OUTLOOK + 2 * COVARIANCE + len(FAMILY_ORDER) + STATISTICS + 4
+        inputs = OUTLOOK + 2 * COVARIANCE + len(FAMILY_ORDER) + FIRST + 4
         last = nn.Linear(64, COVARIANCE + 2)
         self.decision = nn.Sequential(
             nn.Linear(inputs, 64), nn.GELU(), nn.Linear(64, 64), nn.GELU(), last
@@ -144,6 +145,7 @@ class KernelEstimator(nn.Module):
         nn.init.zeros_(last.weight)
         with torch.no_grad():
             last.bias.copy_(torch.tensor([-0.15, -0.15, 0.0, 0.2, -4.5]))
+        self.further_noise = FurtherNoise()
         # The log variance falls with the log area, at a learned rate.
         self.area_rate = nn.Parameter(torch.full((COVARIANCE,), -0.3))
 
@@ -192,7 +194,7 @@ class KernelEstimator(nn.Module):
                 votes.mean,
                 0.5 * votes.log_variance,
                 votes.families.softmax(dim=1),
-                statistics,
+                statistics[:, :FIRST],
                 known[:, None],
                 diffraction[:, None],
                 math.log2(scale) / 3 * like,
@@ -247,16 +249,18 @@ def blur_posterior(
     network: KernelEstimator,
     *,
     calibration: float = 1.0,
-    statistics: Sequence[float] = (0.0,) * STATISTICS,
+    statistics: Sequence[float] | None = None,
     optics: float = math.nan,
 ) -> BlurPosterior:
     """Return the posterior of an image from its channels, several orientations and its corners.
 
-    `planes` (C, h, w) have no missing pixels; `calibration` is a factor of the network's standard
+    `planes` (C, h, w) have no missing pixels; `statistics` are their `noise_statistics`, without
+    which no further noise is assumed; `calibration` is a factor of the network's standard
     deviations; `optics` is the log variance of the diffraction-limited blur in LR px², or NaN.
     """
     orientation = canonical(planes.cpu().numpy())
-    conditions = planes.new_tensor([list(statistics)]), planes.new_tensor([optics])
+    described = planes.new_tensor([[0.0] * FIRST if statistics is None else list(statistics)])
+    conditions = described, planes.new_tensor([optics])
     tiles = _tiles(orientation.apply(planes))
     posteriors = [_estimate_tile(tile, scale, network, *conditions) for tile in tiles]
     means, variances, families, decisions = (
@@ -267,6 +271,9 @@ def blur_posterior(
     # Tiles and orientations share the network's error, so their number does not reduce it.
     deviation = calibration * variances.mean(dim=0).sqrt()
     decided = decisions.mean(dim=0)
+    if statistics is not None:
+        known = known_of(described, mean[None], variances.mean(dim=0)[None], scale)
+        decided[4] = torch.hypot(decided[4].exp(), network.further_noise.level(known)[0]).log()
     if orientation.transposed:
         mean, deviation = mean[[1, 0, 2]], deviation[[1, 0, 2]]
         decided = decided[[1, 0, 2, 3, 4]]

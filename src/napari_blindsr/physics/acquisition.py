@@ -132,7 +132,7 @@ def random_microscope(rng: Generator) -> Acquisition:
         photons=math.exp(rng.uniform(math.log(20), math.log(5000))),
         read_noise=rng.choice([0.0, 1.5, rng.uniform(0, 6)]),
         offset=rng.choice([0.0, 0.05, rng.uniform(0, 0.5)]),
-        correlation=rng.uniform(0.4, 0.9) if rng.random() < 0.1 else 0.0,
+        correlation=rng.uniform(0.4, 1.2) if rng.random() < 0.25 else 0.0,
         hot=10 ** rng.uniform(-4, -2.5) if rng.random() < 0.02 else 0.0,
         saturation=rng.uniform(0.6, 1) if rng.random() < 0.04 else math.inf,
         levels=int(2 ** rng.integers(5, 9)) if rng.random() < 0.25 else 0,
@@ -146,7 +146,7 @@ def random_camera(rng: Generator) -> Acquisition:
     compress = rng.random() < 0.42
     return Acquisition(
         noise=math.exp(rng.uniform(math.log(0.002), math.log(0.05))) if strong else 0.0,
-        correlation=rng.uniform(0.4, 1.0) if rng.random() < 0.15 else 0.0,
+        correlation=rng.uniform(0.4, 1.2) if rng.random() < 0.25 else 0.0,
         sharpening=rng.uniform(0.1, 0.6) if rng.random() < 0.05 else 0.0,
         halo=rng.uniform(0.6, 1.5),
         levels=256 if rng.random() < 0.75 else 0,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from scipy.ndimage import convolve, gaussian_filter, uniform_filter
@@ -77,11 +77,26 @@ def blocking(plane: NDArray[np.floating]) -> float:
     return float(np.mean(logarithms))
 
 
-def noise_statistics(plane: NDArray[np.floating], noise: float) -> tuple[float, float, float]:
+UNCOMPRESSED = 0.3
+"""Largest `blocking` of an image that is not JPEG."""
+
+TEXTURE = 10
+"""Numbers that describe the texture of the noise at one resolution."""
+
+STATISTICS = 4 + 3 * TEXTURE
+"""Numbers that describe the noise of an image."""
+
+SHARED = (0.1, 0.4, 0.75)
+"""Quantiles of the blocks' deviations: noise is everywhere, detail is not."""
+
+
+def noise_statistics(plane: NDArray[np.floating], noise: float) -> NDArray[np.float32]:
     """Return numbers without units that describe the kind of noise of a plane (h, w).
 
     The logarithm of the noise in units of the root mean square of the image's differences; that of
-    the noise of the mean of 2 × 2 pixels over that of white noise; and the `blocking`.
+    the noise of the mean of 2 × 2 pixels over that of white noise; the `blocking`; that of the
+    contrast. Then the texture of the residuals of the image, of its means of 2 × 2 and of 4 × 4
+    pixels, by which correlated noise differs from detail.
     """
     image = np.asarray(plane, dtype=np.float32)
     image = canonical(image[None]).apply(image)
@@ -89,11 +104,72 @@ def noise_statistics(plane: NDArray[np.floating], noise: float) -> tuple[float, 
     slope = float(np.sqrt(np.mean(power))) + 1e-12
     coarse = estimate_noise(halved(image)[None])
     ratio = np.log((2 * coarse + 1e-4 * slope) / (noise + 1e-4 * slope))
-    return (
-        float(np.log(noise / slope + 1e-3)) / 3,
-        float(np.clip(ratio, -2, 4)),
-        float(np.clip(blocking(image), 0, 3)),
-    )
+    numbers = [
+        np.log(noise / slope + 1e-3) / 3,
+        np.clip(ratio, -2, 4),
+        np.clip(blocking(image), 0, 3),
+        np.log(image.std() / slope + 1e-3),
+    ]
+    for side in (1, 2, 4):
+        numbers += _texture(image, slope, side)
+        image = halved(image)
+    return np.asarray(numbers, dtype=np.float32).clip(-8, 8)
+
+
+def _texture(plane: NDArray[np.float32], slope: float, side: int) -> list[float]:
+    """Return ten numbers that describe the residuals, in blocks, of means of some pixels (h, w)."""
+    residuals, tiles = _blocks(plane)
+    if not len(residuals):
+        return [0.0] * TEXTURE
+    deviations = np.sqrt(np.mean(np.square(residuals), axis=(1, 2))) + 1e-4 * slope
+    low, middle, high = np.quantile(deviations, SHARED)
+    quiet = deviations <= np.median(deviations)
+    inside = residuals[quiet] / deviations[quiet, None, None]
+
+    def alike(rows: int, columns: int) -> float:
+        first = inside[:, rows:, columns:]
+        return float(np.mean(first * inside[:, : BLOCK - rows, : BLOCK - columns]))
+
+    return [
+        float(np.log(side * low / slope)),
+        float(np.log(middle / low)),
+        float(np.log(high / low)),
+        float(np.log(np.mean(inside**4) + 1e-3)),
+        (alike(0, 1) + alike(1, 0)) / 2,
+        (alike(0, 2) + alike(2, 0)) / 2,
+        alike(1, 1),
+        _correlation(tiles.mean(axis=(1, 2)), np.log(deviations)),
+        float(np.log(np.sqrt(np.mean(np.square(deviations))) / low)),
+        float(np.log(deviations.min() / low)),
+    ]
+
+
+def _correlation(first: NDArray[np.floating], second: NDArray[np.floating]) -> float:
+    """Return the correlation of two quantities, 0 if it is not defined."""
+    if len(first) < 4 or first.std() == 0 or second.std() == 0:
+        return 0.0
+    return float(np.corrcoef(first, second)[0, 1])
+
+
+def halved(plane: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Return the means of 2 × 2 pixels, without an odd last row or column."""
+    height, width = (side // 2 * 2 for side in plane.shape)
+    quarters = plane[:height, :width].reshape(height // 2, 2, width // 2, 2)
+    return np.ascontiguousarray(quarters.mean(axis=(1, 3)))
+
+
+def _blocks(plane: NDArray[np.float32]) -> tuple[NDArray[np.float64], NDArray[np.float32]]:
+    """Return the Laplacian residuals and the pixels of whole blocks, (n, 8, 8) each."""
+    if min(plane.shape) < BLOCK + 2:
+        return np.empty((0, BLOCK, BLOCK)), np.empty((0, BLOCK, BLOCK), np.float32)
+    residual = convolve(plane.astype(np.float64), LAPLACIAN, mode="nearest")[1:-1, 1:-1]
+    rows, columns = (side // BLOCK for side in residual.shape)
+
+    def cut(values: NDArray[Any]) -> NDArray[Any]:
+        tiles = values[: rows * BLOCK, : columns * BLOCK].reshape(rows, BLOCK, columns, BLOCK)
+        return tiles.swapaxes(1, 2).reshape(-1, BLOCK, BLOCK)
+
+    return cut(residual), cut(plane[1:-1, 1:-1])
 
 
 SMOOTHING = 1.0
@@ -144,8 +220,8 @@ def shot_noise(
 
     The variance of photon noise is a straight line over the intensity. Detail makes the residuals
     larger, never smaller, so the line is fitted to the lower end of the variances in ranges of
-    intensity; constant noise and detail give no consistent slope. Correlated noise is larger by
-    the `correlation_factor`. None if any plane (h, w) has no shot noise.
+    intensity; constant noise and detail give no consistent slope. None if any plane (h, w) has no
+    shot noise.
     """
     maps = []
     for plane in planes if measured is None else [_filled(p, measured) for p in planes]:
@@ -154,83 +230,7 @@ def shot_noise(
         if slope <= 0:
             return None
         maps.append(noise_map(plane, shot=slope, base=base, black=black))
-    return np.float32(correlation_factor(planes, measured)) * np.stack(maps)
-
-
-COARSER = 1.0
-"""Least logarithm of the noise of means of 2 × 2 pixels over what white noise would have."""
-
-STRONG = 0.15
-"""Least noise, in units of the image's standard deviation, that is taken for correlated."""
-
-SHARED = (0.1, 0.4)
-ALIKE = 0.35
-"""Two quantiles of the blocks' deviations, and the largest logarithm of their ratio: noise is
-everywhere, detail is not."""
-
-GAUSSIAN = 3.2
-"""Largest kurtosis of the residuals in the quieter half of the blocks; edges have more."""
-
-LOW_FREQUENCIES = 1.25
-"""Power of the ratio of the noise of 2 × 2 pixels to that of single ones: at lower frequencies
-correlated noise is stronger still, by a power of 1.6. Validated by the error of restored images."""
-
-UNCOMPRESSED = 0.3
-"""Largest `blocking` of an image that is not JPEG."""
-
-FEWEST_BLOCKS = 4
-"""Smallest number of blocks for this test."""
-
-
-def correlation_factor(
-    planes: NDArray[np.float32], measured: NDArray[np.bool_] | None = None
-) -> float:
-    """Return by what factor correlated noise exceeds what neighbouring pixels show; 1 if white.
-
-    The noise times this factor is that of white noise about as strong where the detail is.
-    Resampling, demosaicing and drift make the noise of neighbours alike, so that their differences
-    are small; those of means of 2 × 2 pixels show it. Detail looks the same, but is not everywhere
-    and not Gaussian. 1 unless all planes (C, h, w) have strong correlated noise.
-    """
-    turn = canonical(planes)
-    whole = planes if measured is None else np.stack([_filled(p, measured) for p in planes])
-    factors = [_correlation(plane) for plane in turn.apply(whole)]
-    return float(np.exp(np.mean(np.log(factors)))) if min(factors) > 1 else 1.0
-
-
-def _correlation(plane: NDArray[np.float32]) -> float:
-    """Return the `correlation_factor` of a plane (h, w) without gaps."""
-    blocks = [_residual_blocks(one) for one in (plane, halved(plane))]
-    if min(map(len, blocks)) < FEWEST_BLOCKS or blocking(plane) > UNCOMPRESSED:
-        return 1.0
-    deviations = [np.sqrt(np.mean(np.square(one), axis=1)) for one in blocks]
-    if min(one.min() for one in deviations) <= 0:
-        return 1.0
-    (fine, fine_high), (coarse, coarse_high) = (np.quantile(one, SHARED) for one in deviations)
-    quiet = deviations[1] <= np.median(deviations[1])
-    kurtosis = np.mean((blocks[1][quiet] / deviations[1][quiet, None]) ** 4)
-    correlated = (
-        np.log(2 * coarse / fine) > COARSER
-        and 2 * coarse / QUANTILE_OF_NOISE > STRONG * plane.std()
-        and np.log(max(fine_high / fine, coarse_high / coarse)) < ALIKE
-        and kurtosis < GAUSSIAN
-    )
-    return float((2 * coarse / fine) ** LOW_FREQUENCIES) if correlated else 1.0
-
-
-def halved(plane: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Return the means of 2 × 2 pixels, without an odd last row or column."""
-    height, width = (side // 2 * 2 for side in plane.shape)
-    quarters = plane[:height, :width].reshape(height // 2, 2, width // 2, 2)
-    return np.ascontiguousarray(quarters.mean(axis=(1, 3)))
-
-
-def _residual_blocks(plane: NDArray[np.float32]) -> NDArray[np.float64]:
-    """Return the Laplacian residuals of whole blocks of 8 × 8 pixels, (n, 64)."""
-    residual = convolve(plane.astype(np.float64), LAPLACIAN, mode="nearest")[1:-1, 1:-1]
-    rows, columns = (side // BLOCK for side in residual.shape)
-    tiles = residual[: rows * BLOCK, : columns * BLOCK].reshape(rows, BLOCK, columns, BLOCK)
-    return np.asarray(tiles.swapaxes(1, 2).reshape(-1, BLOCK * BLOCK))
+    return np.stack(maps)
 
 
 def _photon_transfer(

@@ -69,6 +69,10 @@ UNCERTAIN = 1.27
 BLOCKY = 0.35
 """Blocking above which JPEG compression is reported; see `blocking`."""
 
+CORRELATED = 0.4
+"""Further noise, in units of the root mean square difference of neighbouring pixels, above which
+correlated noise is reported."""
+
 ANOTHER = 0.6
 """Probability from which on another kernel family is reported. None of 22 Gaussian blurs of
 pictures outside the training set reached it."""
@@ -113,8 +117,10 @@ class RunEvidence:
         Fractions of the pixels at the upper end of the range, and of the missing pixels.
     noise : float
         Standard deviation of the noise, relative to that of the image.
-    blocking, correlation : float
-        See the functions of `physics.noise`.
+    blocking : float
+        See `physics.noise.blocking`.
+    further_noise : float
+        See `Decision.unexplained`.
     """
 
     scale: int
@@ -128,7 +134,7 @@ class RunEvidence:
     covered: float = 0.0
     noise: float = 0.01
     blocking: float = 0.0
-    correlation: float = 1.0
+    further_noise: float = 0.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -336,7 +342,7 @@ def _not_identifiable(evidence: RunEvidence) -> str | None:
 def _correlated(evidence: RunEvidence) -> str | None:
     if evidence.blocking > BLOCKY:
         return "the image has the 8 × 8 pixel blocks of JPEG compression"
-    if evidence.correlation > 1:
+    if evidence.further_noise > CORRELATED:
         return "the noise of neighbouring pixels is correlated"
     return None
 

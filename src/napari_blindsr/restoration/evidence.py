@@ -15,7 +15,7 @@ from napari_blindsr.methods import method_named
 from napari_blindsr.metrics.residual import Residual, predict
 from napari_blindsr.metrics.residual import residual as residual_of
 from napari_blindsr.physics.kernels.moments import core_covariance, principal_axes
-from napari_blindsr.physics.noise import blocking, correlation_factor, estimate_noise
+from napari_blindsr.physics.noise import blocking, estimate_noise
 from napari_blindsr.restoration.diagnostics import (
     Flag,
     RunEvidence,
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from napari_blindsr.estimation.estimate import BlurEstimate
     from napari_blindsr.estimation.kernel_field import KernelField
     from napari_blindsr.images.planes import Planes
+    from napari_blindsr.solvers.nonblind.conditions import Decision
     from napari_blindsr.types import Border
 
 
@@ -69,12 +70,13 @@ def run_flags(
     field: KernelField | None = None,
     guess: Tensor | None,
     residual: Residual | None,
+    decision: Decision | None = None,
     device: torch.device,
 ) -> tuple[Flag, ...]:
     """Return the flags of a result from its planes and its kernel (K, K), or kernels.
 
     `guess` (C, h, w) is the image with missing pixels filled in, if it has any; `residual` that of
-    the image or of one tile.
+    the image or of one tile; `decision` the correction of its noise.
     """
     data, measured = planes.data, planes.measured
     complete = data if guess is None else guess.cpu().numpy()
@@ -97,7 +99,7 @@ def run_flags(
         covered=0.0 if measured is None else 1 - float(measured.mean()),
         noise=relative_noise(planes),
         blocking=0.0 if gaps else blocking(complete.mean(axis=0)),
-        correlation=correlation_factor(data, measured),
+        further_noise=0.0 if decision is None else decision.unexplained,
     )
     if field is None:
         return run_checks(evidence)

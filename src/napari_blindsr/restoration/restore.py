@@ -239,6 +239,7 @@ def conclude(job: Job, joined: Restored, *, seconds: float) -> Result:
         field=field,
         guess=joined.guess,
         residual=joined.residual,
+        decision=None if job.conditions is None else job.conditions.decision,
         device=job.compute.device,
     )
     return Result(

@@ -27,7 +27,7 @@ from napari_blindsr.images.tiling import Box, check_region, context_for, field_t
 from napari_blindsr.methods import METHOD_TABLE, method_named
 from napari_blindsr.physics.defects import without_defects
 from napari_blindsr.physics.kernels import KernelFamily
-from napari_blindsr.physics.noise import ShotNoise, correlation_factor, estimate_noise, shot_noise
+from napari_blindsr.physics.noise import ShotNoise, estimate_noise, shot_noise
 from napari_blindsr.physics.observation import Observation
 from napari_blindsr.restoration.problem import Job, kernel_source, moved, size_of
 from napari_blindsr.settings import ONE_BLUR, Settings
@@ -236,8 +236,7 @@ def noise_level(planes: Planes, settings: Settings, *, finishes: bool) -> float:
     """
     given = settings.noise
     if given == "auto" or (finishes and settings.estimates_noise):
-        factor = correlation_factor(planes.data, planes.measured)
-        return factor * estimate_noise(planes.data, planes.measured)
+        return estimate_noise(planes.data, planes.measured)
     return given / planes.span
 
 
