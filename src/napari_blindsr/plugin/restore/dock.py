@@ -18,13 +18,13 @@ from napari_blindsr.errors import BlindSRError
 from napari_blindsr.plugin.layers.inputs import Frame
 from napari_blindsr.plugin.layers.outputs import is_restored, record_of, result_layers
 from napari_blindsr.plugin.layers.read import find_plane, nanometres, quoted
-from napari_blindsr.plugin.layers.shapes import VIEW
 from napari_blindsr.plugin.layers.versions import fit_view
 from napari_blindsr.plugin.restore.advice import ScaleAdvice
 from napari_blindsr.plugin.restore.form import RunForm
 from napari_blindsr.plugin.restore.judge import judge
 from napari_blindsr.plugin.restore.presets import load_preset, save_preset
 from napari_blindsr.plugin.restore.preview import PreviewLayers
+from napari_blindsr.plugin.restore.queue import QueueDock, QueuedRun
 from napari_blindsr.plugin.restore.request import keep_pace, read_request, size_text
 from napari_blindsr.plugin.restore.worker import RestoreRun
 from napari_blindsr.plugin.widgets.devices import (
@@ -33,7 +33,7 @@ from napari_blindsr.plugin.widgets.devices import (
     probe_devices,
     torch_build,
 )
-from napari_blindsr.plugin.widgets.dock import NO_IMAGE, RunDock, allow, press_with
+from napari_blindsr.plugin.widgets.dock import NO_IMAGE, allow, press_with
 from napari_blindsr.plugin.widgets.fields import about_line, side_by_side, text_line
 from napari_blindsr.plugin.widgets.follow import placing, region_changes
 from napari_blindsr.plugin.widgets.pace import Pace
@@ -52,6 +52,7 @@ from napari_blindsr.stacks.result import StackResult
 if TYPE_CHECKING:
     import napari.viewer
 
+    from napari_blindsr.plugin.restore.request import Request
     from napari_blindsr.progress import Progress
     from napari_blindsr.restoration.result import Result
 
@@ -69,7 +70,7 @@ MARGIN = 0.04
 _log = logging.getLogger(__name__)
 
 
-class RestoreWidget(RunDock[RestoreRun]):
+class RestoreWidget(QueueDock):
     """The dock "Blind super-resolution".
 
     The fields of its form are attributes, by the names in `restore/options.py`: ``scale``,
@@ -99,14 +100,16 @@ class RestoreWidget(RunDock[RestoreRun]):
         self._previews = PreviewLayers(napari_viewer)
         self._advice = ScaleAdvice(self.native, self._show_advice)
         self._pair: tuple[Layer, ...] = ()
-        self._source_layer: Layer | None = None
         self._unit, self._pace = "step", Pace()
         first = side_by_side(self.run_button, self.stop_button, self.pause_button, cancel)
-        second = side_by_side(self.compare_button, self.save_button)
-        self.extend([first, second, self.progress, self.status, self.torch_line, self.hint])
+        second = side_by_side(self.queue_button, self.folder_button)
+        third = side_by_side(self.compare_button, self.save_button)
+        self.extend([first, second, third, self.progress, self.status, self.torch_line, self.hint])
         # All but the buttons and the progress scrolls, so that the dock fits a low window.
-        self.native.layout().insertWidget(0, Scroll(column(self.verdict, form.native)))
-        self.native.layout().addWidget(about_line())
+        layout = self.native.layout()
+        layout.insertWidget(layout.indexOf(self.status.native) + 1, self.queue)
+        layout.insertWidget(0, Scroll(column(self.verdict, form.native)))
+        layout.addWidget(about_line())
         self._connect()
         self._devices: Future[DeviceReport] | None = None
         # As a child of the dock it ends with it.
@@ -178,26 +181,21 @@ class RestoreWidget(RunDock[RestoreRun]):
             return
         # That of an earlier run says nothing of this one, not even if it cannot begin.
         self.verdict.show_verdict(None)
-        try:
-            request = read_request(self._form, self._viewer)
-        except BlindSRError as error:
-            self._fail(error)
-            return
-        self._source_layer, self._unit, self._pace = self.image.value, "step", Pace()
-        self._form.optics.remember()
-        self._begin(RestoreRun(request), f"Restoring {request.source.name}")
+        self._add_layer()
 
-    def _begin(self, run: RestoreRun, activity: str) -> None:
+    def _begin(self, run: QueuedRun, activity: str) -> None:
+        self._unit, self._pace = "step", Pace()
         super()._begin(run, activity)
         if self._worker is not None:
             self._worker.paused.connect(self._on_paused)
             self._worker.resumed.connect(self._on_resumed)
 
     def _run_with_another_seed(self) -> None:
-        # Without an image, or with one that cannot be restored, the button Run says why.
-        if self.run_button.enabled:
+        # Without an image, or with one that cannot be restored, the buttons say why.
+        if self.run_button.enabled or self.queue_button.enabled:
             self.seed.set_next()
-            self._start()
+            begin = self._start if self._worker is None else self._add_layer
+            begin()
 
     def _stop_and_keep(self) -> None:
         if self._worker is not None:
@@ -325,53 +323,60 @@ class RestoreWidget(RunDock[RestoreRun]):
         self._unit = progress.unit
         super()._on_progress(self._pace.corrected(progress))
         run = self._run
-        if run is not None and run.source is not None and run.preview is not None:
+        if not isinstance(run, RestoreRun):
+            return
+        if run.source is not None and run.preview is not None:
             preview, run.preview = run.preview, None
             try:
                 self._previews.show(preview, run.source, run.settings)
             except Exception:  # noqa: BLE001 - the run goes on without
                 _log.exception("A preview could not be shown.")
 
-    def _show_result(self, result: Result | StackResult, run: RestoreRun) -> None:
-        if run.source is None:
+    def _show_layers(self, result: Result | StackResult, run: RestoreRun) -> None:
+        request = run.request
+        if request is None:
             return
         self._previews.remove()
+        # Whoever has more runs in the queue is at work on something else meanwhile.
+        active = self._viewer.layers.selection.active if self.queue.is_shared else None
         layers = result_layers(
             result,
-            run.source,
-            lacking=self.lacking.value,
-            dtype=self.dtype.value,
+            request.source,
+            lacking=request.lacking,
+            dtype=request.dtype,
             stored=run.stored,
         )
         added = [self._viewer.add_layer(Layer.create(*layer_data)) for layer_data in layers]
         # Masks, and the kernels of regions, lie on the image, with which the user goes on.
         (restored,) = (layer for layer in added if is_restored(layer))
-        self._viewer.layers.selection.active = restored
-        self._show(added)
-        self._pair = () if self._source_layer is None else (self._source_layer, restored)
+        self._viewer.layers.selection.active = active or restored
+        self._show(added, request)
+        self._pair = () if request.layer is None else (request.layer, restored)
         self._show_comparable()
         stored = "" if run.stored is None else f" Written to {run.stored.path}."
         self._show_end(ending_text(result) + stored, complete=True)
-        keep_pace(self._pace.seconds, run.source, run.settings)
-        verdict = judge(result, run.source, run.resolutions)
+        keep_pace(self._pace.seconds, request.source, run.settings)
+        verdict = judge(result, request.source, run.resolutions)
         self.verdict.show_verdict(verdict)
+        self.queue.end("stopped" if str(result.reason) == "stopped" else "done", verdict.line)
         # Every stack has a note, that nothing is sharpened along Z.
         left_out = bool(result.notes) and not isinstance(result, StackResult)
         if verdict.level == "doubtful" or (verdict.level == "caution" and left_out):
-            show_warning(verdict.text)
+            named = f"{run.title}: " if self.queue.is_shared else ""
+            show_warning(named + verdict.text)
 
-    def _show(self, added: list[Layer]) -> None:
+    def _show(self, added: list[Layer], request: Request) -> None:
         """Fit the view to what was restored, its source, and the point spread function."""
-        if self.region.value == VIEW or self._viewer.dims.ndisplay != 2:
+        elsewhere = self.queue.is_shared or request.in_view
+        if elsewhere or self._viewer.dims.ndisplay != 2:
             return
-        whole = self._source_layer is not None and self.region.value is None
-        shown = [*added, self._source_layer] if whole else [added[-1]]
+        whole = request.layer is not None and request.source.region is None
+        shown = [*added, request.layer] if whole else [added[-1]]
         # The source may have been removed meanwhile.
         here = [layer for layer in shown if layer in self._viewer.layers]
         fit_view(self._viewer, here, margin=MARGIN)
 
     def _on_finished(self) -> None:
-        self._source_layer = None
         self._previews.remove()
         super()._on_finished()
 

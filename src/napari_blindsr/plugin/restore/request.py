@@ -5,20 +5,21 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from napari_blindsr.errors import InputError, SettingsError, WeightsError
 from napari_blindsr.images.axes import chain_axis, parse_selection
 from napari_blindsr.methods import method_named
 from napari_blindsr.plugin.layers.inputs import LayerInput
 from napari_blindsr.plugin.layers.read import (
+    array_of,
     find_plane,
     nanometres,
     read_kernel_layer,
     read_layer,
     run_planes,
 )
-from napari_blindsr.plugin.layers.shapes import read_mask, read_region
+from napari_blindsr.plugin.layers.shapes import VIEW, read_mask, read_region
 from napari_blindsr.plugin.layers.stacks import (
     axes_text,
     layer_layout,
@@ -35,21 +36,30 @@ from napari_blindsr.stacks.options import StackOptions
 
 if TYPE_CHECKING:
     from napari.components import ViewerModel
+    from napari.layers import Image
 
     from napari_blindsr.plugin.layers.inputs import Plane
+    from napari_blindsr.types import OutputType
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Request:
     """All that a run needs.
 
-    The kernel folder is read by the run; without a target folder the result stays in memory.
+    The kernel folder is read by the run; without a target folder the result stays in memory. The
+    layer and its array tell later whether it is still what was read. `lacking` and `dtype` are
+    those of the result's layers; `in_view` is true for a region that the viewer shows.
     """
 
     source: LayerInput
     settings: Settings
     kernel_folder: Path | None = None
     target_folder: Path | None = None
+    layer: Image | None = None
+    pixels: Any = None
+    lacking: bool = False
+    dtype: OutputType = "float32"
+    in_view: bool = False
 
 
 def read_request(form: RunForm, viewer: ViewerModel) -> Request:
@@ -91,6 +101,11 @@ def read_request(form: RunForm, viewer: ViewerModel) -> Request:
         settings=settings,
         kernel_folder=folder,
         target_folder=form.target_folder,
+        layer=layer,
+        pixels=array_of(layer),
+        lacking=form.lacking.value,
+        dtype=form.dtype.value,
+        in_view=form.region.value == VIEW,
     )
 
 
