@@ -56,7 +56,7 @@ def main() -> None:
 
 
 def show_run(output: Path, steps: int) -> None:
-    """Run the demonstration's sample; save the window during a fit, and after the default run."""
+    """Run the demonstration's sample; save the window during a fit, a queue, and a result."""
     viewer, widget = open_viewer(demo_sample())
     widget.method.value = "mlmc"
     widget.steps.value, widget.channels.value = steps, 32
@@ -64,6 +64,9 @@ def show_run(output: Path, steps: int) -> None:
     widget.run_button.native.click()
     wait(lambda: widget.progress.value >= 0.4 * steps)
     save(viewer, output / "dock.png")
+    show_queue(widget)
+    save(viewer, output / "queue.png")
+    widget.queue.drop_waiting()
     widget.cancel_button.native.click()
     wait(lambda: widget.run_button.enabled)
     widget.method.value = METHODS[0]
@@ -72,6 +75,14 @@ def show_run(output: Path, steps: int) -> None:
     fit(viewer)
     save(viewer, output / "result.png")
     viewer.close()
+
+
+def show_queue(widget: RestoreWidget) -> None:
+    """Let runs of another method wait for the one that goes on."""
+    scale, widget.method.value = widget.scale.value, METHODS[0]
+    for widget.scale.value in (2, scale):
+        widget.queue_button.native.click()
+    wait(lambda: True)
 
 
 def show_options(output: Path) -> None:

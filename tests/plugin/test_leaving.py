@@ -41,10 +41,10 @@ while widget.status.value == "Starting …":
 """
 
 
-def errors_of(script: str) -> str:
+def errors_of(script: str, end: str = "viewer.close()") -> str:
     """Run a script in an open viewer, close it, and return what went to standard error."""
     run = subprocess.run(
-        [sys.executable, "-c", OPEN + script + "viewer.close()"],
+        [sys.executable, "-c", OPEN + script + end],
         capture_output=True,
         text=True,
         timeout=PATIENCE,
@@ -87,3 +87,50 @@ while time.monotonic() < end or len(viewer.layers) > 1:
 def test_previews_can_be_removed_while_the_canvas_is_painted() -> None:
     # Two layers that were removed between two paints ended the process in OpenGL.
     errors_of(CANCEL_A_RUN_THAT_IS_WATCHED)
+
+
+CLOSE_WHILE_RUNS_WAIT = """
+from qtpy.QtCore import QTimer
+from qtpy.QtGui import QCloseEvent
+from qtpy.QtWidgets import QMessageBox
+
+class UserClose(QCloseEvent):
+    def spontaneous(self):
+        return True
+
+def answer(button):
+    box = QApplication.activeModalWidget()
+    asked.append(box.text())
+    box.button(button).click()
+
+def close(button):
+    QTimer.singleShot(100, lambda: answer(button))
+    QApplication.sendEvent(window, UserClose())
+    for _ in range(50):
+        QApplication.processEvents()
+        time.sleep(0.01)
+
+asked = []
+window = widget.native.window()
+window.show()
+widget.queue_button.native.click()
+worker, run, waiting = widget._worker, widget._run, widget.queue.entries[1].run
+close(QMessageBox.StandardButton.Cancel)
+assert asked == ["2 runs are not finished and will be lost. Close anyway?"], asked
+assert window.isVisible()
+assert not worker.abort_requested
+assert [entry.state for entry in widget.queue.entries] == ["running", "waiting"]
+close(QMessageBox.StandardButton.Close)
+assert len(asked) == 2, asked
+assert worker.abort_requested
+assert waiting.request is None
+while worker.is_running or run.request is not None:
+    QApplication.processEvents()
+assert widget._run in (run, None)
+"""
+
+
+@pytest.mark.usefixtures("qapp")
+def test_closing_asks_once_while_runs_wait() -> None:
+    # As on a click into the corner of the window, which has closed by then.
+    assert not errors_of(UNTIL_A_RUN_IS_UNDER_WAY + CLOSE_WHILE_RUNS_WAIT, end="")

@@ -17,10 +17,8 @@ from napari_blindsr.images.atomic import without_empty_folders
 from napari_blindsr.stacks.batch import (
     FileJob,
     OpenFile,
-    digest,
     is_delivered,
-    is_finished,
-    open_file,
+    open_unfinished,
     restore_file,
     restore_files,
 )
@@ -85,15 +83,14 @@ def _opened(
     opened: list[tuple[OpenFile, str]] = []
     for job in jobs:
         try:
-            job.image.parent.mkdir(parents=True, exist_ok=True)
-            run = digest(job, **model)
-            if not force and is_finished(job, run):
+            found = open_unfinished(job, force=force, **model)
+            if found is None:
                 summary.outcomes[job] = "already complete"
                 if summary.alone:
                     text = f"{job.image} is already complete; --force restores it again"
                     say(summary.console, text)
                 continue
-            given = open_file(job, force=force, **model)
+            given, run = found
             given = replace(given, about=about(job.source))
         except (BlindSRError, OSError) as error:
             summary.fail(job, error)

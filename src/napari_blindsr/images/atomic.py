@@ -22,6 +22,10 @@ if TYPE_CHECKING:
     from typing_extensions import Self
 
 
+REPLACES = "; --force replaces it"
+"""How a refusal to replace a file ends, for the command line."""
+
+
 def check_plain(path: Path, refusal: str) -> None:
     """Raise a `FileError`, which begins with `refusal`, unless a path is a file with content.
 
@@ -75,7 +79,7 @@ def check_output(path: Path, *, suffixes: Collection[str], force: bool) -> None:
 def check_free(path: Path, *, force: bool) -> None:
     """Raise a `FileError` if a name is taken, unless what has it may be replaced."""
     if mode_of(path, f"cannot write {path}") is not None and not force:
-        raise FileError(f"cannot write {path}: it exists already; --force replaces it")
+        raise FileError(f"cannot write {path}: it exists already{REPLACES}")
 
 
 def check_folder(path: Path) -> None:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from napari_blindsr.errors import BlindSRError, ClusterError, FileError
-from napari_blindsr.images.atomic import Bundle, check_output, complete
+from napari_blindsr.images.atomic import Bundle, check_output, complete, make_folder
 from napari_blindsr.images.files import check_image, create_image, image_suffixes, open_image
 from napari_blindsr.images.plain import write_report
 from napari_blindsr.physics.kernel_files import write_kernel
@@ -226,6 +226,29 @@ def open_file(
     return OpenFile(job=job, stack=stack, description=description, notes=given.notes)
 
 
+def open_unfinished(
+    job: FileJob,
+    settings: Settings,
+    options: StackOptions,
+    *,
+    axes: str | None = None,
+    known: NDArray[Any] | None = None,
+    mask: ArrayLike | None = None,
+    force: bool = False,
+) -> tuple[OpenFile, str] | None:
+    """Open a file as `open_file` does; returns it with what identifies its run, see `digest`.
+
+    The folder of its result is made. None if an earlier run of the same computation has completed
+    the file, unless `force` restores it again.
+    """
+    make_folder(job.image.parent)
+    given: dict[str, Any] = {"axes": axes, "known": known, "mask": mask}
+    run = digest(job, settings, options, **given)
+    if not force and is_finished(job, run):
+        return None
+    return open_file(job, settings, options, force=force, **given), run
+
+
 def restore_file(
     opened: OpenFile, *, run: str, force: bool = False, executor: Executor | None = None
 ) -> Generator[Progress, bool | None, StackResult]:
@@ -329,18 +352,18 @@ def _described(given: Description, stack: StackJob) -> Description:
 
 
 TURN = 0.02
-"""Seconds between two polls."""
+"""Seconds between two polls of workers."""
 
 
 def restore_files(
     files: Sequence[tuple[OpenFile, str]],
     *,
-    executor: Executor,
-    at_once: Callable[[], int],
     ended: Callable[[OpenFile, StackResult | BlindSRError], None],
+    executor: Executor | None = None,
+    at_once: Callable[[], int] = lambda: 1,
     force: bool = False,
 ) -> Generator[Progress, bool | None, None]:
-    """Restore several files at a time: yields the `Progress` over all.
+    """Restore files, on a cluster several at a time: yields the `Progress` over all.
 
     A true value that is sent in ends the run after the planes in progress.
 
@@ -348,12 +371,13 @@ def restore_files(
     ----------
     files : sequence of (OpenFile, str)
         The files, and the checksums of their computations, see `restore_file`.
-    executor : Executor
-        Executor that restores the planes of all files; must not block.
-    at_once : callable
-        Returns how many files to process at once, which changes as workers join and leave.
     ended : callable
         Called with each file and its result or error, in the order in which they end.
+    executor : Executor, optional
+        Executor that restores the planes of all files; by default this process. One for several
+        files at once must not block.
+    at_once : callable
+        Returns how many files to process at once, which changes as workers join and leave.
     force : bool
         Replace existing files.
 
@@ -383,7 +407,8 @@ def restore_files(
         (opened, restore_file(opened, run=run, force=force, executor=executor))
         for opened, run in files
     )
-    yield from interleaved(steps, at_once=at_once, ended=take, progress=progress, patience=TURN)
+    patience = 0.0 if executor is None else TURN
+    yield from interleaved(steps, at_once=at_once, ended=take, progress=progress, patience=patience)
 
 
 def _planes_of(report: Progress | None) -> int:

@@ -27,7 +27,7 @@ def test_a_run_is_repeated_with_another_seed_and_its_time_is_told(
     widget.advanced.value = True
     for seed in (1, 2):
         click(widget.seed.another)
-        assert not widget._form.enabled
+        assert not widget.run_button.enabled
         wait_idle(qtbot, widget)
         assert_free(widget)
         assert widget.seed.value == seed

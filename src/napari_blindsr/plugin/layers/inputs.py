@@ -91,6 +91,15 @@ class Frame:
         step = np.linalg.solve(self.affine[:-1, :-1], np.asarray(shift, dtype=float))
         return replace(self, translate=self.translate + step)
 
+    def is_same(self, other: Frame) -> bool:
+        """Tell whether two placements are equal."""
+        return all(
+            np.array_equal(mine, theirs) if isinstance(mine, np.ndarray) else mine == theirs
+            for mine, theirs in (
+                (getattr(self, f.name), getattr(other, f.name)) for f in fields(self)
+            )
+        )
+
     def edges(self, shape: Sequence[int]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """Return the least and greatest world coordinates (n,) of an array's outer edges."""
         sides = [(-0.5, size - 0.5) for size in shape]

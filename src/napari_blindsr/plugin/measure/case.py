@@ -252,6 +252,11 @@ class MeasureRun(Run[Findings]):
         super().__init__(case.name)
         self.case: Case | None = case
 
+    @property
+    def cancelled(self) -> str:
+        """What is left of it if it was cancelled."""
+        return "Cancelled; nothing was kept."
+
     def _work(self) -> Generator[Progress, bool | None, Findings]:
         from napari_blindsr.metrics import METRICS  # noqa: PLC0415
         from napari_blindsr.metrics.measure import (  # noqa: PLC0415

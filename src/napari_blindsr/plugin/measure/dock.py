@@ -57,7 +57,6 @@ class MeasureWidget(RunDock[MeasureRun]):
 
     running = "Wait for the end of this measurement, or cancel it."
     idle = "Nothing is being measured."
-    cancelled = "Cancelled; nothing was kept."
 
     def __init__(self, napari_viewer: napari.viewer.Viewer) -> None:
         # napari hands plugins a proxy; choosers and selections take layers for what they are.

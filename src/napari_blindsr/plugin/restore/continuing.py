@@ -83,8 +83,9 @@ class MoreSteps(Container[Widget]):
         rest = run.settings.schedule.image_steps - left.done
         if reason is StopReason.STOPPED and rest > 0:
             self.steps.value = rest
-        course = run.previews.course
-        self.keep(Kept(request=run.request, checkpoint=left, course=course, layers=layers))
+        course, request = run.previews.course, run.request
+        assert request is not None
+        self.keep(Kept(request=request, checkpoint=left, course=course, layers=layers))
 
     def check(self, image: Layer | None, layers: Sequence[Layer]) -> None:
         """Give up the run unless its image is the chosen one, and its layers are there."""

@@ -17,7 +17,6 @@ from napari_blindsr.errors import BlindSRError
 from napari_blindsr.plugin.layers.inputs import Frame
 from napari_blindsr.plugin.layers.outputs import is_restored, record_of, result_layers
 from napari_blindsr.plugin.layers.read import find_plane, nanometres, quoted
-from napari_blindsr.plugin.layers.shapes import VIEW
 from napari_blindsr.plugin.layers.versions import fit_view
 from napari_blindsr.plugin.restore.advice import ScaleAdvice
 from napari_blindsr.plugin.restore.continuing import MoreSteps
@@ -27,10 +26,11 @@ from napari_blindsr.plugin.restore.judge import judge
 from napari_blindsr.plugin.restore.presets import load_preset, save_preset, settings_layer
 from napari_blindsr.plugin.restore.preview import PreviewLayers
 from napari_blindsr.plugin.restore.probe import DeviceProbe
+from napari_blindsr.plugin.restore.queue import QueueDock, QueuedRun
 from napari_blindsr.plugin.restore.request import keep_pace, read_request, size_text
 from napari_blindsr.plugin.restore.worker import RestoreRun
 from napari_blindsr.plugin.widgets.devices import DeviceReport, device_label, torch_build
-from napari_blindsr.plugin.widgets.dock import NO_IMAGE, RunDock, allow, press_with
+from napari_blindsr.plugin.widgets.dock import NO_IMAGE, allow, press_with
 from napari_blindsr.plugin.widgets.fields import about_line, side_by_side, text_line
 from napari_blindsr.plugin.widgets.follow import placing, region_changes
 from napari_blindsr.plugin.widgets.pace import Pace
@@ -49,6 +49,7 @@ from napari_blindsr.stacks.result import StackResult
 if TYPE_CHECKING:
     import napari.viewer
 
+    from napari_blindsr.plugin.restore.request import Request
     from napari_blindsr.progress import Progress
     from napari_blindsr.restoration.result import Result
 
@@ -64,7 +65,7 @@ MARGIN = 0.04
 _log = logging.getLogger(__name__)
 
 
-class RestoreWidget(RunDock[RestoreRun]):
+class RestoreWidget(QueueDock):
     """The dock "Blind super-resolution".
 
     The fields of its form are attributes, by the names in `restore/options.py`: ``scale``,
@@ -79,10 +80,8 @@ class RestoreWidget(RunDock[RestoreRun]):
     torch_line, hint : Label
     verdict : VerdictPanel
         How good the last result is.
-    course : CoursePanel
-        The curves of the last optimisation.
-    more : MoreSteps
-        What continues it.
+    course, more : CoursePanel, MoreSteps
+        The curves of the last optimisation, and what continues it.
     """
 
     def __init__(self, napari_viewer: napari.viewer.Viewer) -> None:
@@ -98,16 +97,17 @@ class RestoreWidget(RunDock[RestoreRun]):
         self._previews = PreviewLayers(napari_viewer)
         self._advice = ScaleAdvice(self.native, self._show_advice)
         self._pair: tuple[Layer, ...] = ()
-        self._source_layer: Layer | None = None
         self._unit, self._pace = "step", Pace()
         first = side_by_side(self.run_button, self.stop_button, self.pause_button, cancel)
-        second = side_by_side(self.compare_button, self.save_button)
-        self.extend([first, second, self.progress, self.status, self.torch_line, self.hint])
+        second = side_by_side(self.queue_button, self.folder_button)
+        third = side_by_side(self.compare_button, self.save_button)
+        self.extend([first, second, third, self.progress, self.status, self.torch_line, self.hint])
         # All but the buttons and the progress scrolls, so that the dock fits a low window.
-        self.native.layout().insertWidget(
-            0, Scroll(column(self.verdict, self.course, self.more.native, form.native))
-        )
-        self.native.layout().addWidget(about_line())
+        layout = self.native.layout()
+        layout.insertWidget(layout.indexOf(self.status.native) + 1, self.queue)
+        above = self.verdict, self.course, self.more.native, form.native
+        layout.insertWidget(0, Scroll(column(*above)))
+        layout.addWidget(about_line())
         self._connect()
         self._ends.append(self.more.forget)
         self._probe = DeviceProbe(self.native, self._show_devices)
@@ -175,39 +175,32 @@ class RestoreWidget(RunDock[RestoreRun]):
     def _start(self) -> None:
         if self.image.value is None or self._worker is not None:
             return
-        # Those of an earlier run say nothing of this one, not even if it cannot begin.
+        # That of an earlier run says nothing of this one, not even if it cannot begin.
         self.verdict.show_verdict(None)
-        self.course.show_curves({})
-        try:
-            request = read_request(self._form, self._viewer)
-        except BlindSRError as error:
-            self._fail(error)
-            return
-        self.more.keep(None)
-        self._form.optics.remember()
-        self._begin(RestoreRun(request), f"Restoring {request.source.name}")
+        self._add_layer()
 
     def _continue(self) -> None:
         kept = self.more.kept
-        if kept is None or self._worker is not None:
-            return
-        self.verdict.show_verdict(None)
-        # The run changes it; where that ends is kept again.
-        self.more.keep(None)
-        self._begin(kept.run(self.more.steps.value), f"Restoring {kept.request.source.name}")
+        if kept is not None and self._worker is None:
+            self.verdict.show_verdict(None)
+            self._add(kept.run(self.more.steps.value), self.more.steps.label)
 
-    def _begin(self, run: RestoreRun, activity: str) -> None:
-        self._source_layer, self._unit, self._pace = self.image.value, "step", Pace()
+    def _begin(self, run: QueuedRun, activity: str) -> None:
+        self._unit, self._pace = "step", Pace()
+        # A run that is continued has curves; what it leaves is kept again at its end.
+        self.course.show_curves(run.previews.course.curves() if isinstance(run, RestoreRun) else {})
+        self.more.keep(None)
         super()._begin(run, activity)
         if self._worker is not None:
             self._worker.paused.connect(self._on_paused)
             self._worker.resumed.connect(self._on_resumed)
 
     def _run_with_another_seed(self) -> None:
-        # Without an image, or with one that cannot be restored, the button Run says why.
-        if self.run_button.enabled:
+        # Without an image, or with one that cannot be restored, the buttons say why.
+        if self.run_button.enabled or self.queue_button.enabled:
             self.seed.set_next()
-            self._start()
+            begin = self._start if self._worker is None else self._add_layer
+            begin()
 
     def _stop_and_keep(self) -> None:
         if self._worker is not None:
@@ -332,7 +325,9 @@ class RestoreWidget(RunDock[RestoreRun]):
         self._unit = progress.unit
         super()._on_progress(self._pace.corrected(progress))
         run = self._run
-        if run is not None and run.source is not None and run.preview is not None:
+        if not isinstance(run, RestoreRun):
+            return
+        if run.source is not None and run.preview is not None:
             preview, run.preview = run.preview, None
             # What is made once says nothing of how often they can be shown.
             counts, began = not self.course.isHidden(), time.perf_counter()
@@ -344,48 +339,53 @@ class RestoreWidget(RunDock[RestoreRun]):
                 _log.exception("A preview could not be shown.")
             run.previews.shown = time.perf_counter() - began if counts else 0.0
 
-    def _show_result(self, result: Result | StackResult, run: RestoreRun) -> None:
-        if run.source is None:
+    def _show_layers(self, result: Result | StackResult, run: RestoreRun) -> None:
+        request = run.request
+        if request is None:
             return
         self._previews.remove()
+        # Whoever has more runs in the queue is at work on something else meanwhile.
+        active = self._viewer.layers.selection.active if self.queue.is_shared else None
         layers = result_layers(
             result,
-            run.source,
-            lacking=self.lacking.value,
-            dtype=self.dtype.value,
+            request.source,
+            lacking=request.lacking,
+            dtype=request.dtype,
             stored=run.stored,
         )
         added = [self._viewer.add_layer(Layer.create(*layer_data)) for layer_data in layers]
         # Masks, and the kernels of regions, lie on the image, with which the user goes on.
         (restored,) = (layer for layer in added if is_restored(layer))
-        self._viewer.layers.selection.active = restored
-        self._show(added)
-        self._pair = () if self._source_layer is None else (self._source_layer, restored)
+        self._viewer.layers.selection.active = active or restored
+        self._show(added, request)
+        self._pair = () if request.layer is None else (request.layer, restored)
         self._show_comparable()
         self.more.keep_run(run, result.reason, self._pair)
         self.course.show_curves(run.previews.course.curves())
         stored = "" if run.stored is None else f" Written to {run.stored.path}."
         self._show_end(ending_text(result) + stored, complete=True)
-        keep_pace(self._pace.seconds, run.source, run.settings)
-        verdict = judge(result, run.source, run.resolutions)
+        keep_pace(self._pace.seconds, request.source, run.settings)
+        verdict = judge(result, request.source, run.resolutions)
         self.verdict.show_verdict(verdict)
+        self.queue.end("stopped" if str(result.reason) == "stopped" else "done", verdict.line)
         # Every stack has a note, that nothing is sharpened along Z.
         left_out = bool(result.notes) and not isinstance(result, StackResult)
         if verdict.level == "doubtful" or (verdict.level == "caution" and left_out):
-            show_warning(verdict.text)
+            named = f"{run.title}: " if self.queue.is_shared else ""
+            show_warning(named + verdict.text)
 
-    def _show(self, added: list[Layer]) -> None:
+    def _show(self, added: list[Layer], request: Request) -> None:
         """Fit the view to what was restored, its source, and the point spread function."""
-        if self.region.value == VIEW or self._viewer.dims.ndisplay != 2:
+        elsewhere = self.queue.is_shared or request.in_view
+        if elsewhere or self._viewer.dims.ndisplay != 2:
             return
-        whole = self._source_layer is not None and self.region.value is None
-        shown = [*added, self._source_layer] if whole else [added[-1]]
+        whole = request.layer is not None and request.source.region is None
+        shown = [*added, request.layer] if whole else [added[-1]]
         # The source may have been removed meanwhile.
         here = [layer for layer in shown if layer in self._viewer.layers]
         fit_view(self._viewer, here, margin=MARGIN)
 
     def _on_finished(self) -> None:
-        self._source_layer = None
         self._previews.remove()
         super()._on_finished()
 

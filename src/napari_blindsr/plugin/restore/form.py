@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from magicgui.widgets import PushButton
-from magicgui.widgets.bases import Widget
+from magicgui.widgets.bases import CategoricalWidget, Widget
 from napari.components import LayerList
 from napari.layers import Image
 
@@ -23,7 +23,7 @@ from napari_blindsr.plugin.restore.kernel_forms import FamilyForm, family_forms
 from napari_blindsr.plugin.restore.optics import OpticsOptions
 from napari_blindsr.plugin.restore.options import CURRENT, RANGE
 from napari_blindsr.plugin.widgets.devices import DeviceReport, device_label, free_threads
-from napari_blindsr.plugin.widgets.fields import NO_LABEL, Rows, heading_line, side_by_side
+from napari_blindsr.plugin.widgets.fields import NO_LABEL, Rows, caption, heading_line, side_by_side
 from napari_blindsr.settings import Settings
 from napari_blindsr.types import Finish
 
@@ -234,17 +234,27 @@ class RunForm(Rows):
             self.show(self._headings[title], visible=any(matter))
         self.show(self.actions, self.presets, self.copies, visible=opened)
         self.seed.another.visible = self.chosen_method.optimises
-        changed = len(self._changed(effects))
+        changed = len(self.changed(effects))
         text = "Advanced settings" + (f" ({changed} changed)" if changed else "")
         self.advanced.text = text
 
-    def _changed(self, effects: dict[str, bool]) -> list[str]:
+    def changed(self, effects: dict[str, bool] | None = None) -> list[str]:
         """Return the settings with an effect, but the scale, that differ from their defaults."""
+        effects = self._effects() if effects is None else effects
         return [
             name
             for name, default in self._defaults.items()
             if name != "scale" and effects.get(name, True) and self.fields[name].value != default
         ]
+
+    def summary(self) -> str:
+        """Return the settings that differ from their defaults, as the form shows them."""
+        rows = [self.fields[name] for name in self.changed()]
+        values = [
+            row.current_choice if isinstance(row, CategoricalWidget) else row.value for row in rows
+        ]
+        shown = [f"{caption(row)}: {value}" for row, value in zip(rows, values, strict=True)]
+        return ", ".join(shown)
 
     def restore_defaults(self) -> None:
         """Reset all settings but the image and its axes."""

@@ -15,6 +15,7 @@ from napari_blindsr.methods import method_named
 from napari_blindsr.plugin.layers.inputs import LayerInput
 from napari_blindsr.plugin.layers.outputs import record_of
 from napari_blindsr.plugin.layers.read import (
+    array_of,
     find_plane,
     nanometres,
     quoted,
@@ -22,7 +23,7 @@ from napari_blindsr.plugin.layers.read import (
     read_layer,
     run_planes,
 )
-from napari_blindsr.plugin.layers.shapes import read_mask, read_region
+from napari_blindsr.plugin.layers.shapes import VIEW, read_mask, read_region
 from napari_blindsr.plugin.layers.stacks import (
     axes_text,
     layer_layout,
@@ -43,6 +44,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from napari_blindsr.plugin.layers.inputs import Plane
+    from napari_blindsr.types import OutputType
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -50,7 +52,9 @@ class Request:
     """All that a run needs.
 
     The truth (H, W) or (H, W, 3) is the true image, if it is known. The kernel folder is read by
-    the run; without a target folder the result stays in memory.
+    the run; without a target folder the result stays in memory. The layer and its array tell later
+    whether it is still what was read. `lacking` and `dtype` are those of the result's layers;
+    `in_view` is true for a region that the viewer shows.
     """
 
     source: LayerInput
@@ -58,6 +62,11 @@ class Request:
     truth: NDArray[Any] | None = None
     kernel_folder: Path | None = None
     target_folder: Path | None = None
+    layer: Image | None = None
+    pixels: Any = None
+    lacking: bool = False
+    dtype: OutputType = "float32"
+    in_view: bool = False
 
 
 def read_request(form: RunForm, viewer: ViewerModel) -> Request:
@@ -100,6 +109,11 @@ def read_request(form: RunForm, viewer: ViewerModel) -> Request:
         truth=_read_truth(form, viewer, source),
         kernel_folder=folder,
         target_folder=form.target_folder,
+        layer=layer,
+        pixels=array_of(layer),
+        lacking=form.lacking.value,
+        dtype=form.dtype.value,
+        in_view=form.region.value == VIEW,
     )
 
 

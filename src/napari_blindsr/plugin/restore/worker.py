@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 from napari_blindsr.errors import EngineError
 from napari_blindsr.methods import method_named
 from napari_blindsr.physics.kernels import Motion
+from napari_blindsr.plugin.layers.inputs import Frame
+from napari_blindsr.plugin.layers.read import array_of
 from napari_blindsr.plugin.layers.zarr_output import ZarrOutput
 from napari_blindsr.plugin.restore.course import Course
 from napari_blindsr.plugin.restore.judge import Resolutions, resolutions
@@ -17,7 +19,10 @@ from napari_blindsr.plugin.restore.preview import Preview, Previews
 from napari_blindsr.plugin.widgets.dock import Run
 
 if TYPE_CHECKING:
-    from collections.abc import Generator
+    from collections.abc import Container, Generator
+    from pathlib import Path
+
+    from napari.layers import Layer
 
     from napari_blindsr.plugin.layers.inputs import LayerInput
     from napari_blindsr.plugin.restore.request import Request
@@ -35,8 +40,10 @@ class RestoreRun(Run["Result | StackResult"]):
 
     Attributes
     ----------
-    source : LayerInput or None
+    request : Request or None
         None once the run is closed.
+    title : str
+        What is restored, and how.
     preview : Preview or None
         The latest one, until the dock takes it.
     previews : Previews
@@ -59,11 +66,10 @@ class RestoreRun(Run["Result | StackResult"]):
         course: Course | None = None,
     ) -> None:
         super().__init__(request.source.name)
-        self.request, self.settings = request, request.settings
-        self.source: LayerInput | None = request.source
+        self.request: Request | None = request
+        self.settings = request.settings
         self.checkpoint = checkpoint
-        self._kernel_folder = request.kernel_folder
-        self._folder = request.target_folder
+        self.title = f"{request.source.name} ×{self.settings.scale} ({self.settings.method})"
         self.stored: ZarrOutput | None = None
         self.resolutions: Resolutions | None = None
         self.preview: Preview | None = None
@@ -71,11 +77,28 @@ class RestoreRun(Run["Result | StackResult"]):
             course = Course(request.settings.schedule, request.truth)
         self.previews = Previews(request.source, request.settings, course)
 
+    @property
+    def source(self) -> LayerInput | None:
+        """What is restored; None once the run is closed."""
+        return None if self.request is None else self.request.source
+
+    def outdated(self, layers: Container[Layer]) -> str:
+        """Return in what the layer is no longer as the request was read from it, or nothing."""
+        request = self.request
+        if request is None or request.layer is None or request.layer not in layers:
+            return "its layer was removed"
+        if array_of(request.layer) is not request.pixels:
+            return "the pixels of its layer were replaced"
+        if not request.source.frame.is_same(Frame.of_layer(request.layer)):
+            return "the place, units or axes of its layer were changed"
+        return ""
+
     def _work(self) -> Generator[Progress, bool | None, Result | StackResult]:
-        source = self.source
-        if source is None:
+        request = self.request
+        if request is None:
             raise EngineError(f"the {self!r} was closed before it began")
-        steps, answer = self._open(source), None
+        source = request.source
+        steps, answer = self._open(request), None
         while True:
             try:
                 report = steps.send(answer)
@@ -93,7 +116,7 @@ class RestoreRun(Run["Result | StackResult"]):
             # Tensors stay in this thread.
             answer = yield replace(report, latest=None)
 
-    def _open(self, source: LayerInput) -> Generator[Progress, bool | None, Result | StackResult]:
+    def _open(self, request: Request) -> Generator[Progress, bool | None, Result | StackResult]:
         """Restore a plane, or a stack plane by plane, in memory or into a file."""
         # Not before now: these import torch, which takes seconds.
         from napari_blindsr.restoration.problem import Link  # noqa: PLC0415
@@ -101,7 +124,8 @@ class RestoreRun(Run["Result | StackResult"]):
         from napari_blindsr.solvers.loop import Checkpoint  # noqa: PLC0415
         from napari_blindsr.stacks.restore_stack import iterate_stack  # noqa: PLC0415
 
-        settings, folder = self._complete_settings(), self._folder
+        source, folder = request.source, request.target_folder
+        settings = with_kernels_of(request.kernel_folder, request.settings)
         given: dict[str, Any] = {
             "axes": source.axes,
             "known_kernel": None if source.kernel is None else source.kernel.kernel,
@@ -122,17 +146,17 @@ class RestoreRun(Run["Result | StackResult"]):
         self.stored = output
         return result
 
-    def _complete_settings(self) -> Settings:
-        """Return the settings with the kernels of a folder, if one is to be read."""
-        if self._kernel_folder is None:
-            return self.settings
-        from napari_blindsr.physics.kernel_files import read_kernel_folder  # noqa: PLC0415
-
-        kernels = read_kernel_folder(self._kernel_folder)
-        return replace(self.settings, kernel=Motion(kernels=kernels))
-
     def close(self) -> None:
         """Free all memory. Only while no step is being executed."""
-        self.source = self.stored = self.preview = self.checkpoint = None
+        self.request = self.stored = self.preview = self.checkpoint = None
         self.previews = Previews(None, self.settings, Course(self.settings.schedule, None))
         super().close()
+
+
+def with_kernels_of(folder: Path | None, settings: Settings) -> Settings:
+    """Return settings with the kernels of a folder, if one is to be read."""
+    if folder is None:
+        return settings
+    from napari_blindsr.physics.kernel_files import read_kernel_folder  # noqa: PLC0415
+
+    return replace(settings, kernel=Motion(kernels=read_kernel_folder(folder)))

@@ -50,6 +50,11 @@ class Run(ABC, Generic[Returned]):
         # napari shows this when it is closed during a run.
         return f"{self.kind} of '{self._name}'"
 
+    @property
+    def cancelled(self) -> str:
+        """What is left of it if it was cancelled."""
+        return "Cancelled; nothing was added."
+
     def steps(self) -> Generator[Progress, bool | None, Returned]:
         """Run step by step; a true value that is sent stops the run and keeps its result.
 
@@ -176,7 +181,8 @@ class RunDock(Dock, Generic[Job]):
 
     running = "Wait for the end of this run, or stop it."
     idle = "Nothing is running."
-    cancelled = "Cancelled; nothing was added."
+    locks_form = True
+    """Whether the form cannot be changed during a run."""
 
     def __init__(
         self,
@@ -219,7 +225,7 @@ class RunDock(Dock, Generic[Job]):
         # In the worker's own thread, because that of the GUI may be about to end.
         self._worker.aborted.connect(run.close, type=Qt.ConnectionType.DirectConnection)
         self._ending = False
-        self._form.enabled = False
+        self._form.enabled = not self.locks_form
         allow(self._start_button, self.running)
         allow(self.cancel_button)
         self.progress.max = 0
@@ -266,7 +272,7 @@ class RunDock(Dock, Generic[Job]):
             _log.exception("A result could not be shown.")
             clear_frames(error)
             text = " ".join(str(error).split()) or "no message"
-            self._fail(
+            self._end_failed(
                 EngineError(f"the result could not be shown: {type(error).__name__}: {text}")
             )
 
@@ -279,7 +285,7 @@ class RunDock(Dock, Generic[Job]):
             # The traceback is needed to find the cause; what its frames hold is freed.
             _log.error("A run failed.", exc_info=error)
         clear_frames(error)
-        self._fail(error)
+        self._end_failed(error)
 
     def _on_finished(self) -> None:
         run, worker, self._run, self._worker = self._run, self._worker, None, None
@@ -288,8 +294,8 @@ class RunDock(Dock, Generic[Job]):
         self._close_activity()
         if self._gone:
             return
-        if worker is not None and worker.abort_requested:
-            self._show_end(self.cancelled, complete=False)
+        if run is not None and worker is not None and worker.abort_requested:
+            self._show_end(run.cancelled, complete=False)
         self._set_idle()
 
     def _set_idle(self) -> None:
@@ -315,6 +321,13 @@ class RunDock(Dock, Generic[Job]):
             activity.close()
 
     def _fail(self, error: Exception) -> None:
+        """Show why something cannot be done; a run that goes on stays on display."""
+        if self._worker is None:
+            self._end_failed(error)
+        else:
+            show_error(str(error))
+
+    def _end_failed(self, error: Exception) -> None:
         show_error(str(error))
         if not self._gone:
             self._show_end(str(error), complete=False)

@@ -115,6 +115,11 @@ class Rows:
         return bool(self.layout.isRowVisible(field.native))
 
 
+def caption(field: Widget) -> str:
+    """Return what a field is called in a form; a check box has its text beside it."""
+    return str(field.text if isinstance(field, ButtonWidget) else field.label).strip()
+
+
 def heading_line(text: str) -> Label:
     """Return a heading between the rows of a form."""
     tooltip = f"Settings of the group {text.lower()}."
