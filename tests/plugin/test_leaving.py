@@ -20,9 +20,9 @@ viewer.add_image(np.random.default_rng(0).random((24, 24), np.float32))
 _, widget = viewer.window.add_plugin_dock_widget("napari-blindsr", "Blind super-resolution")
 """
 UNTIL_DEVICES_ARE_LOOKED_FOR = """
-while widget._devices is None:
+while widget._probe.answer is None:
     QApplication.processEvents()
-assert not widget._devices.done()
+assert not widget._probe.answer.done()
 """
 UNTIL_A_RUN_IS_UNDER_WAY = """
 widget.scale.value, widget.method.value = 2, "mlmc"

@@ -41,12 +41,16 @@ class Curve:
     lines : tuple of Line
     mark : float or None
         The place of a metric on the x axis.
+    y_axis : {"share", "linear", "logarithmic"}
+        A share is shown from 0 to about 1; the others as far as the values go. A logarithmic axis
+        shows positive values only.
     """
 
     x_label: str
     y_label: str
     lines: tuple[Line, ...]
     mark: float | None = None
+    y_axis: Literal["share", "linear", "logarithmic"] = "share"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -131,7 +135,7 @@ def _profiles(inputs: MetricInputs) -> Curve:
 
     return Curve(
         x_label=f"distance from the centre [{unit}]",
-        y_label="kernel, relative to its peak",
+        y_label="kernel, peak = 1",
         lines=(line("longer axis", shape.longer), line("shorter axis", shape.shorter)),
     )
 

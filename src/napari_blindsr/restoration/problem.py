@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from napari_blindsr.images.tiling import Tile
     from napari_blindsr.physics.noise import ShotNoise
     from napari_blindsr.solvers.device import Compute
-    from napari_blindsr.solvers.loop import Weights
+    from napari_blindsr.solvers.loop import Checkpoint, Weights
     from napari_blindsr.solvers.nonblind.conditions import Conditions
     from napari_blindsr.solvers.nonblind.restorers import NonblindRestorer
     from napari_blindsr.types import Border, Geometry
@@ -38,9 +38,19 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Link:
-    """The warm start of an optimisation; `start` has the weights of the run before, or None."""
+    """What an optimisation starts from, and what it leaves.
+
+    Attributes
+    ----------
+    start : Weights or None
+        The weights of the run before, for a warm start.
+    checkpoint : Checkpoint or None
+        Where a run of this problem has ended, or where to keep that. Without one the result has the
+        weights.
+    """
 
     start: Weights | None = None
+    checkpoint: Checkpoint | None = None
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -70,7 +80,7 @@ class Job:
     conditions : Conditions or None
         Unit and noise for the image prior; None without it.
     link : Link or None
-        None without a warm start.
+        None if the optimisation starts at its beginning, and leaves nothing.
     """
 
     settings: Settings

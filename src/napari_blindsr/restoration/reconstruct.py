@@ -201,6 +201,9 @@ def restored(
             possible = job.restorer.name != "none" and tile >= SMALLEST_TILE
             if not possible or not is_lack_of_memory(error):
                 raise
+        if job.link is not None and job.link.checkpoint is not None:
+            # That of the whole image does not fit the tiles.
+            job.link.checkpoint.state = None
         # The caches that the failed attempt has left.
         gc.collect()
         if job.compute.device.type == "cuda":
@@ -388,7 +391,8 @@ def _solved(
     solved = observation.brightened() if brighten else observation
     solver = solver_for(job, solved, held=held)
     if not stop:
-        return observation, (yield from solve(solver, solved)), solver.total
+        checkpoint = None if held or job.link is None else job.link.checkpoint
+        return observation, (yield from solve(solver, solved, checkpoint)), solver.total
     estimate = solver.estimate(solver.init(solved))
     outcome = Outcome(estimate=estimate, losses=torch.empty(0), reason=StopReason.STOPPED)
     return observation, outcome, solver.total

@@ -177,7 +177,8 @@ def iterate(
         Receives the restored pixels as they are computed, float32: rows × columns, × 3 for RGB,
         × C for "CYX". The `image` of the result is then empty.
     link : Link, optional
-        Weights to start from; the result then has its `weights` for the next plane.
+        Weights to start from; the result then has its `weights` for the next plane. Or where a run
+        of the same problem has ended, with fewer steps; this one goes on from there.
 
     Examples
     --------
@@ -230,6 +231,7 @@ def iterate(
 def conclude(job: Job, joined: Restored, *, seconds: float) -> Result:
     """Return the result of a problem, with its flags."""
     planes, settings = job.planes, job.settings
+    checkpoint = None if job.link is None else job.link.checkpoint
     field = job.source if isinstance(job.source, KernelField) else None
     flags = run_flags(
         planes,
@@ -267,6 +269,7 @@ def conclude(job: Job, joined: Restored, *, seconds: float) -> Result:
         versions=versions(),
         reason=joined.reason,
         weights=joined.weights,
+        continued=0 if checkpoint is None else checkpoint.continued,
     )
 
 

@@ -78,6 +78,8 @@ class Result:
         Why the run ended.
     weights : Weights or None
         Of the generators, for the warm start of another run.
+    continued : int
+        Image steps that an earlier run had taken, which this one continued; 0 of any other.
     """
 
     image: NDArray[np.float32]
@@ -105,6 +107,7 @@ class Result:
     versions: dict[str, str]
     reason: StopReason
     weights: Weights | None = None
+    continued: int = 0
 
     @property
     def psf(self) -> NDArray[np.float32]:
@@ -156,6 +159,7 @@ class Result:
             "device": self.device,
             "dtype": self.dtype,
             "steps": int(self.trace.size),
+            "continued": self.continued,
             "reason": str(self.reason),
             "losses": [float(value) for value in self.trace],
             "kernel_center": list(self.kernel_center),

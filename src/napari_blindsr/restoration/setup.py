@@ -327,7 +327,7 @@ def solver_for(job: Job, observation: Observation, *, held: bool = False) -> Sol
         compute=job.compute,
         noise_power=noise_power,
         start=None if job.link is None else job.link.start,
-        keeps_weights=job.link is not None,
+        keeps_weights=job.link is not None and job.link.checkpoint is None,
     )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import time
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol, TypeVar, runtime_checkable
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar, runtime_checkable
 
 import torch
 
@@ -81,6 +81,14 @@ class Restarting(Protocol[State_contra]):
         """Return to the last good state; return whether to continue, with smaller steps."""
 
 
+@runtime_checkable
+class Resuming(Protocol[State_contra]):
+    """A solver that can go on from a state of an earlier run, of the same problem."""
+
+    def resume(self, state: State_contra) -> None:
+        """Prepare a state for the steps that this solver has planned."""
+
+
 EXPLODED = 100
 """Residual, in units of the first one, from which on a run has diverged."""
 
@@ -118,6 +126,12 @@ class LossTrace:
             self._copied.record()
             self._in_flight = True
 
+    def extend(self, total: int) -> None:
+        """Make room for so many steps in all."""
+        values = torch.full((total, 2), math.nan, device=self._values.device)
+        values[: self._count] = self._values[: self._count]
+        self._values = values
+
     def forget(self) -> None:
         """Discard the latest values, which belong to a state that is given up."""
         self.latest = None
@@ -128,8 +142,51 @@ class LossTrace:
         return self._values[: self._count, 0].cpu()
 
 
+@dataclass(kw_only=True, eq=False)
+class Checkpoint:
+    """Where a run stands: `solve` goes on from there, and leaves there how far it has come.
+
+    Attributes
+    ----------
+    state : Any
+        Of a solver; None if there is nothing to go on from.
+    trace : LossTrace or None
+    done : int
+        Image steps done so far.
+    continued : int
+        Those that were done before the last run began.
+    first : float or None
+        The first residual.
+    restarted : bool
+    """
+
+    state: Any = None
+    trace: LossTrace | None = None
+    done: int = 0
+    continued: int = 0
+    first: float | None = None
+    restarted: bool = False
+
+    def take(self, solver: Solver[Any], observation: Observation) -> tuple[Any, LossTrace]:
+        """Return the state and the trace to go on from, or new ones; they are kept no longer."""
+        state, trace, self.state, self.trace = self.state, self.trace, None, None
+        if state is None or trace is None or not isinstance(solver, Resuming):
+            self.done, self.first, self.restarted = 0, None, False
+            state, trace = solver.init(observation), LossTrace(solver.total, solver.device)
+        else:
+            trace.extend(solver.total)
+            solver.resume(state)
+        self.continued = self.done
+        return state, trace
+
+    def keep(self, solver: Solver[Any], state: Any, trace: LossTrace) -> None:
+        """Keep where a run has ended, if it can go on from there."""
+        if isinstance(solver, Resuming):
+            self.state, self.trace = state, trace
+
+
 def solve(
-    solver: Solver[State], observation: Observation
+    solver: Solver[Any], observation: Observation, checkpoint: Checkpoint | None = None
 ) -> Generator[Progress, bool | None, Outcome]:
     """Run a solver to its end; send a true value to stop.
 
@@ -138,55 +195,60 @@ def solve(
     solver : Solver
     observation : Observation
         On the solver's device.
+    checkpoint : Checkpoint, optional
+        Where an earlier run of the same problem has ended, to go on from there; it receives where
+        this one ends, unless that diverges.
     """
     start = time.perf_counter()
-    trace = LossTrace(solver.total, solver.device)
-    state = solver.init(observation)
+    run = Checkpoint() if checkpoint is None else checkpoint
+    state, trace = run.take(solver, observation)
     reason = StopReason.COMPLETED
-    done, end = 0, solver.total
+    end = solver.total
     pace_start: tuple[int, float] | None = None
-    first: float | None = None
-    restarted = False
-    while done < end:
+    while run.done < end:
         step = solver.step(state)
-        done = step.image_steps
+        run.done = step.image_steps
         if step.loss is not None and step.residual is not None:
             trace.record(step.loss, step.residual)
         loss, residual = trace.latest or (None, None)
-        if first is None:
-            first = residual
-        if _diverges(loss, residual, first):
+        if run.first is None:
+            run.first = residual
+        if _diverges(loss, residual, run.first):
             if not (isinstance(solver, Restarting) and solver.restart(state)):
                 reason = StopReason.DIVERGED
                 break
-            restarted = True
+            run.restarted = True
             trace.forget()
             loss, residual = None, None
         now = time.perf_counter()
-        if pace_start is None and done > 0:
+        if pace_start is None and run.done > run.continued:
             # The first step also compiles and allocates; it says nothing of the others.
-            pace_start = done, now
+            pace_start = run.done, now
         stop = yield Progress(
-            step=done,
+            step=run.done,
             total=end,
             stage=step.stage,
             loss=loss,
             seconds=now - start,
-            remaining=_remaining(pace_start, (done, now), end),
+            remaining=_remaining(pace_start, (run.done, now), end),
             latest=getattr(state, "last", None),
         )
-        if stop and done < end:
+        if stop and run.done < end:
             reason = StopReason.STOPPED
             break
         reached = residual is not None and solver.target is not None and residual <= solver.target
         if reached and reason is StopReason.COMPLETED:
-            end = min(end, done + solver.settle(state))
+            left = solver.settle(state)
+            # Who asked for more steps gets them.
+            end = end if run.continued else min(end, run.done + left)
             reason = StopReason.CONVERGED
+    if reason is not StopReason.DIVERGED:
+        run.keep(solver, state, trace)
     return Outcome(
         estimate=solver.estimate(state),
         losses=trace.losses(),
         reason=reason,
-        notes=(RESTARTED,) if restarted else (),
+        notes=(RESTARTED,) if run.restarted else (),
     )
 
 

@@ -135,21 +135,22 @@ def check_curves(panel: Any) -> None:
     names = [panel.choice.itemText(index) for index in range(panel.choice.count())]
     assert names == [kind.label for kind in CURVES]
     seen = {}
-    for index, found in enumerate(panel._found):
-        panel.choice.setCurrentIndex(index)
-        if found.curve is None:
-            assert panel.plot.isHidden()
-            assert panel.reason.text() == found.reason
+    for kind in CURVES:
+        curve = panel._shown[kind.label]
+        panel.choice.setCurrentText(kind.label)
+        if isinstance(curve, str):
+            assert panel.plot is None or panel.plot.isHidden()
+            assert panel.reason.text() == curve
             continue
         assert not panel.plot.isHidden()
         labels = [label.text for _, label in panel.plot.legend.items]
-        assert labels == [line.label for line in found.curve.lines]
+        assert labels == [line.label for line in curve.lines]
         axes = [panel.plot.plotItem.getAxis(side).labelText for side in ("bottom", "left")]
-        assert axes == [found.curve.x_label, found.curve.y_label]
+        assert axes == [curve.x_label, curve.y_label]
         drawn = panel.plot.plotItem.listDataItems()
-        for item, line in zip(drawn, found.curve.lines, strict=True):
+        for item, line in zip(drawn, curve.lines, strict=True):
             np.testing.assert_array_equal(item.getData()[1], line.y)
-        seen[found.kind.name] = found.curve
+        seen[kind.name] = curve
     assert {"frc", "decorrelation", "kernel_profile"} <= set(seen)
     assert "nm" in seen["kernel_profile"].x_label
 

@@ -122,6 +122,7 @@ CALLBACKS = {
     "progress": ("napari_blindsr.plugin.widgets.dock.progress_text", 3),
     "preview made": ("napari_blindsr.plugin.restore.preview.Previews._made", 3),
     "preview shown": ("napari_blindsr.plugin.restore.preview.PreviewLayers.show", 3),
+    "curves": ("napari_blindsr.plugin.widgets.curves.CurvePanel.show_curves", 3),
     "resolution": ("napari_blindsr.plugin.restore.worker.resolutions", 3),
     "layers": ("napari_blindsr.plugin.restore.dock.result_layers", 1),
     "view": ("napari_blindsr.plugin.restore.dock.RestoreWidget._show", 3),
@@ -141,7 +142,7 @@ def test_a_fault_in_what_the_dock_shows_does_not_end_the_run(
     place: str,
 ) -> None:
     name, layers = CALLBACKS[place]
-    optimises = place == "progress" or place.startswith("preview")
+    optimises = place in ("progress", "curves") or place.startswith("preview")
     viewer, widget = open_dock(blurred, steps=6, method="mlmc" if optimises else "fast")
     # The main thread passes on what nobody catches, as napari does, which shows it.
     with monkeypatch.context() as patch, qtbot.captureExceptions() as passed_on:

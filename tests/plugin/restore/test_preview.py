@@ -13,6 +13,7 @@ from pytestqt.qtbot import QtBot
 
 from napari_blindsr.plugin.layers.read import read_layer
 from napari_blindsr.plugin.restore import preview as module
+from napari_blindsr.plugin.restore.course import Course
 from napari_blindsr.plugin.restore.preview import COST, Previews
 from napari_blindsr.progress import Progress
 from napari_blindsr.settings import Settings
@@ -84,7 +85,9 @@ def test_previews_cost_no_more_than_their_part(
 
     clock = [0.0]
     monkeypatch.setattr(time, "perf_counter", lambda: clock[0])
-    previews = Previews(read_layer(Image(blurred)), Settings(scale=2, method="mlmc"))
+    settings = Settings(scale=2, method="mlmc")
+    course = Course(settings.schedule, None)
+    previews = Previews(read_layer(Image(blurred)), settings, course)
     latest = Estimate(image=torch.rand(1, 60, 60), kernel=torch.ones(5, 5) / 25)
     report = Progress(
         step=1, total=9, stage="image", loss=None, seconds=0, remaining=None, latest=latest
@@ -98,7 +101,8 @@ def test_previews_cost_no_more_than_their_part(
     monkeypatch.setattr(previews, "_made", slowly)
     shown = previews.of(report)
     assert shown is not None
-    assert shown.image.shape == (48, 48)
+    assert shown.pictures is not None
+    assert shown.pictures[0].shape == (48, 48)
     clock[0] += 0.1 / COST - 0.01
     assert previews.of(report) is None
     clock[0] += 0.02

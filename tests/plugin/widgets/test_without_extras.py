@@ -4,29 +4,32 @@ from __future__ import annotations
 
 import sys
 
+import numpy as np
 import pytest
 from napari.components import ViewerModel
 from pytestqt.qtbot import QtBot
-from qtpy.QtWidgets import QLabel
 
 from napari_blindsr.errors import InputError
+from napari_blindsr.metrics import Curve, Line
 from napari_blindsr.plugin.compare.mode import ModeOptions, SideBySide
 from napari_blindsr.plugin.compare.profile_panel import ProfilePanel
-from napari_blindsr.plugin.measure.panels import FindingsPanel
+from napari_blindsr.plugin.widgets.curves import CurvePanel
 
 SENTENCE = 'pip install "napari-blindsr[plots]"'
 
 
-def test_findings_without_plots(qtbot: QtBot, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "napari_blindsr.plugin.measure.curves", None)
-    panel = FindingsPanel()
+def test_curves_without_plots(qtbot: QtBot, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "napari_blindsr.plugin.widgets.plot", None)
+    panel = CurvePanel()
     qtbot.addWidget(panel)
+    values = np.arange(3.0)
+    curve = Curve(x_label="x", y_label="y", lines=(Line(label="a", x=values, y=values),))
     for _ in range(2):
-        panel._make_curves()
-    assert panel.tabs.count() == 2
-    label = panel.tabs.widget(1)
-    assert isinstance(label, QLabel)
-    assert SENTENCE in label.text()
+        panel.show_curves({"one": curve, "two": "too small"})
+        assert panel.plot is None
+        assert SENTENCE in panel.reason.text()
+    panel.choice.setCurrentText("two")
+    assert panel.reason.text() == "too small"
 
 
 def test_profiles_without_plots(qtbot: QtBot, monkeypatch: pytest.MonkeyPatch) -> None:

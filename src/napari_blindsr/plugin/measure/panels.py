@@ -10,7 +10,6 @@ from qtpy.QtCore import QRect, Qt
 from qtpy.QtWidgets import (
     QHBoxLayout,
     QHeaderView,
-    QLabel,
     QPushButton,
     QTableWidget,
     QTableWidgetItem,
@@ -19,12 +18,11 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
-from napari_blindsr.errors import needs
 from napari_blindsr.plugin.measure.case import Findings
+from napari_blindsr.plugin.widgets.curves import CurvePanel
 
 if TYPE_CHECKING:
     from napari_blindsr.metrics.measure import Measurement
-    from napari_blindsr.plugin.measure.curves import CurvePanel
 
 
 class FindingsPanel(QWidget):
@@ -35,8 +33,9 @@ class FindingsPanel(QWidget):
     def __init__(self) -> None:
         super().__init__()
         self.table, self.tabs = ValueTable(), QTabWidget()
+        self.curves = CurvePanel()
         self.tabs.addTab(self.table, "Values")
-        self.curves: CurvePanel | None = None
+        self.tabs.addTab(self.curves, "Curves")
         self.map_buttons: dict[str, QPushButton] = {}
         self.export_button = QPushButton("Export CSV …")
         self.export_button.setToolTip(
@@ -52,27 +51,11 @@ class FindingsPanel(QWidget):
         layout.addLayout(self._buttons)
         self.setVisible(False)
 
-    def _make_curves(self) -> None:
-        if self.tabs.count() > 1:
-            return
-        try:
-            # It takes a moment to import, which a dock that is merely shown shall not.
-            from napari_blindsr.plugin.measure.curves import CurvePanel  # noqa: PLC0415
-        except ModuleNotFoundError:
-            sentence = QLabel(needs("A plot", "plots"))
-            sentence.setWordWrap(True)
-            self.tabs.addTab(sentence, "Curves")
-        else:
-            self.curves = CurvePanel()
-            self.tabs.addTab(self.curves, "Curves")
-
     def show_findings(self, findings: Findings, *, pixel_size: float | None) -> None:
         """Show the results; the size of the image's pixels is in nm."""
         self.table.show_measurements(findings.measurements)
-        if self.curves is None:
-            self._make_curves()
-        if self.curves is not None:
-            self.curves.show_plots(findings.plots, pixel_size=pixel_size)
+        curves = {plot.kind.label: plot.curve or plot.reason for plot in findings.plots}
+        self.curves.show_curves(curves, pixel_size=pixel_size)
         for button in self.map_buttons.values():
             button.setVisible(False)
         for found in findings.maps:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from concurrent.futures import Future, ThreadPoolExecutor
+import time
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any
 from magicgui.widgets import PushButton
 from napari.layers import Layer
 from napari.utils.notifications import show_warning
-from qtpy.QtCore import QTimer
 from qtpy.QtWidgets import QApplication, QFileDialog
 
 from napari_blindsr.errors import BlindSRError
@@ -20,19 +19,17 @@ from napari_blindsr.plugin.layers.outputs import is_restored, record_of, result_
 from napari_blindsr.plugin.layers.read import find_plane, nanometres, quoted
 from napari_blindsr.plugin.layers.versions import fit_view
 from napari_blindsr.plugin.restore.advice import ScaleAdvice
+from napari_blindsr.plugin.restore.continuing import MoreSteps
+from napari_blindsr.plugin.restore.course import CoursePanel
 from napari_blindsr.plugin.restore.form import RunForm
 from napari_blindsr.plugin.restore.judge import judge
-from napari_blindsr.plugin.restore.presets import load_preset, save_preset
+from napari_blindsr.plugin.restore.presets import load_preset, save_preset, settings_layer
 from napari_blindsr.plugin.restore.preview import PreviewLayers
+from napari_blindsr.plugin.restore.probe import DeviceProbe
 from napari_blindsr.plugin.restore.queue import QueueDock, QueuedRun
 from napari_blindsr.plugin.restore.request import keep_pace, read_request, size_text
 from napari_blindsr.plugin.restore.worker import RestoreRun
-from napari_blindsr.plugin.widgets.devices import (
-    DeviceReport,
-    device_label,
-    probe_devices,
-    torch_build,
-)
+from napari_blindsr.plugin.widgets.devices import DeviceReport, device_label, torch_build
 from napari_blindsr.plugin.widgets.dock import NO_IMAGE, allow, press_with
 from napari_blindsr.plugin.widgets.fields import about_line, side_by_side, text_line
 from napari_blindsr.plugin.widgets.follow import placing, region_changes
@@ -62,8 +59,6 @@ COSTLY = (
     *("tiles", "field", "folder", "weights"),
 )
 """The fields, apart from the image, that change the memory or time of a run, or its files."""
-PROBE_PERIOD = 100
-"""Milliseconds between making the dock and looking for devices, and between looks."""
 MARGIN = 0.04
 """Free room around a result in the viewer, as part of its size."""
 
@@ -85,13 +80,15 @@ class RestoreWidget(QueueDock):
     torch_line, hint : Label
     verdict : VerdictPanel
         How good the last result is.
+    course, more : CoursePanel, MoreSteps
+        The curves of the last optimisation, and what continues it.
     """
 
     def __init__(self, napari_viewer: napari.viewer.Viewer) -> None:
         form, cancel = RunForm(napari_viewer.layers), self._make_buttons()
         super().__init__(napari_viewer, form, self.run_button, cancel)
         self.families = form.families
-        self.verdict = VerdictPanel()
+        self.verdict, self.course, self.more = VerdictPanel(), CoursePanel(), MoreSteps()
         self.torch_line = text_line("The installed torch and the devices that it can use.")
         self.torch_line.value = f"{torch_build()} · looking for devices …"
         self.hint = text_line("How to make runs faster on this machine.")
@@ -108,14 +105,12 @@ class RestoreWidget(QueueDock):
         # All but the buttons and the progress scrolls, so that the dock fits a low window.
         layout = self.native.layout()
         layout.insertWidget(layout.indexOf(self.status.native) + 1, self.queue)
-        layout.insertWidget(0, Scroll(column(self.verdict, form.native)))
+        above = self.verdict, self.course, self.more.native, form.native
+        layout.insertWidget(0, Scroll(column(*above)))
         layout.addWidget(about_line())
         self._connect()
-        self._devices: Future[DeviceReport] | None = None
-        # As a child of the dock it ends with it.
-        self._timer = QTimer(self.native)
-        self._timer.timeout.connect(self._look_for_devices)
-        self._timer.start(PROBE_PERIOD)
+        self._ends.append(self.more.forget)
+        self._probe = DeviceProbe(self.native, self._show_devices)
         self._set_idle()
         self.status.value = "Choose an image and press Run."
 
@@ -158,6 +153,7 @@ class RestoreWidget(QueueDock):
         self.pause_button.changed.connect(self._pause_or_resume)
         self.compare_button.changed.connect(self._compare)
         self.save_button.changed.connect(self._save)
+        self.more.button.changed.connect(self._continue)
         self.seed.another.changed.connect(self._run_with_another_seed)
         form.python_button.changed.connect(lambda: self._copy("python"))
         form.command_button.changed.connect(lambda: self._copy("command"))
@@ -183,8 +179,17 @@ class RestoreWidget(QueueDock):
         self.verdict.show_verdict(None)
         self._add_layer()
 
+    def _continue(self) -> None:
+        kept = self.more.kept
+        if kept is not None and self._worker is None:
+            self.verdict.show_verdict(None)
+            self._add(kept.run(self.more.steps.value), self.more.steps.label)
+
     def _begin(self, run: QueuedRun, activity: str) -> None:
         self._unit, self._pace = "step", Pace()
+        # A run that is continued has curves; what it leaves is kept again at its end.
+        self.course.show_curves(run.previews.course.curves() if isinstance(run, RestoreRun) else {})
+        self.more.keep(None)
         super()._begin(run, activity)
         if self._worker is not None:
             self._worker.paused.connect(self._on_paused)
@@ -242,13 +247,10 @@ class RestoreWidget(QueueDock):
 
     def _load_settings(self) -> None:
         """Set everything as it was for the selected result, or for the last one."""
-        active = self._viewer.layers.selection.active
-        layers = [*self._viewer.layers, *([] if active is None else [active])]
-        found = [layer for layer in layers if "settings" in record_of(layer)]
-        if not found:
+        layer = settings_layer(self._viewer.layers)
+        if layer is None:
             self.status.value = f"There are no settings: {NOTHING}"
             return
-        layer = found[-1]
         try:
             missing = self._form.take(Settings.from_json(record_of(layer)["settings"]))
         except BlindSRError as error:
@@ -327,10 +329,15 @@ class RestoreWidget(QueueDock):
             return
         if run.source is not None and run.preview is not None:
             preview, run.preview = run.preview, None
+            # What is made once says nothing of how often they can be shown.
+            counts, began = not self.course.isHidden(), time.perf_counter()
             try:
                 self._previews.show(preview, run.source, run.settings)
+                self.course.show_curves(preview.curves)
+                self.course.paint_now()
             except Exception:  # noqa: BLE001 - the run goes on without
                 _log.exception("A preview could not be shown.")
+            run.previews.shown = time.perf_counter() - began if counts else 0.0
 
     def _show_layers(self, result: Result | StackResult, run: RestoreRun) -> None:
         request = run.request
@@ -353,6 +360,8 @@ class RestoreWidget(QueueDock):
         self._show(added, request)
         self._pair = () if request.layer is None else (request.layer, restored)
         self._show_comparable()
+        self.more.keep_run(run, result.reason, self._pair)
+        self.course.show_curves(run.previews.course.curves())
         stored = "" if run.stored is None else f" Written to {run.stored.path}."
         self._show_end(ending_text(result) + stored, complete=True)
         keep_pace(self._pace.seconds, request.source, run.settings)
@@ -382,21 +391,12 @@ class RestoreWidget(QueueDock):
 
     # Updates
 
-    def _look_for_devices(self) -> None:
-        """Start to look for devices when the dock has been painted; later, fetch the answer."""
-        if self._devices is None:
-            # No worker of napari's: those cannot outlive its window, and importing torch may.
-            executor = ThreadPoolExecutor(max_workers=1)
-            self._devices = executor.submit(probe_devices)
-            executor.shutdown(wait=False)
-        elif self._devices.done():
-            self._timer.stop()
-            report = self._devices.result()
-            self._form.show_devices(report)
-            found = ", ".join(device_label(name) for name in report.names)
-            self.torch_line.value = f"{torch_build()} · {found}"
-            self.hint.value, self.hint.visible = report.hint, bool(report.hint)
-            self._describe()
+    def _show_devices(self, report: DeviceReport) -> None:
+        self._form.show_devices(report)
+        found = ", ".join(device_label(name) for name in report.names)
+        self.torch_line.value = f"{torch_build()} · {found}"
+        self.hint.value, self.hint.visible = report.hint, bool(report.hint)
+        self._describe()
 
     def _show_advice(self) -> None:
         if not self._gone:
@@ -421,6 +421,7 @@ class RestoreWidget(QueueDock):
     def _describe(self, *_: Any) -> None:
         """Show how large image and result are, or why the image cannot be restored."""
         self._show_comparable()
+        self.more.check(self.image.value, self._viewer.layers)
         layer = self.image.value
         if layer is None:
             self._form.size_row.value = NO_IMAGE

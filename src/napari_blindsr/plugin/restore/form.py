@@ -50,7 +50,7 @@ class RunForm(Rows):
             "Method": options.method_fields(),
             "Blur": options.blur_fields(layers, families),
             "Image": options.input_fields(layers),
-            "Result": options.result_fields(),
+            "Result": options.result_fields(layers),
             "Computation": options.computation_fields(),
         }
         super().__init__(
@@ -203,6 +203,7 @@ class RunForm(Rows):
             "sharing": stack and not known,
             "warm_start": stack and self._followed and (method.optimises or filters),
             "lacking": not stack,
+            "truth": method.optimises and not stack,
             "noise": method.degradations or self._finish != "none",
             "weights": self._finish == "usrnet",
             "kernel_layer": known,

@@ -13,6 +13,7 @@ from napari.layers import Image, Labels, Shapes
 from napari_blindsr.methods import METHOD_TABLE, SCHEDULES, Schedule
 from napari_blindsr.physics.kernels import FAMILIES
 from napari_blindsr.plugin.layers.outputs import is_result
+from napari_blindsr.plugin.layers.read import holds_own_kernel
 from napari_blindsr.plugin.layers.shapes import VIEW
 from napari_blindsr.plugin.widgets.devices import device_label
 from napari_blindsr.plugin.widgets.fields import (
@@ -302,8 +303,8 @@ def input_fields(layers: LayerList) -> list[Widget]:
     return [noise, mask, saturated, gain, geometry_field(), border_field()]
 
 
-def result_fields() -> list[Widget]:
-    """Return the fields for the layers of the result."""
+def result_fields(layers: LayerList) -> list[Widget]:
+    """Return the fields for the layers of the result, and for what it is compared with."""
     uncertainty = ComboBox(
         name="uncertainty",
         label="Error map",
@@ -332,7 +333,17 @@ def result_fields() -> list[Widget]:
         tooltip="Folder to which results are written plane by plane, as OME-Zarr; their\n"
         "layers read from there. Without one they stay in memory.",
     )
-    return [uncertainty, lacking, dtype, folder]
+    truth = LayerChooser(
+        layers,
+        lambda layer: isinstance(layer, Image) and not holds_own_kernel(layer),
+        name="truth",
+        label="Ground truth",
+        none="That of a sample",
+        tooltip="Image layer of the true image, in pixels of the result. Curves show the PSNR\n"
+        "against it during the run; it has no influence on the result. Samples and simulated\n"
+        "images bring their own.",
+    )
+    return [uncertainty, lacking, dtype, folder, truth]
 
 
 def computation_fields() -> list[Widget]:

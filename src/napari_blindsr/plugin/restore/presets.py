@@ -8,15 +8,26 @@ from typing import TYPE_CHECKING, Any
 
 from napari_blindsr.errors import SettingsError, near, reading, require
 from napari_blindsr.images.atomic import check_readable, check_suffix
+from napari_blindsr.plugin.layers.outputs import record_of
 from napari_blindsr.settings import Settings
 
 if TYPE_CHECKING:
+    from napari.components import LayerList
+    from napari.layers import Layer
+
     from napari_blindsr.plugin.restore.form import RunForm
 
 
 SUFFIX = ".json"
 BESIDE = ("sharing", "warm_start", "lacking", "dtype")
 """Fields of the form that are no settings, and say nothing of one image or machine."""
+
+
+def settings_layer(layers: LayerList) -> Layer | None:
+    """Return the selected layer, or the topmost one, that keeps the settings of its run."""
+    active = layers.selection.active
+    ordered = [*layers, *([] if active is None else [active])]
+    return next((layer for layer in reversed(ordered) if "settings" in record_of(layer)), None)
 
 
 def save_preset(path: Path, form: RunForm) -> None:

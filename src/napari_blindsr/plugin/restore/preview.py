@@ -1,4 +1,4 @@
-"""The latest estimate of an optimisation, as layers that sharpen during the run."""
+"""The latest estimate of an optimisation, as layers that sharpen during the run, and its curves."""
 
 from __future__ import annotations
 
@@ -23,13 +23,15 @@ if TYPE_CHECKING:
     from napari.components import ViewerModel
     from numpy.typing import NDArray
 
+    from napari_blindsr.plugin.restore.course import Course
+    from napari_blindsr.plugin.widgets.curves import Shown
     from napari_blindsr.progress import Progress
     from napari_blindsr.settings import Settings
 
 PERIOD = 0.4
 """Least time between two previews, in seconds."""
-COST = 0.03
-"""Largest part of the time that making them may take."""
+COST = 0.02
+"""Largest part of the time that making and showing them may take."""
 PAINTED = 100
 """Milliseconds after which the canvas was painted."""
 
@@ -38,28 +40,44 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Preview:
-    """The latest image (H, W) or (H, W, 3), in the source's intensities, and kernel (K, K)."""
+    """The latest image and kernel, and the curves up to it.
 
-    image: NDArray[Any]
-    psf: NDArray[np.float32]
+    The image (H, W) or (H, W, 3) is in the source's intensities; image and point spread function
+    (K, K) are None if the optimisation sees a part of the source only.
+    """
+
+    pictures: tuple[NDArray[Any], NDArray[np.float32]] | None
+    curves: dict[str, Shown]
 
 
 class Previews:
-    """Makes previews of a plane in the thread of a run, no more often than their cost allows."""
+    """Makes previews of a plane in the thread of a run, no more often than their cost allows.
 
-    def __init__(self, source: LayerInput | None, settings: Settings) -> None:
+    Attributes
+    ----------
+    course : Course
+        What all reports have said.
+    shown : float
+        Seconds that the dock took to show the latest preview.
+    """
+
+    def __init__(self, source: LayerInput | None, settings: Settings, course: Course) -> None:
         self._source = None if source is None or source.options is not None else source
         self._settings = settings
         self._planes: Planes | None = None
         self._next = 0.0
+        self.course, self.shown = course, 0.0
 
     def of(self, report: Progress) -> Preview | None:
-        """Return a preview of a report, if one is due."""
+        """Take in a report, and return a preview of it, if one is due."""
         began = time.perf_counter()
-        if self._source is None or report.latest is None or began < self._next:
+        if self._source is None or report.latest is None:
             return None
         try:
-            made = self._made(self._source, report.latest)
+            self.course.take(report)
+            if began < self._next:
+                return None
+            made = self._made(self._source, report)
         except InputError:
             # The run says what is wrong with its source.
             self._source = None
@@ -70,10 +88,19 @@ class Previews:
             self._source = None
             return None
         ended = time.perf_counter()
-        self._next = ended + max(PERIOD, (ended - began) / COST)
+        self._next = ended + max(PERIOD, (ended - began + self.shown) / COST)
         return made
 
-    def _made(self, source: LayerInput, latest: Any) -> Preview | None:
+    def _made(self, source: LayerInput, report: Progress) -> Preview:
+        pictures = self._pictures(source, report.latest)
+        if pictures is not None:
+            self.course.compare(report.step, pictures[0])
+        return Preview(pictures=pictures, curves=self.course.curves())
+
+    def _pictures(
+        self, source: LayerInput, latest: Any
+    ) -> tuple[NDArray[Any], NDArray[np.float32]] | None:
+        """Return the image and the point spread function of an estimate; None of a part."""
         height, width = (self._settings.scale * n for n in source.restored_shape)
         canvas = latest.image
         margins = [
@@ -81,7 +108,6 @@ class Previews:
             for have, want in zip(canvas.shape[-2:], (height, width), strict=True)
         ]
         if min(margins) < 0:
-            # A tile.
             return None
         if self._planes is None:
             self._planes = run_planes(source, self._settings)
@@ -92,7 +118,7 @@ class Previews:
         if source.is_rgb:
             image = as_rgb(np.moveaxis(values, 0, -1), source.kind)
         kernel = latest.kernel.detach().float().cpu().numpy()
-        return Preview(image=image, psf=np.ascontiguousarray(kernel[::-1, ::-1]))
+        return image, np.ascontiguousarray(kernel[::-1, ::-1])
 
 
 class PreviewLayers:
@@ -104,14 +130,19 @@ class PreviewLayers:
 
     def show(self, preview: Preview, source: LayerInput, settings: Settings) -> None:
         """Show a preview over its source and beside it."""
-        pictures = [source.plane.expanded(picture) for picture in (preview.image, preview.psf)]
+        if preview.pictures is None:
+            return
+        pictures = [source.plane.expanded(picture) for picture in preview.pictures]
         if self._layers:
             for layer, picture in zip(self._layers, pictures, strict=True):
                 # Whoever removed one does not want to see it.
                 if layer in self._viewer.layers:
-                    layer.data = picture
+                    # To set the data would also make its thumbnail and extent anew: twice as long.
+                    layer.data[...] = picture
+                    layer.refresh(thumbnail=False, extent=False, highlight=False)
+                    layer.events.data(value=layer.data)
             psf = self._layers[1]
-            psf.contrast_limits = (0.0, float(preview.psf.max()))
+            psf.contrast_limits = (0.0, float(pictures[1].max()))
             return
         active = self._viewer.layers.selection.active
         self._layers = tuple(

@@ -269,8 +269,8 @@ class QueueDock(RunDock[QueuedRun]):
         self._form.optics.remember()
         self._add(FolderRun(request))
 
-    def _add(self, run: QueuedRun) -> None:
-        self.queue.add(run, self._form.summary())
+    def _add(self, run: QueuedRun, about: str = "") -> None:
+        self.queue.add(run, about or self._form.summary())
         self._guard.watch(self.native)
         self._go_on()
 

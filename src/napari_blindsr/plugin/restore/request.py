@@ -7,14 +7,18 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from napari_blindsr.errors import InputError, SettingsError, WeightsError
 from napari_blindsr.images.axes import chain_axis, parse_selection
 from napari_blindsr.methods import method_named
 from napari_blindsr.plugin.layers.inputs import LayerInput
+from napari_blindsr.plugin.layers.outputs import record_of
 from napari_blindsr.plugin.layers.read import (
     array_of,
     find_plane,
     nanometres,
+    quoted,
     read_kernel_layer,
     read_layer,
     run_planes,
@@ -37,6 +41,7 @@ from napari_blindsr.stacks.options import StackOptions
 if TYPE_CHECKING:
     from napari.components import ViewerModel
     from napari.layers import Image
+    from numpy.typing import NDArray
 
     from napari_blindsr.plugin.layers.inputs import Plane
     from napari_blindsr.types import OutputType
@@ -46,13 +51,15 @@ if TYPE_CHECKING:
 class Request:
     """All that a run needs.
 
-    The kernel folder is read by the run; without a target folder the result stays in memory. The
-    layer and its array tell later whether it is still what was read. `lacking` and `dtype` are
-    those of the result's layers; `in_view` is true for a region that the viewer shows.
+    The truth (H, W) or (H, W, 3) is the true image, if it is known. The kernel folder is read by
+    the run; without a target folder the result stays in memory. The layer and its array tell later
+    whether it is still what was read. `lacking` and `dtype` are those of the result's layers;
+    `in_view` is true for a region that the viewer shows.
     """
 
     source: LayerInput
     settings: Settings
+    truth: NDArray[Any] | None = None
     kernel_folder: Path | None = None
     target_folder: Path | None = None
     layer: Image | None = None
@@ -99,6 +106,7 @@ def read_request(form: RunForm, viewer: ViewerModel) -> Request:
     return Request(
         source=source,
         settings=settings,
+        truth=_read_truth(form, viewer, source),
         kernel_folder=folder,
         target_folder=form.target_folder,
         layer=layer,
@@ -126,6 +134,44 @@ def _read_source(form: RunForm, viewer: ViewerModel) -> LayerInput:
         dtype="source" if layer.rgb else form.dtype.value,
     )
     return read_stack(layer, plane, options)
+
+
+def _read_truth(form: RunForm, viewer: ViewerModel, source: LayerInput) -> NDArray[Any] | None:
+    """Return what a run should give: of the chosen layer, or of the one that a sample came with.
+
+    Raises an `InputError` if the chosen layer does not fit.
+    """
+    if not form.chosen_method.optimises or source.options is not None:
+        return None
+    scale, chosen = form.scale.value, form.truth.value
+    layer = _own_truth(form.image.value, viewer, scale) if chosen is None else chosen
+    if layer is None:
+        return None
+    truth = read_layer(layer, viewer.dims)
+    sizes = [tuple(scale * n for n in s) for s in (source.plane.shape, source.restored_shape)]
+    if truth.plane.shape not in sizes or truth.is_rgb != source.is_rgb:
+        if chosen is None:
+            return None
+        kind = "RGB" if source.is_rgb else "grey"
+        found = "{} × {} px, {}".format(*truth.plane.shape, "RGB" if truth.is_rgb else "grey")
+        raise InputError(
+            f"the ground truth {quoted(layer)} has {found}; expected "
+            f"{sizes[0][0]} × {sizes[0][1]} px, {kind}: {scale} times the image"
+        )
+    if source.region is not None and truth.plane.shape == sizes[0]:
+        return np.asarray(truth.data[source.region.scaled(scale).slices])
+    return np.asarray(truth.data)
+
+
+def _own_truth(image: Image, viewer: ViewerModel, scale: int) -> Image | None:
+    """Return the truth that a sample, or a simulation, has added with an image."""
+    sample = record_of(image).get("sample")
+    wanted = {"kind": "truth", "sample": sample, "scale": scale}
+    for layer in viewer.layers:
+        if sample is not None and wanted.items() <= record_of(layer).items():
+            found: Image = layer
+            return found
+    return None
 
 
 MUCH = 0.25

@@ -8,10 +8,12 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from napari_blindsr.errors import EngineError
+from napari_blindsr.methods import method_named
 from napari_blindsr.physics.kernels import Motion
 from napari_blindsr.plugin.layers.inputs import Frame
 from napari_blindsr.plugin.layers.read import array_of
 from napari_blindsr.plugin.layers.zarr_output import ZarrOutput
+from napari_blindsr.plugin.restore.course import Course
 from napari_blindsr.plugin.restore.judge import Resolutions, resolutions
 from napari_blindsr.plugin.restore.preview import Preview, Previews
 from napari_blindsr.plugin.widgets.dock import Run
@@ -27,6 +29,7 @@ if TYPE_CHECKING:
     from napari_blindsr.progress import Progress
     from napari_blindsr.restoration.result import Result
     from napari_blindsr.settings import Settings
+    from napari_blindsr.solvers.loop import Checkpoint
     from napari_blindsr.stacks.result import StackResult
 
 _log = logging.getLogger(__name__)
@@ -43,23 +46,36 @@ class RestoreRun(Run["Result | StackResult"]):
         What is restored, and how.
     preview : Preview or None
         The latest one, until the dock takes it.
+    previews : Previews
+        What makes them.
     resolutions : Resolutions or None
         Of the image and of its result, at the end.
     stored : ZarrOutput or None
         Where the result was written.
+    checkpoint : Checkpoint or None
+        Where an optimisation stands once it has ended; given at the start, it goes on from there.
     """
 
     kind = "blind super-resolution"
 
-    def __init__(self, request: Request) -> None:
+    def __init__(
+        self,
+        request: Request,
+        *,
+        checkpoint: Checkpoint | None = None,
+        course: Course | None = None,
+    ) -> None:
         super().__init__(request.source.name)
         self.request: Request | None = request
         self.settings = request.settings
+        self.checkpoint = checkpoint
         self.title = f"{request.source.name} ×{self.settings.scale} ({self.settings.method})"
         self.stored: ZarrOutput | None = None
         self.resolutions: Resolutions | None = None
         self.preview: Preview | None = None
-        self._previews = Previews(request.source, request.settings)
+        if course is None:
+            course = Course(request.settings.schedule, request.truth)
+        self.previews = Previews(request.source, request.settings, course)
 
     @property
     def source(self) -> LayerInput | None:
@@ -94,7 +110,7 @@ class RestoreRun(Run["Result | StackResult"]):
                     # The result must not be lost with what is only said about it.
                     _log.exception("The resolution of a result could not be estimated.")
                 return result
-            if (preview := self._previews.of(report)) is not None:
+            if (preview := self.previews.of(report)) is not None:
                 # The next one may come before the main thread has taken this one.
                 self.preview = preview
             # Tensors stay in this thread.
@@ -103,7 +119,9 @@ class RestoreRun(Run["Result | StackResult"]):
     def _open(self, request: Request) -> Generator[Progress, bool | None, Result | StackResult]:
         """Restore a plane, or a stack plane by plane, in memory or into a file."""
         # Not before now: these import torch, which takes seconds.
+        from napari_blindsr.restoration.problem import Link  # noqa: PLC0415
         from napari_blindsr.restoration.restore import iterate  # noqa: PLC0415
+        from napari_blindsr.solvers.loop import Checkpoint  # noqa: PLC0415
         from napari_blindsr.stacks.restore_stack import iterate_stack  # noqa: PLC0415
 
         source, folder = request.source, request.target_folder
@@ -115,7 +133,11 @@ class RestoreRun(Run["Result | StackResult"]):
             "mask": None if source.mask is None else source.mask.covered,
         }
         if source.options is None:
-            return (yield from iterate(source.data, settings, region=source.region, **given))
+            if self.checkpoint is None and method_named(settings.method).optimises:
+                self.checkpoint = Checkpoint()
+            link = None if self.checkpoint is None else Link(checkpoint=self.checkpoint)
+            given |= {"region": source.region, "link": link}
+            return (yield from iterate(source.data, settings, **given))
         output = None if folder is None else ZarrOutput(folder, source, settings)
         with nullcontext() if output is None else output.writing() as target:
             result = yield from iterate_stack(
@@ -126,8 +148,8 @@ class RestoreRun(Run["Result | StackResult"]):
 
     def close(self) -> None:
         """Free all memory. Only while no step is being executed."""
-        self.request = self.stored = self.preview = None
-        self._previews = Previews(None, self.settings)
+        self.request = self.stored = self.preview = self.checkpoint = None
+        self.previews = Previews(None, self.settings, Course(self.settings.schedule, None))
         super().close()
 
 

@@ -347,6 +347,8 @@ class RunDock(Dock, Generic[Job]):
 def share_tabs_when_docked(native: QWidget) -> None:
     """Put a widget that is being docked into one group of tabs with this plugin's other docks."""
     native.setObjectName(MARK)
+    # Until then it lies below them, and the window would grow to show both.
+    native.setMinimumHeight(1)
     # napari has not put the dock into its window yet. As a child the timer ends with it.
     timer = QTimer(native)
     timer.setSingleShot(True)
@@ -359,8 +361,15 @@ def share_tabs(native: QWidget) -> None:
     own = native.parentWidget()
     while own is not None and not isinstance(own, QDockWidget):
         own = own.parentWidget()
-    window = None if own is None else own.parentWidget()
-    if own is None or own.isFloating() or not isinstance(window, QMainWindow):
+    if own is not None:
+        _join_tabs(own)
+    # Its content decides again.
+    native.setMinimumHeight(0)
+
+
+def _join_tabs(own: QDockWidget) -> None:
+    window = own.parentWidget()
+    if own.isFloating() or not isinstance(window, QMainWindow):
         return
     area = window.dockWidgetArea(own)
     group = [

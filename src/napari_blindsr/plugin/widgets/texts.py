@@ -90,6 +90,11 @@ def facts_of(result: Result | StackResult, nanometres: float | None = None) -> l
     facts = _failures(result) if isinstance(result, StackResult) else []
     facts += blur_facts(result, nanometres)
     if not isinstance(result, StackResult):
+        if result.continued:
+            steps = result.settings.schedule.image_steps
+            facts.append(
+                f"Continued after step {result.continued}: {steps} steps at once may differ."
+            )
         for label, value, asked in (
             ("Estimated gain:", result.gain, result.settings.gain),
             ("Estimated noise: SD", result.noise, result.settings.noise),

@@ -21,6 +21,7 @@ from napari_blindsr.solvers.blind.kernel_step import (
     HeldKernel,
     KernelState,
     adam,
+    draw_more,
     hand_over,
     kernel_step,
     monte_carlo_step,
@@ -286,6 +287,12 @@ class AlternatingSolver:
         state.last, state.mean, state.mean_count = good.last, good.mean, good.mean_count
         first, state.careful = not state.careful, True
         return first
+
+    def resume(self, state: AlternatingState) -> None:
+        """Draw the random kernels that a longer run takes; late iterates are averaged anew."""
+        if isinstance(state.kernel_part, KernelState):
+            draw_more(state.kernel_part, self.schedule, seed=self.seed)
+        state.mean, state.mean_count = None, 0
 
     def _window_counts(self, step: int) -> bool:
         """Return whether a meta step will use the data term of this image step.

@@ -133,6 +133,20 @@ def _draw_kernels(
     return pool, chosen.unflatten(0, (outer, each))
 
 
+def draw_more(part: KernelState, schedule: Schedule, *, seed: int) -> None:
+    """Choose random kernels of the pool for further steps, in other combinations."""
+    outer, each = part.chosen.shape
+    missing = -(-schedule.image_steps // schedule.inner_steps) - outer
+    if missing <= 0:
+        return
+    first, device = schedule.warmup_steps, part.pool.device
+    # Other numbers each time that a run is continued.
+    draws = torch.Generator(device).manual_seed(seed + outer)
+    size = (missing, each)
+    more = torch.randint(first, len(part.pool), size, generator=draws, device=device)
+    part.chosen = torch.cat((part.chosen, more))
+
+
 def adam(network: torch.nn.Module, rate: float, device: torch.device) -> torch.optim.Adam:
     """Return an optimiser of a generator."""
     # On the CPU since torch 2.4.
