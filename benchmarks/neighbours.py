@@ -1,12 +1,12 @@
 """What planes gain from their neighbours: warm starts, and filtered blur estimates.
 
-    python benchmarks/neighbours.py [warm] [steady] [--frames 3] [--side 36] [--steps 300]
+    python benchmarks/neighbours.py [warm] [filtered] [--frames 3] [--side 36] [--steps 300]
         [--width 32] [--noise 0] [--scenes 6]
 
 Simulated cells drift by about two pixels of the result a frame, and are blurred by Gaussians that
 change with time. ``warm``: MLMC from scratch with all steps and with a third of them, and warm
 starts; PSNR and relative error of the kernel, means without the first frame. With noise, DDSR.
-``steady``: root mean square error of the logarithm of the estimated covariance, plane by plane
+``filtered``: root mean square error of the logarithm of the estimated covariance, plane by plane
 and with neighbours, for walks of several sizes.
 """
 
@@ -121,7 +121,7 @@ def scores(
     return float(np.mean(found)), float(np.mean(errors))
 
 
-def steady(side: int, frames: int, scenes: int) -> None:
+def filtered(side: int, frames: int, scenes: int) -> None:
     """Print how far estimates are off, with and without their neighbours."""
     for walk in WALKS:
         alone: list[float] = []
@@ -140,8 +140,8 @@ def steady(side: int, frames: int, scenes: int) -> None:
                 assert posterior is not None
                 posteriors.append(posterior)
                 truths.append(logarithm)
-            filtered = smoothed(posteriors, steps=[1] * (frames - 1))
-            for errors, found in ((alone, posteriors), (together, filtered)):
+            smooth = smoothed(posteriors, steps=[1] * (frames - 1))
+            for errors, found in ((alone, posteriors), (together, smooth)):
                 means = torch.stack([entry.mean for entry in found]).double().numpy()
                 errors.append(np.mean((means - truths) ** 2))
         before, after = math.sqrt(np.mean(alone)), math.sqrt(np.mean(together))
@@ -155,7 +155,7 @@ def steady(side: int, frames: int, scenes: int) -> None:
 def main() -> None:
     """Run what is asked for."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0] if __doc__ else None)
-    parser.add_argument("what", nargs="*", default=["warm", "steady"])
+    parser.add_argument("what", nargs="*", default=["warm", "filtered"])
     parser.add_argument("--frames", type=int)
     parser.add_argument("--side", type=int)
     parser.add_argument("--steps", type=int, default=300)
@@ -172,8 +172,8 @@ def main() -> None:
             width=options.width,
             noise=options.noise,
         )
-    if "steady" in options.what:
-        steady(options.side or 64, options.frames or 10, options.scenes)
+    if "filtered" in options.what:
+        filtered(options.side or 64, options.frames or 10, options.scenes)
 
 
 if __name__ == "__main__":

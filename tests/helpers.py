@@ -21,7 +21,7 @@ from napari_blindsr.solvers.nonblind.closed_form import KnownKernelSolver
 from napari_blindsr.types import PRECISIONS, Precision
 
 PRECISION = cast("Precision", os.environ.get("BLINDSR_TEST_PRECISION", "float32"))
-"""What "auto" is in this process; other processes have to be told."""
+"""What "auto" is in this process; other processes need it as a setting."""
 
 assert PRECISION in PRECISIONS[1:], PRECISION
 
@@ -93,7 +93,7 @@ def build_solver(name: str) -> Solver[Any]:
 
 
 def observe(shape: tuple[int, int, int] = (1, 20, 18), **options: Any) -> Observation:
-    """Return an observation of smooth random planes, ×2 with kernels of 7×7 unless told."""
+    """Return an observation of smooth random planes, ×2, by default with kernels of 7×7."""
     generator = torch.Generator().manual_seed(1)
     coarse = torch.rand(1, shape[0], 6, 6, generator=generator)
     planes = torch.nn.functional.interpolate(coarse, size=shape[1:], mode="bicubic")

@@ -232,12 +232,12 @@ def test_micrometres_along_the_axes(
 
 
 def test_summary() -> None:
-    told = dict(cells(summary(estimate(angle=np.pi / 6))))
-    assert told["blur"] == "found"
-    assert told["kernel"] == "gaussian, 5 × 5 fine pixels"
-    assert told["angle"].startswith("30°")
-    assert told["families"] == "airy 80 %, gaussian 20 %"
-    assert "neural network" in told["estimated by"]
+    shown = dict(cells(summary(estimate(angle=np.pi / 6))))
+    assert shown["blur"] == "found"
+    assert shown["kernel"] == "gaussian, 5 × 5 fine pixels"
+    assert shown["angle"].startswith("30°")
+    assert shown["families"] == "airy 80 %, gaussian 20 %"
+    assert "neural network" in shown["estimated by"]
     assert dict(cells(summary(estimate(found=False))))["blur"].startswith("no blur found")
 
 

@@ -80,7 +80,7 @@ def test_an_image_alone(
     assert run_here(arguments, monkeypatch, folder) == 0
     captured = capfd.readouterr()
     assert "resolution, decorrelation" in captured.out
-    # What restores sharpness is not told for truth.
+    # What restores sharpness is not presented as the truth.
     assert "not truth" in captured.out
     assert list(rows(folder / "m.csv")) == ["resolution_decorrelation"]
     only = rows(folder / "m.csv")["resolution_decorrelation"]

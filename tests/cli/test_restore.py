@@ -408,11 +408,11 @@ def test_a_stack_says_what_one_image_says(
     )
     words = "restore t.tif -o t_x2.tif -s 2 --finish measurement"
     assert run_here(words, monkeypatch, tmp_path) == 0
-    told = capfd.readouterr().err
-    assert re.search(r"Estimated blur: FWHM .* px \(90 %: .*\), .* µm\.", told), told
-    assert "note: 1 plane: 1 pixel without a finite value was filled in" in told
+    said = capfd.readouterr().err
+    assert re.search(r"Estimated blur: FWHM .* px \(90 %: .*\), .* µm\.", said), said
+    assert "note: 1 plane: 1 pixel without a finite value was filled in" in said
     report = json.loads((tmp_path / "t_x2.json").read_text(encoding="utf-8"))
     for flag in report["flags"]:
-        assert f"warning: {flag['message']}. {flag['meaning']} {flag['advice']}" in told
+        assert f"warning: {flag['message']}. {flag['meaning']} {flag['advice']}" in said
     assert run_here(words, monkeypatch, tmp_path) == 0
     assert capfd.readouterr().err == "t_x2.tif is already complete; --force restores it again\n"

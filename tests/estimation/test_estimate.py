@@ -1,4 +1,4 @@
-"""Reading the blur off an image: `estimate_kernel`."""
+"""Estimating the blur of an image: `estimate_kernel`."""
 
 from __future__ import annotations
 
@@ -405,8 +405,8 @@ def test_motion_along_a_line_is_found_out() -> None:
     moved = degrade(data.coins()[:256, :256], kernel, Degradation(scale=2, quantise=True))
     found = estimate_kernel(moved.image, scale=2, device="cpu")
     assert found.family == "line"
-    told = estimate_kernel(moved.image, scale=2, kernel="line", device="cpu")
-    np.testing.assert_array_equal(found.kernel, told.kernel)
+    given_line = estimate_kernel(moved.image, scale=2, kernel="line", device="cpu")
+    np.testing.assert_array_equal(found.kernel, given_line.kernel)
     # The spectrum alone knows nothing of families.
     usual = estimate_kernel(moved.image, scale=2, reader="spectrum", device="cpu")
     assert usual.family == "gaussian"

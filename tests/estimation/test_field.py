@@ -212,7 +212,7 @@ def test_the_simulation_refuses_what_is_no_grid(shape: tuple[int, ...]) -> None:
         degrade_field(cells((90, 90)), np.ones(shape), Degradation(scale=SCALE))
 
 
-# Reading.
+# The estimate.
 
 
 def test_widths_follow_the_true_ones() -> None:

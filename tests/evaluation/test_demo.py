@@ -66,7 +66,7 @@ def test_the_default_convinces(sample: Sample) -> None:
     assert scores["psnr_y"].interpolation is not None
     assert scores["psnr_y"].result > scores["psnr_y"].interpolation + 1
     assert scores["kernel_error"].result < 0.35
-    # The truth lies within what is told of the blur, give or take.
+    # The truth lies within the estimate of the blur, give or take.
     for (low, high), variance in zip(result.blur.intervals, (8.0, 4.0), strict=True):
         assert 0.8 * low < variance**0.5 < 1.25 * high
 

@@ -1,4 +1,4 @@
-"""What stored values and sizes mean: applied, carried over or refused, and always told."""
+"""What stored values and sizes mean: applied, carried over or refused, and always reported."""
 
 from __future__ import annotations
 

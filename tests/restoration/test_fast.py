@@ -59,7 +59,7 @@ def test_every_finish_restores_and_says_so(
         for picture in (plain, result.image / 255)
     ]
     assert scores[1] > scores[0] + 0.3
-    # The truth is not far from what is told of the blur.
+    # The truth is not far from the estimate of the blur.
     assert result.blur is not None
     for width, variance in zip(result.blur.widths, (8, 4), strict=True):
         assert width == pytest.approx(variance**0.5, rel=0.4)

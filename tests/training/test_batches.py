@@ -122,7 +122,7 @@ def test_data_are_what_the_truth_predicts_up_to_the_noise(bank: Bank, seed: int)
     assert not batch.log_variance_sd.any()
     for found, told in zip(residuals(batch), batch.noise, strict=True):
         level = float(told.square().mean().sqrt())
-        # What is told is off by 15 %, as a standard deviation of its logarithm.
+        # What is given is off by 15 %, as a standard deviation of its logarithm.
         if level > 0:
             assert abs(math.log(found / level)) < 4 * 0.15
         else:

@@ -112,7 +112,7 @@ def test_data_are_what_the_truth_predicts(scale: int) -> None:
     assert batch.data.shape == (1, 64 // scale, 64 // scale)
     predicted = DataModule(batch.data, batch.kernels, scale).predict(batch.sharp)
     error = float((batch.data - predicted).std())
-    # The noise that is told is an estimate, and in the unit of the data.
+    # The noise that is given is an estimate, and in the unit of the data.
     assert error == pytest.approx(float(batch.noise.square().mean().sqrt()), rel=0.5)
     unit = float(batch.planes.std() / batch.data.std())
     assert error * unit == pytest.approx(0.01, rel=0.1)

@@ -15,7 +15,7 @@ LEVELS = (-math.inf, -1.5, -0.75, 0.0, 0.7, 1.4)
 SMALLEST_GAIN = 0.05
 """By how much the logarithm of the squared error must fall for a level to be chosen."""
 
-DOUBT = 0.5
+DISAGREEMENT = 0.5
 """By how much predictions are raised where they disagree, in units of their deviation."""
 
 INPUTS = STATISTICS + 5
@@ -25,7 +25,7 @@ MEMBERS, WIDTH = 5, 96
 class FurtherNoise(nn.Module):
     """Predicts what each of the `LEVELS` adds to the logarithm of the restored image's error.
 
-    Several networks that differ by chance: where they disagree, the prediction is not trusted.
+    Several networks that differ by chance: where they disagree, the prediction is not relied on.
     """
 
     mean: Tensor
@@ -61,10 +61,10 @@ class FurtherNoise(nn.Module):
         None for JPEG images: their errors are not Gaussian.
         """
         costs = self(known)
-        doubtful = costs.mean(dim=0) + DOUBT * costs.std(dim=0)
-        doubtful[:, 0] = -SMALLEST_GAIN
-        doubtful[blocking_in(known) > UNCOMPRESSED, 1:] = math.inf
-        return known.new_tensor(LEVELS).exp()[doubtful.argmin(dim=1)]
+        cautious = costs.mean(dim=0) + DISAGREEMENT * costs.std(dim=0)
+        cautious[:, 0] = -SMALLEST_GAIN
+        cautious[blocking_in(known) > UNCOMPRESSED, 1:] = math.inf
+        return known.new_tensor(LEVELS).exp()[cautious.argmin(dim=1)]
 
 
 def known_of(statistics: Tensor, mean: Tensor, variance: Tensor, scale: int) -> Tensor:
