@@ -13,7 +13,7 @@ from torch import Tensor
 from napari_blindsr.estimation.estimate import decide
 from napari_blindsr.estimation.further_noise import INPUTS, LEVELS, FurtherNoise, known_of
 from napari_blindsr.physics.acquisition import compressed
-from napari_blindsr.physics.noise import STATISTICS
+from napari_blindsr.physics.noise import BLOCKING, STATISTICS
 from napari_blindsr.settings import Settings
 from napari_blindsr.solvers.device import choose_compute
 
@@ -74,7 +74,7 @@ def test_it_has_no_unit_or_direction() -> None:
 
 def known(*, blocking: float = 0.0, count: int = 1) -> Tensor:
     values = torch.zeros(count, INPUTS)
-    values[:, 2] = blocking
+    values[:, BLOCKING] = blocking
     return values
 
 

@@ -52,7 +52,10 @@ def recorded(files: Mapping[str, Path], groups: Sequence[Any]) -> dict[str, Any]
 def take_options(context: typer.Context, report: Path | None) -> Path | None:
     """Make the options of a report the defaults of a command."""
     if report is not None:
-        context.default_map = {**(context.default_map or {}), **read_command(report)["options"]}
+        options = read_command(report)["options"]
+        # As a text it is an invalid value of its option in every version of typer.
+        texts = {name: str(value) for name, value in options.items() if isinstance(value, dict)}
+        context.default_map = {**(context.default_map or {}), **options, **texts}
     return report
 
 

@@ -7,7 +7,7 @@ import math
 import torch
 from torch import Tensor, nn
 
-from napari_blindsr.physics.noise import STATISTICS, UNCOMPRESSED
+from napari_blindsr.physics.noise import BLOCKING, STATISTICS, UNCOMPRESSED
 
 LEVELS = (-math.inf, -1.5, -0.75, 0.0, 0.7, 1.4)
 """Logarithms of the levels to choose from, in units of the image's slope; the first is none."""
@@ -63,7 +63,7 @@ class FurtherNoise(nn.Module):
         costs = self(known)
         cautious = costs.mean(dim=0) + DISAGREEMENT * costs.std(dim=0)
         cautious[:, 0] = -SMALLEST_GAIN
-        cautious[blocking_in(known) > UNCOMPRESSED, 1:] = math.inf
+        cautious[known[:, BLOCKING] > UNCOMPRESSED, 1:] = math.inf
         return known.new_tensor(LEVELS).exp()[cautious.argmin(dim=1)]
 
 
@@ -83,8 +83,3 @@ def known_of(statistics: Tensor, mean: Tensor, variance: Tensor, scale: int) -> 
         torch.full_like(half, math.log2(scale) / 3),
     )
     return torch.cat((statistics, torch.stack(numbers, dim=1)), dim=1)
-
-
-def blocking_in(known: Tensor) -> Tensor:
-    """Return the `blocking` (n,) in what is known of images."""
-    return known[:, 2]

@@ -86,6 +86,9 @@ TEXTURE = 10
 STATISTICS = 4 + 3 * TEXTURE
 """Numbers that describe the noise of an image."""
 
+BLOCKING = 2
+"""Which of them is the `blocking`."""
+
 SHARED = (0.1, 0.4, 0.75)
 """Quantiles of the blocks' deviations: noise is everywhere, detail is not."""
 
