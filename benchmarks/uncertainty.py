@@ -45,7 +45,7 @@ from napari_blindsr.restoration.uncertainty import (
 )
 
 if TYPE_CHECKING:
-    from napari_blindsr.restoration.problem import Job
+    from napari_blindsr.restoration.problem import Problem
     from napari_blindsr.restoration.reconstruct import Restored
 
 NORMAL = math.sqrt(2 / math.pi)
@@ -66,7 +66,7 @@ class Run:
     axes: str
     image: NDArray[np.float32]
     error: NDArray[np.float64]
-    light: bool
+    shot_noise: bool
     changes: dict[tuple[Kind, int], NDArray[np.float32]] = field(default_factory=dict)
     seconds: dict[tuple[Kind, int], float] = field(default_factory=dict)
 
@@ -134,8 +134,8 @@ def judged_by() -> dict[str, list[Case]]:
     }
 
 
-def restored_at_once(job: Job) -> Restored:
-    return drained(restored(job, None, start=time.perf_counter(), stop=False))
+def restored_at_once(problem: Problem) -> Restored:
+    return drained(restored(problem, None, start=time.perf_counter(), stop=False))
 
 
 def run(case: Case, counts: tuple[int, ...], *, known: bool = False) -> Run:
@@ -145,24 +145,24 @@ def run(case: Case, counts: tuple[int, ...], *, known: bool = False) -> Run:
         border=case.border,
         kernel=case.kernel if known else "gaussian",
     )
-    job = prepare(case.lr, settings, axes=None, known=kernel, mask=None, region=None)
-    if job.estimates_blur:
-        job = with_blur(job)
-    joined = restored_at_once(job)
+    problem = prepare(case.lr, settings, axes=None, known=kernel, mask=None, region=None)
+    if problem.estimates_blur:
+        problem = with_blur(problem)
+    joined = restored_at_once(problem)
     image = joined.image
     result = Run(
         case=case,
-        axes=job.planes.axes,
+        axes=problem.planes.axes,
         image=image,
         error=np.abs(image - case.truth),
-        light=job.light is not None,
+        shot_noise=problem.shot_noise is not None,
     )
     sums: dict[Kind, NDArray[np.float32]] = {}
     numbers: dict[Kind, int] = {}
     spent: dict[Kind, float] = {}
-    for index, (kind, other) in enumerate(alternatives(job, joined, max(counts))):
+    for index, (kind, other) in enumerate(alternatives(problem, joined, max(counts))):
         began = time.perf_counter()
-        square = squared(kind, restored_at_once(other), job, joined)
+        square = squared(kind, restored_at_once(other), problem, joined)
         spent[kind] = spent.get(kind, 0.0) + time.perf_counter() - began
         sums[kind] = sums[kind] + square if kind in sums else square
         numbers[kind] = numbers.get(kind, 0) + 1
@@ -186,7 +186,7 @@ def variants(one: Run, count: int) -> dict[str, NDArray[np.floating]]:
             "map and detail, 1": combine(
                 one.image,
                 changes,
-                rule_for(changes, light=one.light),
+                rule_for(changes, shot_noise=one.shot_noise),
                 axes=one.axes,
                 scale=one.case.scale,
             ),
@@ -194,7 +194,7 @@ def variants(one: Run, count: int) -> dict[str, NDArray[np.floating]]:
     changes = Changes(
         expected=one.of(count, "error"), data=one.of(count, "data"), kernel=one.of(count, "kernel")
     )
-    learned = rule_for(changes, light=one.light)
+    learned = rule_for(changes, shot_noise=one.shot_noise)
     assert changes.data is not None
     assert changes.kernel is not None
     each = count // 2
@@ -372,9 +372,9 @@ def main() -> None:
         known = [run(case, (1, 5), known=True) for case in fitted_on()]
         for group, kinds in ((fits, {"kernel", "data"}), (known, {"data"})):
             fit({*kinds, "detail", "typical"}, group, 5)
-            for light in (False, True):
-                some = [one for one in group if one.light == light]
-                print("noise that grows with the light" if light else "even noise", len(some))
+            for shot_noise in (False, True):
+                some = [one for one in group if one.shot_noise == shot_noise]
+                print("shot noise" if shot_noise else "even noise", len(some))
                 fit({"expected", "detail"}, some, 1)
                 fit({*kinds, "expected", "detail", "typical"}, some, 5)
         return

@@ -139,8 +139,8 @@ def test_what_makes_no_sense_is_left_out(
     tmp_path: Path, options: dict[str, Any], missing: str
 ) -> None:
     optics = read_image(ome(tmp_path, **options)).optics
-    told = {name for name in RANGES if getattr(optics, name) is not None}
-    assert told == set(RANGES) - {missing}
+    given = {name for name in RANGES if getattr(optics, name) is not None}
+    assert given == set(RANGES) - {missing}
 
 
 def test_the_objective_that_was_used_counts(tmp_path: Path) -> None:
@@ -166,8 +166,8 @@ def test_lengths_may_be_in_any_unit(tmp_path: Path) -> None:
 def test_a_pixel_size_alone_is_left_out(tmp_path: Path) -> None:
     loaded = read_image(ome(tmp_path, objectives="", waves=("",)))
     assert loaded.known_optics(Optics()) == Optics()
-    told = loaded.known_optics(Optics(numerical_aperture=1.2, emission_nm=520))
-    assert told.sigma == pytest.approx(1.4)
+    given = loaded.known_optics(Optics(numerical_aperture=1.2, emission_nm=520))
+    assert given.sigma == pytest.approx(1.4)
     assert LoadedImage(array=image()).known_optics(KNOWN) == KNOWN
 
 

@@ -112,12 +112,12 @@ def test_features_by_hand() -> None:
 
 def test_optics_are_inputs_where_they_are_known() -> None:
     planes = picture(2, 5, 7).double()
-    told = features(planes, 2, torch.tensor([math.log(2.25), math.nan], dtype=torch.float64))
-    torch.testing.assert_close(told[:, :4], features(planes, 2)[:, :4])
+    informed = features(planes, 2, torch.tensor([math.log(2.25), math.nan], dtype=torch.float64))
+    torch.testing.assert_close(informed[:, :4], features(planes, 2)[:, :4])
     # The logarithm of the standard deviation.
-    assert told[0, 4].unique().tolist() == [1]
-    torch.testing.assert_close(told[0, 5], torch.full_like(told[0, 5], math.log(1.5)))
-    assert not told[1, 4:].any()
+    assert informed[0, 4].unique().tolist() == [1]
+    torch.testing.assert_close(informed[0, 5], torch.full_like(informed[0, 5], math.log(1.5)))
+    assert not informed[1, 4:].any()
 
 
 @pytest.mark.parametrize("shape", [(16, 16), (17, 23), (31, 16), (1, 40)])
@@ -290,9 +290,12 @@ def test_the_kind_of_noise_bears_on_the_decision_alone() -> None:
 
 def test_what_is_known_of_the_optics_bears_on_both() -> None:
     network, planes = estimator(), picture(1, 24, 20)
-    plain, told = blur_posterior(planes, 2, network), blur_posterior(planes, 2, network, optics=1.0)
-    assert float((plain.mean - told.mean).abs().max()) > 1e-3
-    assert float((decided(plain).shift - decided(told).shift).abs().max()) > 1e-4
+    plain, informed = (
+        blur_posterior(planes, 2, network),
+        blur_posterior(planes, 2, network, optics=1.0),
+    )
+    assert float((plain.mean - informed.mean).abs().max()) > 1e-3
+    assert float((decided(plain).shift - decided(informed).shift).abs().max()) > 1e-4
     same(blur_posterior(planes, 2, network, optics=math.nan), plain)
 
 
@@ -331,16 +334,16 @@ def test_images_with_one_blur_decide_together() -> None:
 def test_only_uncertain_estimates_change_what_was_decided_on(*, microscope: bool) -> None:
     posterior = blur_posterior(picture(1, 24, 20), 2, estimator())
     for spread in (0.3, 5.0):
-        told = replace(posterior, deviation=torch.full((3,), spread))
-        found = calibrated(told, microscope=microscope)
+        informed = replace(posterior, deviation=torch.full((3,), spread))
+        found = calibrated(informed, microscope=microscope)
         narrower = CARE * spread if spread > UNCERTAIN[1] else 0.0
-        expected = told.careful.mean - narrower * torch.tensor([1.0, 1.0, 0.0])
+        expected = informed.careful.mean - narrower * torch.tensor([1.0, 1.0, 0.0])
         torch.testing.assert_close(found.careful.mean, expected)
-        assert decided(found).noise == decided(told).noise
+        assert decided(found).noise == decided(informed).noise
         rate, factor = CALIBRATIONS[microscope]
         if spread > SOFT[1]:
             # Of soft objects the network is right.
             rate, factor = 0.0, 1.0
-        torch.testing.assert_close(found.deviation, factor * told.deviation)
-        moved = found.mean - told.mean
+        torch.testing.assert_close(found.deviation, factor * informed.deviation)
+        moved = found.mean - informed.mean
         torch.testing.assert_close(moved, rate * spread**2 * torch.tensor([1.0, 1.0, 0.0]))

@@ -173,8 +173,8 @@ def test_settings_follow_the_manifest(tmp_path: Path, small: DataSet) -> None:
     assert (settings.geometry, settings.border) == ("camera", "extend")
     assert settings.kernel == Disk(radius=(1.5, 2))
     assert (settings.gain, settings.noise) == (0.5, "auto")
-    told = settings_for(other, dataclasses.replace(CHEAP, method="ddsr"), noise=2.0, gain="auto")
-    assert (told.gain, told.noise) == ("auto", 2.0)
+    chosen = settings_for(other, dataclasses.replace(CHEAP, method="ddsr"), noise=2.0, gain="auto")
+    assert (chosen.gain, chosen.noise) == ("auto", 2.0)
 
 
 def test_the_truth_has_perfect_scores_and_the_baseline_its_own(small: DataSet) -> None:

@@ -155,9 +155,9 @@ def test_what_imagej_cannot_say_is_said_by_ome(tmp_path: Path) -> None:
 
 def test_imagej_keeps_names_and_colours_of_channels(tmp_path: Path) -> None:
     base = open_image(hyperstack(tmp_path / "a.tif")).description
-    told = replace(base, channel_names=("DAPI", "µ", "Cy5"), channel_colors=COLORS)
-    path = save(tmp_path / "b.tif", STACK.swapaxes(1, 2), told)
-    assert open_image(path).description == told
+    described = replace(base, channel_names=("DAPI", "µ", "Cy5"), channel_colors=COLORS)
+    path = save(tmp_path / "b.tif", STACK.swapaxes(1, 2), described)
+    assert open_image(path).description == described
     with tifffile.TiffFile(path) as tif:
         metadata = tif.imagej_metadata or {}
     assert metadata["mode"] == "composite"
@@ -166,14 +166,14 @@ def test_imagej_keeps_names_and_colours_of_channels(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", ["a.tif", "a.ome.tif"])
 def test_one_plane_keeps_its_name_and_colour(tmp_path: Path, name: str) -> None:
-    told = Description(
+    described = Description(
         axes="YX",
         pixel_size=PixelSize(y=0.2, x=0.1, unit="µm", flavour="imagej"),
         channel_names=("DAPI",),
         channel_colors=("0000FF",),
         flavour="imagej",
     )
-    opened = open_image(save(tmp_path / name, STACK[0, 0, 0], told)).description
+    opened = open_image(save(tmp_path / name, STACK[0, 0, 0], described)).description
     assert (opened.channel_names, opened.channel_colors) == (("DAPI",), ("0000FF",))
     assert opened.pixel_size is not None
     assert (opened.pixel_size.y, opened.pixel_size.x) == pytest.approx((0.2, 0.1))

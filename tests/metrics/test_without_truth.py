@@ -91,11 +91,11 @@ def test_borders_and_covered_pixels_do_not_count() -> None:
     assert found.level == pytest.approx(1, abs=0.06)
     margin = border_margin(kernel, 2)
     assert 1 <= margin <= 4
-    told = np.isfinite(found.values[0])
-    assert not told[:margin].any()
-    assert not told[10:14, 20:30].any()
-    assert not told[20, 20]
-    assert told[margin:-margin, margin:-margin].sum() == told.sum()
+    valid = np.isfinite(found.values[0])
+    assert not valid[:margin].any()
+    assert not valid[10:14, 20:30].any()
+    assert not valid[20, 20]
+    assert valid[margin:-margin, margin:-margin].sum() == valid.sum()
 
 
 def test_a_delta_predicts_the_image_itself() -> None:

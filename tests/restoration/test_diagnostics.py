@@ -166,12 +166,12 @@ def names_of(evidence: RunEvidence) -> set[str]:
 
 def test_optics_help_where_the_blur_is_not_identifiable() -> None:
     optics = Optics(numerical_aperture=1.2, emission_nm=520, pixel_size_nm=65)
-    plain, told = (
+    plain, informed = (
         estimate_kernel(soft(), scale=2, device="cpu", optics=one) for one in (None, optics)
     )
     assert plain.posterior is not None
-    assert told.posterior is not None
-    assert told.posterior.log_variance_sd < plain.posterior.log_variance_sd
+    assert informed.posterior is not None
+    assert informed.posterior.log_variance_sd < plain.posterior.log_variance_sd
     flag = next(kind for kind in FLAGS if kind.name == "blur_not_identifiable")
     assert "optics" in flag.advice
 
@@ -205,16 +205,20 @@ def test_a_kernel_of_another_width_is_unlike_the_image(factor: float, raised: bo
 
 
 def test_a_blur_beyond_what_can_be_read_is_not_unlike_a_wide_one() -> None:
-    told = Consistency(
+    informed = Consistency(
         disagreement=0.5, spread=0.1, range=(2.0, 2.2), variance=math.log(4.5), log_variance_sd=0.1
     )
     wide = gaussian_kernel((16 * 20.0, 16 * 20.0), 0.0, scale=4, size=121)
-    evidence = RunEvidence(scale=4, kernel=wide, widths=(17.9, 17.9), known=True, agreement=told)
+    evidence = RunEvidence(
+        scale=4, kernel=wide, widths=(17.9, 17.9), known=True, agreement=informed
+    )
     assert "kernel_unlike_image" not in [flag.name for flag in run_checks(evidence)]
     narrower = dataclasses.replace(evidence, widths=(4.0, 4.0))
     assert "kernel_unlike_image" in [flag.name for flag in run_checks(narrower)]
     # What is in doubt is no reason.
-    unsure = dataclasses.replace(narrower, agreement=dataclasses.replace(told, log_variance_sd=1.0))
+    unsure = dataclasses.replace(
+        narrower, agreement=dataclasses.replace(informed, log_variance_sd=1.0)
+    )
     assert "kernel_unlike_image" not in [flag.name for flag in run_checks(unsure)]
 
 

@@ -32,9 +32,9 @@ from napari_blindsr.restoration.uncertainty import (
     LEARNED_ALONE,
     LEARNED_BLIND,
     LEARNED_KNOWN,
-    LIGHT_ALONE,
-    LIGHT_BLIND,
-    LIGHT_KNOWN,
+    SHOT_ALONE,
+    SHOT_BLIND,
+    SHOT_KNOWN,
     Changes,
     Rule,
     combine,
@@ -266,9 +266,9 @@ RULES = (
     LEARNED_BLIND,
     LEARNED_KNOWN,
     LEARNED_ALONE,
-    LIGHT_BLIND,
-    LIGHT_KNOWN,
-    LIGHT_ALONE,
+    SHOT_BLIND,
+    SHOT_KNOWN,
+    SHOT_ALONE,
 )
 
 
@@ -298,17 +298,17 @@ def test_each_rule_is_a_product_of_powers_that_sum_to_one() -> None:
         assert sum(powers) == pytest.approx(1, abs=0.02)
 
 
-@pytest.mark.parametrize("light", [False, True])
-def test_the_rule_is_that_for_what_is_known(*, light: bool) -> None:
+@pytest.mark.parametrize("shot_noise", [False, True])
+def test_the_rule_is_that_for_what_is_known(*, shot_noise: bool) -> None:
     some = np.ones((2, 2), np.float32)
-    assert rule_for(Changes(data=some, kernel=some), light=light) is BLIND
-    assert rule_for(Changes(data=some, kernel=None), light=light) is KNOWN
+    assert rule_for(Changes(data=some, kernel=some), shot_noise=shot_noise) is BLIND
+    assert rule_for(Changes(data=some, kernel=None), shot_noise=shot_noise) is KNOWN
     alone, known, blind = (
-        rule_for(Changes(expected=some, data=data, kernel=kernel), light=light)
+        rule_for(Changes(expected=some, data=data, kernel=kernel), shot_noise=shot_noise)
         for data, kernel in ((None, None), (some, None), (some, some))
     )
-    if light:
-        assert (alone, known, blind) == (LIGHT_ALONE, LIGHT_KNOWN, LIGHT_BLIND)
+    if shot_noise:
+        assert (alone, known, blind) == (SHOT_ALONE, SHOT_KNOWN, SHOT_BLIND)
     else:
         assert (alone, known, blind) == (LEARNED_ALONE, LEARNED_KNOWN, LEARNED_BLIND)
 

@@ -107,8 +107,8 @@ def test_doubt_and_noise_raise_it() -> None:
     # Fine texture is lost with noise and without; of smooth things noise takes the most.
     for name, least in (("camera", 1.0), ("moon", 1.2)):
         clean, noisy = seen(name)[0], seen(name, noise=0.05)[0]
-        told = float(expected(noisy, noise=0.05).mean()) / float(expected(clean).mean())
-        assert told > least
+        level = float(expected(noisy, noise=0.05).mean()) / float(expected(clean).mean())
+        assert level > least
 
 
 def test_channels_have_their_own() -> None:
@@ -121,8 +121,8 @@ def test_channels_have_their_own() -> None:
 
 def test_the_likelihood_is_best_at_the_mean_error() -> None:
     error = torch.randn(20_000, generator=torch.Generator().manual_seed(0)) * 0.3
-    told = error.abs().mean() / MEAN_ERROR
-    assert math.isclose(float(told), 0.3, rel_tol=0.02)
-    best = unlikelihood(told.expand(len(error)), error)
+    level = error.abs().mean() / MEAN_ERROR
+    assert math.isclose(float(level), 0.3, rel_tol=0.02)
+    best = unlikelihood(level.expand(len(error)), error)
     for factor in (0.8, 0.95, 1.05, 1.25):
-        assert unlikelihood((factor * told).expand(len(error)), error) > best
+        assert unlikelihood((factor * level).expand(len(error)), error) > best

@@ -166,9 +166,9 @@ def test_where_noise_is_strong_more_of_it_is_removed() -> None:
     grain = torch.randn(level.shape, generator=torch.Generator().manual_seed(1))
     noisy = replace(observation, data=observation.data + level * grain)
     network = load_image_prior()
-    told = unfolded(noisy, kernel, network, noise=level)
+    local = unfolded(noisy, kernel, network, noise=level)
     alike = unfolded(noisy, kernel, network, noise=float(level.square().mean().sqrt()))
-    assert spread(told - truth) < spread(alike - truth)
+    assert spread(local - truth) < spread(alike - truth)
 
 
 @pytest.mark.parametrize("scale", [1, 2, 3, 5])

@@ -239,9 +239,11 @@ def test_the_name_of_a_file_is_sent_and_not_its_pixels(
         # Workers are in another folder: the name is made a full one.
         array = open_image(name, axes="TYX").array
         assert file_of(array) == tmp_path / name
-        job = prepare_stack(array, KNOWN, axes="TYX", known_kernel=KERNEL)
-        assert len(as_payload(job, [(1,)], send=False)) < 4000
-        assert image[1].nbytes < len(as_payload(job, [(1,)], send=True)) < image[1].nbytes + 4000
+        problem = prepare_stack(array, KNOWN, axes="TYX", known_kernel=KERNEL)
+        assert len(as_payload(problem, [(1,)], send=False)) < 4000
+        assert (
+            image[1].nbytes < len(as_payload(problem, [(1,)], send=True)) < image[1].nbytes + 4000
+        )
         found = restore_stack(array, KNOWN, axes="TYX", known_kernel=KERNEL, client=client)
         check_same(found, expected)
     assert file_of(image) is None

@@ -47,17 +47,17 @@ def series(count: int, *, side: int = 40, seed: int = 0) -> NDArray[np.uint16]:
 def test_few_warm_steps_explain_what_cold_ones_need_more_for() -> None:
     schedule = Schedule(image_steps=80, warmup_steps=40, structural_steps=0, channels=8)
     settings = replace(MLMC, schedule=schedule)
-    job = prepare_stack(series(2, side=34), settings, axes="TYX", options=WARM)
-    first = drained(job.run((0,), None))
-    warm = drained(job.run((1,), None, start=first.weights))
+    problem = prepare_stack(series(2, side=34), settings, axes="TYX", options=WARM)
+    first = drained(problem.run((0,), None))
+    warm = drained(problem.run((1,), None, start=first.weights))
     few = round(CONTINUED * 80)
     assert (len(first.trace), len(warm.trace)) == (80, few)
     short = schedule.scaled(few)
     colds = [
-        drained(replace(job, settings=replace(settings, schedule=cold)).run((1,), None))
+        drained(replace(problem, settings=replace(settings, schedule=cold)).run((1,), None))
         for cold in (replace(short, from_mean=False), short)
     ]
-    long = drained(job.run((1,), None))
+    long = drained(problem.run((1,), None))
     losses = [float(result.trace[-5:].mean()) for result in (warm, *colds, long)]
     assert losses[0] < 0.5 * losses[1]
     # A kernel that begins at its family's mean is ahead by itself.
@@ -97,13 +97,13 @@ def test_a_known_kernel_and_a_finish_take_warm_starts_as_well() -> None:
 
 def test_weights_are_handed_on_and_kept_apart() -> None:
     image = series(2)
-    job = prepare_stack(image, MLMC, axes="TYX", options=WARM)
-    result = drained(job.run((0,), None))
+    problem = prepare_stack(image, MLMC, axes="TYX", options=WARM)
+    result = drained(problem.run((0,), None))
     weights = result.weights
     assert weights is not None
     assert weights.kernel is not None
     before = {name: value.clone() for name, value in weights.image.items()}
-    for _ in job.run((1,), None, start=weights):
+    for _ in problem.run((1,), None, start=weights):
         pass
     # The run that began with them has left them alone.
     assert all(torch.equal(before[name], weights.image[name]) for name in before)
@@ -132,9 +132,9 @@ def test_planes_follow_each_other_in_time_or_else_in_depth(
 def test_sequences_come_one_after_the_other_and_gaps_start_anew() -> None:
     image = np.broadcast_to(np.arange(400.0).reshape(20, 20), (5, 2, 3, 20, 20))
     options = replace(WARM, planes="T=1:")
-    job = prepare_stack(image, MLMC, axes="TCZYX", options=options)
-    todo = [index for index in job.indices if index != (3, 0, 1)]
-    warm_starts = WarmStarts(job, todo)
+    problem = prepare_stack(image, MLMC, axes="TCZYX", options=options)
+    todo = [index for index in problem.indices if index != (3, 0, 1)]
+    warm_starts = WarmStarts(problem, todo)
     order = warm_starts.order
     assert sorted(order) == sorted(todo)
     keys = [index[1:] for index in order]
@@ -148,9 +148,9 @@ def test_sequences_come_one_after_the_other_and_gaps_start_anew() -> None:
             assert not warm_starts.is_next(later)
         # What an earlier run has restored hands nothing on.
         assert warm_starts.start(index) is None
-        told = warm_starts.end(index, result)
-        assert told is not None
-        assert (COLD_START in told.notes) == (index[0] > 1)
+        record = warm_starts.end(index, result)
+        assert record is not None
+        assert (COLD_START in record.notes) == (index[0] > 1)
 
 
 def stopped_after(image: NDArray[Any], path: Path, planes: int) -> tuple[Any, str]:

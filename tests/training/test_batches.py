@@ -120,8 +120,8 @@ def residuals(batch: ImageBatch) -> list[float]:
 def test_data_are_what_the_truth_predicts_up_to_the_noise(bank: Bank, seed: int) -> None:
     batch = image_batch(bank, of(seed), side=48, count=4, misjudged_share=0.0)
     assert not batch.log_variance_sd.any()
-    for found, told in zip(residuals(batch), batch.noise, strict=True):
-        level = float(told.square().mean().sqrt())
+    for found, stated in zip(residuals(batch), batch.noise, strict=True):
+        level = float(stated.square().mean().sqrt())
         # What is given is off by 15 %, as a standard deviation of its logarithm.
         if level > 0:
             assert abs(math.log(found / level)) < 4 * 0.15
@@ -136,19 +136,19 @@ def test_the_noise_of_a_camera_is_told_for_each_pixel() -> None:
     with_light = [shot for shot in shots if shot.shot > 0]
     assert 25 < len(with_light) < 40
     for shot in with_light:
-        told = noise_map(shot.plane, shot=shot.shot, base=shot.base)
+        stated = noise_map(shot.plane, shot=shot.shot, base=shot.base)
         error = shot.plane - both
         for half in (slice(0, 64), slice(64, 128)):
-            assert told[half].mean() == pytest.approx(error[half].std(), rel=0.1)
+            assert stated[half].mean() == pytest.approx(error[half].std(), rel=0.1)
 
 
 def test_some_kernels_are_told_wrong(bank: Bank) -> None:
-    told, true = (
+    stated, true = (
         [image_batch(bank, of(seed), side=48, count=4, misjudged_share=share) for seed in range(6)]
         for share in (1.0, 0.0)
     )
     wrong, explained = 0, []
-    for first, second in zip(told, true, strict=True):
+    for first, second in zip(stated, true, strict=True):
         # The noise of a batch is drawn before, so the data are the same.
         assert torch.equal(first.data, second.data)
         assert first.kernels.shape == second.kernels.shape

@@ -79,8 +79,8 @@ def test_scenes_are_of_all_kinds(bank: Bank) -> None:
 def test_optics_are_given_of_some_microscopes_and_near_the_blur() -> None:
     blur = gaussian_blur(3.0, 3.0, 0.0, 2)
     variance = 2 * math.log(1.5)
-    told = [given_optics(MICROSCOPY[0], blur, 2, of(seed)) for seed in range(200)]
-    known = [value for value in told if not math.isnan(value)]
+    optics = [given_optics(MICROSCOPY[0], blur, 2, of(seed)) for seed in range(200)]
+    known = [value for value in optics if not math.isnan(value)]
     assert 40 < len(known) < 110
     # A real blur is wider than diffraction's, mostly.
     assert np.mean(np.array(known) < variance) > 0.6

@@ -54,14 +54,14 @@ class Link:
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Job:
+class Problem:
     """A checked problem, ready to be solved.
 
     Attributes
     ----------
     planes : Planes
         The input region.
-    wanted : Box
+    output : Box
         The output region within it.
     border : {"extend", "circular"}
         What is assumed beyond the planes' borders.
@@ -69,7 +69,7 @@ class Job:
         Family of the kernel, or the kernel (K, K), or the kernels of the image's regions.
     noise : float
         Standard deviation of the noise, in the planes' unit.
-    light : ShotNoise or None
+    shot_noise : ShotNoise or None
         Noise in each pixel; None without shot noise.
     tile : int or None
         Largest side of a tile; None solves the whole image at once.
@@ -85,13 +85,13 @@ class Job:
 
     settings: Settings
     planes: Planes
-    wanted: Box
+    output: Box
     border: Border
     source: Source
     compute: Compute
     restorer: NonblindRestorer
     noise: float
-    light: ShotNoise | None
+    shot_noise: ShotNoise | None
     tile: int | None
     kernel_is_known: bool = False
     colour: bool = False
@@ -120,7 +120,7 @@ class Job:
         """Standard deviation of what the image prior may leave unexplained; 0 without it."""
         if self.conditions is None:
             return 0.0
-        levels = torch.tensor([self.noise]) if self.light is None else self.light.typical
+        levels = torch.tensor([self.noise]) if self.shot_noise is None else self.shot_noise.typical
         given = self.conditions.noise(levels.to(self.conditions.slope))
         return float(given.square().mean().sqrt())
 
@@ -130,25 +130,29 @@ class Job:
         return not self.optimises and isinstance(self.source, KernelFamily)
 
 
-def wrapped(job: Job, margin: int) -> Job:
+def wrapped(problem: Problem, margin: int) -> Problem:
     """Return a periodic problem padded by so many pixels on each side, so that tiles see them."""
-    if job.border == "extend":
-        return job
+    if problem.border == "extend":
+        return problem
     sides = ((0, 0), (margin, margin), (margin, margin))
-    measured, light = job.planes.measured, job.light
+    measured, shot_noise = problem.planes.measured, problem.shot_noise
     planes = replace(
-        job.planes,
-        data=np.pad(job.planes.data, sides, mode="wrap"),
+        problem.planes,
+        data=np.pad(problem.planes.data, sides, mode="wrap"),
         measured=None if measured is None else np.pad(measured, margin, mode="wrap"),
     )
     return replace(
-        job,
+        problem,
         planes=planes,
-        light=None if light is None else replace(light, levels=_wrap(light.levels, margin)),
-        conditions=None if job.conditions is None else job.conditions.moved(-margin, -margin),
-        wanted=job.wanted.moved(margin, margin),
+        shot_noise=None
+        if shot_noise is None
+        else replace(shot_noise, levels=_wrap(shot_noise.levels, margin)),
+        conditions=None
+        if problem.conditions is None
+        else problem.conditions.moved(-margin, -margin),
+        output=problem.output.moved(margin, margin),
         border="extend",
-        source=moved(job.source, margin, margin),
+        source=moved(problem.source, margin, margin),
     )
 
 
@@ -161,35 +165,37 @@ def _wrap(planes: Tensor, margin: int) -> Tensor:
     return planes[:, rows[:, None], columns]
 
 
-def cut(job: Job, seen: Box) -> Job:
+def cut(problem: Problem, seen: Box) -> Problem:
     """Return the problem of a part of the planes."""
-    if seen == Box.whole(job.shape):
-        return job
-    measured = job.planes.measured
+    if seen == Box.whole(problem.shape):
+        return problem
+    measured = problem.planes.measured
     planes = replace(
-        job.planes,
-        data=np.ascontiguousarray(job.planes.data[(..., *seen.slices)]),
+        problem.planes,
+        data=np.ascontiguousarray(problem.planes.data[(..., *seen.slices)]),
         measured=None if measured is None else measured[seen.slices],
     )
-    light = job.light
-    if light is not None:
-        light = replace(light, levels=light.levels[(..., *seen.slices)])
+    shot_noise = problem.shot_noise
+    if shot_noise is not None:
+        shot_noise = replace(shot_noise, levels=shot_noise.levels[(..., *seen.slices)])
     return replace(
-        job,
+        problem,
         planes=planes,
-        light=light,
-        conditions=None if job.conditions is None else job.conditions.moved(seen.top, seen.left),
-        wanted=Box.whole(seen.shape),
-        source=moved(job.source, -seen.top, -seen.left),
+        shot_noise=shot_noise,
+        conditions=None
+        if problem.conditions is None
+        else problem.conditions.moved(seen.top, seen.left),
+        output=Box.whole(seen.shape),
+        source=moved(problem.source, -seen.top, -seen.left),
     )
 
 
-def local(job: Job, part: Tile) -> Job:
+def local(problem: Problem, part: Tile) -> Problem:
     """Return the problem of a tile, with the kernel in the middle of its output region."""
-    piece = cut(job, part.outer)
-    if not isinstance(job.source, KernelField):
+    piece = cut(problem, part.outer)
+    if not isinstance(problem.source, KernelField):
         return piece
-    return replace(piece, source=job.source.middle_of(part.inner))
+    return replace(piece, source=problem.source.middle_of(part.inner))
 
 
 Source: TypeAlias = "KernelFamily | NDArray[np.float32] | KernelField"

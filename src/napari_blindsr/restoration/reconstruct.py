@@ -24,7 +24,7 @@ from napari_blindsr.physics.kernels import KernelFamily
 from napari_blindsr.physics.kernels.base import CORE
 from napari_blindsr.progress import Progress, ProgressCounter, StopReason, drained
 from napari_blindsr.restoration.evidence import find_residual
-from napari_blindsr.restoration.problem import Job, cut, local, size_of, wrapped
+from napari_blindsr.restoration.problem import Problem, cut, local, size_of, wrapped
 from napari_blindsr.restoration.setup import observe, solver_for
 from napari_blindsr.settings import SMALLEST_TILE
 from napari_blindsr.solvers.loop import Outcome, solve
@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     from napari_blindsr.metrics.residual import Residual
     from napari_blindsr.physics.observation import Observation
     from napari_blindsr.progress import Progress
-    from napari_blindsr.restoration.problem import Job
+    from napari_blindsr.restoration.problem import Problem
     from napari_blindsr.solvers.loop import Weights
 
     Deliver = Callable[[int, "Restored"], None]
@@ -53,7 +53,7 @@ if TYPE_CHECKING:
 class TilePlan:
     """The tiles of a result, row by row, and the problem with the kernel of all of them."""
 
-    job: Job
+    problem: Problem
     rows: list[list[Tile]]
     notes: tuple[str, ...] = ()
 
@@ -114,7 +114,7 @@ class TileJoiner:
     """
 
     def __init__(self, plan: TilePlan, *, image: Target, support: Target | None) -> None:
-        scale = plan.job.settings.scale
+        scale = plan.problem.settings.scale
         self._plan = plan
         self._image = TileBlender(plan.rows, scale=scale, target=image)
         self._support = (
@@ -140,7 +140,7 @@ class TileJoiner:
 
     def fill(self) -> None:
         """Fill all missing tiles with NaN."""
-        scale, channels = self._plan.job.settings.scale, len(self._plan.job.planes.data)
+        scale, channels = self._plan.problem.settings.scale, len(self._plan.problem.planes.data)
         parts = self._plan.parts
         while self._next < len(parts):
             given = self._ahead.pop(self._next, None)
@@ -162,14 +162,14 @@ class TileJoiner:
 class _Delivery:
     """Converts pixels to the user's intensities and writes them to the target, or to an array."""
 
-    def __init__(self, job: Job, target: Target | None) -> None:
-        self._planes = job.planes
-        shape = job.wanted.scaled(job.settings.scale).shape
-        self.array = result_array(shape if target is None else (0, 0), job.planes)
+    def __init__(self, problem: Problem, target: Target | None) -> None:
+        self._planes = problem.planes
+        shape = problem.output.scaled(problem.settings.scale).shape
+        self.array = result_array(shape if target is None else (0, 0), problem.planes)
         self._target = target
         if target is None:
             self._target = (
-                np.moveaxis(self.array, 0, -1) if job.planes.axes == "CYX" else self.array
+                np.moveaxis(self.array, 0, -1) if problem.planes.axes == "CYX" else self.array
             )
 
     def __setitem__(self, index: tuple[slice, slice], block: NDArray[Any]) -> None:
@@ -180,46 +180,46 @@ class _Delivery:
 
 
 def restored(
-    job: Job, target: Target | None, *, start: float, stop: bool
+    problem: Problem, target: Target | None, *, start: float, stop: bool
 ) -> Generator[Progress, bool | None, Restored]:
     """Solve a problem at once or in tiles; halve the tiles while memory is short."""
-    tile = job.tile
+    tile = problem.tile
     notes: tuple[str, ...] = ()
     while True:
         try:
             if tile is None:
-                joined = yield from _in_one_go(job, target, start=start, stop=stop)
+                joined = yield from _in_one_go(problem, target, start=start, stop=stop)
             else:
-                plan = yield from plan_tiles(job, tile)
+                plan = yield from plan_tiles(problem, tile)
                 tiled = yield from join_tiles(plan, restore_tiles, target, start=start, stop=stop)
                 assert tiled is not None
                 joined = tiled
             return replace(joined, notes=(*joined.notes, *notes))
         except (MemoryError, RuntimeError) as error:
-            largest = max(job.wanted.scaled(job.settings.scale).shape)
+            largest = max(problem.output.scaled(problem.settings.scale).shape)
             tile = min(tile or largest, largest) // 2
-            possible = job.restorer.name != "none" and tile >= SMALLEST_TILE
+            possible = problem.restorer.name != "none" and tile >= SMALLEST_TILE
             if not possible or not is_lack_of_memory(error):
                 raise
-        if job.link is not None and job.link.checkpoint is not None:
+        if problem.link is not None and problem.link.checkpoint is not None:
             # That of the whole image does not fit the tiles.
-            job.link.checkpoint.state = None
+            problem.link.checkpoint.state = None
         # The caches that the failed attempt has left.
         gc.collect()
-        if job.compute.device.type == "cuda":
+        if problem.compute.device.type == "cuda":
             torch.cuda.empty_cache()
         notes = (short_of_memory(tile),)
 
 
 def _in_one_go(
-    job: Job, target: Target | None, *, start: float, stop: bool
+    problem: Problem, target: Target | None, *, start: float, stop: bool
 ) -> Generator[Progress, bool | None, Restored]:
-    observation, outcome, total = yield from _solved(job, stop=stop)
-    if job.restorer.name != "none":
-        yield finishing(job.restorer.name, total, time.perf_counter() - start)
-    inner = job.wanted.scaled(job.settings.scale).slices
-    whole = _reconstruct(job, outcome, observation, inner, examined=True)
-    delivery = _Delivery(job, target)
+    observation, outcome, total = yield from _solved(problem, stop=stop)
+    if problem.restorer.name != "none":
+        yield finishing(problem.restorer.name, total, time.perf_counter() - start)
+    inner = problem.output.scaled(problem.settings.scale).slices
+    whole = _reconstruct(problem, outcome, observation, inner, examined=True)
+    delivery = _Delivery(problem, target)
     delivery[:, :] = whole.image
     return replace(
         whole,
@@ -239,23 +239,23 @@ def restore_tiles(
 ) -> Generator[Progress, bool | None, None]:
     """Restore tiles in this process; with `stop`, the first one only, for its kernel."""
     for number, part in enumerate(plan.parts):
-        piece = local(plan.job, part)
+        piece = local(plan.problem, part)
         deliver(number, restore_tile(piece, part, examined=plan.is_examined(number)))
         stop = bool((yield counter.progress())) or stop
         if stop:
             break
 
 
-def plan_tiles(job: Job, tile: int) -> Generator[Progress, bool | None, TilePlan]:
+def plan_tiles(problem: Problem, tile: int) -> Generator[Progress, bool | None, TilePlan]:
     """Estimate the kernel of all tiles, and place tiles of at most `tile` pixels a side."""
-    scale = job.settings.scale
+    scale = problem.settings.scale
     notes: tuple[str, ...] = ()
-    if isinstance(job.source, KernelFamily):
-        job, notes = yield from _with_optimised_kernel(job)
-    context = context_for(size_of(job.source, job.settings), scale)
-    job = wrapped(job, context)
-    rows = cut_tiles(job.shape, scale=scale, region=job.wanted, tile=tile, context=context)
-    return TilePlan(job=job, rows=rows, notes=notes)
+    if isinstance(problem.source, KernelFamily):
+        problem, notes = yield from _with_optimised_kernel(problem)
+    context = context_for(size_of(problem.source, problem.settings), scale)
+    problem = wrapped(problem, context)
+    rows = cut_tiles(problem.shape, scale=scale, region=problem.output, tile=tile, context=context)
+    return TilePlan(problem=problem, rows=rows, notes=notes)
 
 
 def join_tiles(
@@ -271,9 +271,9 @@ def join_tiles(
 
     `stop` restores as little as possible; without `supported` the support is empty.
     """
-    job = plan.job
-    delivery = _Delivery(job, target)
-    shape = job.wanted.scaled(job.settings.scale).shape
+    problem = plan.problem
+    delivery = _Delivery(problem, target)
+    shape = problem.output.scaled(problem.settings.scale).shape
     support = np.zeros(shape if supported else (0, 0), dtype=np.float32)
     joiner = TileJoiner(plan, image=delivery, support=support if supported else None)
     counter = ProgressCounter(start=start, unit="tile", total=len(plan.parts))
@@ -293,12 +293,12 @@ def join_tiles(
             *notes,
             f"{counter.done} of {counter.total} tiles were restored; the others have no values",
         )
-    field = job.source if isinstance(job.source, KernelField) else None
+    field = problem.source if isinstance(problem.source, KernelField) else None
     return replace(
         last,
         image=delivery.array,
         support=support,
-        kernel=last.kernel if field is None else field.middle_of(job.wanted),
+        kernel=last.kernel if field is None else field.middle_of(problem.output),
         reason=StopReason.COMPLETED if whole else StopReason.STOPPED,
         tiles=counter.total,
         residual=joiner.residual,
@@ -306,7 +306,7 @@ def join_tiles(
     )
 
 
-def restore_tile(piece: Job, part: Tile, *, examined: bool) -> Restored:
+def restore_tile(piece: Problem, part: Tile, *, examined: bool) -> Restored:
     """Restore a tile with the kernel of its problem; if it is examined, with its residual."""
     observation, outcome, _ = drained(_solved(piece, held=True))
     inner = part.inner.moved(-part.outer.top, -part.outer.left).scaled(piece.settings.scale).slices
@@ -314,7 +314,7 @@ def restore_tile(piece: Job, part: Tile, *, examined: bool) -> Restored:
 
 
 def _reconstruct(
-    job: Job,
+    problem: Problem,
     outcome: Outcome,
     observation: Observation,
     inner: tuple[slice, slice],
@@ -325,28 +325,33 @@ def _reconstruct(
 
     If it is examined, also compute the residual.
     """
-    settings, gain = job.settings, observation.gain
+    settings, gain = problem.settings, observation.gain
     canvas, kernel = outcome.estimate.image.float(), outcome.estimate.kernel.float()
     if settings.recentres:
         canvas, kernel = recentre(canvas, kernel, center=observation.center, border=settings.border)
     result = observation.crop(canvas)
-    if job.restorer.name != "none":
-        result = job.restorer(
+    if problem.restorer.name != "none":
+        result = problem.restorer(
             replace(observation, data=observation.completed(canvas, kernel), gain=1.0),
             kernel,
-            noise=job.noise / gain,
+            noise=problem.noise / gain,
             measured=observation.measured,
-            light=None if job.light is None else job.light.times(1 / gain),
-            conditions=None if job.conditions is None else job.conditions.times(1 / gain),
-            kernel_is_known=job.kernel_is_known,
-            colour=job.colour,
+            shot_noise=None if problem.shot_noise is None else problem.shot_noise.times(1 / gain),
+            conditions=None if problem.conditions is None else problem.conditions.times(1 / gain),
+            kernel_is_known=problem.kernel_is_known,
+            colour=problem.colour,
         )
     support = observation.support(kernel > CORE * kernel.max()).cpu().numpy()
     image, weights = result.cpu().numpy(), kernel.cpu().numpy()
     residual = None
     if examined:
         residual = find_residual(
-            job.planes, image, weights, settings, border=job.border, noise=job.unexplained
+            problem.planes,
+            image,
+            weights,
+            settings,
+            border=problem.border,
+            noise=problem.unexplained,
         )
     return Restored(
         image=np.moveaxis(image[(..., *inner)], 0, -1),
@@ -361,37 +366,37 @@ def _reconstruct(
 
 
 def _with_optimised_kernel(
-    job: Job,
-) -> Generator[Progress, bool | None, tuple[Job, tuple[str, ...]]]:
+    problem: Problem,
+) -> Generator[Progress, bool | None, tuple[Problem, tuple[str, ...]]]:
     """Return the problem with the kernel that its method estimates on its most detailed part."""
-    box = most_detailed(job.planes.data[(..., *job.wanted.slices)], OPTIMISED_SIDE)
-    box = box.moved(job.wanted.top, job.wanted.left)
-    piece = replace(cut(job, box), border="extend")
+    box = most_detailed(problem.planes.data[(..., *problem.output.slices)], OPTIMISED_SIDE)
+    box = box.moved(problem.output.top, problem.output.left)
+    piece = replace(cut(problem, box), border="extend")
     observation, outcome, _ = yield from _solved(piece)
     canvas, kernel = outcome.estimate.image.float(), outcome.estimate.kernel.float()
-    if job.settings.recentres:
+    if problem.settings.recentres:
         _, kernel = recentre(canvas, kernel, center=observation.center, border="extend")
     note = (
         f"the kernel was estimated from rows {box.top}:{box.bottom}, columns "
         f"{box.left}:{box.right} of the input region, which have the most detail"
     )
-    return replace(job, source=kernel.cpu().numpy()), (note,)
+    return replace(problem, source=kernel.cpu().numpy()), (note,)
 
 
 def _solved(
-    job: Job, *, held: bool = False, stop: bool = False
+    problem: Problem, *, held: bool = False, stop: bool = False
 ) -> Generator[Progress, bool | None, tuple[Observation, Outcome, int]]:
     """Solve a problem; returns its observation, the outcome, and the number of steps.
 
     With `held`, the kernel is kept; with `stop`, the outcome is the state before the first step.
     """
-    observation = observe(job)
+    observation = observe(problem)
     # The solver works at normal brightness, unless the published way is asked for.
-    brighten = held or job.settings.schedule.brighten
+    brighten = held or problem.settings.schedule.brighten
     solved = observation.brightened() if brighten else observation
-    solver = solver_for(job, solved, held=held)
+    solver = solver_for(problem, solved, held=held)
     if not stop:
-        checkpoint = None if held or job.link is None else job.link.checkpoint
+        checkpoint = None if held or problem.link is None else problem.link.checkpoint
         return observation, (yield from solve(solver, solved, checkpoint)), solver.total
     estimate = solver.estimate(solver.init(solved))
     outcome = Outcome(estimate=estimate, losses=torch.empty(0), reason=StopReason.STOPPED)

@@ -47,7 +47,7 @@ if TYPE_CHECKING:
     from napari_blindsr.methods import Schedule, ScheduleName
     from napari_blindsr.optics import Optics
     from napari_blindsr.progress import Progress
-    from napari_blindsr.restoration.problem import Job, Link
+    from napari_blindsr.restoration.problem import Link, Problem
     from napari_blindsr.restoration.reconstruct import Restored
     from napari_blindsr.types import Border, Finish, Geometry, Precision, Quality
 
@@ -205,20 +205,22 @@ def iterate(
                 f"uncertainty is {settings.uncertainty}, which needs the result in memory, but a "
                 "target receives its pixels; expected 0"
             )
-        job = prepare(array, settings, axes=axes, mask=mask, region=box, known=known, found=found)
-        job = replace(job, link=link)
+        problem = prepare(
+            array, settings, axes=axes, mask=mask, region=box, known=known, found=found
+        )
+        problem = replace(problem, link=link)
         stop: bool | None = None
         with cpu_threads(settings.threads):
-            if job.estimates_blur:
+            if problem.estimates_blur:
                 counter = ProgressCounter(start=start, unit="step", total=1)
                 stop = yield counter.progress("estimating the blur")
-                job = with_blur(job)
-            joined = yield from restored(job, target, start=start, stop=bool(stop))
+                problem = with_blur(problem)
+            joined = yield from restored(problem, target, start=start, stop=bool(stop))
             uncertainty: NDArray[np.float32] | None = None
             more_notes: tuple[str, ...] = ()
             if settings.uncertainty:
-                uncertainty, more_notes = yield from find_uncertainty(job, joined, start=start)
-            result = conclude(job, joined, seconds=time.perf_counter() - start)
+                uncertainty, more_notes = yield from find_uncertainty(problem, joined, start=start)
+            result = conclude(problem, joined, seconds=time.perf_counter() - start)
     return replace(
         result,
         uncertainty=uncertainty,
@@ -228,21 +230,21 @@ def iterate(
     )
 
 
-def conclude(job: Job, joined: Restored, *, seconds: float) -> Result:
+def conclude(problem: Problem, joined: Restored, *, seconds: float) -> Result:
     """Return the result of a problem, with its flags."""
-    planes, settings = job.planes, job.settings
-    checkpoint = None if job.link is None else job.link.checkpoint
-    field = job.source if isinstance(job.source, KernelField) else None
+    planes, settings = problem.planes, problem.settings
+    checkpoint = None if problem.link is None else problem.link.checkpoint
+    field = problem.source if isinstance(problem.source, KernelField) else None
     flags = run_flags(
         planes,
         joined.kernel,
         settings,
-        blur=job.blur,
+        blur=problem.blur,
         field=field,
         guess=joined.guess,
         residual=joined.residual,
-        decision=None if job.conditions is None else job.conditions.decision,
-        device=job.compute.device,
+        decision=None if problem.conditions is None else problem.conditions.decision,
+        device=problem.compute.device,
     )
     return Result(
         image=joined.image,
@@ -256,16 +258,16 @@ def conclude(job: Job, joined: Restored, *, seconds: float) -> Result:
         trace=joined.losses,
         settings=settings,
         gain=planes.gain,
-        noise=job.noise * planes.span,
-        finish=job.restorer.name,
-        blur=job.blur,
+        noise=problem.noise * planes.span,
+        finish=problem.restorer.name,
+        blur=problem.blur,
         # The regions divide the whole image, whatever its input region was.
         field=None if field is None else replace(field, extent=Box.whole(field.extent.shape)),
-        notes=(*job.notes, *joined.notes),
+        notes=(*problem.notes, *joined.notes),
         flags=flags,
         seconds=seconds,
-        device=str(job.compute.device),
-        dtype=str(job.compute.dtype).removeprefix("torch."),
+        device=str(problem.compute.device),
+        dtype=str(problem.compute.dtype).removeprefix("torch."),
         versions=versions(),
         reason=joined.reason,
         weights=joined.weights,

@@ -29,7 +29,7 @@ from napari_blindsr.physics.defects import without_defects
 from napari_blindsr.physics.kernels import KernelFamily
 from napari_blindsr.physics.noise import ShotNoise, estimate_noise, shot_noise
 from napari_blindsr.physics.observation import Observation
-from napari_blindsr.restoration.problem import Job, kernel_source, moved, size_of
+from napari_blindsr.restoration.problem import Problem, kernel_source, moved, size_of
 from napari_blindsr.settings import ONE_BLUR, Settings
 from napari_blindsr.solvers.blind.alternating import AlternatingSolver
 from napari_blindsr.solvers.blind.generators import SMALLEST_SIDE
@@ -64,7 +64,7 @@ def prepare(
     mask: ArrayLike | None,
     region: Box | None,
     found: bool = False,
-) -> Job:
+) -> Problem:
     """Check image and settings, and return the problem; parameters as in `iterate`."""
     array: Any = image if hasattr(image, "shape") else np.asarray(image)
     axes = check_axes(array, axes)
@@ -73,9 +73,9 @@ def prepare(
     estimates_field = settings.field != ONE_BLUR and isinstance(source, KernelFamily)
     if estimates_field:
         check_regions(settings.field, shape)
-    seen, wanted, source = _input_region(region, shape, source, settings)
+    seen, output, source = _input_region(region, shape, source, settings)
     planes, defects = _planes(array, settings, axes=axes, mask=mask, window=seen)
-    tile = tile_side(wanted.scaled(settings.scale).shape, settings.tile)
+    tile = tile_side(output.scaled(settings.scale).shape, settings.tile)
     if estimates_field or isinstance(source, KernelField):
         grid = source.shape if isinstance(source, KernelField) else settings.field
         tile = field_tile(shape, grid, scale=settings.scale, tile=settings.tile)
@@ -83,34 +83,36 @@ def prepare(
     found = found or (isinstance(known, KernelField) and bool(known.blurs))
     compute = choose_compute(settings.device, settings.precision)
     restorer, notes = load_restorer(settings, compute)
-    _check_tiles(settings, restorer.name, tile, wanted)
+    _check_tiles(settings, restorer.name, tile, output)
     noise = noise_level(planes, settings, finishes=restorer.name != "none")
-    light = estimate_shot_noise(planes, settings, compute) if restorer.uses_shot_noise else None
-    colour = restorer.prior is not None and _is_colour(planes, noise, light)
+    shot_noise = (
+        estimate_shot_noise(planes, settings, compute) if restorer.uses_shot_noise else None
+    )
+    colour = restorer.prior is not None and _is_colour(planes, noise, shot_noise)
     conditions: Conditions | None = None
     if restorer.prior is not None:
         # The network that estimates one kernel also corrects the noise estimate.
         decides = known is not None or estimates_field or method_named(settings.method).optimises
         conditions = _conditions(planes, settings, compute, colour=colour, decides=decides)
-    job = Job(
+    problem = Problem(
         settings=settings,
         planes=planes,
-        wanted=wanted,
+        output=output,
         border=settings.border,
         source=source,
         compute=compute,
         restorer=restorer,
         noise=noise,
-        light=light,
+        shot_noise=shot_noise,
         tile=tile,
         kernel_is_known=known is not None and not found,
         colour=colour,
         conditions=conditions,
         notes=(*notes, *defects),
     )
-    if job.estimates_blur:
+    if problem.estimates_blur:
         _check_estimable(planes)
-    return job
+    return problem
 
 
 def _input_region(
@@ -142,27 +144,29 @@ def _conditions(
     return replace(conditions, decision=decision)
 
 
-def with_blur(job: Job) -> Job:
+def with_blur(problem: Problem) -> Problem:
     """Return the problem with its estimated kernel."""
-    settings, planes = job.settings, job.planes
+    settings, planes = problem.settings, problem.planes
     if settings.field != ONE_BLUR:
         field = field_of_image(planes.data, settings, measured=planes.measured)
-        return replace(job, source=field)
+        return replace(problem, source=field)
     blur = estimate_blur(planes.data, settings, measured=planes.measured)
-    if job.conditions is not None and blur.posterior is not None:
+    if problem.conditions is not None and blur.posterior is not None:
         # The network corrects the noise, too.
-        job = replace(job, conditions=replace(job.conditions, decision=blur.posterior.decision))
-    return replace(job, source=blur.kernel, blur=blur)
+        problem = replace(
+            problem, conditions=replace(problem.conditions, decision=blur.posterior.decision)
+        )
+    return replace(problem, source=blur.kernel, blur=blur)
 
 
-def _is_colour(planes: Planes, noise: float, light: ShotNoise | None) -> bool:
+def _is_colour(planes: Planes, noise: float, shot_noise: ShotNoise | None) -> bool:
     """Return whether planes are red, green and blue of one picture, not separate stains."""
     if planes.axes != "YXC" or len(planes.data) != CHANNELS:
         return False
     # Channels of fluorescence have separate units.
-    if light is not None and (median_height(planes) < SPARSE).any():
+    if shot_noise is not None and (median_height(planes) < SPARSE).any():
         return False
-    levels = torch.full((CHANNELS,), noise) if light is None else light.typical.cpu()
+    levels = torch.full((CHANNELS,), noise) if shot_noise is None else shot_noise.typical.cpu()
     measured = None if planes.measured is None else torch.from_numpy(planes.measured)
     return shares_detail(torch.from_numpy(planes.data), levels, measured=measured)
 
@@ -209,11 +213,11 @@ def _check_estimable(planes: Planes) -> None:
         )
 
 
-def _check_tiles(settings: Settings, finish: Finish, tile: int | None, wanted: Box) -> None:
+def _check_tiles(settings: Settings, finish: Finish, tile: int | None, output: Box) -> None:
     """Raise a `SettingsError` if the method cannot use tiles and the image is too large."""
     if tile is None or finish != "none":
         return
-    height, width = wanted.scaled(settings.scale).shape
+    height, width = output.scaled(settings.scale).shape
     raise SettingsError(
         f"method {settings.method!r} with finish {finish!r} solves the whole image at once, and "
         f"{height} × {width} pixels would need tiles of {tile}; expected a reconstruction "
@@ -266,21 +270,21 @@ def median_height(planes: Planes) -> NDArray[np.float32]:
     return np.asarray((middle - dark) / np.maximum(bright - dark, LEAST_BRIGHT))
 
 
-def observe(job: Job) -> Observation:
+def observe(problem: Problem) -> Observation:
     """Return the observation on the device."""
-    settings, planes, device = job.settings, job.planes, job.compute.device
+    settings, planes, device = problem.settings, problem.planes, problem.compute.device
     measured = None if planes.measured is None else torch.from_numpy(planes.measured)
     if measured is not None and bool(measured.all()):
         measured = None
-    noise = job.noise
-    if job.optimises:
+    noise = problem.noise
+    if problem.optimises:
         noise = noise_level(planes, settings, finishes=False)
     observation = Observation(
         data=torch.from_numpy(planes.data).to(device),
         scale=settings.scale,
-        kernel_size=size_of(job.source, settings),
+        kernel_size=size_of(problem.source, settings),
         geometry=settings.geometry,
-        border=job.border,
+        border=problem.border,
         measured=None if measured is None else measured.to(device),
         gain=planes.gain,
         noise=noise,
@@ -292,21 +296,21 @@ def observe(job: Job) -> Observation:
     return replace(observation, guess=guess.to(device))
 
 
-def solver_for(job: Job, observation: Observation, *, held: bool = False) -> Solver[Any]:
+def solver_for(problem: Problem, observation: Observation, *, held: bool = False) -> Solver[Any]:
     """Return the solver of an observation.
 
     If the kernel is `held`, the solver keeps the problem's kernel, whatever the method.
     """
-    settings = job.settings
+    settings = problem.settings
     kernel: KernelFamily | torch.Tensor
-    if isinstance(job.source, np.ndarray):
-        kernel = torch.from_numpy(job.source).to(job.compute.device)
-        if held or not job.optimises:
+    if isinstance(problem.source, np.ndarray):
+        kernel = torch.from_numpy(problem.source).to(problem.compute.device)
+        if held or not problem.optimises:
             covered = observation.measured is not None
             return KnownKernelSolver(kernel=kernel, covered=covered, finished=True)
     else:
-        assert isinstance(job.source, KernelFamily)
-        kernel = job.source
+        assert isinstance(problem.source, KernelFamily)
+        kernel = problem.source
     schedule = settings.schedule
     noise_power = None
     if method_named(settings.method).degradations:
@@ -324,10 +328,10 @@ def solver_for(job: Job, observation: Observation, *, held: bool = False) -> Sol
         bounded=settings.is_bounded,
         kernel=kernel,
         seed=settings.seed,
-        compute=job.compute,
+        compute=problem.compute,
         noise_power=noise_power,
-        start=None if job.link is None else job.link.start,
-        keeps_weights=job.link is not None and job.link.checkpoint is None,
+        start=None if problem.link is None else problem.link.start,
+        keeps_weights=problem.link is not None and problem.link.checkpoint is None,
     )
 
 

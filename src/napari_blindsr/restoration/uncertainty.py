@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from napari_blindsr.progress import Progress
-    from napari_blindsr.restoration.problem import Job
+    from napari_blindsr.restoration.problem import Problem
     from napari_blindsr.restoration.reconstruct import Restored
 
 
@@ -41,28 +41,28 @@ Kind = Literal["error", "data", "kernel"]
 
 
 def find_uncertainty(
-    job: Job, joined: Restored, *, start: float
+    problem: Problem, joined: Restored, *, start: float
 ) -> Generator[Progress, bool | None, tuple[NDArray[np.float32] | None, tuple[str, ...]]]:
     """Return the standard deviation of a result in its shape and unit, and notes; None on stop."""
     if joined.reason == StopReason.STOPPED or not np.isfinite(joined.image).all():
         return None, ("stopped before the uncertainty was estimated",)
-    changes = yield from find_changes(job, joined, start=start)
+    changes = yield from find_changes(problem, joined, start=start)
     if changes is None:
         return None, ("stopped before the uncertainty was estimated",)
-    axes, scale = job.planes.axes, job.settings.scale
-    rule = rule_for(changes, light=job.light is not None)
+    axes, scale = problem.planes.axes, problem.settings.scale
+    rule = rule_for(changes, shot_noise=problem.shot_noise is not None)
     return combine(joined.image, changes, rule, axes=axes, scale=scale), ()
 
 
 def find_changes(
-    job: Job, joined: Restored, *, start: float
+    problem: Problem, joined: Restored, *, start: float
 ) -> Generator[Progress, bool | None, Changes | None]:
     """Restore the alternatives one after the other, in constant memory; None on stop."""
-    count = job.settings.uncertainty
+    count = problem.settings.uncertainty
     sums: dict[Kind, NDArray[np.float32]] = {}
     numbers: dict[Kind, int] = {}
     counter = ProgressCounter(start=start, unit="restoration", total=count)
-    for index, (kind, other) in enumerate(alternatives(job, joined, count)):
+    for index, (kind, other) in enumerate(alternatives(problem, joined, count)):
         counter.done, stage = index, f"uncertainty: restoration {index + 1} of {count}"
         if (yield counter.progress(stage)):
             return None
@@ -76,43 +76,47 @@ def find_changes(
             # Tiles may take long, so a stop takes effect between them.
             if (yield counter.progress(stage)):
                 return None
-        square = squared(kind, found, job, joined)
+        square = squared(kind, found, problem, joined)
         sums[kind] = sums[kind] + square if kind in sums else square
         numbers[kind] = numbers.get(kind, 0) + 1
     means = {kind: total / np.float32(numbers[kind]) for kind, total in sums.items()}
     return Changes(expected=means.get("error"), data=means.get("data"), kernel=means.get("kernel"))
 
 
-def squared(kind: Kind, found: Restored, job: Job, joined: Restored) -> NDArray[np.float32]:
+def squared(kind: Kind, found: Restored, problem: Problem, joined: Restored) -> NDArray[np.float32]:
     """Return the squared error map, or the squared differences to the result."""
     # Error maps were shifted to the unit of the image, like images.
-    middle = np.float32(job.planes.low) if kind == "error" else joined.image
+    middle = np.float32(problem.planes.low) if kind == "error" else joined.image
     square: NDArray[np.float32] = np.square(found.image - middle)
     return square
 
 
-def alternatives(job: Job, joined: Restored, count: int) -> Iterator[tuple[Kind, Job]]:
+def alternatives(problem: Problem, joined: Restored, count: int) -> Iterator[tuple[Kind, Problem]]:
     """Yield the problems of so many restorations.
 
     The first is the error map, if the image prior made the result; then other data and other
     kernels take turns, or other data alone if the kernel is known. A larger number begins alike.
     """
     plain = replace(
-        job,
+        problem,
         # With a known kernel only the non-blind step runs.
         settings=replace(
-            job.settings, method=METHODS[0], finish=job.restorer.name, bounded=None, uncertainty=0
+            problem.settings,
+            method=METHODS[0],
+            finish=problem.restorer.name,
+            bounded=None,
+            uncertainty=0,
         ),
         source=joined.kernel,
     )
-    if job.restorer.prior is not None:
-        errors = load_error_map().to(job.compute.device)
-        log_variance_sd = 0.0 if job.posterior is None else job.posterior.log_variance_sd
-        restorer = replace(job.restorer, errors=errors, log_variance_sd=log_variance_sd)
+    if problem.restorer.prior is not None:
+        errors = load_error_map().to(problem.compute.device)
+        log_variance_sd = 0.0 if problem.posterior is None else problem.posterior.log_variance_sd
+        restorer = replace(problem.restorer, errors=errors, log_variance_sd=log_variance_sd)
         yield "error", replace(plain, restorer=restorer)
         count -= 1
-    kernels = iter(_kernels(job, count // 2))
-    rng = np.random.default_rng([job.settings.seed, 1])
+    kernels = iter(_kernels(problem, count // 2))
+    rng = np.random.default_rng([problem.settings.seed, 1])
     again, levels = _blurred_again(plain, joined), _noise_levels(plain)
     for index in range(count):
         kernel = next(kernels, None) if index % 2 else None
@@ -120,65 +124,65 @@ def alternatives(job: Job, joined: Restored, count: int) -> Iterator[tuple[Kind,
             yield "kernel", replace(plain, source=kernel)
             continue
         noisy = again + levels * rng.standard_normal(again.shape, dtype=np.float32)
-        if job.planes.measured is not None:
-            noisy = np.where(job.planes.measured, noisy, 0)
-        yield "data", replace(plain, planes=replace(job.planes, data=noisy.astype(np.float32)))
+        if problem.planes.measured is not None:
+            noisy = np.where(problem.planes.measured, noisy, 0)
+        yield "data", replace(plain, planes=replace(problem.planes, data=noisy.astype(np.float32)))
 
 
-def _kernels(job: Job, count: int) -> list[NDArray[np.float32]]:
+def _kernels(problem: Problem, count: int) -> list[NDArray[np.float32]]:
     """Return so many other kernels that fit the image; none if the kernel is known."""
-    family = job.settings.kernel
-    posterior = job.posterior
+    family = problem.settings.kernel
+    posterior = problem.posterior
     if not count or posterior is None or not isinstance(family, KernelFamily):
         return []
     # A restorer accepts kernels up to the size of the result.
-    side = job.settings.scale * min(job.shape)
+    side = problem.settings.scale * min(problem.shape)
     return draw_kernels(
         family_of(family, posterior),
         posterior,
         count,
-        scale=job.settings.scale,
-        geometry=job.settings.geometry,
+        scale=problem.settings.scale,
+        geometry=problem.settings.geometry,
         largest=side - 1 + side % 2,
-        seed=job.settings.seed,
+        seed=problem.settings.seed,
     )
 
 
-def _blurred_again(job: Job, joined: Restored) -> NDArray[np.float32]:
+def _blurred_again(problem: Problem, joined: Restored) -> NDArray[np.float32]:
     """Return the planes as the result predicts them, where it determines them.
 
     Elsewhere, near a border beyond which nothing was restored, they are the data themselves, which
     have noise already.
     """
-    planes, scale = job.planes, job.settings.scale
+    planes, scale = problem.planes, problem.settings.scale
     axes = planes.axes
     image = joined.image.astype(np.float64)
     image = image[None] if axes == "YX" else np.moveaxis(image, axes.index("C"), 0)
-    whole = job.wanted == Box.whole(job.shape)
-    border = job.border if whole else "extend"
+    whole = problem.output == Box.whole(problem.shape)
+    border = problem.border if whole else "extend"
     predicted = predict(
         (image - planes.low) / planes.span,
         joined.kernel,
         scale=scale,
-        geometry=job.settings.geometry,
+        geometry=problem.settings.geometry,
         border=border,
         gain=planes.gain,
     )
     margin = border_margin(joined.kernel, scale) if border == "extend" else 0
     again = planes.data.copy()
-    height, width = job.wanted.shape
+    height, width = problem.output.shape
     if 2 * margin < min(height, width):
         inner = slice(margin, height - margin), slice(margin, width - margin)
-        again[(..., *job.wanted.slices)][(..., *inner)] = predicted[(..., *inner)]
+        again[(..., *problem.output.slices)][(..., *inner)] = predicted[(..., *inner)]
     return again
 
 
-def _noise_levels(job: Job) -> NDArray[np.float32]:
+def _noise_levels(problem: Problem) -> NDArray[np.float32]:
     """Return the standard deviation of fresh noise: in each pixel, if it is shot noise."""
-    light = job.light
-    if not job.restorer.uses_shot_noise:
-        light = estimate_shot_noise(job.planes, job.settings, job.compute)
-    level = np.float32(job.noise) if light is None else light.levels.cpu().numpy()
+    shot_noise = problem.shot_noise
+    if not problem.restorer.uses_shot_noise:
+        shot_noise = estimate_shot_noise(problem.planes, problem.settings, problem.compute)
+    level = np.float32(problem.noise) if shot_noise is None else shot_noise.levels.cpu().numpy()
     return np.sqrt(np.square(level) + np.float32(ROUNDING) ** 2).astype(np.float32)
 
 
@@ -228,13 +232,13 @@ LEARNED_KNOWN = Rule(
 LEARNED_ALONE = Rule(factor=0.88, expected=0.925, detail=0.02, contrast=0.055)
 """For the image prior, with its error map alone."""
 
-LIGHT_BLIND = Rule(
+SHOT_BLIND = Rule(
     factor=0.99, expected=0.69, kernel=0.01, data=0.25, detail=0.07, typical=0.08, contrast=-0.1
 )
-LIGHT_KNOWN = Rule(
+SHOT_KNOWN = Rule(
     factor=0.89, expected=0.71, data=0.285, detail=0.052, typical=-0.029, contrast=-0.018
 )
-LIGHT_ALONE = Rule(factor=0.727, expected=0.886, detail=0.104, contrast=0.01)
+SHOT_ALONE = Rule(factor=0.727, expected=0.886, detail=0.104, contrast=0.01)
 """The same three with shot noise."""
 
 BLIND = Rule(factor=1.23, kernel=0.2, data=0.49, detail=0.29, typical=-0.335, contrast=0.355)
@@ -257,15 +261,15 @@ class Changes:
     kernel: NDArray[np.float32] | None
 
 
-def rule_for(changes: Changes, *, light: bool) -> Rule:
-    """Return the rule that was fitted for these changes, with shot noise (`light`) or without."""
+def rule_for(changes: Changes, *, shot_noise: bool) -> Rule:
+    """Return the rule that was fitted for these changes."""
     if changes.expected is None:
         return KNOWN if changes.kernel is None else BLIND
     if changes.data is None:
-        return LIGHT_ALONE if light else LEARNED_ALONE
+        return SHOT_ALONE if shot_noise else LEARNED_ALONE
     if changes.kernel is None:
-        return LIGHT_KNOWN if light else LEARNED_KNOWN
-    return LIGHT_BLIND if light else LEARNED_BLIND
+        return SHOT_KNOWN if shot_noise else LEARNED_KNOWN
+    return SHOT_BLIND if shot_noise else LEARNED_BLIND
 
 
 def combine(

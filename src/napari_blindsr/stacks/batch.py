@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from napari_blindsr.settings import Settings
     from napari_blindsr.stacks.executor import Executor
     from napari_blindsr.stacks.options import StackOptions
-    from napari_blindsr.stacks.plan import StackJob
+    from napari_blindsr.stacks.plan import StackProblem
     from napari_blindsr.stacks.result import StackResult
     from napari_blindsr.types import FileFormat
 
@@ -176,7 +176,7 @@ class OpenFile:
     Attributes
     ----------
     job : FileJob
-    stack : StackJob
+    stack : StackProblem
     description : Description
         Of the result.
     notes : tuple of str
@@ -186,7 +186,7 @@ class OpenFile:
     """
 
     job: FileJob
-    stack: StackJob
+    stack: StackProblem
     description: Description
     notes: tuple[str, ...]
     about: Mapping[str, Any] = field(default_factory=dict)
@@ -327,7 +327,7 @@ def stacked_kernels(result: StackResult) -> NDArray[np.float32] | None:
     return padded[0] if len(padded) == 1 else np.stack(padded)
 
 
-def _described(given: Description, stack: StackJob) -> Description:
+def _described(given: Description, stack: StackProblem) -> Description:
     """Return the description of a result: finer pixels, with the origin of its region."""
     settings, region = stack.settings, stack.region
     # The position of the first fine pixel, in camera or benchmark geometry.

@@ -55,7 +55,7 @@ if TYPE_CHECKING:
     from napari_blindsr.progress import Progress, ProgressCounter
     from napari_blindsr.restoration.reconstruct import Restored, TilePlan
     from napari_blindsr.stacks.executor import Steps
-    from napari_blindsr.stacks.plan import StackJob
+    from napari_blindsr.stacks.plan import StackProblem
     from napari_blindsr.stacks.restore_stack import StackRun
     from napari_blindsr.stacks.result import GroupKernel
 
@@ -70,8 +70,8 @@ class TiledPlanes:
 
     def at_once(self) -> int:
         """Return how many planes keep all workers busy, plus one."""
-        job = self.run.job
-        tiles = count_tiles(job.region.shape, job.settings.scale, self.tile)
+        problem = self.run.problem
+        tiles = count_tiles(problem.region.shape, problem.settings.scale, self.tile)
         return 1 + math.ceil(self.executor.capacity() / tiles)
 
     def progress(self, reports: Sequence[Progress]) -> Progress:
@@ -97,17 +97,17 @@ class TiledPlanes:
     def _attempt(
         self, index: Index, tile: int, notes: tuple[str, ...]
     ) -> Steps[PlaneOutcome | None]:
-        job, kernel, start = self.run.job, self.run.kernel(index), time.perf_counter()
+        problem, kernel, start = self.run.problem, self.run.kernel(index), time.perf_counter()
         plan: TilePlan | None = yield from self._task(
             plan_plane,
             index,
-            lambda: (self.executor.payload(job, [index]), kernel, tile),
+            lambda: (self.executor.payload(problem, [index]), kernel, tile),
             "getting ready",
         )
         if plan is None:
             return None
-        place = job.place(self.run.target, index)
-        covers = plan.job.planes.measured is not None
+        place = problem.place(self.run.target, index)
+        covers = plan.problem.planes.measured is not None
         joined = yield from join_tiles(
             plan, self._tiles, place, start=start, stop=False, supported=covers
         )
@@ -120,7 +120,7 @@ class TiledPlanes:
         result = replace(
             result,
             covered=joined.support == 0 if covers else None,
-            region=job.part,
+            region=problem.part,
             seconds=time.perf_counter() - start,
             notes=(*result.notes, *notes),
         )
@@ -209,7 +209,7 @@ class ClusterExecutor:
         self._counted = 0.0
         self._checked = False
         self._sent: set[Path] = set()
-        self._shared_out: WeakKeyDictionary[StackJob, int] = WeakKeyDictionary()
+        self._shared_out: WeakKeyDictionary[StackProblem, int] = WeakKeyDictionary()
 
     def describe(self) -> str:
         """Return a description of the cluster."""
@@ -245,7 +245,7 @@ class ClusterExecutor:
         def kernel(group: Index) -> Steps[GroupKernel | None]:
             return self.run(
                 find_kernel,
-                lambda: (self.payload(run.job, spread(groups[group])),),
+                lambda: (self.payload(run.problem, spread(groups[group])),),
                 name=_name(group),
                 progress=progress,
                 keeps_begun=False,
@@ -265,14 +265,14 @@ class ClusterExecutor:
 
     def planes(self, run: StackRun) -> Steps[bool]:
         """Restore planes, each in one task or tile by tile; deliver them in the order they end."""
-        warm_starts = WarmStarts(run.job, run.todo)
+        warm_starts = WarmStarts(run.problem, run.todo)
 
         def progress(_: Sequence[Progress] = ()) -> Progress:
             return self.named(plane_report(run.counter))
 
         def plane(index: Index) -> Steps[PlaneOutcome | None]:
             def arguments() -> tuple[Any, ...]:
-                given = self.payload(run.job, [index]), run.kernel(index)
+                given = self.payload(run.problem, [index]), run.kernel(index)
                 start = warm_starts.start(index)
                 return given if start is None else (*given, pickle.dumps(start, protocol=5))
 
@@ -295,14 +295,14 @@ class ClusterExecutor:
             )
         )
 
-    def notes(self, job: StackJob) -> tuple[str, ...]:
+    def notes(self, problem: StackProblem) -> tuple[str, ...]:
         """Return notes on what differs from a run in one process."""
         notes = []
-        path = file_of(job.array)
+        path = file_of(problem.array)
         if path in self._sent:
             notes.append(f"not all workers can read {path}: its planes were sent to them")
-        if job in self._shared_out:
-            tile = self._shared_out[job]
+        if problem in self._shared_out:
+            tile = self._shared_out[problem]
             notes.append(
                 f"restored in tiles of at most {tile} pixels a side, to give every worker "
                 f"something to do: one process makes the same with tile={tile}, and none with "
@@ -310,10 +310,10 @@ class ClusterExecutor:
             )
         return tuple(notes)
 
-    def payload(self, job: StackJob, indices: Sequence[Index]) -> bytes:
+    def payload(self, problem: StackProblem, indices: Sequence[Index]) -> bytes:
         """Return planes of a stack for a worker: the name of the file, or else their pixels."""
-        path = file_of(job.array)
-        return as_payload(job, indices, send=path is None or path in self._sent)
+        path = file_of(problem.array)
+        return as_payload(problem, indices, send=path is None or path in self._sent)
 
     def run(
         self,
@@ -368,7 +368,7 @@ class ClusterExecutor:
         if not self._checked:
             self._check_versions()
             self._checked = True
-        path = file_of(run.job.array)
+        path = file_of(run.problem.array)
         if path is not None and path not in self._sent:
             seen = self._client.run(stamp, path, on_error="return")
             mine = stamp(path)
@@ -400,23 +400,23 @@ class ClusterExecutor:
 
     def _tile(self, run: StackRun) -> int | None:
         """Return the side of the tiles that planes are restored in, or None."""
-        job, settings = run.job, run.job.settings
-        tile = tile_side(job.result.plane_shape, settings.tile)
+        problem, settings = run.problem, run.problem.settings
+        tile = tile_side(problem.result.plane_shape, settings.tile)
         known = settings.kernel == "known" or all(run.kernel(i) is not None for i in run.todo)
         method = method_named(settings.method)
         # Tiles do not speed up an optimisation, and leave it less data to estimate the kernel from.
         shares = repeats_cheaply(method, known=known, finish=settings.used_finish)
-        if settings.tile != "auto" or not shares or job.passes_weights:
+        if settings.tile != "auto" or not shares or problem.passes_weights:
             return tile
         side = shared_side(
-            job.region.shape,
+            problem.region.shape,
             scale=settings.scale,
             planes=len(run.todo),
             workers=self.count(),
             tile=tile,
         )
         if side is not None and side != tile:
-            self._shared_out[job] = side
+            self._shared_out[problem] = side
         return side
 
 

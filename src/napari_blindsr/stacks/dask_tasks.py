@@ -14,7 +14,7 @@ import torch
 
 from napari_blindsr.errors import BlindSRError, EngineError, FileError
 from napari_blindsr.progress import drained
-from napari_blindsr.restoration.problem import Job, local
+from napari_blindsr.restoration.problem import Problem, local
 from napari_blindsr.restoration.reconstruct import plan_tiles, restore_tile
 from napari_blindsr.restoration.restore import conclude, cpu_threads, translated_errors
 from napari_blindsr.restoration.setup import with_blur
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from napari_blindsr.restoration.reconstruct import Restored, TilePlan
     from napari_blindsr.restoration.result import Result
     from napari_blindsr.settings import Settings
-    from napari_blindsr.stacks.plan import StackJob
+    from napari_blindsr.stacks.plan import StackProblem
     from napari_blindsr.stacks.result import GroupKernel
 
 
@@ -82,34 +82,36 @@ class SentPlanes:
         return block
 
 
-def as_payload(job: StackJob, indices: Sequence[Index], *, send: bool) -> bytes:
+def as_payload(problem: StackProblem, indices: Sequence[Index], *, send: bool) -> bytes:
     """Return a stack pickled for a worker.
 
     The scheduler only passes on the bytes: it needs neither this package nor the file. With `send`,
     the planes are read here; those that cannot be read are left out, unless that are all.
     """
-    array = _read(job, indices) if send else job.array
-    mask = None if job.mask is None else np.asarray(job.mask)
+    array = _read(problem, indices) if send else problem.array
+    mask = None if problem.mask is None else np.asarray(problem.mask)
     kept = list(array.blocks) if isinstance(array, SentPlanes) else list(indices)
-    sent = replace(job, array=array, mask=mask)
+    sent = replace(problem, array=array, mask=mask)
     if len(indices) == 1:
         sent = sent.single(indices[0])
     return pickle.dumps((sent, kept), protocol=5)
 
 
-def _read(job: StackJob, indices: Sequence[Index]) -> SentPlanes:
+def _read(problem: StackProblem, indices: Sequence[Index]) -> SentPlanes:
     blocks: dict[Index, NDArray[Any]] = {}
     failure: BlindSRError | None = None
     for index in indices:
-        place = job.layout.place(index, slice(None), slice(None))
+        place = problem.layout.place(index, slice(None), slice(None))
         try:
             with translated_errors():
-                blocks[index] = np.asarray(job.array[place])
+                blocks[index] = np.asarray(problem.array[place])
         except BlindSRError as error:
             failure = error
     if not blocks and failure is not None:
         raise failure
-    return SentPlanes(job.layout.shape, np.dtype(job.array.dtype), job.layout.loops, blocks)
+    return SentPlanes(
+        problem.layout.shape, np.dtype(problem.array.dtype), problem.layout.loops, blocks
+    )
 
 
 @task
@@ -120,12 +122,12 @@ def restore_plane(
 
     The payload is that of `as_payload`; `start` has the pickled weights for a warm start.
     """
-    job, (index,) = opened_job(payload)
-    target = ArrayTarget(empty_array(job.result.shape, job.dtype))
-    place = job.place(target, index)
+    problem, (index,) = opened_problem(payload)
+    target = ArrayTarget(empty_array(problem.result.shape, problem.dtype))
+    place = problem.place(target, index)
     weights = None if start is None else pickle.loads(start)  # noqa: S301 - our own
-    result = drained(job.run(index, kernel, target=place, start=weights))
-    at = job.result.place(job.position(index), slice(None), slice(None))
+    result = drained(problem.run(index, kernel, target=place, start=weights))
+    at = problem.result.place(problem.position(index), slice(None), slice(None))
     small = np.empty((0, 0), dtype=np.float32)
     return PlaneOutcome(
         index=index,
@@ -138,14 +140,14 @@ def restore_plane(
 @task
 def find_kernel(payload: bytes) -> GroupKernel | None:
     """Estimate the kernel that the planes of a stack share."""
-    job, indices = opened_job(payload)
-    return drained(find_shared(job, indices))
+    problem, indices = opened_problem(payload)
+    return drained(find_shared(problem, indices))
 
 
-def opened_job(payload: bytes) -> tuple[StackJob, list[Index]]:
+def opened_problem(payload: bytes) -> tuple[StackProblem, list[Index]]:
     """Return the stack that `as_payload` pickled, and which of its planes are present."""
     try:
-        opened: tuple[StackJob, list[Index]] = pickle.loads(payload)  # noqa: S301 - from `as_payload`
+        opened: tuple[StackProblem, list[Index]] = pickle.loads(payload)  # noqa: S301 - from `as_payload`
     except OSError as error:
         raise FileError(f"a worker cannot read the image: {error}") from error
     return opened
@@ -171,28 +173,28 @@ def plan_plane(payload: bytes, kernel: NDArray[Any] | KernelField | None, tile: 
 
     The plan comes back without what only a worker needs.
     """
-    stack, (index,) = opened_job(payload)
+    stack, (index,) = opened_problem(payload)
     with translated_errors(), cpu_threads(stack.settings.threads):
-        job = stack.prepared(index, kernel)
-        if job.estimates_blur:
-            job = with_blur(job)
+        problem = stack.prepared(index, kernel)
+        if problem.estimates_blur:
+            problem = with_blur(problem)
         # If the blur varies, tiles are small on every executor.
-        plan = drained(plan_tiles(job, min(tile, job.tile or tile)))
+        plan = drained(plan_tiles(problem, min(tile, problem.tile or tile)))
     # Without networks, and with nothing on a device.
-    job = plan.job
-    light = None if job.light is None else job.light.to(torch.device("cpu"))
-    restorer = replace(job.restorer, prior=None, usrnet=None)
-    return replace(plan, job=replace(job, restorer=restorer, light=light))
+    problem = plan.problem
+    shot_noise = None if problem.shot_noise is None else problem.shot_noise.to(torch.device("cpu"))
+    restorer = replace(problem.restorer, prior=None, usrnet=None)
+    return replace(plan, problem=replace(problem, restorer=restorer, shot_noise=shot_noise))
 
 
 def tile_payload(plan: TilePlan, number: int) -> bytes:
     """Return a tile pickled for a worker, with its input region only."""
     part = plan.parts[number]
-    piece = local(plan.job, part)
-    if piece.light is not None:
+    piece = local(plan.problem, part)
+    if piece.shot_noise is not None:
         # A view would be pickled with the whole array behind it.
-        light = replace(piece.light, levels=piece.light.levels.clone())
-        piece = replace(piece, light=light)
+        shot_noise = replace(piece.shot_noise, levels=piece.shot_noise.levels.clone())
+        piece = replace(piece, shot_noise=shot_noise)
     return pickle.dumps((piece, part, plan.is_examined(number)), protocol=5)
 
 
@@ -207,32 +209,32 @@ def run_tile(payload: bytes) -> Restored:
 def result_payload(plan: TilePlan, joined: Restored) -> bytes:
     """Return the stitched reconstruction of a plane pickled for a worker, without its pixels."""
     nothing = np.empty((0, 0), dtype=np.float32)
-    return pickle.dumps((plan.job, replace(joined, image=nothing, support=nothing)), protocol=5)
+    return pickle.dumps((plan.problem, replace(joined, image=nothing, support=nothing)), protocol=5)
 
 
 @task
 def conclude_plane(payload: bytes) -> Result:
     """Run the diagnostics on a result, and return it without its pixels."""
-    job, joined = pickle.loads(payload)  # noqa: S301 - from `result_payload`
-    with translated_errors(), cpu_threads(job.settings.threads):
-        return conclude(_equipped(job), joined, seconds=0.0)
+    problem, joined = pickle.loads(payload)  # noqa: S301 - from `result_payload`
+    with translated_errors(), cpu_threads(problem.settings.threads):
+        return conclude(_equipped(problem), joined, seconds=0.0)
 
 
-def _equipped(job: Job) -> Job:
+def _equipped(problem: Problem) -> Problem:
     """Return a problem with the device and the networks of this process.
 
     An `EngineError` if a network is missing here that the plane was prepared for.
     """
     # The kernel does not decide which networks are needed.
-    restorer = _restorer(replace(job.settings, kernel="known"))
-    if restorer.name != job.restorer.name:
+    restorer = _restorer(replace(problem.settings, kernel="known"))
+    if restorer.name != problem.restorer.name:
         raise EngineError(
-            f"a worker lacks the weights of {job.restorer.name!r}, which another one has; "
+            f"a worker lacks the weights of {problem.restorer.name!r}, which another one has; "
             "expected all workers to find them"
         )
     compute = restorer.compute
-    light = None if job.light is None else job.light.to(compute.device)
-    return replace(job, compute=compute, restorer=restorer, light=light)
+    shot_noise = None if problem.shot_noise is None else problem.shot_noise.to(compute.device)
+    return replace(problem, compute=compute, restorer=restorer, shot_noise=shot_noise)
 
 
 @lru_cache(maxsize=1)

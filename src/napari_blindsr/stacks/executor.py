@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from napari_blindsr.images.axes import Index
     from napari_blindsr.progress import ProgressCounter
     from napari_blindsr.restoration.result import Result
-    from napari_blindsr.stacks.plan import StackJob
+    from napari_blindsr.stacks.plan import StackProblem
     from napari_blindsr.stacks.restore_stack import StackRun
     from napari_blindsr.stacks.result import GroupKernel
 
@@ -55,7 +55,7 @@ class Executor(Protocol):
     def planes(self, run: StackRun) -> Steps[bool]:
         """Restore the planes of a run, and deliver them."""
 
-    def notes(self, job: StackJob) -> tuple[str, ...]:  # noqa: ARG002
+    def notes(self, problem: StackProblem) -> tuple[str, ...]:  # noqa: ARG002
         """Return notes on how the planes were restored."""
         return ()
 
@@ -69,7 +69,7 @@ class LocalExecutor(Executor):
         def kernel(number: int, indices: Sequence[Index]) -> Steps[GroupKernel | None]:
             stage = f"estimating the blur, kernel {number} of {len(groups)}"
             yield replace(plane_report(run.counter), stage=stage)
-            steps = find_shared(run.job, indices)
+            steps = find_shared(run.problem, indices)
             return (yield from uninterrupted(steps, partial(plane_report, run.counter)))
 
         return interleaved(
@@ -81,11 +81,11 @@ class LocalExecutor(Executor):
 
     def planes(self, run: StackRun) -> Steps[bool]:
         """Restore planes; the target receives the pixels as they are computed."""
-        warm_starts = WarmStarts(run.job, run.todo)
+        warm_starts = WarmStarts(run.problem, run.todo)
 
         def plane(index: Index) -> Steps[PlaneOutcome]:
-            place, start = run.job.place(run.target, index), warm_starts.start(index)
-            steps = run.job.run(index, run.kernel(index), target=place, start=start)
+            place, start = run.problem.place(run.target, index), warm_starts.start(index)
+            steps = run.problem.run(index, run.kernel(index), target=place, start=start)
             result = yield from uninterrupted(steps, partial(plane_report, run.counter))
             return PlaneOutcome(index=index, result=result, clipped=place.clipped)
 

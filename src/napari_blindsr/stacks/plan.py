@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from napari_blindsr.estimation.kernel_field import KernelField
     from napari_blindsr.images.metadata import LazyArray
     from napari_blindsr.progress import Progress
-    from napari_blindsr.restoration.problem import Job
+    from napari_blindsr.restoration.problem import Problem
     from napari_blindsr.restoration.result import Result
     from napari_blindsr.settings import Settings
     from napari_blindsr.solvers.loop import Weights
@@ -42,7 +42,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class StackJob:
+class StackProblem:
     """A checked stack: which planes (`selection`, by loop axis) are restored, and how.
 
     `found` says whether the known kernel was itself estimated by a run.
@@ -86,7 +86,7 @@ class StackJob:
         """Return the position of a plane in the result."""
         return tuple(r.index(at) for r, at in zip(self.selection, index, strict=True))
 
-    def single(self, index: Index) -> StackJob:
+    def single(self, index: Index) -> StackProblem:
         """Return this stack with one plane only."""
         return replace(self, selection=tuple(range(at, at + 1) for at in index))
 
@@ -141,7 +141,7 @@ class StackJob:
             plane, settings, known_kernel=kernel, target=target, link=link, **self._given
         )
 
-    def prepared(self, index: Index, kernel: NDArray[Any] | KernelField | None) -> Job:
+    def prepared(self, index: Index, kernel: NDArray[Any] | KernelField | None) -> Problem:
         """Prepare one plane, to be restored step by step."""
         plane = self.layout.plane(self.array, index)
         return prepare(plane, self.settings_with(kernel), known=kernel, **self._given)
@@ -166,7 +166,7 @@ def prepare_stack(
     known_kernel: NDArray[Any] | KernelField | None = None,
     found: bool = False,
     mask: ArrayLike | None = None,
-) -> StackJob:
+) -> StackProblem:
     """Check a stack before any work; parameters as in `restore_stack`."""
     options = StackOptions() if options is None else options
     array: Any = image if hasattr(image, "shape") else np.asarray(image)
@@ -190,7 +190,7 @@ def prepare_stack(
         check_regions(settings.field, layout.plane_shape)
     # A kernel grid of the wrong shape would fail on every plane.
     kernel_source(settings, known_kernel, layout.plane_shape)
-    job = StackJob(
+    problem = StackProblem(
         array=array,
         layout=layout,
         selection=parse_selection(options.planes, layout),
@@ -202,33 +202,38 @@ def prepare_stack(
         mask=mask,
     )
     if options.warm_start:
-        _check_warm_start(job)
-    return job
+        _check_warm_start(problem)
+    return problem
 
 
-def _check_warm_start(job: StackJob) -> None:
+def _check_warm_start(problem: StackProblem) -> None:
     """Raise a `SettingsError` if no plane could make use of the previous one."""
-    settings = job.settings
-    if job.filters_kernels and (job.known is not None or job.options.kernels != "plane"):
-        sharing = "known" if job.known is not None else f"one a {job.options.kernels} (kernels)"
+    settings = problem.settings
+    if problem.filters_kernels and (
+        problem.known is not None or problem.options.kernels != "plane"
+    ):
+        sharing = (
+            "known" if problem.known is not None else f"one a {problem.options.kernels} (kernels)"
+        )
         raise SettingsError(
             f"warm_start is on, but method {settings.method!r} has nothing to start from where the "
             f"kernel is {sharing}; expected kernels='plane', one of "
             f"{[m.name for m in METHOD_TABLE if m.optimises]}, or no warm_start"
         )
-    if job.filters_kernels and settings.field != ONE_BLUR:
+    if problem.filters_kernels and settings.field != ONE_BLUR:
         rows, columns = settings.field
         raise SettingsError(
             f"warm_start is on and field is {rows} × {columns}: the blur is smoothed over regions "
             "or filtered over planes, not both; expected one of the two"
         )
-    if job.chain_axis is None:
+    if problem.chain_axis is None:
         raise SettingsError(
-            f"warm_start is on, but {len(job.indices)} planes along {job.layout.loop_axes!r} have "
-            "no neighbours; expected several along an axis other than C, or no warm_start"
+            f"warm_start is on, but {len(problem.indices)} planes along "
+            f"{problem.layout.loop_axes!r} have no neighbours; expected several along an axis "
+            "other than C, or no warm_start"
         )
-    height, width = job.result.plane_shape
-    if job.passes_weights and tile_side((height, width), settings.tile) is not None:
+    height, width = problem.result.plane_shape
+    if problem.passes_weights and tile_side((height, width), settings.tile) is not None:
         raise SettingsError(
             f"warm_start is on, but planes of {height} × {width} pixels are made in tiles, which "
             "have no neighbours; expected planes made in one go (tile=None), or no warm_start"

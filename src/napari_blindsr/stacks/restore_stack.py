@@ -13,7 +13,7 @@ from napari_blindsr.progress import ProgressCounter, StopReason, drained
 from napari_blindsr.restoration.evidence import blur_flags
 from napari_blindsr.stacks.executor import Executor, LocalExecutor
 from napari_blindsr.stacks.outputs import ArrayTarget, empty_array
-from napari_blindsr.stacks.plan import StackJob, prepare_stack
+from napari_blindsr.stacks.plan import StackProblem, prepare_stack
 from napari_blindsr.stacks.result import GroupKernel, PlaneRecord, StackKernel, StackResult
 from napari_blindsr.stacks.shared_kernel import COLD_START, kalman_smoothed
 
@@ -135,7 +135,7 @@ def iterate_stack(
     >>> max(report.total for report in run)
     2
     """
-    job = prepare_stack(
+    problem = prepare_stack(
         image,
         settings,
         axes=axes,
@@ -150,47 +150,47 @@ def iterate_stack(
         from napari_blindsr.stacks.dask_executor import ClusterExecutor  # noqa: PLC0415
 
         executor = ClusterExecutor(client)
-    return (yield from run_stack(job, target=target, executor=executor))
+    return (yield from run_stack(problem, target=target, executor=executor))
 
 
 def run_stack(
-    job: StackJob, *, target: StackTarget | None = None, executor: Executor | None = None
+    problem: StackProblem, *, target: StackTarget | None = None, executor: Executor | None = None
 ) -> Generator[Progress, bool | None, StackResult]:
     """Restore a checked stack, by default in this process: yields `Progress`."""
     executor = LocalExecutor() if executor is None else executor
     array: NDArray[Any] | None = None
     if target is None:
-        array = empty_array(job.result.shape, job.dtype)
+        array = empty_array(problem.result.shape, problem.dtype)
         target = ArrayTarget(array)
-    run = StackRun(job, target)
+    run = StackRun(problem, target)
     stop = False
-    if job.known is not None:
-        run.kernels = dict.fromkeys(map(job.group, run.todo), GroupKernel(kernel=job.known))
-    elif job.options.kernels != "plane" or (job.filters_kernels and run.todo):
+    if problem.known is not None:
+        run.kernels = dict.fromkeys(map(problem.group, run.todo), GroupKernel(kernel=problem.known))
+    elif problem.options.kernels != "plane" or (problem.filters_kernels and run.todo):
         # Planes that are already complete count as neighbours, too.
-        groups = _groups(job, job.indices if job.filters_kernels else run.todo)
-        if not job.filters_kernels:
+        groups = _groups(problem, problem.indices if problem.filters_kernels else run.todo)
+        if not problem.filters_kernels:
             # A plane that shares with none is restored as a single image is.
             groups = {group: planes for group, planes in groups.items() if len(planes) > 1}
         stop = yield from executor.kernels(run, groups)
-        if job.filters_kernels and not stop:
-            run.kernels.update(kalman_smoothed(job, run.kernels))
+        if problem.filters_kernels and not stop:
+            run.kernels.update(kalman_smoothed(problem, run.kernels))
     if not stop:
         yield from executor.planes(run)
     result = run.result(array)
-    return replace(result, notes=(*result.notes, *executor.notes(job)))
+    return replace(result, notes=(*result.notes, *executor.notes(problem)))
 
 
-def _groups(job: StackJob, todo: Sequence[Index]) -> dict[Index, list[Index]]:
+def _groups(problem: StackProblem, todo: Sequence[Index]) -> dict[Index, list[Index]]:
     """Return which planes share a kernel, for all kernels that are needed.
 
     Complete planes count, too, so that a resumed run estimates the same kernels.
     """
-    needed = set(map(job.group, todo))
+    needed = set(map(problem.group, todo))
     groups: dict[Index, list[Index]] = {}
-    for index in job.indices:
-        if job.group(index) in needed:
-            groups.setdefault(job.group(index), []).append(index)
+    for index in problem.indices:
+        if problem.group(index) in needed:
+            groups.setdefault(problem.group(index), []).append(index)
     return groups
 
 
@@ -201,13 +201,13 @@ class StackRun:
     """A stack that is being restored: kernels, planes, and their records.
 
     `todo` has the planes that no earlier run has completed, and `counter` counts them; `kernels`
-    has those that are known or estimated, by `StackJob.group`.
+    has those that are known or estimated, by `StackProblem.group`.
     """
 
-    def __init__(self, job: StackJob, target: StackTarget) -> None:
-        self.job, self.target = job, target
+    def __init__(self, problem: StackProblem, target: StackTarget) -> None:
+        self.problem, self.target = problem, target
         start = time.perf_counter()
-        self.todo = [i for i in job.indices if not target.finished(job.position(i))]
+        self.todo = [i for i in problem.indices if not target.finished(problem.position(i))]
         self.counter = ProgressCounter(start=start, unit="plane", total=len(self.todo))
         self.kernels: dict[Index, GroupKernel] = {}
         self._records: list[PlaneRecord] = []
@@ -225,13 +225,13 @@ class StackRun:
 
     def kernel(self, index: Index) -> NDArray[Any] | KernelField | None:
         """Return the kernel that a plane is restored with; None is to be estimated."""
-        shared = self.kernels.get(self.job.group(index))
+        shared = self.kernels.get(self.problem.group(index))
         return None if shared is None else shared.kernel
 
     def deliver(self, outcome: PlaneOutcome) -> None:
         """Record a plane, write what the target does not have yet, and count it if complete."""
         index, result = outcome.index, outcome.result
-        place, position = self.job.place(self.target, index), self.job.position(index)
+        place, position = self.problem.place(self.target, index), self.problem.position(index)
         stopped = result is not None and result.reason is StopReason.STOPPED
         self.counter.done += not stopped
         if isinstance(outcome.error, NoContrastError):
@@ -254,7 +254,7 @@ class StackRun:
 
     def _restored(self, index: Index, result: Result, *, clipped: int) -> None:
         """Record the result of a plane, and its kernel."""
-        shared = self.kernels.get(self.job.group(index))
+        shared = self.kernels.get(self.problem.group(index))
         kernel = StackKernel(
             kernel=result.kernel,
             center=result.kernel_center[0],
@@ -266,12 +266,12 @@ class StackRun:
         estimated = kernel.blur if result.blur is None else None
         flags = () if estimated is None else blur_flags(kernel.kernel, estimated)
         record = PlaneRecord.of(index, result, clipped=clipped, shared=flags)
-        position = self.job.position(index)
+        position = self.problem.position(index)
         self._records.append(record)
         self._add_kernel(kernel)
         if result.covered is not None:
             if self._covered is None:
-                shape = (*map(len, self.job.selection), *result.covered.shape)
+                shape = (*map(len, self.problem.selection), *result.covered.shape)
                 self._covered = np.zeros(shape, dtype=bool)
             self._covered[position] = result.covered
         if self._example is None or index < self._example[0]:
@@ -286,7 +286,7 @@ class StackRun:
     def _add_kernel(self, kernel: StackKernel) -> None:
         """Add the kernel of one plane; a group of planes keeps that of its first plane."""
         (index,) = kernel.indices
-        group = self.job.group(index)
+        group = self.problem.group(index)
         before = self._used.get(group, kernel)
         first = kernel if index < before.indices[0] else before
         indices = tuple(sorted({index, *before.indices}))
@@ -300,29 +300,29 @@ class StackRun:
         BlindSRError
             If no plane could be restored: the error of the last one.
         """
-        job, kept = self.job, len(self.job.indices) - len(self.todo)
+        problem, kept = self.problem, len(self.problem.indices) - len(self.todo)
         if self._example is None and self._failure is not None:
             raise self._failure[1]
         if self._example is None and self._constant is not None and not kept:
             raise self._constant
         example = None if self._example is None else self._example[1]
         if array is None:
-            array = np.empty((0,) * len(job.layout.axes), dtype=job.dtype)
+            array = np.empty((0,) * len(problem.layout.axes), dtype=problem.dtype)
         complete = len(self._records) == len(self.todo) and not self._partial
         return StackResult(
             image=array,
-            axes=job.layout.axes,
-            loop_axes=job.layout.loop_axes,
-            selection=job.selection,
-            region=job.options.region,
+            axes=problem.layout.axes,
+            loop_axes=problem.layout.loop_axes,
+            selection=problem.selection,
+            region=problem.options.region,
             kernels=tuple(sorted(self._used.values(), key=lambda kernel: kernel.indices[0])),
             covered=self._covered,
             records=tuple(sorted(self._records, key=lambda record: record.index)),
             kept=kept,
             earlier=tuple(sorted(self._earlier, key=lambda record: record.index)),
             offset=0.0 if example is None else example.offset,
-            settings=job.settings,
-            options=job.options,
+            settings=problem.settings,
+            options=problem.options,
             example=example,
             notes=self._notes(),
             seconds=time.perf_counter() - self.counter.start,
@@ -331,7 +331,7 @@ class StackRun:
 
     def _notes(self) -> tuple[str, ...]:
         notes = []
-        if "Z" in self.job.layout.loop_axes:
+        if "Z" in self.problem.layout.loop_axes:
             notes.append("each plane was restored by itself: along Z nothing was sharpened")
         for record in self._partial:
             name = " ".join(map(str, record.index)) or 0
@@ -349,5 +349,5 @@ class StackRun:
         clipped = sum(record.clipped for record in self._records)
         if clipped:
             were = "1 value was" if clipped == 1 else f"{clipped} values were"
-            notes.append(f"{were} beyond the range of {self.job.dtype}: clipped")
+            notes.append(f"{were} beyond the range of {self.problem.dtype}: clipped")
         return tuple(notes)

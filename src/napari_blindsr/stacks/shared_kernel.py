@@ -24,11 +24,11 @@ if TYPE_CHECKING:
     from napari_blindsr.estimation.kernel_field import KernelField
     from napari_blindsr.images.axes import Index
     from napari_blindsr.progress import Progress
-    from napari_blindsr.restoration.problem import Job
+    from napari_blindsr.restoration.problem import Problem
     from napari_blindsr.restoration.result import Result
     from napari_blindsr.settings import Settings
     from napari_blindsr.solvers.loop import Weights
-    from napari_blindsr.stacks.plan import StackJob
+    from napari_blindsr.stacks.plan import StackProblem
 
 
 CANDIDATES = 8
@@ -39,7 +39,7 @@ INFORMATIVE = 3
 
 
 def find_shared(
-    stack: StackJob, indices: Sequence[Index]
+    stack: StackProblem, indices: Sequence[Index]
 ) -> Generator[Progress, bool | None, GroupKernel | None]:
     """Estimate the kernel that planes share: yields the `Progress` of an optimisation.
 
@@ -59,48 +59,50 @@ def find_shared(
     return GroupKernel(kernel=result.kernel)
 
 
-def informative_planes(stack: StackJob, indices: Sequence[Index]) -> list[tuple[Index, Job]]:
+def informative_planes(
+    stack: StackProblem, indices: Sequence[Index]
+) -> list[tuple[Index, Problem]]:
     """Return some planes that share a kernel, those with the most detail above the noise first.
 
     Planes that cannot be used, such as constant or damaged ones, are left out; their own
     restoration reports why. If none can be used, the error of the last one is raised.
     """
-    usable: list[tuple[float, Index, Job]] = []
+    usable: list[tuple[float, Index, Problem]] = []
     failure: BlindSRError | None = None
     for index in spread(indices):
         try:
-            job = stack.prepared(index, None)
+            problem = stack.prepared(index, None)
         except BlindSRError as error:
             failure = error
             continue
         # In the input's unit, so that bright planes rank above dim ones with equal noise. The
         # differences of pixels have twice the variance of their noise.
-        planes = job.planes
-        power = detail(planes.data) - 4 * max(job.noise, 0.0) ** 2
-        usable.append((-power * planes.span**2, index, job))
+        planes = problem.planes
+        power = detail(planes.data) - 4 * max(problem.noise, 0.0) ** 2
+        usable.append((-power * planes.span**2, index, problem))
     if not usable and failure is not None:
         raise failure
     best = sorted(usable, key=lambda plane: plane[0])[:INFORMATIVE]
-    return [(index, job) for _, index, job in best]
+    return [(index, problem) for _, index, problem in best]
 
 
-def shared_blur(planes: Sequence[tuple[Index, Job]], settings: Settings) -> BlurEstimate:
+def shared_blur(planes: Sequence[tuple[Index, Problem]], settings: Settings) -> BlurEstimate:
     """Return the blur that planes have in common, as estimated by the network."""
     found = [
-        estimate_posterior(job.planes.data, settings, measured=job.planes.measured)
-        for _, job in planes
+        estimate_posterior(problem.planes.data, settings, measured=problem.planes.measured)
+        for _, problem in planes
     ]
     return estimate_of(pool_posteriors(found), settings)
 
 
-def shared_field(planes: Sequence[tuple[Index, Job]], settings: Settings) -> KernelField:
+def shared_field(planes: Sequence[tuple[Index, Problem]], settings: Settings) -> KernelField:
     """Return the kernels of the regions that planes have in common, as estimated by the network.
 
     An `InputError` if no region has enough detail to estimate its blur.
     """
     by_plane = [
-        region_posteriors(job.planes.data, settings, measured=job.planes.measured)
-        for _, job in planes
+        region_posteriors(problem.planes.data, settings, measured=problem.planes.measured)
+        for _, problem in planes
     ]
     regions = [
         [posterior for posterior in region if posterior is not None]
@@ -133,9 +135,9 @@ class WarmStarts:
     planes are neighbours. Without warm starts, every plane is a sequence of its own.
     """
 
-    def __init__(self, job: StackJob, todo: Iterable[Index]) -> None:
-        self._axis = job.chain_axis if job.passes_weights else None
-        self._chosen = None if self._axis is None else job.selection[self._axis]
+    def __init__(self, problem: StackProblem, todo: Iterable[Index]) -> None:
+        self._axis = problem.chain_axis if problem.passes_weights else None
+        self._chosen = None if self._axis is None else problem.selection[self._axis]
         self._todo = list(todo)
         self._waiting = set(self._todo)
         self._known = frozenset(self._todo)
@@ -203,10 +205,10 @@ class WarmStarts:
 
 
 def kalman_smoothed(
-    job: StackJob, estimated: Mapping[Index, GroupKernel]
+    problem: StackProblem, estimated: Mapping[Index, GroupKernel]
 ) -> dict[Index, GroupKernel]:
     """Return the kernels of planes, each filtered with the estimates of its neighbours."""
-    axis = job.chain_axis
+    axis = problem.chain_axis
     assert axis is not None
     result = dict(estimated)
     posteriors = {
@@ -220,6 +222,6 @@ def kalman_smoothed(
         steps = [after - before for before, after in itertools.pairwise(places)]
         kept = smoothed([posteriors[index] for index in sequence], steps=steps)
         for index, posterior in zip(sequence, kept, strict=True):
-            blur = estimate_of(posterior, job.settings)
+            blur = estimate_of(posterior, problem.settings)
             result[index] = GroupKernel(kernel=blur.kernel, blur=blur)
     return result

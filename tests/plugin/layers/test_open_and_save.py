@@ -121,9 +121,9 @@ def test_one_plane_keeps_what_its_file_says(tmp_path: Path, name: str) -> None:
 @pytest.mark.parametrize("name", NAMES)
 def test_colours_and_unnamed_axes(tmp_path: Path, name: str) -> None:
     image = STACK[0, 0, :, :, :30].reshape(24, 30, 3).astype(np.uint8)
-    told = Description(axes="YXS", pixel_size=FILE.pixel_size)
+    stated = Description(axes="YXS", pixel_size=FILE.pixel_size)
     viewer = ViewerModel()
-    (layer,) = opened(write(tmp_path / name, image, told), viewer)
+    (layer,) = opened(write(tmp_path / name, image, stated), viewer)
     assert layer.rgb
     path = tmp_path / f"saved {name}"
     viewer.layers.save(str(path), plugin="napari-blindsr")

@@ -97,8 +97,8 @@ def test_all_is_measured_as_the_library_does(
     check_table(widget.panel.table, expected)
     # What is kept is plain JSON, and nothing else of the record has changed.
     kept = json.loads(json.dumps(result.metadata["napari-blindsr"]))
-    told = library.to_metadata(findings.measurements)
-    assert kept["measurements"] == json.loads(json.dumps(told))
+    written = library.to_metadata(findings.measurements)
+    assert kept["measurements"] == json.loads(json.dumps(written))
     assert kept["measured_with"]["layers"]["source"] == "cells"
     assert kept["measured_with"]["numerical_aperture"] == 1.2
     assert {name: kept[name] for name in record} == json.loads(json.dumps(record))

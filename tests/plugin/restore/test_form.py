@@ -105,8 +105,8 @@ def test_the_optics_of_a_micrograph_are_asked_for(open_dock: DockMaker) -> None:
     assert optics.aperture.value == 1.4
     assert widget._form.settings().optics == Optics()
     optics.dye.value = 510.0
-    told = Optics(numerical_aperture=1.4, emission_nm=510, pixel_size_nm=100)
-    assert widget._form.settings().optics == told
+    entered = Optics(numerical_aperture=1.4, emission_nm=510, pixel_size_nm=100)
+    assert widget._form.settings().optics == entered
     # What is chosen holds.
     optics.kind.value, optics.pixel_size.value = "electron", 80
     layer.scale = (0.2, 0.2)

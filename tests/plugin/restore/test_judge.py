@@ -56,8 +56,8 @@ def test_the_gravest_finding_counts(names: tuple[str, ...], level: str, line: st
     verdict = judged(*names)
     assert (verdict.level, verdict.line) == (level, line)
     assert len(verdict.cautions) == len(names)
-    told = Caution(message="It is so.", meaning="This follows.", advice="Do that.")
-    assert set(verdict.cautions) == {told}
+    only = Caution(message="It is so.", meaning="This follows.", advice="Do that.")
+    assert set(verdict.cautions) == {only}
 
 
 def test_what_was_left_out_is_a_caution() -> None:

@@ -80,8 +80,8 @@ def test_every_method_runs(
     assert viewer.layers.selection.active == fine
     # Nobody takes what a trained network made for what was fitted to this image alone.
     verdict = widget.verdict.verdict.text
-    told = f"Neural networks used: {', '.join(record['learned_priors'])}."
-    assert (told in verdict) == bool(record["learned_priors"])
+    sentence = f"Neural networks used: {', '.join(record['learned_priors'])}."
+    assert (sentence in verdict) == bool(record["learned_priors"])
     assert bool(record["learned_priors"]) == (
         method.finish in ("prior", "usrnet") or not method.optimises
     )
@@ -315,5 +315,5 @@ def test_a_blur_is_told_with_its_intervals_in_pixels_of_the_image(
     # FWHM in pixels of the image.
     first, second = (1.17741 * width for width in blur["widths"])
     ends = [1.17741 * end for pair in blur["intervals"] for end in pair]
-    told = f"FWHM {first:.1f} × {second:.1f} px (90 %: {min(ends):.1f}–{max(ends):.1f})"
-    assert told in widget.verdict.verdict.text
+    sentence = f"FWHM {first:.1f} × {second:.1f} px (90 %: {min(ends):.1f}–{max(ends):.1f})"
+    assert sentence in widget.verdict.verdict.text

@@ -252,8 +252,8 @@ def test_the_microscope_of_the_blur_type_is_the_one_that_was_chosen(open_dock: D
     assert "assumes" not in widget._form.size_row.value
     widget.kernel.value = "airy"
     assert "optics have no effect" not in widget._form.size_row.value
-    told = "Microscope (Airy) assumes Aperture NA 0.8, Wavelength 520 nm: check them"
-    assert told in widget._form.size_row.value
+    sentence = "Microscope (Airy) assumes Aperture NA 0.8, Wavelength 520 nm: check them"
+    assert sentence in widget._form.size_row.value
     optics.aperture.value = 1.2
     assert "optics have no effect" in widget._form.size_row.value
     assert "assumes Wavelength 520 nm: check them" in widget._form.size_row.value

@@ -69,8 +69,8 @@ def test_the_command_repeats_the_run(
     PluginManager.instance().discover()
     source = tmp_path / "cells.ome.tif"
     image = np.stack([blurred, blurred[::-1]])
-    told = Description(axes="CYX", channel_names=("DAPI", "GFP"))
-    writer = create_image(source, shape=image.shape, dtype=image.dtype, description=told)
+    described = Description(axes="CYX", channel_names=("DAPI", "GFP"))
+    writer = create_image(source, shape=image.shape, dtype=image.dtype, description=described)
     writer[(slice(None),) * 3] = image
     writer.finish()
     viewer, widget = open_dock(method="fast")

@@ -344,8 +344,8 @@ def test_a_lazy_plane_that_cannot_be_read_is_named(
     watched.broken = 1
     widget.planes.value = "all"
     run(qtbot, widget)
-    told = "T=1 (layer 'stack' cannot be read: OSError: the disk is gone)"
-    assert told in widget.verdict.verdict.text
+    sentence = "T=1 (layer 'stack' cannot be read: OSError: the disk is gone)"
+    assert sentence in widget.verdict.verdict.text
     assert viewer.layers["stack ×2 (fast)"].data.shape == (3, 64, 64)
 
 
@@ -459,8 +459,8 @@ def test_what_a_run_takes_is_told_beside_what_is_free(
 ) -> None:
     _, widget = stack_dock(da.zeros((200, 1024, 1024), chunks=(1, 512, 512), dtype=np.uint8))
     text = widget._form.size_row.value
-    told = r"Only the plane on display \(.*\) · 1024 × 1024 → 2048 × 2048 px · about .* free"
-    assert re.fullmatch(told, text)
+    sentence = r"Only the plane on display \(.*\) · 1024 × 1024 → 2048 × 2048 px · about .* free"
+    assert re.fullmatch(sentence, text)
     available = psutil.virtual_memory()._replace(available=3 * 10**9)
     monkeypatch.setattr(psutil, "virtual_memory", lambda: available)
     widget.planes.value = "all"

@@ -81,7 +81,7 @@ class NonblindRestorer:
         *,
         noise: float,
         measured: Tensor | None,
-        light: ShotNoise | None = None,
+        shot_noise: ShotNoise | None = None,
         conditions: Conditions | None = None,
         kernel_is_known: bool = False,
         colour: bool = False,
@@ -102,7 +102,7 @@ class NonblindRestorer:
             kernel,
             noise=noise,
             measured=measured,
-            light=light,
+            shot_noise=shot_noise,
             conditions=conditions,
             colour=colour,
         )
@@ -114,18 +114,18 @@ class NonblindRestorer:
         *,
         noise: float,
         measured: Tensor | None,
-        light: ShotNoise | None,
+        shot_noise: ShotNoise | None,
         conditions: Conditions,
         colour: bool,
     ) -> Tensor:
         assert self.prior is not None
         data, scale = observation.data, observation.scale
         low, span = conditions.low[:, None, None], conditions.span[:, None, None]
-        levels = data.new_full((len(data),), noise) if light is None else light.levels
-        given = conditions.noise(levels) / (span if light is not None else conditions.span)
+        levels = data.new_full((len(data),), noise) if shot_noise is None else shot_noise.levels
+        given = conditions.noise(levels) / (span if shot_noise is not None else conditions.span)
         typical = None
-        if light is not None:
-            typical = conditions.noise(light.typical) / conditions.span
+        if shot_noise is not None:
+            typical = conditions.noise(shot_noise.typical) / conditions.span
         turn = canonical(data.cpu().numpy())
         turns = turn.rotations() if self.rotated and self.errors is None else (turn,)
         image = torch.zeros_like(low)
