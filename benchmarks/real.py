@@ -14,7 +14,7 @@ import argparse
 import json
 import math
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -103,13 +103,16 @@ def simulated(
     )
 
 
-def micrographs(*, smooth: bool = False) -> Iterator[Real]:
+def micrographs(*, smooth: bool = False, validation: bool = True) -> Iterator[Real]:
     """Yield the validation split: pixels averaged 2 × 2, then blurred, ×2 and ×4, noisy.
 
     `smooth` correlates the noise of neighbouring pixels: a Gaussian of σ from 0.5 to 1 pixel.
+    Without `validation` the pictures are those that the networks were trained on.
     """
     folder = data_folder() / "micrographs"
-    paths = [path for path in sorted(folder.glob("*.tif")) if is_validation(path.name)]
+    paths = [
+        path for path in sorted(folder.glob("*.tif")) if is_validation(path.name) == validation
+    ]
     for number, path in enumerate(paths):
         truth = reduced(read_micrograph(path), 2)
         top, left = (max(0, (n - LARGEST) // 2) for n in truth.shape)
@@ -130,9 +133,9 @@ def micrographs(*, smooth: bool = False) -> Iterator[Real]:
             )
 
 
-def photographs() -> Iterator[tuple[str, NDArray[np.float32]]]:
+def photographs(names: Sequence[str]) -> Iterator[tuple[str, NDArray[np.float32]]]:
     """Yield parts of photographs of some 256 pixels a side."""
-    for name in PHOTOGRAPHS:
+    for name in names:
         loaded = np.asarray(getattr(data, name)())
         picture = loaded / (255 if loaded.max() > 1 else 1)
         factor = max(1, min(picture.shape[:2]) / 360)
@@ -149,9 +152,9 @@ def photographs() -> Iterator[tuple[str, NDArray[np.float32]]]:
             )
 
 
-def compressed(scale: int, quality: int) -> Iterator[Real]:
+def compressed(scale: int, quality: int, names: Sequence[str] = PHOTOGRAPHS) -> Iterator[Real]:
     """Yield photographs that were blurred, sampled, and stored as JPEG."""
-    for number, (name, picture) in enumerate(photographs()):
+    for number, (name, picture) in enumerate(photographs(names)):
         rng = np.random.default_rng([quality, number])
         sigma = rng.uniform(0.35, 0.8)
         case = simulated(
@@ -170,9 +173,9 @@ def as_jpeg(image: NDArray[Any], quality: int) -> NDArray[np.float32]:
     return np.asarray(Image.open(io.BytesIO(file.getvalue())), dtype=np.float32) / np.float32(255)
 
 
-def soft_objects() -> Iterator[Real]:
+def soft_objects(first: int = 0) -> Iterator[Real]:
     """Yield filtered noise and soft nuclei: nothing sharp anywhere."""
-    for number in range(24):
+    for number in range(first, first + 24):
         rng = np.random.default_rng([24, number])
         side, scale = 320, (2, 4)[number % 2]
         if number % 4 < 2:

@@ -2,9 +2,8 @@
 
     BLINDSR_DATA=… python benchmarks/uncertainty.py [--fit] [--threads 1]
 
-With --fit the rule of the package is fitted anew, on pictures and seeds other than those it is
-judged by, and printed. Every factor is fitted on those alone as well. Nothing that it is judged by
-was trained on; of the pictures that it is fitted on, the image prior has seen some.
+With --fit the rules for reconstructions without the image prior are fitted anew, on pictures and
+seeds other than those they are judged by, and printed. Nothing that is judged by was trained on.
 
 For a normal error of standard deviation σ, the mean absolute error is √(2/π)·σ. That is what
 "predicted" means here.
@@ -15,14 +14,16 @@ from __future__ import annotations
 import argparse
 import math
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from itertools import islice
 from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 from cases import Case, micrograph, published, random_gaussian, table
 from numpy.typing import NDArray
-from scipy.ndimage import gaussian_filter
+from real import PHOTOGRAPHS as JUDGED
+from real import Real, compressed, micrographs, soft_objects
 from scipy.stats import spearmanr
 from skimage import data
 
@@ -32,25 +33,22 @@ from napari_blindsr.restoration.reconstruct import restored
 from napari_blindsr.restoration.restore import make_settings
 from napari_blindsr.restoration.setup import prepare, with_blur
 from napari_blindsr.restoration.uncertainty import (
-    BLIND,
     Changes,
-    Kind,
     Rule,
-    alternatives,
     average_neighbours,
-    combine,
+    find_changes,
+    find_uncertainty,
     local_sd,
-    rule_for,
-    squared,
 )
 
 if TYPE_CHECKING:
-    from napari_blindsr.restoration.problem import Problem
-    from napari_blindsr.restoration.reconstruct import Restored
+    from collections.abc import Sequence
+
+    from napari_blindsr.types import Finish
 
 NORMAL = math.sqrt(2 / math.pi)
-COUNTS = (1, 3, 5)
-"""Restorations; the first is the map of errors."""
+COUNTS: dict[Finish, int] = {"prior": 1, "measurement": 5}
+"""Restorations for each reconstruction."""
 
 TRIVIAL = 7
 """Side of the windows of the trivial predictor."""
@@ -60,21 +58,14 @@ PHOTOGRAPHS = ("astronaut", "chelsea", "coffee", "rocket", "astronaut", "coffee"
 
 @dataclass(kw_only=True)
 class Run:
-    """A restoration, its error, and the mean squared changes by kind and number."""
+    """A restoration, its error, and what its uncertainty is or is made of."""
 
     case: Case
     axes: str
     image: NDArray[np.float32]
     error: NDArray[np.float64]
-    shot_noise: bool
-    changes: dict[tuple[Kind, int], NDArray[np.float32]] = field(default_factory=dict)
-    seconds: dict[tuple[Kind, int], float] = field(default_factory=dict)
-
-    def of(self, count: int, kind: Kind) -> NDArray[np.float32]:
-        return self.changes[kind, count]
-
-    def trivial(self) -> NDArray[np.float64]:
-        return local_sd(self.image, self.axes, TRIVIAL)
+    predicted: NDArray[np.float32] | None = None
+    changes: Changes | None = None
 
 
 def photograph(name: str, seed: int, side: int = 192) -> Case:
@@ -103,9 +94,6 @@ def cells(settings: list[tuple[int, float, float]], first: int) -> list[Case]:
     ]
 
 
-POWERS = ("expected", "kernel", "data", "detail", "typical")
-
-
 def fitted_on() -> list[Case]:
     conditions = [
         (2, 1.5, 300.0),
@@ -117,7 +105,14 @@ def fitted_on() -> list[Case]:
         (2, 0.7, 200.0),
         (4, 1.2, 2000.0),
     ]
-    return [photograph(n, i) for i, n in enumerate(PHOTOGRAPHS)] + cells(conditions, 101)
+    trained = micrographs(validation=False)
+    return [
+        *(photograph(name, seed) for seed, name in enumerate(PHOTOGRAPHS)),
+        *cells(conditions, 101),
+        *map(as_case, islice(trained, 0, None, 9)),
+        *jpegs(PHOTOGRAPHS[:4], each=4),
+        *map(as_case, islice(soft_objects(100), 0, None, 5)),
+    ]
 
 
 def judged_by() -> dict[str, list[Case]]:
@@ -131,95 +126,60 @@ def judged_by() -> dict[str, list[Case]]:
     return {
         "Set5 ×4": [published(name) for name in ("bird", "butterfly", "head", "woman")],
         "cells": cells(conditions, 1),
+        "micrographs": [as_case(one) for one in islice(micrographs(), 0, None, 4)],
+        "JPEG": jpegs(JUDGED, each=4),
+        "soft objects": [as_case(one) for one in islice(soft_objects(), 0, None, 3)],
     }
 
 
-def restored_at_once(problem: Problem) -> Restored:
-    return drained(restored(problem, None, start=time.perf_counter(), stop=False))
+def jpegs(names: Sequence[str], *, each: int) -> list[Case]:
+    """Return one of so many parts of photographs, at three qualities."""
+    kinds = ((2, 90), (2, 60), (4, 75))
+    return [
+        as_case(one)
+        for scale, quality in kinds
+        for one in islice(compressed(scale, quality, names), 0, None, each)
+    ]
 
 
-def run(case: Case, counts: tuple[int, ...], *, known: bool = False) -> Run:
+def as_case(one: Real) -> Case:
+    return Case(
+        name=one.name,
+        lr=one.image,
+        truth=one.truth,
+        kernel=one.kernel.astype(np.float64),
+        scale=one.scale,
+        geometry="camera",
+        border="extend",
+    )
+
+
+def run(case: Case, finish: Finish, *, known: bool = False, fits: bool = False) -> Run:
+    """Restore a case, and find its uncertainty; to fit rules, the changes that it is made of."""
     settings, kernel = make_settings(
         scale=case.scale,
         geometry=case.geometry,
         border=case.border,
         kernel=case.kernel if known else "gaussian",
+        finish=finish,
+        uncertainty=COUNTS[finish],
     )
     problem = prepare(case.lr, settings, axes=None, known=kernel, mask=None, region=None)
     if problem.estimates_blur:
         problem = with_blur(problem)
-    joined = restored_at_once(problem)
-    image = joined.image
-    result = Run(
+    start = time.perf_counter()
+    joined = drained(restored(problem, None, start=start, stop=False))
+    made = Run(
         case=case,
         axes=problem.planes.axes,
-        image=image,
-        error=np.abs(image - case.truth),
-        shot_noise=problem.shot_noise is not None,
+        image=joined.image,
+        error=np.abs(joined.image - case.truth),
     )
-    sums: dict[Kind, NDArray[np.float32]] = {}
-    numbers: dict[Kind, int] = {}
-    spent: dict[Kind, float] = {}
-    for index, (kind, other) in enumerate(alternatives(problem, joined, max(counts))):
-        began = time.perf_counter()
-        square = squared(kind, restored_at_once(other), problem, joined)
-        spent[kind] = spent.get(kind, 0.0) + time.perf_counter() - began
-        sums[kind] = sums[kind] + square if kind in sums else square
-        numbers[kind] = numbers.get(kind, 0) + 1
-        if index + 1 in counts:
-            for done, total in sums.items():
-                result.changes[done, index + 1] = total / np.float32(numbers[done])
-                result.seconds[done, index + 1] = spent[done]
-    return result
-
-
-def plain(squares: NDArray[np.float32], one: Run) -> NDArray[np.float64]:
-    return np.sqrt(average_neighbours(squares, one.axes, one.case.scale).astype(np.float64))
-
-
-def variants(one: Run, count: int) -> dict[str, NDArray[np.floating]]:
-    """Return predicted standard deviations, each but for a factor, by the name of their kind."""
-    if count == 1:
-        changes = Changes(expected=one.of(1, "error"), data=None, kernel=None)
-        return {
-            "map of errors, 1": np.sqrt(one.of(1, "error")),
-            "map and detail, 1": combine(
-                one.image,
-                changes,
-                rule_for(changes, shot_noise=one.shot_noise),
-                axes=one.axes,
-                scale=one.case.scale,
-            ),
-        }
-    changes = Changes(
-        expected=one.of(count, "error"), data=one.of(count, "data"), kernel=one.of(count, "kernel")
-    )
-    learned = rule_for(changes, shot_noise=one.shot_noise)
-    assert changes.data is not None
-    assert changes.kernel is not None
-    each = count // 2
-
-    def by(rule: Rule) -> NDArray[np.float32]:
-        return combine(one.image, changes, rule, axes=one.axes, scale=one.case.scale)
-
-    return {
-        f"kernel, {each}": plain(changes.kernel, one),
-        f"noise, {each}": plain(changes.data, one),
-        f"both, {2 * each}": plain(changes.data + changes.kernel, one),
-        f"both and detail, {2 * each}": by(BLIND),
-        f"map and both, {count}": by(learned),
-    }
-
-
-def seconds(one: Run, name: str, count: int) -> float:
-    kinds: tuple[Kind, ...] = ("data", "kernel")
-    if name.startswith("map"):
-        kinds = ("error",) if count == 1 else ("error", *kinds)
-    if name.startswith("kernel"):
-        kinds = ("kernel",)
-    if name.startswith("noise"):
-        kinds = ("data",)
-    return sum(one.seconds[kind, count] for kind in kinds)
+    if fits:
+        made.changes = drained(find_changes(problem, joined, start=start))
+    else:
+        made.predicted, _ = drained(find_uncertainty(problem, joined, start=start))
+    return made
 
 
 def deciles(predicted: NDArray[np.floating], error: NDArray[np.floating]) -> NDArray[np.float64]:
@@ -233,115 +193,55 @@ def deciles(predicted: NDArray[np.floating], error: NDArray[np.floating]) -> NDA
     )
 
 
-def factor(predictions: list[NDArray[np.floating]], runs: list[Run]) -> float:
-    """Return what brings the predicted mean error of the usual image to the true one."""
-    ratios = [
-        one.error.mean() / (NORMAL * p.mean()) for p, one in zip(predictions, runs, strict=True)
-    ]
-    return float(np.exp(np.mean(np.log(ratios))))
-
-
 def rank(predicted: NDArray[np.floating], one: Run) -> float:
     return float(spearmanr(predicted.ravel(), one.error.ravel())[0])
 
 
-def attainable(one: Run, smoothing: float = 1.5) -> float:
-    """Return the rank correlation of a perfect prediction with errors drawn from it.
-
-    The true error, squared and smoothed, stands for its variance. It follows single errors to some
-    extent, so the number is rather too high.
-    """
-    sigmas = tuple(smoothing if axis in "YX" else 0.0 for axis in one.axes)
-    sd = np.sqrt(gaussian_filter(one.error**2, sigmas, mode="nearest"))
-    drawn = np.abs(sd * np.random.default_rng(0).standard_normal(sd.shape))
-    return float(spearmanr(sd.ravel(), drawn.ravel())[0])
-
-
-def judge(name: str, runs: list[Run], fits: list[Run]) -> None:
-    trivial = [rank(one.trivial(), one) for one in runs]
-    rows = []
-
-    def add(label: str, judged: list[NDArray[np.floating]], c: float, cost: str) -> None:
-        ranks = [rank(p, one) for p, one in zip(judged, runs, strict=True)]
-        gains = np.subtract(ranks, trivial)
-        ratio = deciles(
-            np.concatenate([c * p.ravel() for p in judged]),
-            np.concatenate([one.error.ravel() for one in runs]),
-        )
-        rows.append(
-            [
-                label,
-                cost,
-                f"{np.mean(ranks):.3f}",
-                f"{gains.mean():+.3f} ({gains.min():+.3f}…{gains.max():+.3f})",
-                f"{c:.2f}",
-                f"{ratio.min():.2f}…{ratio.max():.2f}",
-                f"{int((np.abs(ratio - 1) <= 0.25).sum())}",
-                " ".join(f"{value:.2f}" for value in ratio),
-            ]
-        )
-
-    add(
-        "local sd 7 × 7",
-        [one.trivial() for one in runs],
-        factor([one.trivial() for one in fits], fits),
-        "0",
+def judge(name: str, finish: Finish, runs: list[Run]) -> list[str]:
+    """Return a row of figures."""
+    predicted = [one.predicted for one in runs if one.predicted is not None]
+    ranks = [rank(p, one) for p, one in zip(predicted, runs, strict=True)]
+    trivial = [rank(local_sd(one.image, one.axes, TRIVIAL), one) for one in runs]
+    whole = [one.error.mean() / (NORMAL * p.mean()) for p, one in zip(predicted, runs, strict=True)]
+    ratios = deciles(
+        np.concatenate([p.ravel() for p in predicted]),
+        np.concatenate([one.error.ravel() for one in runs]),
     )
-    for count in COUNTS:
-        judged, fitted = ([variants(one, count) for one in group] for group in (runs, fits))
-        for label in judged[0]:
-            c = factor([v[label] for v in fitted], fits)
-            cost = f"{np.mean([seconds(one, label, count) for one in runs]):.1f}"
-            add(label, [v[label] for v in judged], c, cost)
-    table(
+    return [
         name,
-        [
-            "predictor, restorations",
-            "s",
-            "ρ",
-            "over local sd",
-            "factor",
-            "range",
-            "±25 %",
-            "deciles",
-        ],
-        rows,
-    )
-    for one, value in zip(runs, trivial, strict=True):
-        best = rank(variants(one, COUNTS[-1])[f"map and both, {COUNTS[-1]}"], one)
-        print(
-            f"{one.case.name}: local sd {value:.3f}, map and both {best:.3f}, "
-            f"a perfect one some {attainable(one):.3f}"
-        )
+        finish,
+        str(COUNTS[finish]),
+        f"{np.mean(ranks):.3f}",
+        f"{np.mean(ranks) - np.mean(trivial):+.3f}",
+        f"{min(whole):.2f}…{max(whole):.2f}",
+        f"{ratios.min():.2f}…{ratios.max():.2f}",
+        " ".join(f"{value:.2f}" for value in ratios),
+    ]
 
 
-def fit(powers: set[str], runs: list[Run], count: int) -> Rule:
+def fit(names: Sequence[str], runs: list[Run]) -> Rule:
     """Fit such powers and the factor of a rule to the likelihood of errors.
 
     They are taken to be those of a Laplace distribution.
     """
-    names = [n for n in ("expected", "kernel", "data", "detail", "typical") if n in powers]
     columns, errors = [], []
     for one in runs:
+        changes = one.changes
+        assert changes is not None
         contrast = float(one.image.std())
         parts = {
+            "data": np.sqrt(average_neighbours(changes.data, one.axes, one.case.scale)),
             "detail": local_sd(one.image, one.axes),
+            "typical": np.full(one.image.shape, math.sqrt(changes.data.mean())),
         }
-        if "typical" in names:
-            level = math.sqrt(one.of(count, "data").mean())
-            parts["typical"] = np.full(one.image.shape, level)
-        if "data" in names:
-            parts["data"] = plain(one.of(count, "data"), one)
-        if "expected" in names:
-            parts["expected"] = np.sqrt(one.of(count, "error"))
-        if "kernel" in names:
-            parts["kernel"] = plain(one.of(count, "kernel"), one)
+        if changes.kernel is not None:
+            parts["kernel"] = np.sqrt(average_neighbours(changes.kernel, one.axes, one.case.scale))
         chosen = np.random.default_rng(0).choice(one.error.size, 8000)
         columns.append(
             np.stack([np.log(parts[n].ravel()[chosen] / contrast + 1e-6) for n in names], axis=1)
         )
         errors.append(one.error.ravel()[chosen] / contrast)
-    x, e = torch.tensor(np.concatenate(columns)), torch.tensor(np.concatenate(errors))
+    x, e = torch.tensor(np.concatenate(columns)).double(), torch.tensor(np.concatenate(errors))
     theta = torch.zeros(len(names) + 1, dtype=torch.float64, requires_grad=True)
     optimiser = torch.optim.Adam([theta], lr=0.05)
     for _ in range(400):
@@ -352,12 +252,9 @@ def fit(powers: set[str], runs: list[Run], count: int) -> Rule:
         loss.backward()
         optimiser.step()
     found = dict(zip(names, theta.detach()[1:].tolist(), strict=True))
-    fitted = Rule(
-        factor=float(theta[0].detach().exp()),
-        contrast=1 - sum(found.values()),
-        **{name: found.get(name, 0.0) for name in POWERS},
-    )
-    print(f"{count} restorations, likelihood {float(loss.detach()):.3f}: {fitted}", flush=True)
+    factor = float(theta[0].detach().exp())
+    fitted = Rule(factor=factor, contrast=1 - sum(found.values()), **found)
+    print(f"likelihood {float(loss.detach()):.3f}: {fitted}", flush=True)
     return fitted
 
 
@@ -367,19 +264,19 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
-    fits = [run(case, COUNTS) for case in fitted_on()]
     if options.fit:
-        known = [run(case, (1, 5), known=True) for case in fitted_on()]
-        for group, kinds in ((fits, {"kernel", "data"}), (known, {"data"})):
-            fit({*kinds, "detail", "typical"}, group, 5)
-            for shot_noise in (False, True):
-                some = [one for one in group if one.shot_noise == shot_noise]
-                print("shot noise" if shot_noise else "even noise", len(some))
-                fit({"expected", "detail"}, some, 1)
-                fit({*kinds, "expected", "detail", "typical"}, some, 5)
+        powers = ("data", "detail", "typical")
+        for known in (False, True):
+            runs = [run(case, "measurement", known=known, fits=True) for case in fitted_on()]
+            fit(powers if known else (*powers, "kernel"), runs)
         return
-    for name, judged in judged_by().items():
-        judge(name, [run(case, COUNTS) for case in judged], fits)
+    rows = [
+        judge(name, finish, [run(case, finish) for case in cases])
+        for name, cases in judged_by().items()
+        for finish in COUNTS
+    ]
+    heads = "images|finish|restorations|ρ|over local sd|image by image|tenths|each tenth"
+    table("Error over predicted", heads.split("|"), rows)
 
 
 if __name__ == "__main__":

@@ -244,8 +244,9 @@ def error(
     pictures: Pictures = 60,
     judges: Judges = 20,
     start: Weights = None,
+    begin: Start = None,
     micrographs: Micrographs = None,
-    rate: Rate = 2e-3,
+    rate: Rate = 5e-4,
 ) -> None:
     """Train the map of the image prior's errors; an interrupted training continues."""
     torch.set_num_threads(threads)
@@ -257,6 +258,7 @@ def error(
         validation_batches=judges,
         seed=seed,
     )
+    _begin(task.network, begin)
     # It is trained briefly: a longer memory would still hold its first weights.
     plan = Plan(steps=steps, every=every, seed=seed, rate=rate, averaging=0.99, warmup=100)
     train(task, plan, out, report=_report)

@@ -129,8 +129,8 @@ class Settings:
         at once.
     uncertainty : int
         Number of further restorations from which the standard deviation of each pixel is
-        estimated; 0 for none. With the image prior the first one predicts the error, and 1 is
-        enough. The others use other kernels that fit the image, or fresh noise. Not where an
+        estimated; 0 for none. The image prior predicts it in one, however many are asked for.
+        Others, at least 2, use other kernels that fit the image, or fresh noise. Not where an
         optimisation would have to be repeated.
     field : tuple of int
         Rows and columns of regions with a kernel each; kernels are interpolated between the

@@ -29,17 +29,10 @@ from napari_blindsr.restoration.restore import iterate
 from napari_blindsr.restoration.uncertainty import (
     BLIND,
     KNOWN,
-    LEARNED_ALONE,
-    LEARNED_BLIND,
-    LEARNED_KNOWN,
-    SHOT_ALONE,
-    SHOT_BLIND,
-    SHOT_KNOWN,
     Changes,
     Rule,
     combine,
     local_sd,
-    rule_for,
 )
 from napari_blindsr.settings import Settings
 from tests.cli.command_line import check_refused, picture, run_here
@@ -260,26 +253,17 @@ def test_other_families_are_drawn_among_candidates_that_agree() -> None:
     assert spectrum.posterior is None
 
 
-RULES = (
-    BLIND,
-    KNOWN,
-    LEARNED_BLIND,
-    LEARNED_KNOWN,
-    LEARNED_ALONE,
-    SHOT_BLIND,
-    SHOT_KNOWN,
-    SHOT_ALONE,
-)
+RULES = (BLIND, KNOWN)
 
 
 @given(unit=st.floats(1e-3, 1e4), rule=st.sampled_from(RULES))
 def test_the_rule_has_the_unit_of_the_image(unit: float, rule: Rule) -> None:
     rng = np.random.default_rng(0)
-    image, *squares = (rng.random((12, 13)).astype(np.float32) for _ in range(4))
+    image, *squares = (rng.random((12, 13)).astype(np.float32) for _ in range(3))
 
     def changes(factor: float) -> Changes:
-        expected, data, kernel = ((factor * square).astype(np.float32) for square in squares)
-        return Changes(expected=expected, data=data, kernel=kernel)
+        data, kernel = ((factor * square).astype(np.float32) for square in squares)
+        return Changes(data=data, kernel=kernel if rule is BLIND else None)
 
     one = combine(image, changes(1.0), rule, axes="YX", scale=2)
     many = combine(
@@ -294,23 +278,8 @@ def test_the_rule_has_the_unit_of_the_image(unit: float, rule: Rule) -> None:
 
 def test_each_rule_is_a_product_of_powers_that_sum_to_one() -> None:
     for rule in RULES:
-        powers = (rule.expected, rule.kernel, rule.data, rule.detail, rule.typical, rule.contrast)
+        powers = (rule.kernel, rule.data, rule.detail, rule.typical, rule.contrast)
         assert sum(powers) == pytest.approx(1, abs=0.02)
-
-
-@pytest.mark.parametrize("shot_noise", [False, True])
-def test_the_rule_is_that_for_what_is_known(*, shot_noise: bool) -> None:
-    some = np.ones((2, 2), np.float32)
-    assert rule_for(Changes(data=some, kernel=some), shot_noise=shot_noise) is BLIND
-    assert rule_for(Changes(data=some, kernel=None), shot_noise=shot_noise) is KNOWN
-    alone, known, blind = (
-        rule_for(Changes(expected=some, data=data, kernel=kernel), shot_noise=shot_noise)
-        for data, kernel in ((None, None), (some, None), (some, some))
-    )
-    if shot_noise:
-        assert (alone, known, blind) == (SHOT_ALONE, SHOT_KNOWN, SHOT_BLIND)
-    else:
-        assert (alone, known, blind) == (LEARNED_ALONE, LEARNED_KNOWN, LEARNED_BLIND)
 
 
 ROUNDED: dict[Any, tuple[float, float]] = {"float32": (0.05, 0.0), "bfloat16": (0.3, 0.02)}
@@ -335,7 +304,11 @@ def test_one_restoration_is_enough_with_the_image_prior(precision: Any) -> None:
     np.testing.assert_allclose(moved, found, rtol=most, atol=floor)
     assert (~np.isclose(moved, found, rtol=0.05, atol=floor)).mean() <= share
     assert moved.mean() == pytest.approx(found.mean(), rel=0.01)
-    # A kernel that is known is less in doubt than one that is read.
+    # More restorations add nothing.
+    np.testing.assert_array_equal(
+        restore(image, **{**options, "uncertainty": 4}).uncertainty, found
+    )
+    # A known kernel is less uncertain than an estimated one.
     known = restore(image, kernel=KERNEL, **options).uncertainty
     assert known is not None
     assert known.mean() < 1.15 * found.mean()

@@ -260,7 +260,7 @@ class OutputOptions:
         typer.Option(
             metavar="N",
             help="Compute the standard deviation of each pixel from so many additional "
-            f"restorations, at least 1 with the image prior, {FEWEST_RESTORATIONS} without; 0 is "
+            f"restorations: 1 with the image prior, at least {FEWEST_RESTORATIONS} without; 0 is "
             "off. Not where an optimisation would be repeated.",
         ),
     ] = 0

@@ -1,10 +1,11 @@
 """The standard deviation of each pixel of a result, from further restorations.
 
-With the image prior, the first one is a small network's map of its usual errors
-(`solvers.nonblind.error_map`). Half of the others restore the data with other kernels that fit
-them. The other half are a parametric bootstrap (Efron, 1979): the result is blurred again, gets
-fresh noise, and is restored. No repetition shows the errors that a reconstruction makes every time;
-these are in the network's map, and are larger where there is detail. `combine` takes all together.
+With the image prior, one restoration returns a small network's map of its usual errors
+(`solvers.nonblind.error_map`). Without it, half of the restorations are of the data with other
+kernels that fit them. The other half are a parametric bootstrap (Efron, 1979): the result is
+blurred again, gets fresh noise, and is restored. No repetition shows the errors that a
+reconstruction makes every time; they are larger where there is detail. `combine` takes all
+together.
 """
 
 from __future__ import annotations
@@ -37,7 +38,8 @@ if TYPE_CHECKING:
     from napari_blindsr.restoration.reconstruct import Restored
 
 
-Kind = Literal["error", "data", "kernel"]
+Kind = Literal["data", "kernel"]
+STOPPED = "stopped before the uncertainty was estimated"
 
 
 def find_uncertainty(
@@ -45,13 +47,36 @@ def find_uncertainty(
 ) -> Generator[Progress, bool | None, tuple[NDArray[np.float32] | None, tuple[str, ...]]]:
     """Return the standard deviation of a result in its shape and unit, and notes; None on stop."""
     if joined.reason == StopReason.STOPPED or not np.isfinite(joined.image).all():
-        return None, ("stopped before the uncertainty was estimated",)
+        return None, (STOPPED,)
+    if problem.restorer.prior is not None:
+        deviation = yield from _read_error_map(problem, joined, start=start)
+        return (None, (STOPPED,)) if deviation is None else (deviation, ())
     changes = yield from find_changes(problem, joined, start=start)
     if changes is None:
-        return None, ("stopped before the uncertainty was estimated",)
+        return None, (STOPPED,)
+    rule = KNOWN if changes.kernel is None else BLIND
     axes, scale = problem.planes.axes, problem.settings.scale
-    rule = rule_for(changes, shot_noise=problem.shot_noise is not None)
     return combine(joined.image, changes, rule, axes=axes, scale=scale), ()
+
+
+def _read_error_map(
+    problem: Problem, joined: Restored, *, start: float
+) -> Generator[Progress, bool | None, NDArray[np.float32] | None]:
+    """Return the image prior's error map of a result."""
+    log_variance_sd = 0.0 if problem.posterior is None else problem.posterior.log_variance_sd
+    restorer = replace(
+        problem.restorer,
+        errors=load_error_map().to(problem.compute.device),
+        log_variance_sd=log_variance_sd,
+    )
+    mapped = replace(_nonblind(problem, joined), restorer=restorer)
+    counter = ProgressCounter(start=start, unit="restoration", total=1)
+    found = yield from _restored_again(mapped, counter, start=start)
+    if found is None:
+        return None
+    # It was shifted to the unit of the image, like an image.
+    deviation: NDArray[np.float32] = np.abs(found.image - np.float32(problem.planes.low))
+    return deviation
 
 
 def find_changes(
@@ -62,59 +87,52 @@ def find_changes(
     sums: dict[Kind, NDArray[np.float32]] = {}
     numbers: dict[Kind, int] = {}
     counter = ProgressCounter(start=start, unit="restoration", total=count)
-    for index, (kind, other) in enumerate(alternatives(problem, joined, count)):
-        counter.done, stage = index, f"uncertainty: restoration {index + 1} of {count}"
-        if (yield counter.progress(stage)):
+    for index, (kind, other) in enumerate(_alternatives(problem, joined, count)):
+        counter.done = index
+        found = yield from _restored_again(other, counter, start=start)
+        if found is None:
             return None
-        steps = restored(other, None, start=start, stop=False)
-        while True:
-            try:
-                next(steps)
-            except StopIteration as end:
-                found: Restored = end.value
-                break
-            # Tiles may take long, so a stop takes effect between them.
-            if (yield counter.progress(stage)):
-                return None
-        square = squared(kind, found, problem, joined)
+        square: NDArray[np.float32] = np.square(found.image - joined.image)
         sums[kind] = sums[kind] + square if kind in sums else square
         numbers[kind] = numbers.get(kind, 0) + 1
     means = {kind: total / np.float32(numbers[kind]) for kind, total in sums.items()}
-    return Changes(expected=means.get("error"), data=means.get("data"), kernel=means.get("kernel"))
+    return Changes(data=means["data"], kernel=means.get("kernel"))
 
 
-def squared(kind: Kind, found: Restored, problem: Problem, joined: Restored) -> NDArray[np.float32]:
-    """Return the squared error map, or the squared differences to the result."""
-    # Error maps were shifted to the unit of the image, like images.
-    middle = np.float32(problem.planes.low) if kind == "error" else joined.image
-    square: NDArray[np.float32] = np.square(found.image - middle)
-    return square
+def _restored_again(
+    problem: Problem, counter: ProgressCounter, *, start: float
+) -> Generator[Progress, bool | None, Restored | None]:
+    """Return one more restoration; None on stop, which takes effect between tiles."""
+    stage = f"uncertainty: restoration {counter.done + 1} of {counter.total}"
+    steps = restored(problem, None, start=start, stop=False)
+    while not (yield counter.progress(stage)):
+        try:
+            next(steps)
+        except StopIteration as end:
+            found: Restored = end.value
+            return found
+    return None
 
 
-def alternatives(problem: Problem, joined: Restored, count: int) -> Iterator[tuple[Kind, Problem]]:
+def _nonblind(problem: Problem, joined: Restored) -> Problem:
+    """Return the problem of only the reconstruction, with the kernel of the result."""
+    settings = replace(
+        problem.settings,
+        method=METHODS[0],
+        finish=problem.restorer.name,
+        bounded=None,
+        uncertainty=0,
+    )
+    return replace(problem, settings=settings, source=joined.kernel)
+
+
+def _alternatives(problem: Problem, joined: Restored, count: int) -> Iterator[tuple[Kind, Problem]]:
     """Yield the problems of so many restorations.
 
-    The first is the error map, if the image prior made the result; then other data and other
-    kernels take turns, or other data alone if the kernel is known. A larger number begins alike.
+    Other data and other kernels take turns, or other data alone if the kernel is known. A larger
+    number begins alike.
     """
-    plain = replace(
-        problem,
-        # With a known kernel only the non-blind step runs.
-        settings=replace(
-            problem.settings,
-            method=METHODS[0],
-            finish=problem.restorer.name,
-            bounded=None,
-            uncertainty=0,
-        ),
-        source=joined.kernel,
-    )
-    if problem.restorer.prior is not None:
-        errors = load_error_map().to(problem.compute.device)
-        log_variance_sd = 0.0 if problem.posterior is None else problem.posterior.log_variance_sd
-        restorer = replace(problem.restorer, errors=errors, log_variance_sd=log_variance_sd)
-        yield "error", replace(plain, restorer=restorer)
-        count -= 1
+    plain = _nonblind(problem, joined)
     kernels = iter(_kernels(problem, count // 2))
     rng = np.random.default_rng([problem.settings.seed, 1])
     again, levels = _blurred_again(plain, joined), _noise_levels(plain)
@@ -199,77 +217,36 @@ class Rule:
 
     So it has the unit of the image. Fitted by ``benchmarks/uncertainty.py --fit``.
 
-    The factors are the error map (`expected`), the change with the kernel and with the data, the
-    local standard deviation of the result (`detail`), the root mean square change with the data
-    over the whole image (`typical`), and the standard deviation of the whole image (`contrast`).
+    The factors are the change with the kernel and with the data, the local standard deviation of
+    the result (`detail`), the root mean square change with the data over the whole image
+    (`typical`), and the standard deviation of the whole image (`contrast`).
     """
 
     factor: float
-    expected: float = 0.0
     kernel: float = 0.0
-    data: float = 0.0
+    data: float
     detail: float
-    typical: float = 0.0
+    typical: float
     contrast: float
 
 
-LEARNED_BLIND = Rule(
-    factor=0.92,
-    expected=0.84,
-    kernel=0.07,
-    data=0.075,
-    detail=-0.007,
-    typical=-0.06,
-    contrast=0.082,
-)
-"""For the image prior with an estimated kernel."""
+BLIND = Rule(factor=19.8, kernel=0.169, data=0.552, detail=0.173, typical=0.432, contrast=-0.326)
+"""For an estimated kernel."""
 
-LEARNED_KNOWN = Rule(
-    factor=1.93, expected=0.85, data=0.17, detail=-0.005, typical=0.092, contrast=-0.107
-)
-"""For the image prior with a known kernel."""
-
-LEARNED_ALONE = Rule(factor=0.88, expected=0.925, detail=0.02, contrast=0.055)
-"""For the image prior, with its error map alone."""
-
-SHOT_BLIND = Rule(
-    factor=0.99, expected=0.69, kernel=0.01, data=0.25, detail=0.07, typical=0.08, contrast=-0.1
-)
-SHOT_KNOWN = Rule(
-    factor=0.89, expected=0.71, data=0.285, detail=0.052, typical=-0.029, contrast=-0.018
-)
-SHOT_ALONE = Rule(factor=0.727, expected=0.886, detail=0.104, contrast=0.01)
-"""The same three with shot noise."""
-
-BLIND = Rule(factor=1.23, kernel=0.2, data=0.49, detail=0.29, typical=-0.335, contrast=0.355)
-"""For other reconstructions with an estimated kernel."""
-
-KNOWN = Rule(factor=0.96, data=0.685, detail=0.325, typical=-0.435, contrast=0.425)
-"""For other reconstructions with a known kernel."""
+KNOWN = Rule(factor=14.2, data=0.748, detail=0.201, typical=0.357, contrast=-0.306)
+"""For a known kernel."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Changes:
     """Mean squared differences to the result, in the result's axes and squared unit.
 
-    `expected` is the square of the error map; `data` is of restorations of the result, blurred
-    again, with fresh noise; `kernel` of restorations of the data with other kernels.
+    `data` is of restorations of the result, blurred again, with fresh noise; `kernel` of
+    restorations of the data with other kernels, if the kernel was estimated.
     """
 
-    expected: NDArray[np.float32] | None = None
-    data: NDArray[np.float32] | None
+    data: NDArray[np.float32]
     kernel: NDArray[np.float32] | None
-
-
-def rule_for(changes: Changes, *, shot_noise: bool) -> Rule:
-    """Return the rule that was fitted for these changes."""
-    if changes.expected is None:
-        return KNOWN if changes.kernel is None else BLIND
-    if changes.data is None:
-        return SHOT_ALONE if shot_noise else LEARNED_ALONE
-    if changes.kernel is None:
-        return SHOT_KNOWN if shot_noise else LEARNED_KNOWN
-    return SHOT_BLIND if shot_noise else LEARNED_BLIND
 
 
 def combine(
@@ -280,17 +257,13 @@ def combine(
     if contrast == 0:
         return np.zeros_like(image)
     logarithm = np.full(image.shape, np.log(rule.factor) + rule.contrast * np.log(contrast))
-    factors: list[tuple[float, NDArray[np.floating]]] = [(rule.detail, local_sd(image, axes))]
-    if rule.expected:
-        assert changes.expected is not None
-        factors.append((rule.expected, np.sqrt(changes.expected)))
-    for power, squares in ((rule.data, changes.data), (rule.kernel, changes.kernel)):
-        if power:
-            assert squares is not None
-            factors.append((power, np.sqrt(average_neighbours(squares, axes, scale))))
-    if rule.typical:
-        assert changes.data is not None
-        factors.append((rule.typical, np.sqrt(np.mean(changes.data, keepdims=True))))
+    factors: list[tuple[float, NDArray[np.floating]]] = [
+        (rule.detail, local_sd(image, axes)),
+        (rule.typical, np.sqrt(np.mean(changes.data, keepdims=True))),
+        (rule.data, np.sqrt(average_neighbours(changes.data, axes, scale))),
+    ]
+    if changes.kernel is not None:
+        factors.append((rule.kernel, np.sqrt(average_neighbours(changes.kernel, axes, scale))))
     for power, values in factors:
         # The bound is negligible, and keeps the logarithm finite.
         logarithm += power * np.log(np.maximum(values, 1e-6 * contrast))

@@ -201,13 +201,12 @@ def test_an_uncertainty_is_offered_where_nothing_is_optimised(open_dock: DockMak
     # Without the image prior there is no map of its errors.
     widget.finish.value = "measurement"
     assert widget.uncertainty.value != 1
-    widget.finish.value = "prior"
     widget.uncertainty.value = 9
     assert widget._form.settings().uncertainty == 9
     widget.method.value = "mlmc"
     assert not shown(widget.uncertainty)
     assert widget._form.settings().uncertainty == 0
-    widget.kernel.value, widget.finish.value = "known", "prior"
+    widget.kernel.value, widget.finish.value = "known", "measurement"
     assert shown(widget.uncertainty)
     assert widget._form.settings().uncertainty == 9
 

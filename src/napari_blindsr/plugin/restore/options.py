@@ -62,9 +62,10 @@ def finishes(*, optimises: bool) -> list[tuple[str, Finish]]:
 
 
 def uncertainties(finish: Finish) -> list[tuple[str, int]]:
-    """Return the error maps on offer; only the image prior has one without further restorations."""
-    alone = [("Quick (one extra run)", 1)] if finish == "prior" else []
-    return [("Off", 0), *alone, *((f"From {n} restorations", n) for n in RESTORATIONS)]
+    """Return the error maps on offer: the image prior predicts one, others need several runs."""
+    if finish == "prior":
+        return [("Off", 0), ("Quick (one extra run)", 1)]
+    return [("Off", 0), *((f"From {n} restorations", n) for n in RESTORATIONS)]
 
 
 def image_field() -> CategoricalWidget[Image]:
@@ -310,8 +311,8 @@ def result_fields(layers: LayerList) -> list[Widget]:
         label="Error map",
         choices=uncertainties("prior"),
         tooltip="Standard deviation of each pixel's error, as a layer below the result: the\n"
-        "usual error of the image prior there, and the spread of results with other\n"
-        "plausible kernels and new noise. Each restoration takes as long as the result.",
+        "usual error of the image prior there; without it, from the spread of results with\n"
+        "other plausible kernels and new noise. Each restoration takes as long as the result.",
     )
     lacking = CheckBox(
         name="lacking",
