@@ -128,10 +128,10 @@ class PreviewLayers:
         self._viewer = viewer
         self._layers: tuple[Image, ...] = ()
 
-    def show(self, preview: Preview, source: LayerInput, settings: Settings) -> None:
-        """Show a preview over its source and beside it."""
+    def show(self, preview: Preview, source: LayerInput, settings: Settings) -> list[Image]:
+        """Show a preview over its source and beside it; return the layers that were added."""
         if preview.pictures is None:
-            return
+            return []
         pictures = [source.plane.expanded(picture) for picture in preview.pictures]
         if self._layers:
             for layer, picture in zip(self._layers, pictures, strict=True):
@@ -143,12 +143,13 @@ class PreviewLayers:
                     layer.events.data(value=layer.data)
             psf = self._layers[1]
             psf.contrast_limits = (0.0, float(pictures[1].max()))
-            return
+            return []
         active = self._viewer.layers.selection.active
         self._layers = tuple(
             self._viewer.add_layer(layer) for layer in _layers(pictures, source, settings)
         )
         self._viewer.layers.selection.active = active
+        return list(self._layers)
 
     def remove(self) -> None:
         """Remove both layers, the second one once the canvas was painted without the first.
