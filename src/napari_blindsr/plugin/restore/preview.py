@@ -137,9 +137,9 @@ class PreviewLayers:
             for layer, picture in zip(self._layers, pictures, strict=True):
                 # Whoever removed one does not want to see it.
                 if layer in self._viewer.layers:
-                    # To set the data would also make its thumbnail and extent anew: twice as long.
+                    # To set the data would also make its extent anew, which takes longer than this.
                     layer.data[...] = picture
-                    layer.refresh(thumbnail=False, extent=False, highlight=False)
+                    layer.refresh(extent=False, highlight=False)
                     layer.events.data(value=layer.data)
             psf = self._layers[1]
             psf.contrast_limits = (0.0, float(pictures[1].max()))
