@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -244,10 +245,10 @@ def other_pictures(scales: tuple[int, ...] = (2, 3, 4)) -> list[Case]:
     return cases
 
 
-def table(title: str, columns: list[str], rows: list[list[str]]) -> None:
-    """Print a table in Markdown."""
+def table(title: str, columns: list[str], rows: Iterable[list[str]]) -> None:
+    """Print a table in Markdown, each row as soon as it is there."""
     print(f"\n### {title}\n")
     print("| " + " | ".join(columns) + " |")
     print("|" + "---|" * len(columns))
     for row in rows:
-        print("| " + " | ".join(row) + " |")
+        print("| " + " | ".join(row) + " |", flush=True)

@@ -37,32 +37,37 @@ OPTICS = (1.2, 520)
 """Numerical aperture, and wavelength in nm, that might have made the sample."""
 ANIMATION = (980, 630)
 """Width and height of the animation, in pixels."""
+STEPS = 300
+"""Steps of a run that is shown while it goes on."""
 IMAGES = Path(__file__).parent / "images"
 
 
 def main() -> None:
     """Save pictures of a run, its result, the options, a comparison, and a measurement."""
+    parts = {
+        "options": show_options,
+        "comparison": show_comparison,
+        "measurement": show_measurement,
+        "field": show_field,
+        "animation": show_animation,
+        "run": show_run,
+    }
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--steps", type=int, default=1000)
+    parser.add_argument("parts", nargs="*", default=list(parts), metavar="|".join(parts))
     parser.add_argument("--output", type=Path, default=IMAGES)
     options = parser.parse_args()
     options.output.mkdir(exist_ok=True)
-    show_options(options.output)
-    show_comparison(options.output)
-    show_measurement(options.output)
-    show_field(options.output)
-    show_animation(options.output)
-    show_run(options.output, options.steps)
+    for part in options.parts:
+        parts[part](options.output)
 
 
-def show_run(output: Path, steps: int) -> None:
+def show_run(output: Path) -> None:
     """Run the demonstration's sample; save the window during a fit, a queue, and a result."""
     viewer, widget = open_viewer(demo_sample())
     widget.method.value = "mlmc"
-    widget.steps.value, widget.channels.value = steps, 32
-    fit(viewer)
+    widget.steps.value, widget.channels.value = STEPS, 32
     widget.run_button.native.click()
-    wait(lambda: widget.progress.value >= 0.4 * steps)
+    wait(lambda: widget.progress.value >= 0.4 * STEPS)
     save(viewer, output / "dock.png")
     show_queue(widget)
     save(viewer, output / "queue.png")
@@ -72,7 +77,6 @@ def show_run(output: Path, steps: int) -> None:
     widget.method.value = METHODS[0]
     widget.run_button.native.click()
     wait(lambda: widget.run_button.enabled)
-    fit(viewer)
     save(viewer, output / "result.png")
     viewer.close()
 
@@ -95,7 +99,6 @@ def show_options(output: Path) -> None:
     widget.method.value, widget.kernel.value = "ddsr", "airy"
     widget.advanced.value = True
     widget.mask.value, widget.noise.value = dust, "auto"
-    fit(viewer)
     save(viewer, output / "options.png")
     viewer.close()
 
@@ -111,10 +114,8 @@ def show_comparison(output: Path) -> None:
     comparison.linked.value = True
     line = viewer.layers[LINE_NAME]
     line.data = [LINE_UM / line.scale]
-    fit(viewer)
     save(viewer, output / "compare.png")
     comparison.mode.value = "difference"
-    fit(viewer)
     save(viewer, output / "difference.png")
     viewer.close()
 
@@ -130,16 +131,13 @@ def show_animation(output: Path) -> None:
         frames.append(window.convert("RGB").resize(ANIMATION))
         times.append(milliseconds)
 
-    fit(viewer)
     show(1500)
     widget.run_button.native.click()
     wait(lambda: widget.run_button.enabled)
-    fit(viewer)
     show(2000)
     widget.compare_button.native.click()
     comparison = viewer.window.dock_widgets["Compare layers (napari-blindsr)"]
     comparison.linked.value = True
-    fit(viewer)
     # From the middle to the left, to the right, and back.
     for position in 0.5 + 0.4 * np.sin(np.linspace(0, -2 * np.pi, 25)):
         comparison.position.value = position
@@ -173,14 +171,12 @@ def show_measurement(output: Path) -> None:
     wait(lambda: measuring.measure_button.enabled)
     result = form.image.value
     measuring.add_map("residual")
-    fit(viewer)
     save(viewer, output / "measure.png")
     viewer.layers.selection.active = result
     viewer.layers[-1].visible = False
     panel = measuring.panel
     panel.tabs.setCurrentWidget(panel.curves)
     panel.curves.choice.setCurrentText("Decorrelation analysis")
-    fit(viewer)
     save(viewer, output / "curves.png")
     viewer.close()
 
@@ -200,7 +196,6 @@ def show_field(output: Path) -> None:
     widget.field.value = (2, 4)
     widget.run_button.native.click()
     wait(lambda: widget.run_button.enabled)
-    fit(viewer)
     save(viewer, output / "field.png")
     viewer.close()
 
@@ -217,13 +212,6 @@ def open_viewer(sample: Sample) -> tuple[napari.Viewer, RestoreWidget]:
     return viewer, widget
 
 
-def fit(viewer: napari.Viewer) -> None:
-    """Show all visible layers in full, in the room that the dock leaves."""
-    wait(lambda: True)
-    viewer.reset_view(layers=[layer for layer in viewer.layers if layer.visible], margin=0.08)
-    wait(lambda: True)
-
-
 def wait(condition: Callable[[], bool]) -> None:
     """Keep the GUI going until a condition holds, and half a second for it to be painted."""
     while not condition():
@@ -235,7 +223,8 @@ def wait(condition: Callable[[], bool]) -> None:
 
 
 def save(viewer: napari.Viewer, path: Path) -> None:
-    """Save the whole window."""
+    """Save the whole window, once it is painted."""
+    wait(lambda: True)
     Image.fromarray(viewer.window.screenshot(canvas_only=False, flash=False)).save(
         path, optimize=True
     )

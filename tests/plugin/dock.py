@@ -10,6 +10,7 @@ import torch
 from numpy.typing import NDArray
 from pytestqt.qtbot import QtBot
 
+from napari_blindsr.plugin.layers.versions import camera_of
 from tests.helpers import PATIENCE
 
 LONG = 1500
@@ -60,6 +61,20 @@ def edges(layer: Any) -> NDArray[np.float64]:
     half = np.array([[-0.5], [0.5]])
     extent: NDArray[np.float64] = layer.extent.world + half * layer.scale
     return extent
+
+
+def seen(viewer: Any) -> NDArray[np.float64]:
+    """Return the world coordinates (low, high) × (row, column) that the canvas shows."""
+    camera = camera_of(viewer)
+    center = np.array(camera.center[-2:])
+    half = np.array(viewer.canvas.size) / camera.zoom / 2
+    return np.array([center - half, center + half])
+
+
+def assert_seen(viewer: Any, layer: Any) -> None:
+    low, high = seen(viewer)
+    assert (edges(layer)[0][-2:] >= low).all(), layer.name
+    assert (edges(layer)[1][-2:] <= high).all(), layer.name
 
 
 def live_tensor_bytes() -> int:

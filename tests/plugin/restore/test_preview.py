@@ -8,13 +8,14 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from napari.components import ViewerModel
 from numpy.typing import NDArray
 from pytestqt.qtbot import QtBot
 
 from napari_blindsr.plugin.layers.read import read_layer
 from napari_blindsr.plugin.restore import preview as module
 from napari_blindsr.plugin.restore.course import Course
-from napari_blindsr.plugin.restore.preview import COST, Previews
+from napari_blindsr.plugin.restore.preview import COST, Preview, PreviewLayers, Previews
 from napari_blindsr.progress import Progress
 from napari_blindsr.settings import Settings
 from napari_blindsr.solvers.loop import Estimate
@@ -76,6 +77,25 @@ def test_a_preview_that_is_removed_stays_away(
         "image 0 PSF ×2 (mlmc)",
         "image 0 ×2 (mlmc)",
     ]
+
+
+@pytest.mark.parametrize("rgb", [False, True])
+def test_the_thumbnails_are_those_of_the_latest_preview(
+    blurred: NDArray[np.float32], rgb: bool
+) -> None:
+    viewer, settings = ViewerModel(), Settings(scale=2, method="mlmc")
+    image = np.stack([blurred] * 3, axis=-1) / 255 if rgb else blurred
+    source = read_layer(viewer.add_image(image, rgb=rgb), viewer.dims)
+    layers, psf = PreviewLayers(viewer), np.eye(5, dtype=np.float32)
+    fine = image.repeat(2, axis=0).repeat(2, axis=1)
+    first, last = ((fine[::-1], psf[::-1]), (fine, psf))
+    added = layers.show(Preview(pictures=first, curves={}), source, settings)
+    before = [layer.thumbnail for layer in added]
+    assert layers.show(Preview(pictures=last, curves={}), source, settings) == []
+    for layer, old in zip(added, before, strict=True):
+        anew = type(layer).create(*layer.as_layer_data_tuple())
+        np.testing.assert_array_equal(layer.thumbnail, anew.thumbnail)
+        assert not np.array_equal(layer.thumbnail, old)
 
 
 def test_previews_cost_no_more_than_their_part(

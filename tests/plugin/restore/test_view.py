@@ -13,22 +13,10 @@ from qtpy.QtCore import Qt
 from qtpy.QtTest import QTest
 
 from napari_blindsr.plugin.layers.versions import camera_of
+from napari_blindsr.plugin.restore import preview
+from tests.helpers import PATIENCE
 from tests.plugin.conftest import DockMaker
-from tests.plugin.dock import click, edges, wait_idle
-
-
-def seen(viewer: Any) -> NDArray[np.float64]:
-    """Return the world coordinates (low, high) × (row, column) that the canvas shows."""
-    camera = camera_of(viewer)
-    center = np.array(camera.center[-2:])
-    half = np.array(viewer.canvas.size) / camera.zoom / 2
-    return np.array([center - half, center + half])
-
-
-def assert_seen(viewer: Any, layer: Any) -> None:
-    low, high = seen(viewer)
-    assert (edges(layer)[0][-2:] >= low).all(), layer.name
-    assert (edges(layer)[1][-2:] <= high).all(), layer.name
+from tests.plugin.dock import LONG, assert_seen, click, edges, seen, wait_idle
 
 
 @pytest.mark.parametrize("key", ["fluorescence", "micrograph", "photograph"])
@@ -60,6 +48,25 @@ def test_the_view_is_fitted_to_source_and_result(
     assert viewer.layers[-1].contrast_limits == [20, 150]
     # The point spread function lies beside both.
     assert edges(viewer.layers[1])[0][1] > edges(source)[1][1]
+
+
+def test_previews_are_in_sight_and_a_detail_looked_at_meanwhile_stays(
+    open_dock: DockMaker, blurred: NDArray[Any], qtbot: QtBot, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(preview, "PERIOD", 0.0)
+    viewer, widget = open_dock(blurred, steps=LONG)
+    camera = camera_of(viewer)
+    click(widget.run_button)
+    qtbot.waitUntil(lambda: len(viewer.layers) == 3, timeout=1000 * PATIENCE)
+    for layer in viewer.layers:
+        assert_seen(viewer, layer)
+    camera.center, camera.zoom = (5, 8), 90
+    before = seen(viewer)
+    qtbot.waitUntil(lambda: widget.stop_button.enabled, timeout=1000 * PATIENCE)
+    click(widget.stop_button)
+    wait_idle(qtbot, widget)
+    assert viewer.layers[-1].metadata["napari-blindsr"]["kind"] == "image"
+    np.testing.assert_allclose(seen(viewer), before)
 
 
 def test_a_region_in_sight_stays_in_sight(
@@ -119,6 +126,47 @@ def test_one_kernel_per_channel_obeys_the_axes(
     assert viewer.layers[0].axis_labels == ("c", "y", "x")
     record = viewer.layers["image 0 PSF ×2 (fast)"].metadata["napari-blindsr"]
     assert len(record["correlation_kernels"]) == 2
+
+
+@pytest.mark.parametrize("zoomed", [False, True])
+def test_a_dock_covers_nothing_that_was_seen_in_whole(
+    make_napari_viewer: Callable[..., Any], qtbot: QtBot, zoomed: bool
+) -> None:
+    viewer = make_napari_viewer(show=True)
+    # Wider than the image is high, so that room at the side is what counts.
+    image = viewer.add_image(np.eye(40, 80))
+    viewer.window.resize(1200, 700)
+    qtbot.wait(100)
+    viewer.reset_view()
+    assert_seen(viewer, image)
+    if zoomed:
+        camera_of(viewer).zoom *= 2
+    before, width = seen(viewer), viewer.canvas.size[1]
+    viewer.window.add_plugin_dock_widget("napari-blindsr", "Blind super-resolution")
+    qtbot.waitUntil(lambda: viewer.canvas.size[1] < width)
+    qtbot.wait(200)
+    if zoomed:
+        # The middle stays in the middle, as large as it was.
+        np.testing.assert_allclose(seen(viewer).mean(axis=0), before.mean(axis=0))
+        assert np.ptp(seen(viewer), axis=0)[1] < np.ptp(before, axis=0)[1]
+    else:
+        assert_seen(viewer, image)
+
+
+def test_a_dock_that_grows_covers_nothing_either(
+    make_napari_viewer: Callable[..., Any], qtbot: QtBot
+) -> None:
+    viewer = make_napari_viewer(show=True)
+    viewer.window.resize(1200, 700)
+    image = viewer.add_image(np.eye(40, 80))
+    _, widget = viewer.window.add_plugin_dock_widget("napari-blindsr", "Blind super-resolution")
+    qtbot.wait(200)
+    viewer.reset_view()
+    width = viewer.canvas.size[1]
+    widget.native.setMinimumWidth(widget.native.width() + 100)
+    qtbot.waitUntil(lambda: viewer.canvas.size[1] < width)
+    qtbot.wait(200)
+    assert_seen(viewer, image)
 
 
 mouse: Any = QTest

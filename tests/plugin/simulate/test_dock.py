@@ -13,6 +13,7 @@ from scipy.ndimage import gaussian_filter, map_coordinates
 
 from napari_blindsr.plugin.simulate.dock import BLURS, Simulation, kernel_of
 from tests.plugin.conftest import Notifications
+from tests.plugin.dock import assert_seen, seen
 
 SIDE = 96
 
@@ -119,6 +120,25 @@ def test_a_change_is_followed_until_layers_are_kept(
     widget.keep_button.native.click()
     widget.simulate_button.native.click()
     assert len(viewer.layers) == 7
+
+
+def test_all_that_is_simulated_is_in_sight_until_one_looks_closer(
+    open_simulation: Callable[..., tuple[Any, Any]], sharp: NDArray[np.uint16]
+) -> None:
+    viewer, widget = open_simulation(sharp)
+    viewer.add_image(sharp, name="elsewhere", translate=(0, 5 * SIDE))
+    widget.image.value = viewer.layers["sharp"]
+    viewer.scene.camera.zoom = 50
+    widget.simulate_button.native.click()
+    assert len(viewer.layers) == 5
+    assert_seen(viewer, viewer.layers["sharp"])
+    for layer in widget._layers:
+        assert_seen(viewer, layer)
+    viewer.scene.camera.zoom *= 2
+    before = seen(viewer)
+    widget.size.value += 1
+    widget.simulate_button.native.click()
+    np.testing.assert_allclose(seen(viewer), before)
 
 
 def test_a_simulation_of_a_simulation_leaves_that_alone(

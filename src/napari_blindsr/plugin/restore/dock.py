@@ -17,7 +17,6 @@ from napari_blindsr.errors import BlindSRError
 from napari_blindsr.plugin.layers.inputs import Frame
 from napari_blindsr.plugin.layers.outputs import is_restored, record_of, result_layers
 from napari_blindsr.plugin.layers.read import find_plane, nanometres, quoted
-from napari_blindsr.plugin.layers.versions import fit_view
 from napari_blindsr.plugin.restore.advice import ScaleAdvice
 from napari_blindsr.plugin.restore.continuing import MoreSteps
 from napari_blindsr.plugin.restore.course import CoursePanel
@@ -47,6 +46,8 @@ from napari_blindsr.settings import Settings
 from napari_blindsr.stacks.result import StackResult
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     import napari.viewer
 
     from napari_blindsr.plugin.restore.request import Request
@@ -59,8 +60,6 @@ COSTLY = (
     *("tiles", "field", "folder", "weights"),
 )
 """The fields, apart from the image, that change the memory or time of a run, or its files."""
-MARGIN = 0.04
-"""Free room around a result in the viewer, as part of its size."""
 
 _log = logging.getLogger(__name__)
 
@@ -332,7 +331,9 @@ class RestoreWidget(QueueDock):
             # What is made once says nothing of how often they can be shown.
             counts, began = not self.course.isHidden(), time.perf_counter()
             try:
-                self._previews.show(preview, run.source, run.settings)
+                added = self._previews.show(preview, run.source, run.settings)
+                if added and run.request is not None:
+                    self._show(added, added[0], run.request)
                 self.course.show_curves(preview.curves)
                 self.course.paint_now()
             except Exception:  # noqa: BLE001 - the run goes on without
@@ -357,7 +358,7 @@ class RestoreWidget(QueueDock):
         # Masks, and the kernels of regions, lie on the image, with which the user goes on.
         (restored,) = (layer for layer in added if is_restored(layer))
         self._viewer.layers.selection.active = active or restored
-        self._show(added, request)
+        self._show(added, restored, request)
         self._pair = () if request.layer is None else (request.layer, restored)
         self._show_comparable()
         self.more.keep_run(run, result.reason, self._pair)
@@ -374,16 +375,11 @@ class RestoreWidget(QueueDock):
             named = f"{run.title}: " if self.queue.is_shared else ""
             show_warning(named + verdict.text)
 
-    def _show(self, added: list[Layer], request: Request) -> None:
-        """Fit the view to what was restored, its source, and the point spread function."""
-        elsewhere = self.queue.is_shared or request.in_view
-        if elsewhere or self._viewer.dims.ndisplay != 2:
-            return
-        whole = request.layer is not None and request.source.region is None
-        shown = [*added, request.layer] if whole else [added[-1]]
-        # The source may have been removed meanwhile.
-        here = [layer for layer in shown if layer in self._viewer.layers]
-        fit_view(self._viewer, here, margin=MARGIN)
+    def _show(self, added: Sequence[Layer], image: Layer, request: Request) -> None:
+        """Fit the view to what was added, with its source; of a part, to its image alone."""
+        if not self.queue.is_shared and not request.in_view:
+            whole = request.layer is not None and request.source.region is None
+            self._view.fit([*added, request.layer] if whole else [image])
 
     def _on_finished(self) -> None:
         self._previews.remove()

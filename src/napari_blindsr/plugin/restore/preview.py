@@ -128,27 +128,28 @@ class PreviewLayers:
         self._viewer = viewer
         self._layers: tuple[Image, ...] = ()
 
-    def show(self, preview: Preview, source: LayerInput, settings: Settings) -> None:
-        """Show a preview over its source and beside it."""
+    def show(self, preview: Preview, source: LayerInput, settings: Settings) -> list[Image]:
+        """Show a preview over its source and beside it; return the layers that were added."""
         if preview.pictures is None:
-            return
+            return []
         pictures = [source.plane.expanded(picture) for picture in preview.pictures]
         if self._layers:
             for layer, picture in zip(self._layers, pictures, strict=True):
                 # Whoever removed one does not want to see it.
                 if layer in self._viewer.layers:
-                    # To set the data would also make its thumbnail and extent anew: twice as long.
+                    # To set the data would also make its extent anew, which takes longer than this.
                     layer.data[...] = picture
-                    layer.refresh(thumbnail=False, extent=False, highlight=False)
+                    layer.refresh(extent=False, highlight=False)
                     layer.events.data(value=layer.data)
             psf = self._layers[1]
             psf.contrast_limits = (0.0, float(pictures[1].max()))
-            return
+            return []
         active = self._viewer.layers.selection.active
         self._layers = tuple(
             self._viewer.add_layer(layer) for layer in _layers(pictures, source, settings)
         )
         self._viewer.layers.selection.active = active
+        return list(self._layers)
 
     def remove(self) -> None:
         """Remove both layers, the second one once the canvas was painted without the first.

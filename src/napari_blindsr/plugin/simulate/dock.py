@@ -324,7 +324,7 @@ class SimulateWidget(Dock):
     def _show(self, made: list[LayerData]) -> None:
         """Show what was simulated in the layers of the simulation before, if they are there."""
         before = {record_of(x)["kind"]: x for x in self._layers if x in self._viewer.layers}
-        source, layers = self.image.value, []
+        shown, source, layers = set(self._layers), self.image.value, []
         for data, attributes, kind in made:
             layer = Layer.create(data, attributes, kind)
             earlier = before.pop(record_of(layer)["kind"], None)
@@ -343,8 +343,9 @@ class SimulateWidget(Dock):
         self._layers = tuple(layers)
         if source in self.image.choices:
             self.image.value = source
-        if len(layers) == len(self._viewer.layers) - 1:
-            self._viewer.reset_view()
+        if shown != set(layers):
+            self._view.hold()
+        self._view.fit([source, *layers])
         self._describe()
 
     def _on_closed(self) -> None:

@@ -24,6 +24,7 @@ from napari_blindsr.errors import BlindSRError, EngineError
 from napari_blindsr.plugin.widgets.fields import text_line
 from napari_blindsr.plugin.widgets.follow import ChoiceWatcher, LayerFollower, is_source
 from napari_blindsr.plugin.widgets.texts import progress_text, sentence
+from napari_blindsr.plugin.widgets.view import View
 from napari_blindsr.progress import Progress
 
 if TYPE_CHECKING:
@@ -108,6 +109,7 @@ class Dock(Container[Widget]):
         self._ends: list[Callable[[], Any]] = []
         self._form: Any = None
         super().__init__(labels=False)
+        self._view = View(viewer, self.native)
         self.native_parent_changed.connect(self._on_parent)
         self.native.destroyed.connect(self._on_destroyed)
 
@@ -212,6 +214,7 @@ class RunDock(Dock, Generic[Job]):
     def _begin(self, run: Job, activity: str) -> None:
         """Run on a thread of its own; napari's list of activities shows it under a name."""
         self._run = run
+        self._view.hold()
         self._worker = create_worker(
             run.steps,
             _start_thread=False,
