@@ -168,11 +168,7 @@ KINDS = (
         "a.lsm",
         HYPERSTACK,
         "ZCYX",
-        needing(
-            "tifffile",
-            lambda path: write_lsm(path, HYPERSTACK, side=SIDE, step=STEP),
-            "2024.8.30",
-        ),
+        lambda path: write_lsm(path, HYPERSTACK, side=SIDE, step=STEP),
         names=CHANNELS,
     ),
     Kind("STK", "a.stk", STACK, "ZYX", lambda path: write_stk(path, STACK, side=SIDE)),

@@ -18,7 +18,7 @@ from scipy.io import savemat
 from napari_blindsr.errors import BlindSRError, FileError, InputError
 from napari_blindsr.images.atomic import check_output, replacing
 from napari_blindsr.images.files import read_image
-from napari_blindsr.images.metadata import PixelSize
+from napari_blindsr.images.metadata import METRES, Flavour, PixelSize
 from napari_blindsr.images.plain import (
     IMAGE_SUFFIXES,
     check_image_type,
@@ -318,6 +318,22 @@ def test_unknown_units_are_kept(tmp_path: Path) -> None:
     size = PixelSize(y=2.0, x=3.0, unit="furlong", flavour="imagej")
     write_image(path, GREY, dtype=np.uint8, pixel_size=size)
     assert read_image(path).pixel_size == size
+
+
+@pytest.mark.parametrize("flavour", ["tags", "ome", "imagej"])
+@pytest.mark.parametrize("unit", ["pm", "Å", "um", "cm", "inch", "km", "furlong"])
+@pytest.mark.parametrize("length", [0.3, 1, np.pi, 1e5 / 3, 1e10])
+def test_pixels_of_any_size_are_kept(
+    tmp_path: Path, flavour: Flavour, unit: str, length: float
+) -> None:
+    # The tags hold pixels per inch or cm as fractions of 32 bits.
+    path = tmp_path / "image.tif"
+    size = PixelSize(y=length, x=2 * length, unit=unit, flavour=flavour)
+    write_image(path, GREY, dtype=np.uint8, pixel_size=size)
+    found = read_image(path).pixel_size
+    assert found is not None
+    in_metres = METRES.get(found.unit, 1) / METRES.get(unit, 1)
+    assert (found.y * in_metres, found.x * in_metres) == pytest.approx((length, 2 * length))
 
 
 KERNEL = RNG.random((7, 7)).astype(np.float32)

@@ -9,7 +9,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-from napari._qt.qt_main_window import Window
 from napari.components import ViewerModel
 from napari.utils._proxies import PublicOnlyProxy
 from napari.utils.notifications import notification_manager
@@ -36,16 +35,6 @@ if not MOVED:
 
     ViewerModel.canvas = property(OldCanvas)
     ViewerModel.scene = property(lambda viewer: SimpleNamespace(camera=viewer.camera))
-    if not hasattr(Window, "dock_widgets"):
-        Window.dock_widgets = property(
-            lambda window: {name: inside(dock) for name, dock in window._dock_widgets.items()}
-        )
-
-
-def inside(dock: Any) -> Any:
-    """Return what a dock of an older napari holds, as a plugin made it."""
-    widget = dock.widget()
-    return getattr(widget, "_magic_widget", widget)
 
 
 def make_result(

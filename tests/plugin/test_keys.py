@@ -15,7 +15,6 @@ from qtpy.QtGui import QAction, QKeySequence  # type: ignore[attr-defined]
 from qtpy.QtTest import QTest
 
 from napari_blindsr.plugin.compare.session import MODES
-from napari_blindsr.plugin.layers.versions import has_cells
 from tests.plugin.dock import wait_idle
 
 click_key: Any = QTest.keyClick
@@ -48,8 +47,7 @@ def test_keys_run_and_compare(
     qtbot.waitUntil(comparison.native.isVisible)
     assert comparison.mode.value == "curtain"
     seen = []
-    # Older versions of napari cannot show layers side by side.
-    names = [m.name for m in MODES if m.name != "side by side" or has_cells(viewer)]
+    names = [mode.name for mode in MODES]
     for _ in names:
         click_key(canvas, Qt.Key.Key_F6, Qt.KeyboardModifier.ShiftModifier)
         seen.append(comparison.mode.value)

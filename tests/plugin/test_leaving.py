@@ -44,7 +44,8 @@ while widget.status.value == "Starting …":
 def errors_of(script: str, end: str = "viewer.close()") -> str:
     """Run a script in an open viewer, close it, and return what went to standard error."""
     run = subprocess.run(
-        [sys.executable, "-c", OPEN + script + end],
+        # torch 2.2 warns of itself.
+        [sys.executable, "-W", "ignore:torch.distributed.reduce_op", "-c", OPEN + script + end],
         capture_output=True,
         text=True,
         timeout=PATIENCE,

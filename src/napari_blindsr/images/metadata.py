@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 from dataclasses import dataclass, replace
+from fractions import Fraction
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 import numpy as np
@@ -243,6 +244,19 @@ def as_number(value: Any) -> float | None:
         return float(value)
     except (TypeError, ValueError):
         return None
+
+
+def as_fraction(value: float) -> tuple[int, int] | None:
+    """Return a number as the fraction of a TIFF tag, or None if no such fraction is near it.
+
+    Of floats tifffile's older versions make rougher ones, and newer ones none of large numbers.
+    """
+    largest = 2**32 - 1
+    if not 0 < value <= largest:
+        return None
+    fraction = Fraction(value).limit_denominator(int(min(largest, largest / value)))
+    exact = abs(float(fraction) / value - 1) < 1e-6
+    return (fraction.numerator, fraction.denominator) if exact else None
 
 
 def known_optics(**values: Any) -> Optics:

@@ -15,6 +15,7 @@ from napari_blindsr.images.metadata import (
     Description,
     Flavour,
     PixelSize,
+    as_fraction,
     as_number,
     imagej_channels,
     imagej_colors,
@@ -338,7 +339,9 @@ def plane_options(*, colour: bool, size: PixelSize | None) -> dict[str, Any]:
         if hyperstack is not None:
             return hyperstack | {"photometric": "minisblack"}
     if size is None or size.flavour == "tags":
-        return _options(described) | {"metadata": None}
+        options = _options(described)
+        # A size that the tags cannot hold stays in tifffile's own description.
+        return options | ({"metadata": None} if size is None or "resolution" in options else {})
     return ome_options(described)
 
 
@@ -395,8 +398,11 @@ def _resolution_tags(size: PixelSize) -> dict[str, Any]:
         return {}
     unit = "inch" if size.unit == "inch" else "cm"
     factor = METRES[unit] / length
+    x, y = as_fraction(factor / size.x), as_fraction(factor / size.y)
+    if x is None or y is None:
+        return {}
     return {
-        "resolution": (factor / size.x, factor / size.y),
+        "resolution": (x, y),
         "resolutionunit": tifffile.RESUNIT.INCH if unit == "inch" else tifffile.RESUNIT.CENTIMETER,
     }
 
@@ -414,7 +420,10 @@ def imagej_options(description: Description, shape: Sequence[int]) -> dict[str, 
         unit = "um" if METRES.get(size.unit) == METRES["um"] else size.unit
         if not unit.isascii():
             return None
-        options["resolution"] = (1 / size.x, 1 / size.y)
+        x, y = as_fraction(1 / size.x), as_fraction(1 / size.y)
+        if x is None or y is None:
+            return None
+        options["resolution"] = (x, y)
         metadata["unit"] = unit
     if depth is not None:
         # One unit is that of all of space.

@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-from napari.components import ViewerModel
 from napari.layers import Image
 from napari.utils._test_utils import read_only_mouse_event
 from napari.utils.interactions import (
@@ -20,10 +19,9 @@ from numpy.typing import NDArray
 from qtpy.QtWidgets import QApplication
 
 from napari_blindsr.plugin.compare.session import MODES
-from napari_blindsr.plugin.layers.versions import has_cells
 from tests.plugin.conftest import Notifications
 
-MODE_NAMES = [m.name for m in MODES if has_cells(ViewerModel()) or m.name != "side by side"]
+MODE_NAMES = [mode.name for mode in MODES]
 OpenComparison = Callable[..., tuple[Any, Any]]
 
 

@@ -15,13 +15,9 @@ from napari_blindsr.errors import EngineError, InputError
 from napari_blindsr.plugin.compare.mode import ModeOptions
 from napari_blindsr.plugin.compare.picker import suggested
 from napari_blindsr.plugin.compare.session import LookLink, Session, mode_named
-from napari_blindsr.plugin.layers.versions import has_cells
 from tests.helpers import PATIENCE
 
 pytestmark = pytest.mark.usefixtures("qapp")
-with_cells = pytest.mark.skipif(
-    not has_cells(ViewerModel()), reason="side by side needs napari 0.6"
-)
 
 
 def make(ndim: int = 2) -> tuple[ViewerModel, Session, Image, Image]:
@@ -63,7 +59,6 @@ def test_blink_shows_one_after_the_other(qtbot: QtBot) -> None:
     assert high.visible
 
 
-@with_cells
 def test_side_by_side_shows_the_same_region() -> None:
     viewer, session, low, high = make()
     viewer.add_points([[4, 4]])
@@ -167,7 +162,6 @@ def test_rgb_and_grey_are_not_subtracted() -> None:
     assert "RGB has no contrast limits or colormap to link: layer 'colour'." in session.text()
 
 
-@with_cells
 def test_links() -> None:
     _, session, low, high = make()
     low.contrast_limits, high.contrast_limits = (0, 150), (50, 200)

@@ -1,4 +1,4 @@
-"""What docks say where the packages of an extra, or a newer napari, are missing."""
+"""What docks say where the packages of an extra are missing."""
 
 from __future__ import annotations
 
@@ -9,9 +9,7 @@ import pytest
 from napari.components import ViewerModel
 from pytestqt.qtbot import QtBot
 
-from napari_blindsr.errors import InputError
 from napari_blindsr.metrics import Curve, Line
-from napari_blindsr.plugin.compare.mode import ModeOptions, SideBySide
 from napari_blindsr.plugin.compare.profile_panel import ProfilePanel
 from napari_blindsr.plugin.widgets.curves import CurvePanel
 
@@ -39,10 +37,3 @@ def test_profiles_without_plots(qtbot: QtBot, monkeypatch: pytest.MonkeyPatch) -
     panel._make_plot()
     assert panel.plot is None
     assert SENTENCE in panel.message.value
-
-
-def test_a_grid_without_views_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("napari_blindsr.plugin.compare.mode.has_cells", lambda _: False)
-    mode = SideBySide(ViewerModel(), [], ModeOptions())
-    with pytest.raises(InputError, match=r"needs napari 0\.6 or later"):
-        mode.enter()

@@ -13,11 +13,11 @@ from qtpy.QtWidgets import QLabel, QWidget
 
 from napari_blindsr.errors import BlindSRError
 from napari_blindsr.plugin.compare.curtain import Curtain
-from napari_blindsr.plugin.compare.mode import ModeOptions, SideBySide
+from napari_blindsr.plugin.compare.mode import ModeOptions
 from napari_blindsr.plugin.compare.picker import LayerPicker, suggested
 from napari_blindsr.plugin.compare.profile_panel import ProfilePanel
 from napari_blindsr.plugin.compare.session import MODES, Session, mode_named
-from napari_blindsr.plugin.layers.versions import has_cells, on_renamed
+from napari_blindsr.plugin.layers.versions import on_renamed
 from napari_blindsr.plugin.widgets.dock import Dock
 from napari_blindsr.plugin.widgets.fields import Rows, number, text_line
 from napari_blindsr.plugin.widgets.scroll import Scroll, column
@@ -160,12 +160,7 @@ class CompareWidget(Dock):
     def _show_next(self) -> None:
         """Go on to the next mode that takes so many layers."""
         count = len(self.picker.chosen())
-        names = [
-            mode.name
-            for mode in MODES
-            if (mode.most is None or count <= mode.most)
-            and (mode is not SideBySide or has_cells(self._viewer))
-        ]
+        names = [mode.name for mode in MODES if mode.most is None or count <= mode.most]
         at = names.index(self.mode.value) if self.mode.value in names else -1
         self.mode.value = names[(at + 1) % len(names)]
 

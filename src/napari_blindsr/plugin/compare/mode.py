@@ -13,8 +13,7 @@ from napari.layers import Image, Layer, Points, Shapes, Tracks, Vectors
 from psygnal import Signal
 from qtpy.QtCore import QTimer
 
-from napari_blindsr.errors import InputError
-from napari_blindsr.plugin.layers.versions import camera_of, cell_size, grid_of, has_cells
+from napari_blindsr.plugin.layers.versions import camera_of, cell_size, grid_of
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -32,7 +31,7 @@ class ModeOptions:
 
 
 GRID = ("enabled", "stride", "shape", "spacing")
-"""What is given back of napari's grid, as far as this version has it."""
+"""What is given back of napari's grid."""
 
 
 class Mode(ABC):
@@ -108,7 +107,7 @@ class ViewerState:
             visible={layer: layer.visible for layer in viewer.layers},
             selected=frozenset(selection),
             active=selection.active,
-            grid={name: getattr(grid, name) for name in GRID if hasattr(grid, name)},
+            grid={name: getattr(grid, name) for name in GRID},
         )
 
     def restore(self, viewer: ViewerModel) -> None:
@@ -209,8 +208,6 @@ class SideBySide(Mode):
 
     def enter(self) -> None:
         """Show each layer in a cell, from left to right in the order of the layer list."""
-        if not has_cells(self.viewer):
-            raise InputError("side by side needs napari 0.6 or later; the other modes do not")
         shape = (1, -1) if len(self.layers) <= ROW else (-1, -1)
         self.without_grid()
         # All visible layers take a cell, drawings included.

@@ -58,11 +58,6 @@ def view_emitters(viewer: ViewerModel) -> list[Any]:
     return [camera.center, camera.zoom, *([viewer.canvas.events.size] if MOVED else [])]
 
 
-def has_cells(viewer: ViewerModel) -> bool:
-    """Return whether each cell of the grid is a view of its own, as since napari 0.6."""
-    return MOVED or hasattr(viewer.grid, "iter_viewboxes")
-
-
 def shared_units(layers: LayerList) -> tuple[Any, ...] | None:
     """Return the units of the world of layers; None if they do not fit each other."""
     if hasattr(layers.extent, "units"):

@@ -93,7 +93,7 @@ class RestoreWidget(QueueDock):
         self.hint = text_line("How to make runs faster on this machine.")
         self.hint.visible = False
         self._follow(self.image)
-        self._previews = PreviewLayers(napari_viewer)
+        self._previews = PreviewLayers(napari_viewer, self._guard.is_open)
         self._advice = ScaleAdvice(self.native, self._show_advice)
         self._pair: tuple[Layer, ...] = ()
         self._unit, self._pace = "step", Pace()

@@ -20,6 +20,8 @@ from napari_blindsr.plugin.layers.outputs import METADATA_KEY, as_rgb, beside, f
 from napari_blindsr.plugin.layers.read import run_planes
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from napari.components import ViewerModel
     from numpy.typing import NDArray
 
@@ -124,8 +126,8 @@ class Previews:
 class PreviewLayers:
     """Two layers, of the image and of the point spread function, that exist during the run."""
 
-    def __init__(self, viewer: ViewerModel) -> None:
-        self._viewer = viewer
+    def __init__(self, viewer: ViewerModel, is_open: Callable[[], bool]) -> None:
+        self._viewer, self._is_open = viewer, is_open
         self._layers: tuple[Image, ...] = ()
 
     def show(self, preview: Preview, source: LayerInput, settings: Settings) -> list[Image]:
@@ -159,16 +161,15 @@ class PreviewLayers:
         layers, self._layers = self._layers, ()
         for number, layer in enumerate(layers):
             if number == 0:
-                _remove(self._viewer, layer)
+                self._remove(layer)
             else:
-                QTimer.singleShot(number * PAINTED, partial(_remove, self._viewer, layer))
+                QTimer.singleShot(number * PAINTED, partial(self._remove, layer))
 
-
-def _remove(viewer: ViewerModel, layer: Image) -> None:
-    # The viewer may have been closed meanwhile, and its window is gone then.
-    with suppress(RuntimeError):
-        if layer in viewer.layers:
-            viewer.layers.remove(layer)
+    def _remove(self, layer: Image) -> None:
+        # The viewer may have been closed meanwhile: its window is gone then, or about to go.
+        with suppress(RuntimeError):
+            if self._is_open() and layer in self._viewer.layers:
+                self._viewer.layers.remove(layer)
 
 
 def _layers(pictures: list[NDArray[Any]], source: LayerInput, settings: Settings) -> list[Image]:

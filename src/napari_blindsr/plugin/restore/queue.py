@@ -177,6 +177,7 @@ class CloseGuard(QObject):
     def __init__(self, queue: QueuePanel) -> None:
         super().__init__(queue)
         self._queue = queue
+        self._window: QMainWindow | None = None
 
     def watch(self, widget: QWidget | None) -> None:
         """Ask before the main window is closed that a widget is in."""
@@ -184,7 +185,16 @@ class CloseGuard(QObject):
             # That of a dock that floats is its parent, too.
             widget = widget.parentWidget()
         if widget is not None:
+            self._window = widget
             widget.installEventFilter(self)
+
+    def is_open(self) -> bool:
+        """Return whether the window is there still."""
+        try:
+            return self._window is None or self._window.isWindow()
+        except RuntimeError:
+            # Qt has deleted it.
+            return False
 
     def eventFilter(self, window: QObject | None, event: QEvent | None) -> bool:  # noqa: N802
         """Ask if the user closes the window; without a run napari does what it does."""

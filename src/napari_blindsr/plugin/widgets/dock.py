@@ -221,10 +221,11 @@ class RunDock(Dock, Generic[Job]):
             _connect={
                 "yielded": self._on_progress,
                 "returned": self._on_result,
-                "errored": self._on_error,
                 "finished": self._on_finished,
             },
+            _ignore_errors=True,
         )
+        report_errors(self._worker, self._on_error)
         # In the worker's own thread, because that of the GUI may be about to end.
         self._worker.aborted.connect(run.close, type=Qt.ConnectionType.DirectConnection)
         self._ending = False
@@ -345,6 +346,18 @@ class RunDock(Dock, Generic[Job]):
         super()._on_destroyed()
         if self._worker is not None:
             self._worker.quit()
+
+
+def report_errors(worker: Any, report: Callable[[Exception], None]) -> None:
+    """Report a worker's error in this way alone, before it starts.
+
+    napari's own connection, which updates its list of tasks, raises a TypeError under PySide6. The
+    end of the worker, which follows, updates it as well.
+    """
+    # PyQt6 raises an error if there is nothing to disconnect.
+    worker.errored.connect(report)
+    worker.errored.disconnect()
+    worker.errored.connect(report)
 
 
 def share_tabs_when_docked(native: QWidget) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from napari.layers import Image, Layer
 from napari.qt.threading import create_worker
@@ -14,6 +14,7 @@ from qtpy.QtWidgets import QFileDialog, QWidget
 from napari_blindsr.errors import BlindSRError
 from napari_blindsr.images.atomic import check_free, check_output, replacing
 from napari_blindsr.plugin.layers.outputs import is_restored
+from napari_blindsr.plugin.widgets.dock import report_errors
 
 if TYPE_CHECKING:
     from napari.components import ViewerModel
@@ -97,8 +98,9 @@ def ask_and_save(
     except BlindSRError as error:
         failed(error)
         return
-    connected: dict[str, Callable[..., Any]] = {
-        "returned": lambda _: saved(path),
-        "errored": failed,
-    }
-    create_worker(write_image, str(path), layer_data(layers), _connect=connected)
+    worker = create_worker(
+        write_image, str(path), layer_data(layers), _start_thread=False, _ignore_errors=True
+    )
+    worker.returned.connect(lambda _: saved(path))
+    report_errors(worker, failed)
+    worker.start()
