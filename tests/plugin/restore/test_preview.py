@@ -86,7 +86,7 @@ def test_the_thumbnails_are_those_of_the_latest_preview(
     viewer, settings = ViewerModel(), Settings(scale=2, method="mlmc")
     image = np.stack([blurred] * 3, axis=-1) / 255 if rgb else blurred
     source = read_layer(viewer.add_image(image, rgb=rgb), viewer.dims)
-    layers, psf = PreviewLayers(viewer), np.eye(5, dtype=np.float32, lambda: True)
+    layers, psf = PreviewLayers(viewer, lambda: True), np.eye(5, dtype=np.float32)
     fine = image.repeat(2, axis=0).repeat(2, axis=1)
     first, last = ((fine[::-1], psf[::-1]), (fine, psf))
     added = layers.show(Preview(pictures=first, curves={}), source, settings)
