@@ -358,11 +358,11 @@ def test_the_flag_of_a_varying_blur_names_the_field() -> None:
 
 
 def test_flags_say_in_how_many_regions() -> None:
-    facts = RunEvidence(scale=2, kernel=gaussian(1.0), widths=(2.0, 2.0), known=True)
-    cut = dataclasses.replace(facts, kernel=gaussian(1.0)[8:-8, 8:-8])
-    messages = {f.name: f.message for f in run_field_checks({(0, 0): facts, (0, 1): cut})}
+    evidence = RunEvidence(scale=2, kernel=gaussian(1.0), widths=(2.0, 2.0), known=True)
+    cut = dataclasses.replace(evidence, kernel=gaussian(1.0)[8:-8, 8:-8])
+    messages = {f.name: f.message for f in run_field_checks({(0, 0): evidence, (0, 1): cut})}
     assert "in 1 of 2 regions, such as row 0, column 1" in messages["kernel_at_bound"]
-    everywhere = dataclasses.replace(facts, covered=0.5)
+    everywhere = dataclasses.replace(evidence, covered=0.5)
     (flag,) = run_field_checks({(0, 0): everywhere, (0, 1): everywhere})
     assert flag.message == "50% of the pixels are missing"
 

@@ -210,14 +210,14 @@ def test_a_blur_beyond_what_can_be_read_is_not_unlike_a_wide_one() -> None:
     )
     wide = gaussian_kernel((16 * 20.0, 16 * 20.0), 0.0, scale=4, size=121)
     evidence = RunEvidence(
-        scale=4, kernel=wide, widths=(17.9, 17.9), known=True, agreement=informed
+        scale=4, kernel=wide, widths=(17.9, 17.9), known=True, consistency=informed
     )
     assert "kernel_unlike_image" not in [flag.name for flag in run_checks(evidence)]
     narrower = dataclasses.replace(evidence, widths=(4.0, 4.0))
     assert "kernel_unlike_image" in [flag.name for flag in run_checks(narrower)]
     # What is in doubt is no reason.
     unsure = dataclasses.replace(
-        narrower, agreement=dataclasses.replace(informed, log_variance_sd=1.0)
+        narrower, consistency=dataclasses.replace(informed, log_variance_sd=1.0)
     )
     assert "kernel_unlike_image" not in [flag.name for flag in run_checks(unsure)]
 

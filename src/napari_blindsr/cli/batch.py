@@ -178,7 +178,7 @@ class _Outcomes:
 
 def _print_result(result: StackResult, given: OpenFile, console: Console) -> None:
     # Not before now: this imports what napari shows.
-    from napari_blindsr.plugin.widgets.texts import NAMED, blur_facts  # noqa: PLC0415
+    from napari_blindsr.plugin.widgets.texts import NAMED, blur_details  # noqa: PLC0415
 
     lines = [f"note: {note}" for note in (*given.notes, *result.notes)]
     lines += [
@@ -190,7 +190,7 @@ def _print_result(result: StackResult, given: OpenFile, console: Console) -> Non
     lines += warnings_of(result.flags)
     size = given.description.pixel_size
     fine = None if size is None else square_pixel(size)[0]
-    lines += blur_facts(result, None if fine is None else fine * result.settings.scale)
+    lines += blur_details(result, None if fine is None else fine * result.settings.scale)
     if result.kept:
         lines.append(f"{_planes(result.kept)} from an earlier run")
     if result.learned_priors:

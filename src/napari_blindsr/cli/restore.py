@@ -273,7 +273,7 @@ def conclude(
 ) -> int:
     """Print how a run ended; returns the exit code."""
     # The run has imported torch by now.
-    from napari_blindsr.plugin.widgets.texts import facts_of  # noqa: PLC0415
+    from napari_blindsr.plugin.widgets.texts import details_of  # noqa: PLC0415
 
     steps = ""
     if method_named(result.settings.method).optimises:
@@ -282,7 +282,7 @@ def conclude(
         console,
         *(f"note: {note}" for note in result.notes),
         *warnings_of(result.flags),
-        *facts_of(result, nanometres),
+        *details_of(result, nanometres),
         f"{result.reason} after {steps}{result.seconds:.0f} s; wrote "
         f"{', '.join(map(str, written))}",
     )

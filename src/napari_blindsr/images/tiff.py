@@ -251,7 +251,7 @@ def _open(path: Path, axes: str | None, number: int | None) -> ImageFile:
         notes = (*notes, *check_pages(path, tif, number))
         meaning = meaning_of(tif, series)
         stored = distinct_axes(series.axes)
-        facts = read_metadata(tif, number, meaning.colour_map)
+        description = read_metadata(tif, number, meaning.colour_map)
         # Those of several files lie at the same offsets, but not in one file.
         offset = None if series.is_multifile else series.dataoffset
         shape, dtype = tuple(series.shape), np.dtype(series.dtype)
@@ -274,7 +274,7 @@ def _open(path: Path, axes: str | None, number: int | None) -> ImageFile:
             )
     array, stored = meaning.applied(array, stored)
     stored = axes or stored
-    size = facts.pixel_size
+    size = description.pixel_size
     if len(stored) == array.ndim:
         array, swapped = upright(array, stored, meaning.orientation)
         if swapped and size is not None:
@@ -287,7 +287,7 @@ def _open(path: Path, axes: str | None, number: int | None) -> ImageFile:
             alpha=meaning.alpha,
         )
     description = replace(
-        facts,
+        description,
         axes=stored,
         pixel_size=size,
         notes=(*notes, *meaning.notes, *warnings_as_notes(said)),

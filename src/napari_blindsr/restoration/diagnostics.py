@@ -128,7 +128,7 @@ class RunEvidence:
     widths: tuple[float, float]
     known: bool = False
     blur: BlurEstimate | None = None
-    agreement: Consistency | None = None
+    consistency: Consistency | None = None
     residual: Residual | None = None
     saturated: float = 0.0
     covered: float = 0.0
@@ -242,7 +242,7 @@ def _another_family(evidence: RunEvidence) -> str | None:
 
 
 def _unlike_image(evidence: RunEvidence) -> str | None:
-    estimate = evidence.agreement
+    estimate = evidence.consistency
     # An estimated kernel follows the estimate.
     if estimate is None or evidence.blur is not None:
         return None
@@ -275,7 +275,7 @@ def _not_white(evidence: RunEvidence) -> str | None:
 
 
 def _unstable(evidence: RunEvidence) -> str | None:
-    parts = evidence.agreement
+    parts = evidence.consistency
     if parts is None or parts.disagreement <= DISAGREEMENT or parts.spread <= SPREAD:
         return None
     low, high = (FWHM * width for width in parts.range)

@@ -91,7 +91,7 @@ def run_flags(
         widths=kernel_widths(kernel),
         known=settings.kernel == "known",
         blur=blur,
-        agreement=quadrant_consistency(complete, settings.scale, device=device)
+        consistency=quadrant_consistency(complete, settings.scale, device=device)
         if own and field is None and not gaps
         else None,
         residual=residual,

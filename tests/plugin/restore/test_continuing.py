@@ -57,7 +57,7 @@ def test_a_run_takes_more_steps(open_dock: DockMaker, blurred: NDArray[Any], qtb
     assert record(second)["method"] == "mlmc"
     assert record(second)["continued"] == 6
     assert "10 of 10 steps" in widget.status.value
-    assert "Continued after step 6: 10 steps at once may differ." in widget.verdict.verdict.facts
+    assert "Continued after step 6: 10 steps at once may differ." in widget.verdict.verdict.details
     # The curves go on as well.
     lines = widget.course._shown[LOSS].lines
     assert np.concatenate([line.x for line in lines]).tolist() == [*range(1, 11)]

@@ -40,7 +40,7 @@ def test_every_level_is_that_of_a_flag() -> None:
 def test_nothing_against_a_result_is_good() -> None:
     verdict = judged()
     assert (verdict.level, verdict.line, verdict.cautions) == ("good", "Good", ())
-    assert verdict.facts[0] == "Done in 2 s (CPU, 5 of 1000 steps)."
+    assert verdict.details[0] == "Done in 2 s (CPU, 5 of 1000 steps)."
 
 
 @pytest.mark.parametrize(

@@ -12,9 +12,9 @@ from napari_blindsr.estimation.estimate import BlurEstimate
 from napari_blindsr.plugin.widgets.devices import device_label, missing_gpu_hint, torch_build
 from napari_blindsr.plugin.widgets.texts import (
     NO_BREAK,
+    details_of,
     duration_text,
     ending_text,
-    facts_of,
     progress_text,
 )
 from napari_blindsr.progress import Progress, StopReason
@@ -77,7 +77,7 @@ def test_estimates_are_told_and_given_numbers_are_not() -> None:
     asked = dataclasses.replace(given, gain="auto", noise="auto")
     unsaid = dataclasses.replace(given, noise=0.0)
     texts = [
-        facts_of(dataclasses.replace(result, settings=settings, gain=0.31234, noise=2.5))
+        details_of(dataclasses.replace(result, settings=settings, gain=0.31234, noise=2.5))
         for settings in (given, asked, unsaid)
     ]
     assert texts == [
@@ -104,17 +104,17 @@ def test_the_blur_is_told_with_its_interval_and_its_networks() -> None:
     )
     # In pixels of the image, which are twice those of the result; there are no steps.
     assert ending_text(result) == "Done in 2 s (CPU)."
-    assert facts_of(result, 65.0) == [
+    assert details_of(result, 65.0) == [
         "Estimated blur: FWHM 3.5 × 1.2 px (90 %: 0.9–4.2), 0.23 × 0.08 µm.",
         "Neural networks used: kernel estimator, image prior.",
     ]
-    assert facts_of(result)[0] == "Estimated blur: FWHM 3.5 × 1.2 px (90 %: 0.9–4.2)."
+    assert details_of(result)[0] == "Estimated blur: FWHM 3.5 × 1.2 px (90 %: 0.9–4.2)."
 
 
 def test_a_reconstruction_alone_is_told() -> None:
     result = dataclasses.replace(make_result(scale=2, shape=(5, 5)), finish="usrnet")
-    assert facts_of(result) == ["Neural networks used: USRNet."]
-    assert facts_of(dataclasses.replace(result, finish="measurement")) == []
+    assert details_of(result) == ["Neural networks used: USRNet."]
+    assert details_of(dataclasses.replace(result, finish="measurement")) == []
 
 
 @pytest.mark.parametrize("reason", list(StopReason))

@@ -10,7 +10,7 @@ import numpy as np
 from napari_blindsr.errors import InputError
 from napari_blindsr.plugin.layers.inputs import LayerInput
 from napari_blindsr.plugin.layers.read import nanometres
-from napari_blindsr.plugin.widgets.texts import ending_text, facts_of, planes_text, sentence
+from napari_blindsr.plugin.widgets.texts import details_of, ending_text, planes_text, sentence
 from napari_blindsr.plugin.widgets.verdict import (
     Caution,
     Level,
@@ -83,7 +83,7 @@ def judge(
 ) -> Verdict:
     """Return the verdict on a result; `found` are the resolutions of the image and the result."""
     size = nanometres(source.frame, source.plane)
-    facts = (ending_text(result), *facts_of(result, size))
+    details = (ending_text(result), *details_of(result, size))
     if isinstance(result, StackResult):
         cautions = [*cautions_of(result.flags)]
         level: Level = "doubtful" if result.failures else level_of(result.flags)
@@ -98,4 +98,4 @@ def judge(
         parts = [WORDS[level], *([] if found is None else [found.text(size)])]
     if cautions:
         parts.append("1 caution" if len(cautions) == 1 else f"{len(cautions)} cautions")
-    return Verdict(level=level, line=" · ".join(parts), facts=facts, cautions=tuple(cautions))
+    return Verdict(level=level, line=" · ".join(parts), details=details, cautions=tuple(cautions))

@@ -85,14 +85,14 @@ def planes_text(result: StackResult) -> str:
     return f"{restored} of {math.prod(map(len, result.selection))} planes"
 
 
-def facts_of(result: Result | StackResult, nanometres: float | None = None) -> list[str]:
+def details_of(result: Result | StackResult, nanometres: float | None = None) -> list[str]:
     """Return failures, estimates and the networks used in sentences; a coarse pixel in nm."""
-    facts = _failures(result) if isinstance(result, StackResult) else []
-    facts += blur_facts(result, nanometres)
+    lines = _failures(result) if isinstance(result, StackResult) else []
+    lines += blur_details(result, nanometres)
     if not isinstance(result, StackResult):
         if result.continued:
             steps = result.settings.schedule.image_steps
-            facts.append(
+            lines.append(
                 f"Continued after step {result.continued}: {steps} steps at once may differ."
             )
         for label, value, asked in (
@@ -101,22 +101,22 @@ def facts_of(result: Result | StackResult, nanometres: float | None = None) -> l
         ):
             # A reconstruction estimates the noise if none is given.
             if asked == "auto" or (asked == 0 and value > 0):
-                facts.append(f"{label} {value:.3g}.")
+                lines.append(f"{label} {value:.3g}.")
     if result.learned_priors:
-        facts.append(f"Neural networks used: {', '.join(result.learned_priors)}.")
+        lines.append(f"Neural networks used: {', '.join(result.learned_priors)}.")
     if isinstance(result, StackResult):
         counted = Counter(text for record in result.records for text in record.notes)
         notes = [
             f"{count} plane{'' if count == 1 else 's'}: {text}"
             for text, count in counted.most_common(NAMED)
         ]
-        facts += [f"{sentence(note)}." for note in (*result.notes, *notes)]
-    return facts
+        lines += [f"{sentence(note)}." for note in (*result.notes, *notes)]
+    return lines
 
 
-def blur_facts(result: Result | StackResult, nanometres: float | None = None) -> list[str]:
+def blur_details(result: Result | StackResult, nanometres: float | None = None) -> list[str]:
     """Return the estimated blurs in sentences; a coarse pixel in nm."""
-    facts = []
+    lines = []
     entries = result.kernels if isinstance(result, StackResult) else [result]
     blurs = [entry for entry in entries if entry.blur is not None]
     for entry in blurs[:NAMED]:
@@ -124,11 +124,11 @@ def blur_facts(result: Result | StackResult, nanometres: float | None = None) ->
         plane = ""
         if isinstance(result, StackResult) and isinstance(entry, StackKernel) and len(blurs) > 1:
             plane = f"{plane_name(result, entry.indices[0])}: "
-        facts.append(plane + blur_text(entry.blur, nanometres))
+        lines.append(plane + blur_text(entry.blur, nanometres))
     if len(blurs) > NAMED:
         more = len(blurs) - NAMED
-        facts.append(f"And {more} more kernel{'' if more == 1 else 's'}.")
-    return facts + [field_text(entry.field) for entry in entries if entry.field is not None][:1]
+        lines.append(f"And {more} more kernel{'' if more == 1 else 's'}.")
+    return lines + [field_text(entry.field) for entry in entries if entry.field is not None][:1]
 
 
 def blur_text(blur: BlurEstimate, nanometres: float | None = None) -> str:

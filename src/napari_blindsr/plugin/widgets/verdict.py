@@ -40,14 +40,14 @@ class Verdict:
 
     level: Level
     line: str
-    facts: tuple[str, ...] = ()
+    details: tuple[str, ...] = ()
     cautions: tuple[Caution, ...] = ()
 
     @property
     def text(self) -> str:
         """All of it as one text."""
         parts = [part for c in self.cautions for part in (c.message, c.meaning, c.advice) if part]
-        return " ".join([f"{self.line}.", *self.facts, *parts])
+        return " ".join([f"{self.line}.", *self.details, *parts])
 
 
 def gravest(levels: Iterable[Level]) -> Level:
@@ -122,7 +122,7 @@ class VerdictPanel(QFrame):
 
 
 def _rich(verdict: Verdict) -> str:
-    parts = [f"<p>{html.escape(fact)}</p>" for fact in verdict.facts]
+    parts = [f"<p>{html.escape(detail)}</p>" for detail in verdict.details]
     for caution in verdict.cautions:
         message, meaning, advice = map(
             html.escape, (caution.message, caution.meaning, caution.advice)
