@@ -6,6 +6,7 @@ from abc import abstractmethod
 from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias, get_args
+from weakref import ReferenceType, ref
 
 from magicgui.widgets import PushButton
 from napari.utils.notifications import show_warning
@@ -177,7 +178,8 @@ class CloseGuard(QObject):
     def __init__(self, queue: QueuePanel) -> None:
         super().__init__(queue)
         self._queue = queue
-        self._window: QMainWindow | None = None
+        # A window that is held outlives its viewer.
+        self._window: ReferenceType[QMainWindow] | None = None
 
     def watch(self, widget: QWidget | None) -> None:
         """Ask before the main window is closed that a widget is in."""
@@ -185,13 +187,16 @@ class CloseGuard(QObject):
             # That of a dock that floats is its parent, too.
             widget = widget.parentWidget()
         if widget is not None:
-            self._window = widget
+            self._window = ref(widget)
             widget.installEventFilter(self)
 
     def is_open(self) -> bool:
         """Return whether the window is there still."""
+        if self._window is None:
+            return True
+        window = self._window()
         try:
-            return self._window is None or self._window.isWindow()
+            return window is not None and window.isWindow()
         except RuntimeError:
             # Qt has deleted it.
             return False
