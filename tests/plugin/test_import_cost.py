@@ -13,14 +13,15 @@ from tests.helpers import PATIENCE
 
 SHOW = """
 import json, sys, time
+start = time.thread_time()
 import napari
 viewer = napari.Viewer(show=False)
 # What napari and its Qt widgets cost is theirs.
 import magicgui.widgets
-start = time.thread_time()
+opened = time.thread_time()
 import napari_blindsr
 _, widget = viewer.window.add_plugin_dock_widget("napari-blindsr", "Blind super-resolution")
-seconds = time.thread_time() - start
+share = (time.thread_time() - opened) / (opened - start)
 loaded = "torch" in sys.modules
 text = widget.torch_line.value
 from qtpy.QtWidgets import QApplication
@@ -28,7 +29,7 @@ deadline = time.monotonic() + 240
 while "looking" in widget.torch_line.value and time.monotonic() < deadline:
     QApplication.processEvents()
     time.sleep(0.01)
-print(json.dumps([seconds, loaded, text, widget.torch_line.value, list(widget.device.choices)]))
+print(json.dumps([share, loaded, text, widget.torch_line.value, list(widget.device.choices)]))
 viewer.close()
 """
 
@@ -39,8 +40,9 @@ def test_showing_the_dock_is_quick_and_loads_no_torch() -> None:
     environment = {**os.environ}
     environment.pop("PYTHONDONTWRITEBYTECODE", None)
     measured: list[float] = []
-    # What runs beside it only ever adds to its time: the least of a few runs is its own.
-    while len(measured) < 2 or (min(measured) >= 0.3 and len(measured) < 5):
+    # A share of what napari itself takes, about 1.5 s on an idle machine, does not depend on what
+    # else is running; the least of a few runs is the dock's own.
+    while len(measured) < 2 or (min(measured) >= 0.2 and len(measured) < 5):
         run = subprocess.run(
             [sys.executable, "-c", SHOW],
             env=environment,
@@ -50,10 +52,10 @@ def test_showing_the_dock_is_quick_and_loads_no_torch() -> None:
             check=False,
         )
         assert run.returncode == 0, run.stderr
-        seconds, loaded, before, after, choices = json.loads(run.stdout.splitlines()[-1])
-        measured.append(seconds)
+        share, loaded, before, after, choices = json.loads(run.stdout.splitlines()[-1])
+        measured.append(share)
         assert not loaded
-    assert min(measured) < 0.3, measured
+    assert min(measured) < 0.2, measured
     assert before.startswith("torch ")
     assert "looking for devices" in before
     # Then the devices arrive by themselves.

@@ -192,7 +192,7 @@ def test_the_uncertainty_is_a_layer_in_the_place_of_the_image(
 ) -> None:
     colour = np.stack([blurred, blurred + 5, blurred], axis=-1) / 300
     viewer, widget = open_dock(blurred, colour, method="fast")
-    widget.uncertainty.value, widget.finish.value = 5, "measurement"
+    widget.finish.value, widget.uncertainty.value = "measurement", 5
     for image in list(viewer.layers):
         image.scale = (0.2, 0.3)
         widget.image.value = image

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 MARGIN = 0.04
 """Free room around layers to which the view is fitted, as a fraction of the canvas."""
+SETTLED = 100
+"""Milliseconds after the last change of a dock's size until the canvas has its own."""
 
 
 class View(QObject):
@@ -31,7 +33,7 @@ class View(QObject):
         self._viewer = getattr(viewer, "__wrapped__", viewer)
         self._size = cell_size(self._viewer)
         self._place = self._seen()
-        # The canvas has its size once all widgets have theirs.
+        # The canvas has its size once all widgets have theirs, which takes several rounds.
         self._timer = QTimer(self)
         self._timer.setSingleShot(True)
         self._timer.timeout.connect(self._keep_whole)
@@ -51,7 +53,7 @@ class View(QObject):
     def eventFilter(self, dock: QObject | None, event: QEvent | None) -> bool:  # noqa: N802
         """Look at the canvas after the dock has taken its room."""
         if event is not None and event.type() in (QEvent.Type.Resize, QEvent.Type.Show):
-            self._timer.start(0)
+            self._timer.start(SETTLED)
         return bool(super().eventFilter(dock, event))
 
     def _seen(self) -> tuple[float, ...]:
