@@ -10,7 +10,10 @@ import pytest
 from tests.helpers import PATIENCE
 
 OPEN = """
+import sys
 import time
+from pathlib import Path
+
 import napari
 import numpy as np
 from qtpy.QtWidgets import QApplication
@@ -81,6 +84,10 @@ while time.monotonic() < end or len(viewer.layers) > 1:
     viewer.camera.zoom *= 1.001
     QApplication.processEvents()
     time.sleep(0.01)
+# Where Mesa has loaded LLVM, torch loads no triton, which ended the process.
+maps = Path("/proc/self/maps")
+if maps.exists() and "libLLVM" in maps.read_text():
+    assert "triton" in sys.modules
 """
 
 

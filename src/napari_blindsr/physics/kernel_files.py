@@ -105,7 +105,8 @@ def _read_grid(file: Path, suffix: str) -> NDArray[np.float32] | None:
         try:
             with listening(), tifffile.TiffFile(file) as tif:
                 # Ours is never OME-TIFF, which may name other files.
-                if tif.is_ome or len(tif.series[0].get_shape(squeeze=False)) != 4:
+                said = tif.shaped_metadata
+                if tif.is_ome or not said or len(said[0]["shape"]) != 4:
                     return None
                 check_pages(file, tif)
                 check_expansion(file, tif.series[0].nbytes, tif.filehandle.size)

@@ -19,6 +19,7 @@ from napari_blindsr.images.files import create_image, open_image
 from napari_blindsr.images.metadata import AxisStep, Description, PixelSize
 from napari_blindsr.plugin.layers.open_files import get_reader
 from napari_blindsr.plugin.layers.save_files import FILTERS, collect, layer_data, write_image
+from napari_blindsr.plugin.layers.versions import unit_symbol
 from napari_blindsr.plugin.widgets.save import ask_and_save
 from tests.plugin.dock import click, wait_idle
 
@@ -76,7 +77,7 @@ def test_a_file_becomes_one_lazy_layer_a_channel(tmp_path: Path, name: str) -> N
     for number, layer in enumerate((blue, green)):
         assert layer.axis_labels == ("t", "z", "y", "x")
         assert layer.scale == pytest.approx((1.5, 0.3, 0.2, 0.1))
-        assert [f"{unit:~}" for unit in layer.units] == ["s", "µm", "µm", "µm"]
+        assert [unit_symbol(unit) for unit in layer.units] == ["s", "µm", "µm", "µm"]
         assert layer.blending == "additive"
         assert hasattr(layer.data, "dask")
         np.testing.assert_array_equal(np.asarray(layer.data), STACK[:, number])
@@ -182,7 +183,7 @@ def looks(layer: Any, scale: int = 1) -> dict[str, Any]:
     return {
         "axes": layer.axis_labels,
         "sizes": {axis: float(f"{size * finer.get(axis, 1):.6g}") for axis, size in sizes},
-        "units": [f"{unit:~}" for unit in layer.units],
+        "units": [unit_symbol(unit) for unit in layer.units],
         "colours": layer.colormap.colors.tolist(),
         "limits": layer.contrast_limits,
         "blending": layer.blending,

@@ -15,7 +15,7 @@ from napari_blindsr.errors import InputError
 from napari_blindsr.metrics.spatial_image import SpatialImage
 from napari_blindsr.plugin.layers.inputs import Frame
 from napari_blindsr.plugin.layers.read import find_plane, quoted, read_pixels, spatial_shape
-from napari_blindsr.plugin.layers.versions import shared_units
+from napari_blindsr.plugin.layers.versions import shared_units, unit_symbol
 
 MOST_PIXELS = 2**26
 """Of a pyramid the finest level with no more pixels is read."""
@@ -61,7 +61,7 @@ def world_units(viewer: ViewerModel) -> tuple[str, str]:
     for axis in plane_axes(viewer):
         # Layers in units that do not go together are all shown as if they had none.
         unit = None if units is None else units[axis]
-        names.append("px" if unit is None or str(unit) == "pixel" else f"{unit:~P}")
+        names.append("px" if unit is None else unit_symbol(unit) or "px")
     return names[0], names[1]
 
 

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pint
 from napari.utils.colormaps import Colormap, ensure_colormap
 
 from napari_blindsr.errors import InputError
@@ -25,6 +24,7 @@ from napari_blindsr.images.metadata import (
 )
 from napari_blindsr.plugin.layers.outputs import METADATA_KEY
 from napari_blindsr.plugin.layers.stacks import letter
+from napari_blindsr.plugin.layers.versions import unit_symbol
 
 if TYPE_CHECKING:
     from napari.layers import Image
@@ -186,7 +186,7 @@ def _placement(
 ) -> Description:
     spatial = axes.replace("S", "")
     sizes, origin = np.abs(np.asarray(scale, float)), np.asarray(translate, float)
-    names = ["" if str(unit) == "pixel" else f"{pint.Unit(str(unit)):~}" for unit in units]
+    names = [unit_symbol(unit) for unit in units]
     row, column = spatial.index("Y"), spatial.index("X")
     pixel_size, corner = None, (0.0, 0.0)
     if names[row] and names[row] == names[column]:

@@ -8,6 +8,7 @@ from inspect import signature
 from typing import Any
 
 import numpy as np
+import pint
 from napari.components import LayerList, ViewerModel
 from napari.layers import Layer
 from numpy.typing import NDArray
@@ -66,6 +67,13 @@ def shared_units(layers: LayerList) -> tuple[Any, ...] | None:
     # Older versions show numbers as they are; they have units if all layers say the same.
     own = {tuple(layer.units) for layer in layers}
     return own.pop() if len(own) == 1 else None
+
+
+def unit_symbol(unit: Any) -> str:
+    """Return a unit of a layer as it is written, such as "µm"; empty for pixels."""
+    # With the sign for micro: pint writes the Greek letter from 0.26.
+    symbol = f"{pint.Unit(str(unit)):~P}".replace("\N{GREEK SMALL LETTER MU}", "µ")
+    return "" if str(unit) == "pixel" else symbol
 
 
 def on_renamed(layers: LayerList, callback: Callable[..., None]) -> Callable[[], None]:

@@ -72,6 +72,18 @@ def probe_devices() -> DeviceReport:
     )
 
 
+def keep_triton_out() -> None:
+    """Let torch do without triton where loading it would end the process.
+
+    Mesa may draw napari's canvas with LLVM. triton, which torch loads with its first optimiser,
+    brings an LLVM of its own, and crashes if it comes second.
+    """
+    maps = Path("/proc/self/maps")
+    if "triton" not in sys.modules and maps.exists() and "libLLVM" in maps.read_text("utf-8"):
+        # Whoever imports it gets an ImportError, as where it is not installed.
+        sys.modules["triton"] = None  # type: ignore[assignment]
+
+
 def missing_gpu_hint(
     *, names: tuple[str, ...], build: str, built_for_cuda: bool, has_nvidia: bool
 ) -> str:

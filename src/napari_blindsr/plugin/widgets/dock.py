@@ -21,6 +21,7 @@ from qtpy.QtCore import Qt, QTimer
 from qtpy.QtWidgets import QDockWidget, QMainWindow, QWidget
 
 from napari_blindsr.errors import BlindSRError, EngineError
+from napari_blindsr.plugin.widgets.devices import keep_triton_out
 from napari_blindsr.plugin.widgets.fields import text_line
 from napari_blindsr.plugin.widgets.follow import ChoiceWatcher, LayerFollower, is_source
 from napari_blindsr.plugin.widgets.texts import progress_text, sentence
@@ -62,6 +63,7 @@ class Run(ABC, Generic[Returned]):
         Every failure is raised as a `BlindSRError`: a worker swallows RuntimeErrors, torch's among
         them, and then never ends.
         """
+        keep_triton_out()
         try:
             self._engine = self._work()
             return (yield from self._engine)
