@@ -36,6 +36,7 @@ kill -- "-$1" 2>/dev/null || true
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="SLURM runs on Linux")
+@pytest.mark.slow
 def test_jobs_of_slurm_restore_a_stack(tmp_path: Path) -> None:
     pytest.importorskip("dask_jobqueue")
     programs = tmp_path / "bin"
@@ -88,6 +89,7 @@ def running(line: str, folder: Path, environment: dict[str, str]) -> Iterator[No
 
 
 @pytest.mark.skipif(shutil.which("openssl") is None, reason="openssl makes the certificate")
+@pytest.mark.slow
 def test_a_cluster_with_certificates_restores_a_stack(tmp_path: Path, free_port: int) -> None:
     make, start = blocks(PAGE, "sh", "TLS")
     (settings,) = blocks(PAGE, "yaml", "TLS")

@@ -129,6 +129,7 @@ def log_of(folder: Path) -> list[dict[str, str]]:
         return list(csv.DictReader(file))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", TASKS)
 def test_a_resumed_training_ends_like_an_uninterrupted_one(
     name: str, bank: Bank, tmp_path: Path
@@ -200,6 +201,7 @@ def test_what_is_kept_can_ship(name: str, bank: Bank, tmp_path: Path) -> None:
 SMALL = ["--every", "1", "--pictures", "1", "--judges", "1"]
 
 
+@pytest.mark.slow
 def test_the_command_that_trains_the_estimator(tmp_path: Path) -> None:
     done = subprocess.run(
         [sys.executable, "-m", "training", "kernel", "--steps", "2", *SMALL,
@@ -212,6 +214,7 @@ def test_the_command_that_trains_the_estimator(tmp_path: Path) -> None:
     load_kernel_estimator(tmp_path / "kernel.safetensors")
 
 
+@pytest.mark.slow
 def test_the_command_that_trains_the_prior(tmp_path: Path) -> None:
     threads = torch.get_num_threads()
     options = ["image", "--steps", "1", *SMALL, "--device", "cpu", "--side", "32", "--count", "1"]
@@ -231,6 +234,7 @@ def test_the_command_that_trains_the_prior(tmp_path: Path) -> None:
         assert torch.equal(a, b)
 
 
+@pytest.mark.slow
 def test_the_command_that_trains_the_map_of_errors(tmp_path: Path) -> None:
     threads = torch.get_num_threads()
     options = ["error", "--steps", "1", *SMALL, "--device", "cpu"]
@@ -241,6 +245,7 @@ def test_the_command_that_trains_the_map_of_errors(tmp_path: Path) -> None:
     load_error_map(tmp_path / "error.safetensors")
 
 
+@pytest.mark.slow
 def test_the_command_that_trains_the_choice_of_noise(tmp_path: Path) -> None:
     threads = torch.get_num_threads()
     options = ["noise", "--batches", "1", "--steps", "20", "--pictures", "1", "--device", "cpu"]
@@ -273,6 +278,7 @@ def test_fitting_finds_costs() -> None:
     assert float(error.square().mean()) < 0.2 * float(costs.square().mean())
 
 
+@pytest.mark.slow
 def test_the_command_that_trains_both(tmp_path: Path) -> None:
     threads = torch.get_num_threads()
     options = ["joint", "--steps", "1", "--every", "1", "--pictures", "1", "--device", "cpu"]
