@@ -90,7 +90,7 @@ def test_an_image_alone(
     assert capfd.readouterr().err == ""
 
 
-def test_pixels_that_are_not_square_are_told(
+def test_pixels_that_are_not_square_are_shown(
     folder: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
     assert run_here("measure oblong.tif", monkeypatch, folder) == 0
@@ -99,7 +99,7 @@ def test_pixels_that_are_not_square_are_told(
     assert "nm " not in captured.out
 
 
-def test_what_cannot_be_told_has_its_reason_in_the_table(
+def test_what_cannot_be_measured_has_its_reason_in_the_table(
     folder: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
     np.save(folder / "small.npy", np.random.default_rng(0).random((40, 40)))

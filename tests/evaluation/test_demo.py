@@ -52,7 +52,7 @@ def result(request: pytest.FixtureRequest, sample: Sample) -> Result:
 def test_sample_is_small_and_hard(sample: Sample) -> None:
     assert sample.truth.shape == (128, 128, 3)
     plain = interpolate(sample.image, sample.scale) / 255
-    # Interpolation leaves room for improvement: what is sharp can be told from what is not.
+    # Interpolation leaves room for improvement: sharp and blurred differ.
     assert psnr_y(plain, sample.truth, crop=4) < 28
 
 

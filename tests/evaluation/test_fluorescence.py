@@ -128,7 +128,7 @@ def test_pictures_without_dark_surroundings_are_not_taken_for_it() -> None:
         assert problem.shot_noise is None or median_height(problem.planes)[0] > 0.3
 
 
-def test_it_is_recognised_where_the_noise_is_told() -> None:
+def test_it_is_recognised_where_the_noise_is_given() -> None:
     image, _ = seen(fluorescent_cells((148, 148), seed=1), 500)
     problem = made_ready(image, noise=5.0)
     assert problem.shot_noise is not None

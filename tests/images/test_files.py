@@ -323,7 +323,7 @@ def test_files_that_are_not_there_or_no_images(tmp_path: Path, suffix: str) -> N
 
 
 @pytest.mark.parametrize("name", ["a.tif", "a.npy", "a.zarr"])
-def test_axes_that_are_told_must_fit(tmp_path: Path, name: str) -> None:
+def test_axes_that_are_given_must_fit(tmp_path: Path, name: str) -> None:
     path = save(tmp_path / name, pixels("ZYX"), Description(axes="ZYX"))
     assert open_image(path, axes="TYX").description.axes == "TYX"
     for axes in ("YX", "TZYX"):

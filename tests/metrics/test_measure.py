@@ -128,7 +128,7 @@ def test_only_what_the_evidence_allows_is_measured() -> None:
     assert "psnr_y" not in names
 
 
-def test_what_cannot_be_told_has_a_reason() -> None:
+def test_what_cannot_be_measured_has_a_reason() -> None:
     image = np.random.default_rng(0).random((64, 64))
     found = {m.metric.name: m for m in measure(MetricInputs(image=image, reference=image))}
     assert found["ms_ssim"].value is None

@@ -143,7 +143,7 @@ def test_the_command_goes_on_after_a_failure_and_skips_what_is_finished(
     assert run_here(command, monkeypatch, tmp_path) == 0
     assert capsys.readouterr().err.count("already complete") == 2
     assert (tmp_path / "out" / "one_x2.ome.tif").stat().st_mtime_ns == before
-    # Another computation does not replace it without being told to.
+    # Another computation does not replace it unless it is asked to.
     assert run_here(f"{command} --noise 3", monkeypatch, tmp_path) == 1
     assert "--force replaces it" in capsys.readouterr().err
     assert run_here(f"{command} --noise 3 --force", monkeypatch, tmp_path) == 0

@@ -299,7 +299,7 @@ def test_a_flag_of_many_planes_is_one_flag() -> None:
     assert flag.message == "in 1 of 2 planes, such as T=1: 1 px"
 
 
-def test_covered_pixels_are_told_plane_by_plane() -> None:
+def test_covered_pixels_are_shown_plane_by_plane() -> None:
     image = planes(3).astype(np.float32)
     image[1, 10:20, 10:20] = np.nan
     result = restore_stack(image, HELD, axes="TYX", known_kernel=KERNEL)

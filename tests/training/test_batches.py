@@ -129,7 +129,7 @@ def test_data_are_what_the_truth_predicts_up_to_the_noise(bank: Bank, seed: int)
             assert found < ROUNDING_NOISE * math.exp(4 * 0.15)
 
 
-def test_the_noise_of_a_camera_is_told_for_each_pixel() -> None:
+def test_the_noise_of_a_camera_is_given_for_each_pixel() -> None:
     dark, bright = np.full((64, 64), 0.05, np.float32), np.full((64, 64), 0.9, np.float32)
     both = np.concatenate((dark, bright))
     shots = [observe(both, MICROGRAPHS, of(seed)) for seed in range(40)]
@@ -142,7 +142,7 @@ def test_the_noise_of_a_camera_is_told_for_each_pixel() -> None:
             assert stated[half].mean() == pytest.approx(error[half].std(), rel=0.1)
 
 
-def test_some_kernels_are_told_wrong(bank: Bank) -> None:
+def test_some_kernels_are_given_wrong(bank: Bank) -> None:
     stated, true = (
         [image_batch(bank, of(seed), side=48, count=4, misjudged_share=share) for seed in range(6)]
         for share in (1.0, 0.0)

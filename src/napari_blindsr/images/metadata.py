@@ -165,7 +165,7 @@ def checked(name: str, file: ImageFile) -> ImageFile:
         channel_colors=colors,
         displays=description.displays if len(description.displays) == channels else (),
         labels=description.labels if len(description.labels) == planes else (),
-        notes=(*description.notes, *doubts_about(description.pixel_size)),
+        notes=(*description.notes, *notes_about(description.pixel_size)),
     )
     return replace(file, description=known)
 
@@ -274,7 +274,7 @@ SMALLEST, LARGEST = 1e-12, 1e3
 """Metres within which the sides of pixels lie, from electron microscopes to satellites."""
 
 
-def doubts_about(size: PixelSize | None) -> tuple[str, ...]:
+def notes_about(size: PixelSize | None) -> tuple[str, ...]:
     """Return notes on an unlikely pixel size."""
     metres = None if size is None else METRES.get(size.unit)
     if size is None or metres is None:

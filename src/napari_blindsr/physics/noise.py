@@ -293,7 +293,7 @@ def _block_sums(plane: NDArray[np.float64]) -> NDArray[np.float64]:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class ShotNoise:
-    """Noise that grows with the light.
+    """Shot noise, with the level in each pixel.
 
     Attributes
     ----------

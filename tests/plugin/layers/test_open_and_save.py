@@ -133,7 +133,7 @@ def test_colours_and_unnamed_axes(tmp_path: Path, name: str) -> None:
     np.testing.assert_array_equal(file.array[...], image)
 
 
-def test_what_a_printer_is_told_is_no_pixel_size(tmp_path: Path) -> None:
+def test_what_is_meant_for_a_printer_is_no_pixel_size(tmp_path: Path) -> None:
     tifffile.imwrite(tmp_path / "a.tif", STACK[0, 0, 0], resolution=(72, 72), resolutionunit=2)
     tifffile.imwrite(tmp_path / "b.tif", STACK[0, 0], photometric="minisblack")
     viewer = ViewerModel()

@@ -211,7 +211,7 @@ def test_maps_follow_turns_and_slices(
     assert "outside of layer" in widget.status.value
 
 
-def test_flags_are_told(open_measure: Callable[[Any], Any], measured: Any) -> None:
+def test_flags_are_shown(open_measure: Callable[[Any], Any], measured: Any) -> None:
     widget = open_measure(measured)
     assert widget.flags.line.text() == "Treat this result with caution"
     text = widget.flags.details.text()

@@ -98,7 +98,7 @@ def test_cancel(open_measure: Callable[[Any], Any], measured: Any, qtbot: QtBot)
     assert widget.progress.value == widget.progress.max == len(findings.measurements) + 1
 
 
-def test_what_goes_wrong_is_told(
+def test_what_goes_wrong_is_shown(
     open_measure: Callable[[Any], Any],
     measured: Any,
     qtbot: QtBot,

@@ -155,7 +155,7 @@ def test_a_sample_can_be_restored(open_dock: DockMaker, qtbot: QtBot, method: st
     assert shared_units(viewer.layers) == source.units
 
 
-def test_a_finish_that_was_left_out_is_told(
+def test_a_finish_that_was_left_out_is_shown(
     open_dock: DockMaker,
     blurred: NDArray[Any],
     qtbot: QtBot,
@@ -185,7 +185,7 @@ def test_a_finish_that_was_left_out_is_told(
     assert "nowhere.pth" in record["notes"][0]
 
 
-def test_missing_weights_are_told_before_the_run(
+def test_missing_weights_are_shown_before_the_run(
     open_dock: DockMaker,
     blurred: NDArray[Any],
     monkeypatch: pytest.MonkeyPatch,

@@ -69,7 +69,7 @@ def test_a_run_that_diverged_is_doubtful() -> None:
     assert judged(reason=StopReason.DIVERGED).level == "doubtful"
 
 
-def test_resolution_is_told_in_nm_where_pixels_have_a_size() -> None:
+def test_resolution_is_shown_in_nm_where_pixels_have_a_size() -> None:
     found = Resolutions(before=5.37, after=1.63)
     result = make_result(scale=2, shape=(6, 6))
     sized = source(scale=(0.1, 0.1), units=("um", "um"))

@@ -209,7 +209,7 @@ def test_the_uncertainty_is_a_layer_in_the_place_of_the_image(
 
 
 @pytest.mark.parametrize("method", DEGRADED)
-def test_estimates_of_gain_and_noise_are_told(
+def test_estimates_of_gain_and_noise_are_shown(
     open_dock: DockMaker, blurred: NDArray[Any], qtbot: QtBot, method: str
 ) -> None:
     noisy = blurred + np.random.default_rng(0).normal(0, 6, blurred.shape)
@@ -306,7 +306,7 @@ def test_every_finish_of_a_blur_that_was_read(
     assert widget.progress.value == widget.progress.max
 
 
-def test_a_blur_is_told_with_its_intervals_in_pixels_of_the_image(
+def test_a_blur_is_shown_with_its_intervals_in_pixels_of_the_image(
     open_dock: DockMaker, blurred: NDArray[Any], qtbot: QtBot
 ) -> None:
     viewer, widget = open_dock(blurred, method="fast")

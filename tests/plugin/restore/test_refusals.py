@@ -81,7 +81,7 @@ def spoil_microscope(_: Any, widget: Any) -> None:
     ],
     ids=lambda value: getattr(value, "__name__", ""),
 )
-def test_bad_input_is_told_in_one_line_before_any_work(
+def test_bad_input_is_shown_in_one_line_before_any_work(
     open_dock: DockMaker,
     blurred: NDArray[Any],
     qtbot: QtBot,

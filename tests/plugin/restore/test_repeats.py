@@ -17,7 +17,7 @@ from tests.plugin.conftest import DockMaker
 from tests.plugin.dock import assert_free, click, wait_idle
 
 
-def test_a_run_is_repeated_with_another_seed_and_its_time_is_told(
+def test_a_run_is_repeated_with_another_seed_and_its_time_is_shown(
     open_dock: DockMaker, blurred: NDArray[Any], qtbot: QtBot, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(request, "_paces", {})

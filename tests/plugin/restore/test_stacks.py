@@ -454,7 +454,7 @@ def test_a_plane_on_disk_and_one_that_is_cancelled(
     assert_free(widget)
 
 
-def test_what_a_run_takes_is_told_beside_what_is_free(
+def test_what_a_run_takes_is_shown_beside_what_is_free(
     stack_dock: Callable[..., tuple[Any, Any]], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     _, widget = stack_dock(da.zeros((200, 1024, 1024), chunks=(1, 512, 512), dtype=np.uint8))

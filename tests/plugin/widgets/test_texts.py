@@ -71,7 +71,7 @@ def test_progress_after_the_last_step_tells_the_stage() -> None:
     assert progress_text(report) == "Finishing"
 
 
-def test_estimates_are_told_and_given_numbers_are_not() -> None:
+def test_estimates_are_shown_and_given_numbers_are_not() -> None:
     result = make_result(scale=2, shape=(5, 5))
     given = Settings(scale=2, method="ddsr", gain=0.3, noise=2.0)
     asked = dataclasses.replace(given, gain="auto", noise="auto")
@@ -87,7 +87,7 @@ def test_estimates_are_told_and_given_numbers_are_not() -> None:
     ]
 
 
-def test_the_blur_is_told_with_its_interval_and_its_networks() -> None:
+def test_the_blur_is_shown_with_its_interval_and_its_networks() -> None:
     blur = BlurEstimate(
         kernel=np.full((3, 3), 1 / 9, dtype=np.float32),
         family="gaussian",
@@ -111,7 +111,7 @@ def test_the_blur_is_told_with_its_interval_and_its_networks() -> None:
     assert details_of(result)[0] == "Estimated blur: FWHM 3.5 × 1.2 px (90 %: 0.9–4.2)."
 
 
-def test_a_reconstruction_alone_is_told() -> None:
+def test_a_reconstruction_alone_is_shown() -> None:
     result = dataclasses.replace(make_result(scale=2, shape=(5, 5)), finish="usrnet")
     assert details_of(result) == ["Neural networks used: USRNet."]
     assert details_of(dataclasses.replace(result, finish="measurement")) == []
