@@ -81,6 +81,14 @@ def test_padding_is_found(where: Any, value: float) -> None:
     np.testing.assert_array_equal(found(image).padding, places)
 
 
+@pytest.mark.parametrize("legs", [16, 20, 40])
+def test_a_cut_off_corner_of_any_size_is_padding(legs: int) -> None:
+    image = 0.8 * seen() + 0.1
+    places = np.add.outer(*(np.arange(n) for n in image.shape)) < legs
+    image[places] = 0
+    np.testing.assert_array_equal(found(image).padding, places)
+
+
 def test_a_turned_picture_has_corners_that_are_padding() -> None:
     image = 0.8 * seen(160) + 0.1
     turned = rotate(image, 20, reshape=False, order=1, cval=0.0)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from scipy.ndimage import binary_dilation, convolve, label
-from scipy.spatial import ConvexHull
+from skimage.measure import regionprops
 
 from napari_blindsr.physics.noise import estimate_noise
 
@@ -35,9 +35,6 @@ MOST = 0.004
 
 JUMP = 3.0
 """Smallest ratio of the step at the edge of padding to the changes beside it."""
-
-LEAST_PADDING = 24
-"""Fewest pixels of padding; at least as many as the shorter side of the image has."""
 
 NEXT = 10
 """Values next to that of padding from which the density of values is taken."""
@@ -191,7 +188,6 @@ def _padding(planes: NDArray[np.floating]) -> NDArray[np.bool_]:
     found = np.zeros(shape, dtype=bool)
     edge = np.concatenate([planes[:, 0], planes[:, -1], planes[:, :, 0], planes[:, :, -1]], axis=1)
     values, counts = np.unique(edge, axis=1, return_counts=True)
-    least = min(*shape, max(4.0, LEAST_PADDING * found.size))
     slopes = [np.abs(np.diff(planes, axis=axis)).max(axis=0) for axis in (1, 2)]
     # The commonest values of the border, and the extremes: a single row has few pixels there.
     likely = {*np.argsort(counts)[::-1][:3].tolist(), 0, len(counts) - 1}
@@ -201,19 +197,14 @@ def _padding(planes: NDArray[np.floating]) -> NDArray[np.bool_]:
         sizes = np.bincount(areas.ravel(), minlength=count + 1)
         border = np.concatenate([areas[0], areas[-1], areas[:, 0], areas[:, -1]])
         for number in np.unique(border[border > 0]):
-            if not least <= sizes[number] < found.size:
+            # A single row may be padding, less is chance.
+            if not min(shape) <= sizes[number] < found.size:
                 continue
             area = areas == number
-            straight = sizes[number] >= SOLID * _hull(area)
+            straight = regionprops(area.view(np.uint8))[0].solidity >= SOLID
             if straight and (_ends_abruptly(planes, area, slopes) or _stands_apart(planes, area)):
                 found |= area
     return found
-
-
-def _hull(area: NDArray[np.bool_]) -> float:
-    """Return the number of pixels in the convex hull of an area."""
-    corners = np.argwhere(area)[:, None] + np.array([[0, 0], [0, 1], [1, 0], [1, 1]])
-    return float(ConvexHull(corners.reshape(-1, 2)).volume)
 
 
 def _ends_abruptly(
