@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Iterator
 from contextlib import ExitStack
 from typing import Any
@@ -68,6 +69,8 @@ class SharedViewer:
             return
         if self._look() != self._state:
             self.close()
+        # What is left is there to stay; napari looks through the rest whenever layers go.
+        gc.freeze()
 
     def _tidy(self) -> None:
         self._remove_docks()

@@ -34,6 +34,7 @@ viewer.close()
 """
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("qapp")  # Skips, or fails, as the viewer tests do.
 def test_showing_the_dock_is_quick_and_loads_no_torch() -> None:
     # Compiling the source is no part of it: that happens once an installation, not once a start.

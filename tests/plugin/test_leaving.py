@@ -9,6 +9,9 @@ import pytest
 
 from tests.helpers import PATIENCE
 
+# Each starts napari in a process of its own.
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("qapp")]
+
 OPEN = """
 import sys
 import time
@@ -58,7 +61,6 @@ def errors_of(script: str, end: str = "viewer.close()") -> str:
     return run.stderr
 
 
-@pytest.mark.usefixtures("qapp")
 @pytest.mark.parametrize(
     "until",
     [UNTIL_DEVICES_ARE_LOOKED_FOR, UNTIL_A_RUN_IS_UNDER_WAY, UNTIL_THE_BLUR_IS_READ],
@@ -91,7 +93,6 @@ if maps.exists() and "libLLVM" in maps.read_text():
 """
 
 
-@pytest.mark.usefixtures("qapp")
 def test_previews_can_be_removed_while_the_canvas_is_painted() -> None:
     # Two layers that were removed between two paints ended the process in OpenGL.
     errors_of(CANCEL_A_RUN_THAT_IS_WATCHED)
@@ -138,7 +139,6 @@ assert widget._run in (run, None)
 """
 
 
-@pytest.mark.usefixtures("qapp")
 def test_closing_asks_once_while_runs_wait() -> None:
     # As on a click into the corner of the window, which has closed by then.
     assert not errors_of(UNTIL_A_RUN_IS_UNDER_WAY + CLOSE_WHILE_RUNS_WAIT, end="")

@@ -26,11 +26,16 @@ OpenComparison = Callable[..., tuple[Any, Any]]
 
 
 @pytest.fixture
-def open_comparison(make_napari_viewer_proxy: Callable[..., Any]) -> OpenComparison:
+def open_comparison(
+    request: pytest.FixtureRequest, lend_viewer: Callable[[], Any]
+) -> OpenComparison:
     """Return a function that makes a viewer with layers of LR, HR and one beside, and the dock."""
 
     def make(ndim: int = 2, *, shown: bool = False, **looks: Any) -> tuple[Any, Any]:
-        viewer = make_napari_viewer_proxy(show=shown)
+        if shown:
+            viewer = request.getfixturevalue("make_napari_viewer_proxy")(show=True)
+        else:
+            viewer = lend_viewer()
         lead = (3,) * (ndim - 2)
         scale = (1.0,) * (ndim - 2)
         viewer.add_image(np.ones((*lead, 8, 8)), name="beside", translate=(*scale, 0, 40))

@@ -32,9 +32,9 @@ def spot(shape: tuple[int, int], center: tuple[float, float], sigma: float) -> N
 
 
 @pytest.fixture
-def dock(make_napari_viewer_proxy: Callable[..., Any]) -> tuple[Any, Any]:
+def dock(lend_viewer: Callable[[], Any]) -> tuple[Any, Any]:
     """A viewer with one spot at two pixel sizes in µm, and the dock with both chosen."""
-    viewer = make_napari_viewer_proxy()
+    viewer = lend_viewer()
     low = spot((32, 32), (16, 16), 2 * SIGMA / 4)
     viewer.add_image(low, name="LR", scale=(0.4, 0.4), units=("um", "um"))
     high = spot((128, 128), (65.5, 65.5), SIGMA * 2)

@@ -197,7 +197,7 @@ def write_plain(path: Path) -> Path:
 
 @pytest.mark.parametrize("name", ["plain.tif", *NAMES])
 def test_what_is_opened_restored_and_saved_says_the_same(
-    make_napari_viewer_proxy: Callable[..., Any],
+    lend_viewer: Callable[..., Any],
     qtbot: QtBot,
     tmp_path: Path,
     name: str,
@@ -205,7 +205,7 @@ def test_what_is_opened_restored_and_saved_says_the_same(
 ) -> None:
     plain = name == "plain.tif"
     source = write_plain(tmp_path / name) if plain else write(tmp_path / name, STACK[:, :, :2])
-    viewer = make_napari_viewer_proxy()
+    viewer = lend_viewer()
     channels = opened(source, viewer)
     assert len(channels) == (1 if plain else 2)
     for number, layer in enumerate(channels):

@@ -48,11 +48,11 @@ def add_all(viewer: Any, form: Any) -> dict[str, NDArray[Any]]:
 
 def test_all_is_measured_as_the_library_does(
     open_measure: Callable[[Any], Any],
-    make_napari_viewer_proxy: Callable[[], Any],
+    lend_viewer: Callable[[], Any],
     qtbot: QtBot,
     tmp_path: Path,
 ) -> None:
-    viewer = filled(make_napari_viewer_proxy())
+    viewer = filled(lend_viewer())
     widget = open_measure(viewer)
     form, result = widget.form, restored(viewer)
     assert form.image.value == result
@@ -185,9 +185,9 @@ def click_qt(button: Any) -> None:
 
 
 def test_maps_follow_turns_and_slices(
-    open_measure: Callable[[Any], Any], make_napari_viewer_proxy: Callable[[], Any], qtbot: QtBot
+    open_measure: Callable[[Any], Any], lend_viewer: Callable[[], Any], qtbot: QtBot
 ) -> None:
-    viewer = make_napari_viewer_proxy()
+    viewer = lend_viewer()
     fine = fine_image()
     stack = np.stack([coarse_image(fine, seed=seed) for seed in range(4)])
     turned: dict[str, Any] = {"scale": (3, 0.5, 0.5), "translate": (1, -4, 2), "rotate": (0, 0, 30)}

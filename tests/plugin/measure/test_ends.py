@@ -133,9 +133,9 @@ def test_layers_may_go_meanwhile(
 
 @pytest.mark.parametrize("late", [False, True])
 def test_closing_ends_the_measurement(
-    make_napari_viewer_proxy: Callable[[], Any], qtbot: QtBot, *, late: bool
+    lend_viewer: Callable[[], Any], qtbot: QtBot, *, late: bool
 ) -> None:
-    viewer = filled(make_napari_viewer_proxy())
+    viewer = filled(lend_viewer())
     native, widget = viewer.window.add_plugin_dock_widget("napari-blindsr", "Measure quality")
     click(widget.measure_button)
     if late:

@@ -41,9 +41,9 @@ def test_controls_are_attributes_with_tooltips(open_dock: DockMaker) -> None:
 
 
 def test_the_defaults_are_the_fast_method_and_the_published_schedule(
-    make_napari_viewer: Any,
+    lend_viewer: Any,
 ) -> None:
-    viewer = make_napari_viewer()
+    viewer = lend_viewer()
     _, widget = viewer.window.add_plugin_dock_widget("napari-blindsr", "Blind super-resolution")
     assert (widget.method.value, widget.method.current_choice) == ("fast", "Fast")
     assert widget._form.settings() == dataclasses.replace(Settings(scale=4), threads=free_threads())
@@ -73,9 +73,9 @@ def test_advanced_settings_are_hidden_until_asked_for(open_dock: DockMaker, meth
 
 
 def test_changed_settings_are_counted_and_defaults_come_back(
-    make_napari_viewer: Any,
+    lend_viewer: Any,
 ) -> None:
-    viewer = make_napari_viewer()
+    viewer = lend_viewer()
     viewer.add_image(PIXELS)
     _, widget = viewer.window.add_plugin_dock_widget("napari-blindsr", "Blind super-resolution")
     before = widget._form.settings()

@@ -230,8 +230,8 @@ def test_advanced_settings_make_the_settings(open_dock: DockMaker) -> None:
     assert widget._form.settings().bounded is None
 
 
-def test_steps_suit_the_kernel_until_they_are_changed(make_napari_viewer: Any) -> None:
-    viewer = make_napari_viewer()
+def test_steps_suit_the_kernel_until_they_are_changed(lend_viewer: Any) -> None:
+    viewer = lend_viewer()
     _, widget = viewer.window.add_plugin_dock_widget("napari-blindsr", "Blind super-resolution")
     widget.method.value = "mlmc"
     widget.kernel.value = "disk"

@@ -20,10 +20,8 @@ from tests.plugin.dock import LONG, assert_seen, click, edges, seen, wait_idle
 
 
 @pytest.mark.parametrize("key", ["fluorescence", "micrograph", "photograph"])
-def test_a_sample_shows_its_image_at_once(
-    make_napari_viewer_proxy: Callable[..., Any], key: str
-) -> None:
-    viewer = make_napari_viewer_proxy()
+def test_a_sample_shows_its_image_at_once(lend_viewer: Callable[[], Any], key: str) -> None:
+    viewer = lend_viewer()
     truth, psf, image = viewer.open_sample("napari-blindsr", key)
     assert (truth.visible, psf.visible, image.visible) == (False, False, True)
     assert viewer.layers.selection.active == image

@@ -33,10 +33,8 @@ def restored(sample: samples.Sample, method: str) -> Result:
 
 
 @pytest.mark.parametrize("method", ["fast", "mlmc"])
-def test_viewer_shows_sample_and_result(
-    make_napari_viewer_proxy: Callable[[], Any], method: str
-) -> None:
-    viewer = make_napari_viewer_proxy()
+def test_viewer_shows_sample_and_result(lend_viewer: Callable[[], Any], method: str) -> None:
+    viewer = lend_viewer()
     sample = demo_sample()
     fill_viewer(viewer, sample, restored(sample, method))
     names = [layer.name for layer in viewer.layers]
@@ -61,9 +59,9 @@ def test_viewer_shows_sample_and_result(
 
 @pytest.mark.parametrize("side", [15, 25])
 def test_kernels_of_different_sizes_lie_on_each_other(
-    make_napari_viewer_proxy: Callable[[], Any], side: int
+    lend_viewer: Callable[[], Any], side: int
 ) -> None:
-    viewer = make_napari_viewer_proxy()
+    viewer = lend_viewer()
     sample = demo_sample()
     own, size = make_result(scale=4, shape=sample.image.shape, side=side), len(sample.kernel)
     fill_viewer(viewer, sample, own)
