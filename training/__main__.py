@@ -16,7 +16,7 @@ from torch import nn
 from napari_blindsr.solvers.device import choose_compute
 from napari_blindsr.weights.tensors import read_tensors
 from training.error import ErrorTask
-from training.estimator import BlurTask, DecisionTask
+from training.estimator import BlurTask, DecisionTask, PriorTask
 from training.image import ImageTask
 from training.joint import JointTask, both_of, judge_of
 from training.kernel import KernelTask
@@ -198,6 +198,28 @@ def decision(
     plan = Plan(steps=steps, every=every, seed=seed, rate=rate, warmup=30, averaging=0.98)
     judged = _scenes(pictures, micrographs, seed), both_of(start), judge_of(micrographs)
     _train(DecisionTask(*judged, compute=choose_compute(device, "auto")), plan, out)
+
+
+@app.command()
+def prior(
+    *,
+    out: Folder = Path("training/prior"),
+    steps: Steps = 9_000,
+    every: Every = 500,
+    seed: Seed = 0,
+    device: Device = "auto",
+    threads: Threads = 1,
+    pictures: Pictures = 60,
+    start: Weights = None,
+    micrographs: Micrographs = None,
+    rate: Rate = 3e-4,
+) -> None:
+    """Train the image prior alone, with the kernels and the noise that the estimator decides on."""
+    torch.set_num_threads(threads)
+    torch.manual_seed(seed)
+    plan = Plan(steps=steps, every=every, seed=seed, rate=rate, warmup=200, averaging=0.999)
+    judged = _scenes(pictures, micrographs, seed), both_of(start), judge_of(micrographs)
+    _train(PriorTask(*judged, compute=choose_compute(device, "auto")), plan, out)
 
 
 @app.command()

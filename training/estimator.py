@@ -1,12 +1,23 @@
-"""Further training of the kernel estimator alone, with the image prior as it is."""
+"""Further training of one of the two networks, with the other as it is."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import torch
 import torch.nn.functional as F
 
-from training.joint import TINY, JointTask, blur_batch, interpolated, joint_batch, restore
+from training.joint import (
+    JointTask,
+    blur_batch,
+    error_of,
+    given_for,
+    interpolated,
+    joint_batch,
+    log_error,
+    restore,
+    restored,
+)
 
 if TYPE_CHECKING:
     from numpy.random import Generator
@@ -47,12 +58,22 @@ class DecisionTask(JointTask):
         return cost(rounds[-1].image, batch).mean()
 
 
+class PriorTask(JointTask):
+    """The error of the restored image, for the image prior alone."""
+
+    name = "prior"
+    trained = ("prior.",)
+
+    def loss(self, rng: Generator, progress: float) -> Tensor:
+        """Return the loss of a batch."""
+        del progress
+        batch = joint_batch(self._scenes, rng)
+        with torch.no_grad():
+            given = given_for(self.network, batch, self._compute)
+        return error_of(restored(self.network, batch, given, self._compute), batch)
+
+
 def cost(image: Tensor, batch: Batch) -> Tensor:
     """Return what images cost, (n,): the logarithm of their error, more if they are harmful."""
     error = log_error(image, batch)
     return error + HARM_WEIGHT * F.relu(error - log_error(interpolated(batch), batch))
-
-
-def log_error(image: Tensor, batch: Batch) -> Tensor:
-    """Return the logarithms (n,) of the mean squared errors of images."""
-    return ((image - batch.sharp).square().mean(dim=(1, 2)) + TINY).log()

@@ -302,15 +302,7 @@ class JointTask:
         del progress
         batch = joint_batch(self._scenes, rng)
         rounds, votes = restore(self.network, batch, self._compute)
-        errors = torch.stack(
-            [
-                ((one.image - batch.sharp).square().mean(dim=(1, 2)) + TINY).log().mean()
-                for one in rounds
-            ]
-        )
-        weights = torch.full_like(errors, EARLIER)
-        weights[-1] = 1
-        total = (weights * errors).sum()
+        total = error_of(rounds, batch)
         total = total + LIKELIHOOD_WEIGHT * self.likelihood(votes, batch.covariance, batch.family)
         # The estimator sees crops of all sizes, whose borders are as cameras have them.
         more = blur_batch(self._scenes, rng)
@@ -378,6 +370,17 @@ def restored(network: Both, batch: Batch, given: Given, compute: Compute) -> lis
             batch.data, given.kernels, scale=batch.scale, noise=given.noise
         )
         return list(rounds)
+
+
+def log_error(image: Tensor, batch: Batch) -> Tensor:
+    """Return the logarithms (n,) of the mean squared errors of images."""
+    return ((image - batch.sharp).square().mean(dim=(1, 2)) + TINY).log()
+
+
+def error_of(rounds: list[Round], batch: Batch) -> Tensor:
+    """Return the mean of `log_error`, and a little of that of earlier rounds."""
+    *earlier, last = (log_error(one.image, batch).mean() for one in rounds)
+    return last + EARLIER * torch.stack(earlier).sum()
 
 
 def interpolated(batch: Batch) -> Tensor:

@@ -22,7 +22,7 @@ from napari_blindsr.solvers.nonblind.unfolded import load_image_prior
 from tests.helpers import FLOAT32
 from tests.training.conftest import Bank
 from training import joint
-from training.estimator import BlurTask, DecisionTask
+from training.estimator import BlurTask, DecisionTask, PriorTask
 from training.joint import (
     SHAPES,
     Batch,
@@ -240,8 +240,8 @@ def test_a_step_is_taken(bank: Bank) -> None:
 
 
 @pytest.mark.usefixtures("small")
-@pytest.mark.parametrize("kind", [BlurTask, DecisionTask])
-def test_the_estimator_alone_is_trained(bank: Bank, kind: type[JointTask]) -> None:
+@pytest.mark.parametrize("kind", [BlurTask, DecisionTask, PriorTask])
+def test_one_part_alone_is_trained(bank: Bank, kind: type[JointTask]) -> None:
     task = kind(Scenes(bank, []), both_of(None), Judge({}), compute=FLOAT32)
     loss = task.loss(of(3), 0.0)
     assert torch.isfinite(loss)
