@@ -142,7 +142,7 @@ def test_the_controls_make_the_settings(open_dock: DockMaker) -> None:
     settings = widget._form.settings()
     assert (settings.scale, settings.seed, settings.device) == (3, 7, "cpu")
     assert (settings.geometry, settings.border) == ("benchmark", "circular")
-    assert settings.schedule == Schedule().scaled(250)
+    assert settings.schedule == dataclasses.replace(Schedule().scaled(250), channels=32)
     for family in FAMILIES:
         widget.kernel.value = family.name
         assert widget._form.settings().kernel == family()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import pytest
@@ -74,7 +75,10 @@ def test_runs_are_worked_off_as_they_were_added(
     assert_free(widget)
     assert states(widget) == ["done", "done", "done"]
     assert widget.queue.line.text() == "Queue: 3 done"
-    assert any(text.startswith("running 50 % · image 0 ×2 (mlmc)") for text in seen), seen
+    running = [re.fullmatch(r"running (\d+) % · image 0 ×2 \(mlmc\)", text) for text in seen]
+    percents = {int(match[1]) for match in running if match}
+    assert percents - {0, 100}, seen
+    assert percents <= {100 * step // 12 for step in range(13)}, seen
     restored = [layer for layer in viewer.layers if is_restored(layer)]
     assert [(layer.name, layer.data.shape) for layer in restored] == [
         ("image 0 ×2 (mlmc)", (48, 48)),

@@ -262,7 +262,9 @@ class RunDock(Dock, Generic[Job]):
         self.status.value = progress_text(progress)
         activity = self._activity
         if activity is not None:
-            activity.set_description(sentence(progress.stage))
+            # napari handles events after each change, whether it is one or not.
+            if activity.desc != f"{sentence(progress.stage)}: ":
+                activity.set_description(sentence(progress.stage))
             if counted and activity.total != progress.total:
                 activity.total = progress.total
             activity.update(progress.step - activity.n)
