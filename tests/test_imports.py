@@ -51,7 +51,7 @@ TYPES_ONLY = "typing_extensions"
 MAY_USE = {
     "solvers": {"numpy", "torch"},
     "estimation": {"numpy", "skimage", "torch"},
-    "physics": {"PIL", "numpy", "scipy", "torch", "typing_extensions"},
+    "physics": {"PIL", "numpy", "scipy", "skimage", "torch", "typing_extensions"},
 }
 """What rooms of pure computation import of other packages."""
 READS_FILES = "physics/kernel_files.py"
