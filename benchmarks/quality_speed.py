@@ -79,7 +79,8 @@ def solved(
         case.lr,
         scale=case.scale,
         method=method,
-        kernel=kernel,
+        # By its name an Airy pattern would be that of the optics.
+        kernel=kernel_family(kernel) if isinstance(kernel, str) else kernel,
         geometry=case.geometry,
         border=case.border,
         finish=finish,
