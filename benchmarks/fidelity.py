@@ -242,7 +242,7 @@ def unfinished_run(data_set: str, name: str, seed: int) -> dict[str, float]:
 
 
 def finished_run(data_set: str, name: str, seed: int, unexplained: int) -> dict[str, float]:
-    """Finish what MLMC has found, telling USRNet that the kernel leaves so much of 255 unexplained.
+    """Restore with the kernel of MLMC by USRNet; noise of so much of 255 stands for its errors.
 
     With what the schedule says, that is the second stage of method mlmc-usrnet.
     """

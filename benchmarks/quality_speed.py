@@ -49,7 +49,7 @@ RESULTS = Path(__file__).parent / "results" / "quality_speed.jsonl"
 MADE: tuple[Finish, ...] = tuple(finish for finish in FINISHES if finish != "none")
 PUBLISHED_STEPS = 1000
 AS_FOUND = "prior known, as if found"
-"""Trusted no more than a kernel that was read, and so given no more rounds."""
+"""The true kernel, restored with as an estimated one is: in no more rounds."""
 
 
 @dataclass(frozen=True, kw_only=True)

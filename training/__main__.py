@@ -147,13 +147,17 @@ def joint(
     start: Weights = None,
     micrographs: Micrographs = None,
     rate: Rate = 3e-4,
+    prior_alone: Annotated[
+        bool, typer.Option("--prior-alone", help="Train the image prior, hold the estimator.")
+    ] = False,
 ) -> None:
-    """Train both networks for the error of the restored image."""
+    """Train both networks, or the image prior alone, for the error of the restored image."""
     torch.set_num_threads(threads)
     torch.manual_seed(seed)
     plan = Plan(steps=steps, every=every, seed=seed, rate=rate, warmup=200, averaging=0.998)
     judged = _scenes(pictures, micrographs, seed), both_of(start), judge_of(micrographs)
-    _train(JointTask(*judged, compute=choose_compute(device, "auto")), plan, out)
+    kind = PriorTask if prior_alone else JointTask
+    _train(kind(*judged, compute=choose_compute(device, "auto")), plan, out)
 
 
 @app.command()
@@ -198,28 +202,6 @@ def decision(
     plan = Plan(steps=steps, every=every, seed=seed, rate=rate, warmup=30, averaging=0.98)
     judged = _scenes(pictures, micrographs, seed), both_of(start), judge_of(micrographs)
     _train(DecisionTask(*judged, compute=choose_compute(device, "auto")), plan, out)
-
-
-@app.command()
-def prior(
-    *,
-    out: Folder = Path("training/prior"),
-    steps: Steps = 9_000,
-    every: Every = 500,
-    seed: Seed = 0,
-    device: Device = "auto",
-    threads: Threads = 1,
-    pictures: Pictures = 60,
-    start: Weights = None,
-    micrographs: Micrographs = None,
-    rate: Rate = 3e-4,
-) -> None:
-    """Train the image prior alone, with the kernels and the noise that the estimator decides on."""
-    torch.set_num_threads(threads)
-    torch.manual_seed(seed)
-    plan = Plan(steps=steps, every=every, seed=seed, rate=rate, warmup=200, averaging=0.999)
-    judged = _scenes(pictures, micrographs, seed), both_of(start), judge_of(micrographs)
-    _train(PriorTask(*judged, compute=choose_compute(device, "auto")), plan, out)
 
 
 @app.command()

@@ -73,7 +73,7 @@ def test_tiff_kernel_and_report(
     assert {"seconds", "dtype", "versions"} <= report.keys()
 
 
-def test_the_default_tells_the_blur_and_the_networks_that_took_part(folder: Path) -> None:
+def test_the_default_says_the_blur_and_the_networks_used(folder: Path) -> None:
     done = call(
         "restore in.tif -o out.tif --scale 2 --device cpu --kernel-out k.npy --report r.json",
         folder=folder,

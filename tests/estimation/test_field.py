@@ -232,7 +232,7 @@ def test_widths_follow_the_true_ones() -> None:
 def test_an_empty_corner_takes_its_neighbours_blur() -> None:
     image = growing(120).image.copy()
     rng = np.random.default_rng(0)
-    # Larger than what is looked at of the corner's region: nothing there but noise.
+    # Larger than what is used of the corner's region: nothing there but noise.
     image[:52, :52] = 0.02 + rng.normal(0, 0.003, (52, 52))
     field = estimate_field(image, scale=SCALE, field=(3, 3), device="cpu")
     corner, below, beside = field.blurs[0][0], field.blurs[2][0], field.blurs[0][1]
@@ -286,8 +286,8 @@ def test_certain_posteriors_stay_and_uncertain_ones_move() -> None:
 
 
 def test_agreement_is_no_gain_in_certainty() -> None:
-    steady = krige([posterior(0.3, 0.2)] * 5, LINE, LINE)
-    for one in steady:
+    smoothed = krige([posterior(0.3, 0.2)] * 5, LINE, LINE)
+    for one in smoothed:
         assert float(one.mean[0]) == pytest.approx(0.3, abs=1e-4)
         assert 0.19 < float(one.deviation[0]) < 0.25
 

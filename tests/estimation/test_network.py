@@ -198,7 +198,7 @@ def test_the_calibration_widens_and_no_more() -> None:
 
 
 def seen(planes: Tensor, network: KernelEstimator) -> tuple[BlurPosterior, list[tuple[int, ...]]]:
-    """Return a posterior, and the shapes of what the network looked at."""
+    """Return a posterior, and the shapes of the inputs of the network."""
     shapes: list[tuple[int, ...]] = []
     hook = network.register_forward_pre_hook(lambda _, given: shapes.append(given[0].shape))
     posterior = blur_posterior(planes, 2, network)

@@ -82,7 +82,7 @@ def test_padding_is_found(where: Any, value: float) -> None:
 
 
 @pytest.mark.parametrize("legs", [16, 20, 40])
-def test_a_cut_off_corner_of_any_size_is_padding(legs: int) -> None:
+def test_small_cut_off_corners_are_padding(legs: int) -> None:
     image = 0.8 * seen() + 0.1
     places = np.add.outer(*(np.arange(n) for n in image.shape)) < legs
     image[places] = 0

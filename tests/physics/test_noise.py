@@ -74,7 +74,7 @@ def camera_image(
 
 @pytest.mark.parametrize("peak", [100, 1000])
 @pytest.mark.parametrize("seed", [1, 2, 3])
-def test_noise_that_grows_with_the_light_is_found_in_each_pixel(peak: float, seed: int) -> None:
+def test_shot_noise_is_estimated_in_each_pixel(peak: float, seed: int) -> None:
     plane, truth = camera_image(peak, seed=seed)
     found = shot_noise(plane[None])
     assert found is not None
@@ -115,7 +115,7 @@ def test_missing_pixels_do_not_affect_shot_noise() -> None:
     np.testing.assert_allclose(first[0][far], second[0][far], rtol=1e-4)
 
 
-def test_a_plane_without_contrast_has_no_noise_that_grows() -> None:
+def test_a_plane_without_contrast_has_no_shot_noise() -> None:
     assert shot_noise(np.full((1, 32, 32), 0.5, np.float32)) is None
     assert shot_noise(np.zeros((1, 3, 3), np.float32)) is None
 
@@ -202,7 +202,7 @@ def test_the_texture_of_other_images() -> None:
     # Neighbours are alike in correlated noise, and means of pixels are noisier.
     assert resolution(smooth, 0)[4] > -0.2
     assert resolution(smooth, 1)[0] > resolution(smooth, 0)[0] + 0.5
-    # Shot noise grows with the light; edges are no Gaussian noise, and not everywhere.
+    # Shot noise rises with the intensity; edges are no Gaussian noise, and not everywhere.
     light = np.linspace(1, 100, 256) * np.ones((256, 1))
     assert resolution(rng.poisson(light), 0)[7] > 0.8
     picture = resolution(data.camera(), 0)

@@ -35,7 +35,7 @@ def wait_idle(qtbot: QtBot, widget: Any) -> None:
 
 
 def wait_advice(qtbot: QtBot, widget: Any) -> None:
-    """Wait until the dock has looked at its image, if it has one, to suggest a scale."""
+    """Wait until the dock has suggested a scale for its image, if it has one."""
 
     def is_advised() -> bool:
         return bool(widget._form.found) and widget._advice._answer is None

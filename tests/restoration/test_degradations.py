@@ -21,7 +21,7 @@ from tests.helpers import reference_data
 QUICK = Schedule(image_steps=6, warmup_steps=2, structural_steps=3, channels=8)
 
 DEGRADED = ("fast", "ddsr")
-"""Of the methods that take covered and dark inputs, one that reads the blur and one that fits."""
+"""Methods for covered and dark inputs: one that estimates the blur at once, one that optimises."""
 
 
 def picture() -> NDArray[np.uint8]:

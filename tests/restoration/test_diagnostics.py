@@ -215,7 +215,7 @@ def test_a_blur_beyond_what_can_be_read_is_not_unlike_a_wide_one() -> None:
     assert "kernel_unlike_image" not in [flag.name for flag in run_checks(evidence)]
     narrower = dataclasses.replace(evidence, widths=(4.0, 4.0))
     assert "kernel_unlike_image" in [flag.name for flag in run_checks(narrower)]
-    # What is in doubt is no reason.
+    # What is uncertain is no reason.
     unsure = dataclasses.replace(
         narrower, consistency=dataclasses.replace(informed, log_variance_sd=1.0)
     )

@@ -30,7 +30,7 @@ from napari_blindsr.solvers.nonblind import closed_form, restorers
 QUICK = Schedule(image_steps=6, warmup_steps=2, structural_steps=3, channels=8)
 
 WAYS = ("fast", "mlmc")
-"""One method that reads the blur, and one that optimises."""
+"""One method that estimates the blur at once, and one that optimises."""
 
 
 def picture(shape: tuple[int, ...] = (20, 24), dtype: Any = np.uint8) -> NDArray[Any]:

@@ -74,6 +74,6 @@ def test_nothing_is_suggested_for_what_cannot_be_restored(
 ) -> None:
     viewer, widget = open_dock(image, method="fast")
     assert advised(qtbot, widget) == ""
-    # Other data of the same layer are looked at again.
+    # Other data of the same layer are estimated anew.
     viewer.layers[0].data = SOFT
     assert advised(qtbot, widget).startswith("Suggested: ×1.")

@@ -16,6 +16,7 @@ from pytestqt.qtbot import QtBot
 from napari_blindsr import weights
 from napari_blindsr.estimation.network import load_kernel_estimator
 from napari_blindsr.plugin.layers.versions import shared_units
+from napari_blindsr.plugin.widgets import dock as docks
 from napari_blindsr.plugin.widgets.texts import NO_BREAK
 from napari_blindsr.settings import Settings
 from napari_blindsr.solvers.blind.alternating import AlternatingSolver
@@ -34,8 +35,13 @@ from tests.plugin.dock import (
 
 
 def test_run_shows_progress_and_adds_aligned_layers(
-    open_dock: DockMaker, blurred: NDArray[Any], qtbot: QtBot
+    open_dock: DockMaker,
+    blurred: NDArray[Any],
+    qtbot: QtBot,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    # Each step is shown, however short it is.
+    monkeypatch.setattr(docks, "REFRESH", 0.0)
     viewer, widget = open_dock(blurred)
     source = viewer.layers[0]
     source.scale, source.translate, source.units = (0.2, 0.3), (5, -7), ("um", "um")

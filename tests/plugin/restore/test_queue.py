@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from pytestqt.qtbot import QtBot
 
 from napari_blindsr.plugin.layers.outputs import is_restored
+from napari_blindsr.plugin.widgets import dock as docks
 from napari_blindsr.solvers.blind.alternating import AlternatingSolver
 from tests.helpers import PATIENCE
 from tests.plugin.conftest import DockMaker, Notifications
@@ -43,8 +44,14 @@ def open_busy(
 
 
 def test_runs_are_worked_off_as_they_were_added(
-    open_dock: DockMaker, blurred: NDArray[Any], qtbot: QtBot, notifications: Notifications
+    open_dock: DockMaker,
+    blurred: NDArray[Any],
+    qtbot: QtBot,
+    notifications: Notifications,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    # Each step is shown, however short it is.
+    monkeypatch.setattr(docks, "REFRESH", 0.0)
     viewer, widget = open_dock(blurred, blurred[:20].copy(), steps=12)
     dock, (one, two) = widget.native.parent(), viewer.layers
     seen: list[str] = []

@@ -185,7 +185,7 @@ def test_of_a_large_lazy_plane_the_region_is_read(open_dock: DockMaker, qtbot: Q
     wait_idle(qtbot, widget)
     fine = viewer.layers["cells ×2 (fast)"]
     assert fine.data.shape == (36, 48)
-    # 128 pixels are looked at, which takes 3 × 3 chunks at most.
+    # 128 pixels are read, which takes 3 × 3 chunks at most.
     # The region itself once more, for its resolution.
     assert sum(read) <= 10 * 64 * 80
     np.testing.assert_allclose(

@@ -262,7 +262,7 @@ class RunDock(Dock, Generic[Job]):
         self.status.value = progress_text(progress)
         activity = self._activity
         if activity is not None:
-            # napari handles events after each change, whether it is one or not.
+            # At each call napari handles events, even if nothing changes.
             if activity.desc != f"{sentence(progress.stage)}: ":
                 activity.set_description(sentence(progress.stage))
             if counted and activity.total != progress.total:
