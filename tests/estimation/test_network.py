@@ -27,6 +27,7 @@ from napari_blindsr.estimation.posterior import (
     CARE,
     SOFT,
     UNCERTAIN,
+    VISIBLE_NOISE,
     BlurPosterior,
     calibrated,
 )
@@ -330,17 +331,39 @@ def test_images_with_one_blur_decide_together() -> None:
     assert both.unexplained == pytest.approx(1)
 
 
-@pytest.mark.parametrize("microscope", [False, True])
-def test_only_uncertain_estimates_change_what_was_decided_on(*, microscope: bool) -> None:
+def test_the_class_of_an_image_changes_gradually_with_its_noise() -> None:
+    posterior = replace(
+        blur_posterior(picture(1, 24, 20), 2, estimator()), deviation=torch.full((3,), 0.3)
+    )
+    low, high = VISIBLE_NOISE
+    found = [
+        calibrated(posterior, shot_noise=False, noise=noise)
+        for noise in (0.0, low, (low + high) / 2, high, 1.0)
+    ]
+    for values in ([one.mean for one in found], [one.deviation for one in found]):
+        torch.testing.assert_close(values[0], values[1])
+        torch.testing.assert_close(values[2], (values[1] + values[3]) / 2)
+        torch.testing.assert_close(values[3], values[4])
+    assert (found[-1].mean > found[0].mean)[:2].all()
+    assert (found[-1].deviation < found[0].deviation).all()
+
+
+@pytest.mark.parametrize(
+    ("shot_noise", "noise", "kind"),
+    [(True, 0.0, "shot noise"), (False, 0.005, "clean"), (False, 0.3, "noisy")],
+)
+def test_only_uncertain_estimates_change_what_was_decided_on(
+    *, shot_noise: bool, noise: float, kind: str
+) -> None:
     posterior = blur_posterior(picture(1, 24, 20), 2, estimator())
     for spread in (0.3, 5.0):
         informed = replace(posterior, deviation=torch.full((3,), spread))
-        found = calibrated(informed, microscope=microscope)
+        found = calibrated(informed, shot_noise=shot_noise, noise=noise)
         narrower = CARE * spread if spread > UNCERTAIN[1] else 0.0
         expected = informed.careful.mean - narrower * torch.tensor([1.0, 1.0, 0.0])
         torch.testing.assert_close(found.careful.mean, expected)
         assert decided(found).noise == decided(informed).noise
-        rate, factor = CALIBRATIONS[microscope]
+        rate, factor = CALIBRATIONS[kind]
         if spread > SOFT[1]:
             # Of soft objects the network is right.
             rate, factor = 0.0, 1.0

@@ -17,6 +17,7 @@ from napari_blindsr.physics.noise import (
     blocking,
     estimate_noise,
     noise_map,
+    noise_over_range,
     noise_statistics,
     shot_noise,
     smooth_range,
@@ -233,3 +234,14 @@ def test_the_range_is_that_without_noise() -> None:
     spoilt[10, 10], measured[10, 10] = 50.0, False
     assert smooth_range(spoilt, measured) == pytest.approx((low, high), abs=0.05)
     assert smooth_range(np.full((5, 5), 2.0)) == (2.0, 3.0)
+
+
+def test_noise_over_range_does_not_depend_on_the_unit() -> None:
+    sharp = np.moveaxis(data.coffee(), -1, 0)[:, ::4, ::4] / 255
+    noise = np.random.default_rng(0).normal(0, 0.05, sharp.shape)
+    found = noise_over_range((sharp + noise).astype(np.float32))
+    low, high = sharp.min(), sharp.max()
+    assert 0.05 / (high - low) < found < 2 * 0.05 / (high - low)
+    assert noise_over_range((300 + 40 * (sharp + noise)).astype(np.float32)) == pytest.approx(
+        found, rel=1e-3
+    )

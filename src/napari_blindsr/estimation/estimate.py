@@ -32,7 +32,12 @@ from napari_blindsr.physics.defects import without_defects
 from napari_blindsr.physics.kernels import Automatic, Gaussian, KernelFamily
 from napari_blindsr.physics.kernels.gaussian import gaussian_of
 from napari_blindsr.physics.kernels.moments import covariance_of, log_covariance, principal_axes
-from napari_blindsr.physics.noise import estimate_noise, noise_statistics, shot_noise
+from napari_blindsr.physics.noise import (
+    estimate_noise,
+    noise_over_range,
+    noise_statistics,
+    shot_noise,
+)
 from napari_blindsr.settings import Settings, as_family
 from napari_blindsr.solvers.device import choose_compute
 from napari_blindsr.solvers.nonblind.conditions import Decision
@@ -324,7 +329,11 @@ def estimate_posterior(
             mean=log_covariance(covariance).float(), deviation=unknown, families=torch.empty(0)
         )
     posterior = _by_network(whole, scale, compute, settings.optics)
-    posterior = calibrated(posterior, microscope=shot_noise(data, measured) is not None)
+    posterior = calibrated(
+        posterior,
+        shot_noise=shot_noise(data, measured) is not None,
+        noise=noise_over_range(data, measured),
+    )
     return informed(posterior, settings.optics.log_variance)
 
 

@@ -23,10 +23,14 @@ if TYPE_CHECKING:
     from napari_blindsr.types import Geometry
 
 
-CALIBRATIONS = {False: (0.0, 0.9), True: (0.75, 0.65)}
-"""Without and with shot noise: by how much the log covariance is raised, in units of its variance,
+CALIBRATIONS = {"clean": (0.0, 0.9), "noisy": (0.5, 0.8), "shot noise": (0.75, 0.65)}
+"""Of three classes of images: by how much the log covariance is raised, in units of its variance,
 and the factor of its standard deviation. Fitted to photographs and micrographs of the validation
 split; `benchmarks/real.py` evaluates it."""
+
+VISIBLE_NOISE = (0.01, 0.05)
+"""Standard deviations of the noise over the range of intensities between which an image without
+shot noise passes from clean to noisy."""
 
 OPTICS_PRIOR = (0.24, 0.44)
 """Mean and standard deviation of the log variance of a real blur minus that of the
@@ -77,14 +81,27 @@ class BlurPosterior:
         return replace(self, mean=self.mean + self.decision.shift.to(self.mean), decision=None)
 
 
-def calibrated(posterior: BlurPosterior, *, microscope: bool) -> BlurPosterior:
-    """Return a posterior corrected for its class of pictures.
+def calibrated(posterior: BlurPosterior, *, shot_noise: bool, noise: float) -> BlurPosterior:
+    """Return a posterior corrected for its class of images.
 
     The network was trained on more soft objects and narrower blur than micrographs usually have, so
-    it underestimates their blur, the more so the less certain it is. The kernel to restore with
-    stays, or is narrower if the estimate is very uncertain.
+    it underestimates their blur, the more so the less certain it is. Clean images mostly are
+    photographs. The kernel to restore with stays, or is narrower if the estimate is very uncertain.
+
+    Parameters
+    ----------
+    posterior : BlurPosterior
+    shot_noise : bool
+        Whether the image has shot noise.
+    noise : float
+        Standard deviation of its noise over its range of intensities.
     """
-    rate, spread = CALIBRATIONS[microscope]
+    if shot_noise:
+        rate, spread = CALIBRATIONS["shot noise"]
+    else:
+        share = _share(noise, VISIBLE_NOISE)
+        ends = zip(CALIBRATIONS["clean"], CALIBRATIONS["noisy"], strict=True)
+        rate, spread = (clean + share * (noisy - clean) for clean, noisy in ends)
     soft = _share(posterior.log_variance_sd, SOFT)
     rate, spread = rate * (1 - soft), spread + (1 - spread) * soft
     widths = posterior.mean.new_tensor([1, 1, 0])

@@ -192,6 +192,14 @@ def smooth_range(
     return low, high if high > low else low + 1.0
 
 
+def noise_over_range(
+    planes: NDArray[np.float32], measured: NDArray[np.bool_] | None = None
+) -> float:
+    """Return the noise of planes (C, h, w), over the mean of their ranges of intensities."""
+    ranges = [high - low for low, high in (smooth_range(plane, measured) for plane in planes)]
+    return estimate_noise(planes, measured) / float(np.mean(ranges))
+
+
 def _filled(plane: NDArray[np.floating], measured: NDArray[np.bool_]) -> NDArray[np.floating]:
     """Return a plane whose missing pixels have the mean of the valid ones around them."""
     for width in (1.0, 4.0, 16.0, 64.0):
