@@ -25,11 +25,14 @@ from napari_blindsr.estimation.network import (
 from napari_blindsr.estimation.posterior import (
     CALIBRATIONS,
     CARE,
+    OPTICS_CARE,
+    OPTICS_PRIOR,
     SOFT,
     UNCERTAIN,
     VISIBLE_NOISE,
     BlurPosterior,
     calibrated,
+    informed,
 )
 from napari_blindsr.physics.kernels import FAMILIES
 from napari_blindsr.physics.noise import STATISTICS
@@ -113,12 +116,12 @@ def test_features_by_hand() -> None:
 
 def test_optics_are_inputs_where_they_are_known() -> None:
     planes = picture(2, 5, 7).double()
-    informed = features(planes, 2, torch.tensor([math.log(2.25), math.nan], dtype=torch.float64))
-    torch.testing.assert_close(informed[:, :4], features(planes, 2)[:, :4])
+    given = features(planes, 2, torch.tensor([math.log(2.25), math.nan], dtype=torch.float64))
+    torch.testing.assert_close(given[:, :4], features(planes, 2)[:, :4])
     # The logarithm of the standard deviation.
-    assert informed[0, 4].unique().tolist() == [1]
-    torch.testing.assert_close(informed[0, 5], torch.full_like(informed[0, 5], math.log(1.5)))
-    assert not informed[1, 4:].any()
+    assert given[0, 4].unique().tolist() == [1]
+    torch.testing.assert_close(given[0, 5], torch.full_like(given[0, 5], math.log(1.5)))
+    assert not given[1, 4:].any()
 
 
 @pytest.mark.parametrize("shape", [(16, 16), (17, 23), (31, 16), (1, 40)])
@@ -291,12 +294,12 @@ def test_the_kind_of_noise_bears_on_the_decision_alone() -> None:
 
 def test_what_is_known_of_the_optics_bears_on_both() -> None:
     network, planes = estimator(), picture(1, 24, 20)
-    plain, informed = (
+    plain, known = (
         blur_posterior(planes, 2, network),
         blur_posterior(planes, 2, network, optics=1.0),
     )
-    assert float((plain.mean - informed.mean).abs().max()) > 1e-3
-    assert float((decided(plain).shift - decided(informed).shift).abs().max()) > 1e-4
+    assert float((plain.mean - known.mean).abs().max()) > 1e-3
+    assert float((decided(plain).shift - decided(known).shift).abs().max()) > 1e-4
     same(blur_posterior(planes, 2, network, optics=math.nan), plain)
 
 
@@ -331,6 +334,21 @@ def test_images_with_one_blur_decide_together() -> None:
     assert both.unexplained == pytest.approx(1)
 
 
+@pytest.mark.parametrize(("spread", "share"), [(0.01, 0.0), (100.0, 1.0)])
+def test_the_optics_count_where_the_image_says_little(spread: float, share: float) -> None:
+    posterior = replace(
+        blur_posterior(picture(1, 24, 20), 2, estimator()), deviation=torch.full((3,), spread)
+    )
+    diffraction = 1.5
+    found = informed(posterior, diffraction)
+    widths = share * torch.tensor([1.0, 1.0, 0.0])
+    expected = posterior.mean + widths * (diffraction + OPTICS_PRIOR[0] - posterior.mean)
+    torch.testing.assert_close(found.mean, expected, atol=5e-3, rtol=0)
+    shift = decided(posterior).shift - OPTICS_CARE * widths
+    torch.testing.assert_close(decided(found).shift, shift, atol=5e-3, rtol=0)
+    assert informed(posterior, math.nan) is posterior
+
+
 def test_the_class_of_an_image_changes_gradually_with_its_noise() -> None:
     posterior = replace(
         blur_posterior(picture(1, 24, 20), 2, estimator()), deviation=torch.full((3,), 0.3)
@@ -357,16 +375,16 @@ def test_only_uncertain_estimates_change_what_was_decided_on(
 ) -> None:
     posterior = blur_posterior(picture(1, 24, 20), 2, estimator())
     for spread in (0.3, 5.0):
-        informed = replace(posterior, deviation=torch.full((3,), spread))
-        found = calibrated(informed, shot_noise=shot_noise, noise=noise)
+        given = replace(posterior, deviation=torch.full((3,), spread))
+        found = calibrated(given, shot_noise=shot_noise, noise=noise)
         narrower = CARE * spread if spread > UNCERTAIN[1] else 0.0
-        expected = informed.careful.mean - narrower * torch.tensor([1.0, 1.0, 0.0])
+        expected = given.careful.mean - narrower * torch.tensor([1.0, 1.0, 0.0])
         torch.testing.assert_close(found.careful.mean, expected)
-        assert decided(found).noise == decided(informed).noise
+        assert decided(found).noise == decided(given).noise
         rate, factor = CALIBRATIONS[kind]
         if spread > SOFT[1]:
             # Of soft objects the network is right.
             rate, factor = 0.0, 1.0
-        torch.testing.assert_close(found.deviation, factor * informed.deviation)
-        moved = found.mean - informed.mean
+        torch.testing.assert_close(found.deviation, factor * given.deviation)
+        moved = found.mean - given.mean
         torch.testing.assert_close(moved, rate * spread**2 * torch.tensor([1.0, 1.0, 0.0]))
