@@ -98,11 +98,6 @@ class BlurEstimate:
     posterior: BlurPosterior | None = field(default=None, repr=False)
 
     @property
-    def reading(self) -> BlurPosterior | None:
-        """The `posterior`, by its earlier name."""
-        return self.posterior
-
-    @property
     def careful_widths(self) -> tuple[float, float]:
         """Widths in HR pixels of the Gaussian that the image is restored with."""
         if self.posterior is None:

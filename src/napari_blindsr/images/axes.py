@@ -241,8 +241,8 @@ def chain_axis(loop_axes: str, selection: Sequence[range]) -> int | None:
 
 
 def follow(indices: Sequence[Index], axis: int) -> list[list[Index]]:
-    """Return planes in chains along a loop axis; a chain has one index along each other axis."""
-    chains: dict[Index, list[Index]] = {}
+    """Return planes in series along a loop axis; a series has one index along each other axis."""
+    series: dict[Index, list[Index]] = {}
     for index in sorted(indices):
-        chains.setdefault((*index[:axis], *index[axis + 1 :]), []).append(index)
-    return [chains[key] for key in sorted(chains)]
+        series.setdefault((*index[:axis], *index[axis + 1 :]), []).append(index)
+    return [series[key] for key in sorted(series)]

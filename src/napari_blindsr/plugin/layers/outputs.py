@@ -97,11 +97,11 @@ def image_layer(
 
 
 def method_of(result: Result | StackResult) -> str:
-    """Return the method of a result, without a network that did not take part."""
+    """Return the method of a result, without a network that was not used."""
     method = result.settings.method
     example = result.example if isinstance(result, StackResult) else result
-    took_part = example is None or example.finish == "usrnet"
-    return method if took_part else method.removesuffix("-usrnet")
+    used = example is None or example.finish == "usrnet"
+    return method if used else method.removesuffix("-usrnet")
 
 
 def _pixels(result: Result | StackResult, source: LayerInput, dtype: OutputType) -> NDArray[Any]:
